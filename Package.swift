@@ -1,0 +1,79 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// libtorch and Arrow are the shared libraries and headers of PyPI's wheels. Scripts/setup puts them below
+// .deps/; COPPICE_LIBTORCH (a folder with include/ and lib/) names another libtorch. Only the two C++ shims
+// see them: the shims are shared libraries of their own, opened at run time when a tensor or a Parquet file
+// is first needed, so that `coppice --help` starts at once and a missing libtorch is a message, not a crash.
+let root = Context.packageDirectory
+let libtorch = Context.environment["COPPICE_LIBTORCH"] ?? "\(root)/.deps/libtorch"
+let arrow = Context.environment["COPPICE_ARROW"] ?? "\(root)/.deps/arrow"
+
+let strict: [SwiftSetting] = [.enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("InternalImportsByDefault")]
+
+func swiftTarget(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .testTarget(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+
+let package = Package(
+  name: "coppice",
+  products: [
+    .executable(name: "coppice", targets: ["coppice"]),
+    .executable(name: "prune_minitron", targets: ["prune_minitron"]),
+    .library(name: "coppice_torch", type: .dynamic, targets: ["CTorchShim"]),
+    .library(name: "coppice_parquet", type: .dynamic, targets: ["CParquetShim"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
+  ],
+  targets: [
+    .target(name: "CTorch", linkerSettings: [.linkedLibrary("dl")]),
+    .target(
+      name: "CTorchShim", dependencies: ["CTorch"],
+      cxxSettings: [
+        .unsafeFlags([
+          "-isystem", "\(libtorch)/include", "-isystem", "\(libtorch)/include/torch/csrc/api/include",
+          "-fvisibility=hidden",
+        ])
+      ],
+      linkerSettings: [
+        .unsafeFlags(["-L\(libtorch)/lib", "-Xlinker", "--no-as-needed", "-ltorch_cpu", "-lc10"])
+      ]),
+    .target(name: "CParquet", linkerSettings: [.linkedLibrary("dl")]),
+    .target(
+      name: "CParquetShim", dependencies: ["CParquet"],
+      cxxSettings: [.unsafeFlags(["-isystem", "\(arrow)/include", "-fvisibility=hidden"])],
+      linkerSettings: [
+        .unsafeFlags(["-L\(arrow)", "-Xlinker", "--no-as-needed", "-l:libparquet.so.2600", "-l:libarrow.so.2600"])
+      ]),
+    swiftTarget("JSON", []),
+    swiftTarget("Report", []),
+    swiftTarget("Torch", ["CTorch"]),
+    swiftTarget("Checkpoint", ["JSON", crypto]),
+    swiftTarget("Tokenization", ["JSON"]),
+    swiftTarget("Datasets", ["JSON", "CParquet", "Tokenization"]),
+    swiftTarget("Models", ["JSON", "Checkpoint", "Torch"]),
+    swiftTarget("Execution", ["Models", "Checkpoint", "Torch"]),
+    swiftTarget("Minitron", ["JSON", "Checkpoint", "Models", "Execution", "Torch"]),
+    swiftTarget("Evaluation", ["Datasets", "Execution", "Models", "Tokenization", "Torch"]),
+    swiftTarget(
+      "CoppiceCommands",
+      [
+        "JSON", "Report", "Torch", "Checkpoint", "Tokenization", "Datasets", "Models", "Execution", "Minitron",
+        "Evaluation", argumentParser, crypto,
+      ]),
+    .executableTarget(name: "coppice", dependencies: ["CoppiceCommands", argumentParser], swiftSettings: strict),
+    .executableTarget(
+      name: "prune_minitron", dependencies: ["CoppiceCommands", argumentParser], swiftSettings: strict),
+    tests("JSONTests", ["JSON"]),
+  ],
+  cxxLanguageStandard: .cxx20
+)

@@ -1,0 +1,34 @@
+import JSON
+import Testing
+
+@Suite struct JSONTests {
+  @Test func keepsOrderAndSpelling() throws {
+    let text = #"{"b": 1e-06, "a": [1, -0.0, 10000.0], "é": "\u00e9\n\ud83d\ude00"}"#
+    let value = try JSON(parsing: text)
+    #expect(value.serialized() == #"{"b": 1e-06, "a": [1, -0.0, 10000.0], "é": "é\n😀"}"#)
+  }
+
+  @Test func keepsCanonicallyEquivalentKeysApart() throws {
+    let value = try JSON(parsing: "{\"\u{e9}\": 1, \"e\u{301}\": 2}")
+    #expect(value["\u{e9}"]?.int == 1)
+    #expect(value["e\u{301}"]?.int == 2)
+  }
+
+  @Test(arguments: [
+    "", " ", "{", "[", "{\"a\"}", "{\"a\":1,}", "[1,]", "01", "1.", "1e", "-", "tru", "\"", "\"\\x\"", "\"\\ud800\"",
+    "{\"a\":1,\"a\":2}", "[1] 2", "\"\u{1}\"", "nan", "'a'", "{a:1}", "\u{feff}1", "+1", ".5", "\"\\u12\"",
+  ])
+  func refuses(_ text: String) {
+    #expect(throws: JSONError.self) { try JSON(parsing: text) }
+  }
+
+  @Test func refusesBytesThatAreNotUTF8AndDeepNesting() {
+    #expect(throws: JSONError.self) { try JSON(parsing: [0x22, 0xFF, 0x22]) }
+    #expect(throws: JSONError.self) { try JSON(parsing: String(repeating: "[", count: 100_000)) }
+  }
+
+  @Test func indentsAsHuggingFaceDoes() throws {
+    let value = try JSON(parsing: #"{"a":[1,2],"b":{},"c":[]}"#)
+    #expect(value.serialized(indent: 2) == "{\n  \"a\": [\n    1,\n    2\n  ],\n  \"b\": {},\n  \"c\": []\n}")
+  }
+}
