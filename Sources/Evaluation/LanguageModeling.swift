@@ -1,0 +1,102 @@
+public import Execution
+public import Models
+import Torch
+
+// Shapes: B rows, S tokens, H hidden, M positions, V vocabulary.
+
+/// Loss and divergence over rows of text.
+public struct LanguageModeling: Sendable {
+  public let batches: [TokenBatch]
+
+  /// - Throws: `EvaluationError` when no row has two tokens: nothing would be predicted.
+  public init(rows: [[Int32]]) throws {
+    let usable = rows.filter { $0.count > 1 }
+    guard !usable.isEmpty else {
+      throw EvaluationError("there is no text to evaluate on: every row is shorter than two tokens")
+    }
+    batches = usable.map { TokenBatch([$0]) }
+  }
+
+  /// Logits held at once, in bytes of float32.
+  private static let logitBytes = 128 << 20
+
+  private func positions(vocabulary: Int, count: Int) -> [Range<Int>] {
+    let step = max(1, Self.logitBytes / max(4 * vocabulary, 1))
+    return stride(from: 0, to: count, by: step).map { $0..<min($0 + step, count) }
+  }
+
+  /// Cross-entropy of each next token, negated: sums and numbers of predicted tokens, row by row.
+  public func negativeLoss(
+    _ executor: Executor, subjects: [Selection], budget: Int,
+    progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+  ) throws -> [ItemScores] {
+    try walk(executor, subjects: subjects, budget: budget, progress: progress) { _, hidden, head, row, range in
+      let targets = try Tensor(range.map { Int64(row[$0 + 1]) }, shape: [range.count, 1])
+      return try head.logits(hidden).logSoftmax(dim: 1).gather(dim: 1, index: targets).sum(dims: [0, 1]).item()
+    }
+  }
+
+  /// KL(reference ‖ subject) at each predicted position, negated, row by row.
+  ///
+  /// - Parameter reference: the unpruned model, run over the same rows first; its final hidden states are kept.
+  public func negativeDivergence(
+    _ executor: Executor, subjects: [Selection], from reference: Executor, budget: Int,
+    progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+  ) throws -> [ItemScores] {
+    let vocabulary = reference.weights.model.description.sizes[.vocabulary]
+    guard vocabulary == executor.weights.model.description.sizes[.vocabulary] else {
+      throw EvaluationError("the two models have vocabularies of different sizes; their divergence means nothing")
+    }
+    let whole = Selection(all: reference.weights.model.description)
+    var known: [Int: Tensor] = [:]
+    var referenceHead: OutputHead?
+    return try walk(
+      executor, subjects: subjects, budget: budget, progress: progress,
+      before: { chunk in
+        known = [:]
+        try reference.run(chunk, subjects: [whole]) { _, batch, hidden, head in
+          known[batch] = try hidden.select(dim: 0, index: 0)
+          referenceHead = referenceHead ?? head
+        }
+      }
+    ) { batch, hidden, head, _, range in
+      guard let states = known[batch], let referenceHead else { return 0 }
+      let truth = try referenceHead.logits(states.narrow(dim: 0, start: range.lowerBound, length: range.count))
+        .logSoftmax(dim: 1)
+      let guess = try head.logits(hidden).logSoftmax(dim: 1)
+      return try -truth.exp().multiplied(by: truth.subtracting(guess)).sum(dims: [0, 1]).item()
+    }
+  }
+
+  /// Walks all rows, and sums `value` over slices of each row's predicted positions.
+  private func walk(
+    _ executor: Executor, subjects: [Selection], budget: Int, progress: (Int, Int) -> Void,
+    before: ([TokenBatch]) throws -> Void = { _ in },
+    value: (_ batch: Int, _ hidden: Tensor, _ head: OutputHead, _ row: [Int32], _ range: Range<Int>) throws -> Double
+  ) throws -> [ItemScores] {
+    let vocabulary = executor.weights.model.description.sizes[.vocabulary]
+    let total = Executor.work(batches, subjects: subjects)
+    var sums = subjects.map { _ in [Double]() }
+    var done = 0
+    for chunk in executor.chunks(batches, subjects: subjects, budget: budget) {
+      try before(chunk)
+      try executor.run(chunk, subjects: subjects, progress: { progress(done + $0, total) }) {
+        subject, batch, hidden, head in
+        let row = chunk[batch].rows[0]
+        let states = try hidden.select(dim: 0, index: 0)
+        var sum = 0.0
+        for range in positions(vocabulary: vocabulary, count: row.count - 1) {
+          let slice = try states.narrow(dim: 0, start: range.lowerBound, length: range.count)
+          sum += try value(batch, slice, head, row, range)
+        }
+        guard sum.isFinite else {
+          throw EvaluationError("the model's loss is not finite: the weights hold NaN or infinite values")
+        }
+        sums[subject].append(sum)
+      }
+      done += Executor.work(chunk, subjects: subjects)
+    }
+    let weights = batches.map { Double($0.rows[0].count - 1) }
+    return sums.map { ItemScores(sums: $0, weights: weights) }
+  }
+}

@@ -1,0 +1,116 @@
+public import Datasets
+public import Execution
+public import Models
+public import Tokenization
+import Torch
+
+/// MMLU-format questions as prompts of tokens (Hendrycks et al. 2021, arXiv 2009.03300; prompt and scoring as in
+/// Model-Optimizer's `megatron_mmlu.py`, with the newline before `Answer:` it forgets in few-shot examples).
+public struct MultipleChoice: Sendable {
+  public struct Prompt: Sendable {
+    public let tokens: [Int32]
+    /// The right answer, 0…3.
+    public let answer: Int
+    public let subject: String
+  }
+
+  public let prompts: [Prompt]
+  /// The token that stands for each answer.
+  public let answerTokens: [Int]
+
+  static let letters = ["A", "B", "C", "D"]
+
+  /// - Parameters:
+  ///   - examples: the dev split, for few-shot prompts; its first `fewShots` of the subject stand in front.
+  /// - Throws: `EvaluationError` when there are no questions, too few examples or answers without a token.
+  public init(
+    questions: [MultipleChoiceQuestion], examples: [MultipleChoiceQuestion] = [], fewShots: Int = 0,
+    tokenizer: Tokenizer
+  ) throws {
+    guard !questions.isEmpty else { throw EvaluationError("there are no questions to score with") }
+    answerTokens = try Self.letters.map { letter in
+      guard let token = try tokenizer.encode(" \(letter)", addSpecialTokens: false).last else {
+        throw EvaluationError("the tokenizer gives no token for the answer \" \(letter)\"")
+      }
+      return token
+    }
+    let shots = Dictionary(grouping: examples, by: \.subject)
+    prompts = try questions.map { question in
+      let before = (shots[question.subject] ?? []).prefix(fewShots)
+      guard before.count == fewShots else {
+        throw EvaluationError(
+          "--few_shots \(fewShots) wants that many examples (dev split) of every subject; \(question.subject) has "
+            + "\(before.count)")
+      }
+      let text =
+        "The following are multiple choice questions (with answers) about "
+        + question.subject.split(separator: "_", omittingEmptySubsequences: false).joined(separator: " ") + ".\n\n"
+        + before.map { Self.text($0) + " \(Self.letters[$0.answer])\n\n" }.joined() + Self.text(question)
+      let tokens = try tokenizer.encode(text, addSpecialTokens: true)
+      guard !tokens.isEmpty else { throw EvaluationError("a question of \(question.subject) has no tokens") }
+      return Prompt(tokens: tokens.map { Int32(clamping: $0) }, answer: question.answer, subject: question.subject)
+    }
+  }
+
+  private static func text(_ question: MultipleChoiceQuestion) -> String {
+    question.question + zip(letters, question.choices).map { "\n\($0). \($1)" }.joined() + "\nAnswer:"
+  }
+
+  /// Tokens that go through the model together: bounds what attention and the MLP need at once.
+  private static let tokensPerBatch = 4096
+
+  /// Scores every question for every subject in as few walks over the weights as `budget` bytes allow.
+  ///
+  /// Prompts are packed by length. Only the last position meets the head, and only with the answers' rows.
+  /// - Parameter predicted: called with the logits of the four answers: subject, question, logits.
+  public func score(
+    _ executor: Executor, subjects: [Selection], budget: Int, progress: (_ done: Int, _ total: Int) -> Void = { _, _ in },
+    predicted: (_ subject: Int, _ question: Int, _ logits: [Float]) throws -> Void = { _, _, _ in }
+  ) throws -> [ItemScores] {
+    let order = prompts.indices.sorted { (prompts[$0].tokens.count, $0) < (prompts[$1].tokens.count, $1) }
+    var groups: [[Int]] = []
+    for index in order {
+      // Prompts in order of length: the last of a batch is its longest.
+      if let last = groups.last, (last.count + 1) * prompts[index].tokens.count <= Self.tokensPerBatch {
+        groups[groups.count - 1].append(index)
+      } else {
+        groups.append([index])
+      }
+    }
+    let batches = groups.map { TokenBatch($0.map { prompts[$0].tokens }) }
+    let total = Executor.work(batches, subjects: subjects)
+    var correct = subjects.map { _ in [Double](repeating: 0, count: prompts.count) }
+    var (before, firstBatch) = (0, 0)
+    for chunk in executor.chunks(batches, subjects: subjects, budget: budget) {
+      let start = firstBatch
+      try executor.run(chunk, subjects: subjects, progress: { progress(before + $0, total) }) {
+        subject, batch, hidden, head in
+        let last = try Tensor.stack(
+          chunk[batch].lengths.enumerated().map { row, length in
+            try hidden.select(dim: 0, index: row).select(dim: 0, index: length - 1)
+          }, dim: 0)
+        let logits = try head.logits(last, rows: answerTokens).floats()
+        for (row, question) in groups[start + batch].enumerated() {
+          let four = Array(logits[row * answerTokens.count..<(row + 1) * answerTokens.count])
+          guard four.allSatisfy(\.isFinite) else {
+            throw EvaluationError("the model's logits are not finite: the weights hold NaN or infinite values")
+          }
+          // The first of equal ones, as argmax has it.
+          let best = four.indices.max { (four[$0], $1) < (four[$1], $0) }
+          correct[subject][question] = best == prompts[question].answer ? 1 : 0
+          try predicted(subject, question, four)
+        }
+      }
+      before += Executor.work(chunk, subjects: subjects)
+      firstBatch += chunk.count
+    }
+    let weights = [Double](repeating: 1, count: prompts.count)
+    return correct.map { ItemScores(sums: $0, weights: weights) }
+  }
+}
+
+/// An evaluation that cannot be done as asked.
+public struct EvaluationError: Error, CustomStringConvertible, Sendable {
+  public let description: String
+  public init(_ description: String) { self.description = description }
+}

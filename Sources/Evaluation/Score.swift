@@ -1,0 +1,67 @@
+/// What scoring says of one subject, question by question or row by row.
+public struct ItemScores: Sendable, Equatable {
+  /// Sums and weights of the items: 1 or 0 and 1 for a question; the loss over a row's predicted tokens, negated,
+  /// and their number.
+  public var sums: [Double]
+  public var weights: [Double]
+
+  public init(sums: [Double], weights: [Double]) {
+    self.sums = sums
+    self.weights = weights
+  }
+
+  /// The score: the weighted mean. The higher the better.
+  public var mean: Double { sums.reduce(0, +) / max(weights.reduce(0, +), .leastNormalMagnitude) }
+
+  /// The standard error of the mean, items taken as independent (a ratio estimator where weights differ).
+  public var standardError: Double { Self.error(of: sums, weights: weights, around: mean) }
+
+  /// The standard error of this mean less another's over the same items: what is noise when two are compared.
+  public func pairedError(with other: ItemScores) -> Double {
+    guard sums.count == other.sums.count else { return .infinity }
+    let differences = zip(sums, other.sums).map { $0 - $1 }
+    return Self.error(of: differences, weights: weights, around: mean - other.mean)
+  }
+
+  private static func error(of sums: [Double], weights: [Double], around mean: Double) -> Double {
+    let count = Double(sums.count)
+    guard count > 1 else { return 0 }
+    let residuals = zip(sums, weights).reduce(0.0) { sum, item in
+      let residual = item.0 - mean * item.1
+      return sum + residual * residual
+    }
+    return (residuals * count / (count - 1)).squareRoot() / weights.reduce(0, +)
+  }
+}
+
+/// How candidates are scored (`--prune_score_func`).
+public enum ScoreFunction: Sendable, Equatable, CustomStringConvertible {
+  /// Accuracy on N percent of MMLU's questions. The batch size is a hint that never changes the answer.
+  case mmlu(percent: Double, batchSize: Int)
+  /// Mean cross-entropy per predicted token, negated.
+  case negLoss
+  /// Mean divergence from the unpruned model per predicted token, negated.
+  case negKL
+
+  /// Reads `mmlu_10pct_bs1`, `neg_loss`, `neg_kl`; nil for anything else.
+  public init?(parsing text: String) {
+    switch text {
+    case "neg_loss": self = .negLoss
+    case "neg_kl": self = .negKL
+    default:
+      guard let match = text.wholeMatch(of: /mmlu_([0-9]+(?:\.[0-9]+)?)pct_bs([0-9]+)/),
+        let percent = Double(match.1), percent > 0, percent <= 100, let size = Int(match.2), size > 0
+      else { return nil }
+      self = .mmlu(percent: percent, batchSize: size)
+    }
+  }
+
+  public var description: String {
+    switch self {
+    case .mmlu(let percent, let size):
+      "mmlu_\(percent == percent.rounded() ? String(Int(percent)) : String(percent))pct_bs\(size)"
+    case .negLoss: "neg_loss"
+    case .negKL: "neg_kl"
+    }
+  }
+}

@@ -1,0 +1,38 @@
+public import Models
+public import Torch
+
+// Shapes: M positions, H hidden (what stays of it), V vocabulary.
+
+/// The output head of one subject: logits for all of the vocabulary, or for the few rows that matter.
+public final class OutputHead {
+  private let weights: WeightSource
+  private let hidden: Tensor?
+  private var whole: Tensor?
+
+  init(_ weights: WeightSource, selection: Selection) throws {
+    self.weights = weights
+    hidden = try selection.kept(.hidden, layer: nil).map { try Tensor($0.map(Int64.init), shape: [$0.count]) }
+  }
+
+  private func stored() throws -> Tensor {
+    let description = weights.model.description
+    return try weights.model.tensor((description.head ?? description.embedding).name)
+  }
+
+  private func prepare(_ rows: Tensor) throws -> Tensor {
+    try (hidden.map { try rows.indexSelect(dim: 1, $0) } ?? rows).to(weights.dtype)
+  }
+
+  /// `[M, H]` → `[M, rows]` in float32, for these vocabulary rows only; the others are not read.
+  public func logits(_ x: Tensor, rows: [Int]) throws -> Tensor {
+    let picked = try stored().indexSelect(dim: 0, Tensor(rows.map(Int64.init), shape: [rows.count]))
+    return try x.linear(weight: prepare(picked)).to(.float32)
+  }
+
+  /// `[M, H]` → `[M, V]` in float32.
+  public func logits(_ x: Tensor) throws -> Tensor {
+    let head = try whole ?? prepare(stored())
+    whole = head
+    return try x.linear(weight: head).to(.float32)
+  }
+}

@@ -1,0 +1,33 @@
+public import Torch
+
+/// Rows of tokens that go through the model together: `[B, S]`, padded on the right.
+public struct TokenBatch: Sendable {
+  public let rows: [[Int32]]
+  /// Valid tokens of each row.
+  public var lengths: [Int] { rows.map(\.count) }
+  /// The longest row's tokens (S).
+  public let width: Int
+
+  public init(_ rows: [[Int32]]) {
+    self.rows = rows
+    width = rows.map(\.count).max() ?? 0
+  }
+
+  /// Consecutive rows in groups of `size`, the last one possibly smaller.
+  public static func groups(_ rows: [[Int32]], size: Int) -> [TokenBatch] {
+    stride(from: 0, to: rows.count, by: max(size, 1)).map {
+      TokenBatch(Array(rows[$0..<min($0 + max(size, 1), rows.count)]))
+    }
+  }
+
+  public var tokenCount: Int { rows.reduce(0) { $0 + $1.count } }
+
+  /// Token numbers, `[B, S]` int64; padding is token 0.
+  func tensor() throws -> Tensor {
+    var values = [Int64](repeating: 0, count: rows.count * width)
+    for (index, row) in rows.enumerated() {
+      for (position, token) in row.enumerated() { values[index * width + position] = Int64(token) }
+    }
+    return try Tensor(values, shape: [rows.count, width])
+  }
+}

@@ -1,0 +1,62 @@
+public import Models
+public import Torch
+
+/// Brings weights in, layer by layer, in the type computed with, and lets them go.
+public final class WeightSource {
+  public let model: SourceModel
+  public let dtype: DType
+
+  public init(_ model: SourceModel, dtype: DType) {
+    self.model = model
+    self.dtype = dtype
+  }
+
+  private func names(layer: Int) -> [String] {
+    model.description.layers[layer].weights.map { $0.name(layer: layer) }
+  }
+
+  /// One layer's weights, whole.
+  public func layer(_ layer: Int) throws -> LayerWeights {
+    var tensors: [Weight: Tensor] = [:]
+    for weight in model.description.layers[layer].weights {
+      tensors[weight] = try model.tensor(weight.name(layer: layer)).to(dtype)
+    }
+    return LayerWeights(tensors)
+  }
+
+  /// Tells the system that a layer is wanted soon.
+  public func prefetch(layer: Int) {
+    if model.description.layers.indices.contains(layer) { model.checkpoint.willNeed(names(layer: layer)) }
+  }
+
+  /// Gives a layer's mapped pages back.
+  public func release(layer: Int) { model.checkpoint.release(names(layer: layer)) }
+
+  /// The embedding's rows of these tokens, `[B, S]` → `[B, S, H]`. Only the pages of these rows are read.
+  func embed(_ tokens: Tensor) throws -> Tensor {
+    try Tensor.embedding(weight: model.tensor(model.description.embedding.name), indices: tokens).to(dtype)
+  }
+
+  func releaseEmbedding() { model.checkpoint.release([model.description.embedding.name]) }
+}
+
+extension LayerWeights {
+  /// The weights with what `selection` drops cut away: an index-select on every axis that carries it.
+  public func sliced(by selection: Selection, layer: Int?, sizes: Sizes) throws -> LayerWeights {
+    var tensors: [Weight: Tensor] = [:]
+    // Many axes of a layer keep the same indices: make each index tensor once.
+    var made: [Axis: Tensor] = [:]
+    for (weight, tensor) in all {
+      var sliced = tensor
+      for (dim, kept) in selection.keptIndices(of: weight, layer: layer, sizes: sizes).enumerated() {
+        guard let kept else { continue }
+        let axis = weight.axes[dim]
+        let indices = try made[axis] ?? Tensor(kept.map(Int64.init), shape: [kept.count])
+        made[axis] = indices
+        sliced = try sliced.indexSelect(dim: dim, indices)
+      }
+      tensors[weight] = sliced
+    }
+    return LayerWeights(tensors)
+  }
+}

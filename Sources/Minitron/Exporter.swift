@@ -1,0 +1,133 @@
+public import Checkpoint
+import Foundation
+public import JSON
+public import Models
+
+/// Writes a pruned model as a Hugging Face checkpoint, straight from the mapped source: an index-select on every
+/// axis that carries something pruned, tensor by tensor. No model is ever held in memory.
+public struct Exporter {
+  public let model: SourceModel
+  public let config: ExportConfig
+  public let selection: Selection
+
+  public init(_ model: SourceModel, config: ExportConfig, selection: Selection) {
+    self.model = model
+    self.config = config
+    self.selection = selection
+  }
+
+  /// A weight of the result and where it comes from.
+  private struct Part {
+    let target: PlannedTensor
+    let source: TensorEntry
+    let kept: [[Int]?]
+  }
+
+  private var sizes: Sizes { config.sizes(from: model.description.sizes) }
+
+  private func parts() throws -> [Part] {
+    let description = model.description
+    func part(_ weight: Weight, from original: Int?, to position: Int?) throws -> Part {
+      let name = original.map { weight.name(layer: $0) } ?? weight.name
+      guard let source = model.checkpoint.entry(name) else {
+        throw ModelError("\(model.checkpoint.directory): the tensor \(name) is gone")
+      }
+      let target = PlannedTensor(
+        name: position.map { weight.name(layer: $0) } ?? weight.name, type: source.type, shape: weight.shape(sizes))
+      let kept = selection.keptIndices(of: weight, layer: original, sizes: description.sizes)
+      return Part(target: target, source: source, kept: kept)
+    }
+    var parts = [try part(description.embedding, from: nil, to: nil)]
+    for (position, original) in selection.layers.enumerated() {
+      parts += try description.layers[original].weights.map { try part($0, from: original, to: position) }
+    }
+    parts += try description.finalNorm.weights.map { try part($0, from: nil, to: nil) }
+    if let head = description.head { parts.append(try part(head, from: nil, to: nil)) }
+    return parts
+  }
+
+  /// Every tensor of the result: name, type, shape.
+  public func plan() throws -> [PlannedTensor] { try parts().map(\.target) }
+
+  /// Bytes of weights to be written.
+  public func byteCount() throws -> Int {
+    try plan().reduce(0) { $0 + ($1.type.byteCount(ofShape: $1.shape) ?? 0) }
+  }
+
+  /// Writes the checkpoint. It appears at `path` whole, by one rename, after it was reopened and checked.
+  ///
+  /// - Parameters:
+  ///   - record: becomes `coppice.json`.
+  ///   - importance: becomes `coppice_importance.json`, so that another target needs no second calibration.
+  /// - Throws: what the writer and `OutputDirectory.publish` throw; nothing is left behind then.
+  public func write(
+    to path: String, record: JSON, importance: JSON?, maxShardBytes: Int = CheckpointWriter.defaultMaxShardBytes,
+    progress: (_ doneBytes: Int, _ totalBytes: Int) -> Void = { _, _ in }
+  ) throws {
+    let parts = try parts()
+    let plan = parts.map(\.target)
+    let total = try byteCount()
+    try OutputDirectory.publish(to: path) { directory in
+      let writer = try CheckpointWriter(directory: directory, tensors: plan, maxShardBytes: maxShardBytes)
+      var done = 0
+      for part in parts {
+        let slicer = try TensorSlicer(part.source, keeping: part.kept)
+        guard slicer.shape == part.target.shape else {
+          throw ModelError(
+            "\(part.source.name): what stays has shape \(slicer.shape), the plan says \(part.target.shape)")
+        }
+        let bytes = try model.checkpoint.bytes(of: part.source.name)
+        try writer.write(part.target.name) { append in
+          try slicer.append(from: bytes, to: { piece in
+            try append(piece)
+            done += piece.count
+            progress(done, total)
+          })
+        }
+        model.checkpoint.release([part.source.name])
+      }
+      try writer.finish()
+      let pruned = model.description.prunedConfig(layers: selection.layers, sizes: sizes)
+      try write(.object(pruned), to: directory + "/config.json")
+      try write(record, to: directory + "/coppice.json")
+      if let importance { try AtomicFile.write(importance.serialized() + "\n", to: directory + "/coppice_importance.json") }
+      try copyCompanions(to: directory)
+      try CheckpointWriter.verify(directory: directory, against: plan)
+      // What the written config describes must be what was written.
+      let reread = try SourceModel(directory: directory)
+      let expected = MetricsCounter(model.description, rows: 1, tokens: 1)
+        .metrics(sizes: sizes, layers: selection.layers).params
+      let found = reread.checkpoint.tensors.reduce(0) { $0 + $1.elementCount }
+      guard found == expected else {
+        throw ModelError("\(directory): \(found) parameters were written, \(expected) were planned")
+      }
+    }
+  }
+
+  private func write(_ json: JSON, to path: String) throws {
+    try AtomicFile.write(json.serialized(indent: 2) + "\n", to: path)
+  }
+
+  /// Tokenizer, generation settings, templates, licence and read-me of the source.
+  private func copyCompanions(to directory: String) throws {
+    let source = model.checkpoint.directory
+    for name in try FileManager.default.contentsOfDirectory(atPath: source).sorted() where Self.isCompanion(name) {
+      // Hub caches are directories of links: what they point to is copied.
+      let path = URL(fileURLWithPath: source + "/" + name).resolvingSymlinksInPath().path
+      var isDirectory: ObjCBool = false
+      guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), !isDirectory.boolValue else {
+        continue
+      }
+      try AtomicFile.write(Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped), to: directory + "/" + name)
+    }
+  }
+
+  /// Weights, their index and code stay behind, and what is written anew.
+  static func isCompanion(_ name: String) -> Bool {
+    let lower = name.lowercased()
+    if ["config.json", "coppice.json", "coppice_importance.json"].contains(lower) || lower.hasPrefix(".") { return false }
+    if lower.hasSuffix(".index.json") { return false }
+    if ["license", "notice", "readme", "copying", "use_policy"].contains(where: lower.hasPrefix) { return true }
+    return [".json", ".jinja", ".txt", ".model", ".md", ".tiktoken"].contains(where: lower.hasSuffix)
+  }
+}

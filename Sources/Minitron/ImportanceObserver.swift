@@ -1,0 +1,109 @@
+public import Models
+public import Torch
+
+// Shapes: B rows, S tokens, C channels, L layers, N heads, D head_dim.
+
+/// Turns activations into importance (Muralidharan et al. 2024, arXiv 2407.14679, section 2.2; aggregation as
+/// in Model-Optimizer's `mcore_minitron.py`): for each row the mean over its tokens of |x|, squared, summed over
+/// rows. Everything is accumulated in float32 whatever the type computed with; padding never counts.
+public final class ImportanceObserver: TapObserver {
+  private struct Site: Hashable {
+    let tap: Tap
+    let layer: Int
+  }
+
+  private let model: ModelDescription
+  private var sums: [Site: Tensor] = [:]
+  private var layerScores: [Double]
+
+  public init(_ model: ModelDescription) {
+    self.model = model
+    layerScores = Array(repeating: 0, count: model.layers.count)
+  }
+
+  public func observe(_ tap: Tap, layer: Int, _ x: Tensor, lengths: [Int]) throws {
+    let squares = try Self.rowMeans(x, lengths: lengths).square().sum(dims: [0])
+    let site = Site(tap: tap, layer: layer)
+    if let sum = sums[site] { try sum.add(squares) } else { sums[site] = squares }
+  }
+
+  /// The mean over each row's valid tokens of |x|: `[B, S, C]` → `[B, C]` float32.
+  private static func rowMeans(_ x: Tensor, lengths: [Int]) throws -> Tensor {
+    let tokens = x.shape[1]
+    if lengths.allSatisfy({ $0 == tokens }) {
+      return try x.norm(p: 1, dims: [1], dtype: .float32).multiplied(by: 1 / Double(tokens))
+    }
+    return try Tensor.stack(
+      lengths.enumerated().map { row, length in
+        try x.select(dim: 0, index: row).narrow(dim: 0, start: 0, length: length)
+          .norm(p: 1, dims: [0], dtype: .float32).multiplied(by: 1 / Double(length))
+      }, dim: 0)
+  }
+
+  public func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws {
+    let similarity = try input.to(.float32).cosineSimilarity(output.to(.float32), dim: 2)  // [B, S]
+    let values = try similarity.floats()
+    let tokens = input.shape[1]
+    var distance = 0.0
+    for (row, length) in lengths.enumerated() {
+      for value in values[row * tokens..<row * tokens + length] { distance += 1 - Double(value) }
+    }
+    layerScores[layer] += distance / Double(lengths.reduce(0, +))
+  }
+
+  /// The scores of all rows seen.
+  ///
+  /// - Throws: `ModelError` naming layer and tap when activations were not finite.
+  public func scores() throws -> ImportanceScores {
+    var scores = ImportanceScores()
+    scores.layers = layerScores
+    var hidden = [Float](repeating: 0, count: model.sizes[.hidden])
+    var ffn = [[Float]](repeating: [], count: model.layers.count)
+    var heads = ffn
+    // In a fixed order: sums of floats depend on it.
+    let ordered = sums.sorted { ($0.key.layer, $0.key.tap.order) < ($1.key.layer, $1.key.tap.order) }
+    for (site, sum) in ordered {
+      let channels = try sum.sqrt().floats()
+      guard channels.allSatisfy(\.isFinite), layerScores[site.layer].isFinite else {
+        throw ModelError(
+          "layer \(site.layer + 1): the \(site.tap.label) holds NaN or infinite values; the weights are damaged, or "
+            + "the type computed with is too narrow (try --compute_dtype float32)")
+      }
+      switch site.tap {
+      case .hidden: for (index, value) in channels.enumerated() { hidden[index] += value }
+      case .ffn: ffn[site.layer] = channels
+      case .heads: heads[site.layer] = Self.perHead(channels, headDim: model.sizes[.headDim])
+      }
+    }
+    let prunable = model.hyperparameters
+    scores.global[.hiddenSize] = hidden
+    if prunable.contains(.ffnHiddenSize) { scores.perLayer[.ffnHiddenSize] = ffn }
+    if prunable.contains(.numAttentionHeads) { scores.perLayer[.numAttentionHeads] = heads }
+    return scores
+  }
+
+  /// The L2 norm over each head's channels: N × D numbers → N.
+  private static func perHead(_ channels: [Float], headDim: Int) -> [Float] {
+    stride(from: 0, to: channels.count, by: max(headDim, 1)).map { start in
+      channels[start..<min(start + headDim, channels.count)].reduce(0) { $0 + $1 * $1 }.squareRoot()
+    }
+  }
+}
+
+extension Tap {
+  fileprivate var order: Int {
+    switch self {
+    case .heads: 0
+    case .ffn: 1
+    case .hidden(let sublayer): 2 + sublayer
+    }
+  }
+
+  fileprivate var label: String {
+    switch self {
+    case .heads: "input of the attention's output projection"
+    case .ffn: "input of the MLP's down projection"
+    case .hidden: "input of a block"
+    }
+  }
+}

@@ -1,0 +1,106 @@
+public import Torch
+
+// Shapes: B rows, S tokens, H hidden.
+
+/// The part of a layer between its norm and the residual sum: attention, an MLP, …
+public protocol Block: Sendable {
+  var weights: [Weight] { get }
+  /// - Parameters:
+  ///   - x: `[B, S, H]`, the norm's output.
+  ///   - weights: this layer's weights, whole or sliced: blocks take sizes from them.
+  /// - Returns: `[B, S, H]`, to be added to the residual stream.
+  func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor
+  /// Elements kept between tokens while generating, for `rows` sequences of `tokens`: keys and values, or a
+  /// state of fixed size. Full attention is assumed, whatever the window (as the reference's memory estimate does).
+  func cacheElements(rows: Int, tokens: Int, sizes: Sizes) -> Int
+  /// The parameters that one token uses; all of them but where routing picks experts.
+  func activeElements(sizes: Sizes) -> Int
+}
+
+extension Block {
+  public func cacheElements(rows: Int, tokens: Int, sizes: Sizes) -> Int { 0 }
+  public func activeElements(sizes: Sizes) -> Int { weights.reduce(0) { $0 + $1.elementCount(sizes) } }
+}
+
+/// The tensors of one layer (or of the parts outside the layers), by weight.
+public struct LayerWeights {
+  private let tensors: [Weight: Tensor]
+  public init(_ tensors: [Weight: Tensor]) { self.tensors = tensors }
+
+  public subscript(weight: Weight) -> Tensor {
+    get throws {
+      guard let tensor = tensors[weight] else {
+        throw ModelError("the weight \(weight.name) was not brought in for its layer")
+      }
+      return tensor
+    }
+  }
+
+  /// nil for a weight the family does not have (a bias).
+  public subscript(weight: Weight?) -> Tensor? {
+    get throws {
+      guard let weight else { return nil }
+      return try self[weight] as Tensor
+    }
+  }
+
+  public var all: [Weight: Tensor] { tensors }
+}
+
+/// Where activations are looked at. Scores follow in `Minitron`; a tap only says what is seen.
+public enum Tap: Hashable, Sendable {
+  /// The input of a mixer or an MLP (a norm's output): `[B, S, H]`. The number tells sublayers apart.
+  case hidden(sublayer: Int)
+  /// The input of the MLP's down projection: `[B, S, F]`.
+  case ffn
+  /// The input of the attention's output projection: `[B, S, heads × head_dim]`.
+  case heads
+}
+
+/// Sees activations as they pass. `lengths` are the valid tokens of each row; what lies behind is padding.
+public protocol TapObserver: AnyObject {
+  /// `layer` is the original layer's 0-based number.
+  func observe(_ tap: Tap, layer: Int, _ x: Tensor, lengths: [Int]) throws
+  /// A whole layer's input and output, `[B, S, H]`.
+  func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws
+}
+
+/// What a forward pass needs besides weights and activations.
+public struct ForwardContext {
+  /// The original layer's 0-based number.
+  public var layer: Int
+  /// Valid tokens of each row (`B` numbers up to `S`); rows are padded on the right.
+  public let lengths: [Int]
+  public let positions: PositionTables
+  public let observer: (any TapObserver)?
+  public let cache: KeyValueCache?
+
+  public init(
+    layer: Int = 0, lengths: [Int], positions: PositionTables, observer: (any TapObserver)? = nil,
+    cache: KeyValueCache? = nil
+  ) {
+    self.layer = layer
+    self.lengths = lengths
+    self.positions = positions
+    self.observer = observer
+    self.cache = cache
+  }
+
+  func observe(_ tap: Tap, _ x: Tensor) throws { try observer?.observe(tap, layer: layer, x, lengths: lengths) }
+}
+
+extension LayerDescription {
+  /// One layer over `[B, S, H]`.
+  public func forward(_ input: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
+    var h = input
+    for (index, sublayer) in sublayers.enumerated() {
+      let x = try sublayer.norm?.forward(h, weights: weights) ?? h
+      try context.observe(.hidden(sublayer: index), x)
+      var y = try sublayer.block.forward(x, weights: weights, context: context)
+      if let norm = sublayer.postNorm { y = try norm.forward(y, weights: weights) }
+      h = try h.adding(y)
+    }
+    try context.observer?.observeLayer(context.layer, input: input, output: h, lengths: context.lengths)
+    return h
+  }
+}

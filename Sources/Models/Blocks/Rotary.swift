@@ -1,0 +1,168 @@
+import Foundation
+public import Torch
+
+/// Rotary position embedding (Su et al. 2021, arXiv 2104.09864) with the scalings of `transformers`'
+/// `modeling_rope_utils.py`. Reads both spellings: `rope_theta` + `rope_scaling`, and `rope_parameters`.
+public struct Rotary: Sendable, Equatable {
+  public enum Scaling: Sendable, Equatable {
+    case none
+    case linear(factor: Double)
+    /// NTK-aware: the base grows with the sequence once it is longer than `max_position_embeddings`.
+    case dynamic(factor: Double)
+    /// Llama 3.1: long wavelengths are divided, short ones kept, those between interpolated.
+    case llama3(factor: Double, lowFrequency: Double, highFrequency: Double, original: Double)
+    /// YaRN (Peng et al. 2023, arXiv 2309.00071).
+    case yarn(
+      factor: Double, fast: Double, slow: Double, original: Double, truncate: Bool, attention: Double)
+  }
+
+  public let dimension: Int
+  public let theta: Double
+  public let scaling: Scaling
+  public let maxPositions: Int
+
+  /// - Throws: `ModelError` for an unknown type or a field that is missing or out of range.
+  init(_ config: ConfigReader, dimension: Int, defaultTheta: Double = 10_000) throws {
+    guard dimension % 2 == 0 else {
+      throw ModelError("\(config.file): rotary positions want an even head_dim, found \(dimension)")
+    }
+    self.dimension = dimension
+    maxPositions = try config.size("max_position_embeddings", default: 2048)
+    let topTheta = try config.positive("rope_theta", default: defaultTheta)
+    let section = try config.section("rope_scaling") ?? config.section("rope_parameters")
+    theta = try section?.positive("rope_theta", default: topTheta) ?? topTheta
+    scaling = try section.map { try Self.scaling($0, config: config, maxPositions: maxPositions) } ?? .none
+    if let section, section.has("partial_rotary_factor"), try section.number("partial_rotary_factor") != 1 {
+      throw ModelError("\(section.file): \"partial_rotary_factor\" other than 1 is not supported for this family")
+    }
+  }
+
+  private static func scaling(_ section: ConfigReader, config: ConfigReader, maxPositions: Int) throws -> Scaling {
+    let type = try section.string("rope_type", default: section.string("type", default: "default"))
+    func original() throws -> Double {
+      if let value = try config.optionalSize("original_max_position_embeddings") { return Double(value) }
+      return Double(try section.size("original_max_position_embeddings", default: maxPositions))
+    }
+    switch type {
+    case "default": return .none
+    case "linear": return .linear(factor: try section.positive("factor"))
+    case "dynamic": return .dynamic(factor: try section.positive("factor"))
+    case "llama3":
+      return .llama3(
+        factor: try section.positive("factor"), lowFrequency: try section.positive("low_freq_factor"),
+        highFrequency: try section.positive("high_freq_factor"), original: try original())
+    case "yarn":
+      let original = try original()
+      let factor = try section.optionalNumber("factor") ?? (Double(maxPositions) / original)
+      guard factor > 0 else { throw ModelError("\(section.file): \"factor\" should be above zero, found \(factor)") }
+      func magnitude(_ scale: Double = 1) -> Double { factor <= 1 ? 1 : 0.1 * scale * log(factor) + 1 }
+      var attention = magnitude()
+      if let m = try section.optionalNumber("mscale"), let all = try section.optionalNumber("mscale_all_dim"),
+        m != 0, all != 0
+      {
+        attention = magnitude(m) / magnitude(all)
+      }
+      func orDefault(_ key: String, _ fallback: Double) throws -> Double {
+        let value = try section.number(key, default: fallback)
+        return value == 0 ? fallback : value
+      }
+      return .yarn(
+        factor: factor, fast: try orDefault("beta_fast", 32), slow: try orDefault("beta_slow", 1),
+        original: original, truncate: try section.flag("truncate", default: true),
+        attention: try section.optionalNumber("attention_factor") ?? attention)
+    default:
+      throw ModelError(
+        "\(section.file): rope type \"\(type)\" is not supported; supported are default, linear, dynamic, llama3, yarn")
+    }
+  }
+
+  /// Inverse frequencies (`dimension / 2` of them) and the factor on cosines and sines, for a sequence of
+  /// `length` tokens. In float32 step by step, as `transformers` does.
+  func frequencies(length: Int) -> (inverse: [Float], scale: Float) {
+    let exponents = stride(from: 0, to: dimension, by: 2).map { Float($0) / Float(dimension) }
+    func inverse(_ base: Float) -> [Float] { exponents.map { 1 / powf(base, $0) } }
+    let plain = inverse(Float(theta))
+    switch scaling {
+    case .none: return (plain, 1)
+    case .linear(let factor): return (plain.map { $0 / Float(factor) }, 1)
+    case .dynamic(let factor):
+      guard length > maxPositions, dimension > 2 else { return (plain, 1) }
+      let stretch = Float(factor) * Float(length) / Float(maxPositions) - Float(factor - 1)
+      let power = Double(dimension) / Double(dimension - 2)
+      return (inverse(Float(theta) * powf(stretch, Float(power))), 1)
+    case .llama3(let factor, let low, let high, let original):
+      let values = plain.map { frequency -> Float in
+        let wavelength = 2 * Float.pi / frequency
+        if wavelength < Float(original / high) { return frequency }
+        if wavelength > Float(original / low) { return frequency / Float(factor) }
+        let smooth = (Float(original) / wavelength - Float(low)) / Float(high - low)
+        return (1 - smooth) * frequency / Float(factor) + smooth * frequency
+      }
+      return (values, 1)
+    case .yarn(let factor, let fast, let slow, let original, let truncate, let attention):
+      func correction(_ rotations: Double) -> Double {
+        Double(dimension) * log(original / (rotations * 2 * .pi)) / (2 * log(theta))
+      }
+      var low = correction(fast)
+      var high = correction(slow)
+      if truncate { (low, high) = (low.rounded(.down), high.rounded(.up)) }
+      (low, high) = (max(low, 0), min(high, Double(dimension - 1)))
+      if low == high { high += 0.001 }
+      let values = exponents.enumerated().map { index, exponent -> Float in
+        let base = powf(Float(theta), exponent)
+        let ramp = min(max((Float(index) - Float(low)) / Float(high - low), 0), 1)
+        let extrapolated = 1 - ramp
+        return 1 / (Float(factor) * base) * (1 - extrapolated) + 1 / base * extrapolated
+      }
+      return (values, Float(attention))
+    }
+  }
+}
+
+/// Cosines, sines and masks of one range of positions, made once and shared by all layers.
+public final class PositionTables {
+  private let cosine: Tensor, sine: Tensor
+  private let start: Int
+  private let device: Device
+  private var masks: [[Int]: Tensor] = [:]
+
+  /// - Parameters:
+  ///   - start: the first token's position; `count` tokens follow one another.
+  ///   - dtype: the type activations are computed in.
+  public init(_ rotary: Rotary, start: Int = 0, count: Int, dtype: DType, device: Device = .cpu) throws {
+    let (inverse, scale) = rotary.frequencies(length: start + count)
+    let positions = try Tensor((start..<(start + count)).map(Float.init), shape: [count, 1])
+    let angles = try positions.multiplied(by: Tensor(inverse, shape: [1, inverse.count]))  // [S, D / 2]
+    let both = try Tensor.cat([angles, angles], dim: 1)
+    cosine = try both.cos().multiplied(by: Double(scale)).to(dtype).to(device: device)
+    sine = try both.sin().multiplied(by: Double(scale)).to(dtype).to(device: device)
+    self.start = start
+    self.device = device
+  }
+
+  /// Rotates `[B, N, S, D]` by the halves of D, as Llama does.
+  func rotate(_ x: Tensor) throws -> Tensor {
+    let half = x.shape[3] / 2
+    let turned = try Tensor.cat(
+      [x.narrow(dim: 3, start: half, length: half).negated(), x.narrow(dim: 3, start: 0, length: half)], dim: 3)
+    return try x.multiplied(by: cosine).adding(turned.multiplied(by: sine))
+  }
+
+  /// What each query may see, `[S, keys]` of booleans; nil when plain causality says it all.
+  func mask(queries: Int, keys: Int, window: Int?) throws -> Tensor? {
+    let offset = keys - queries
+    let narrow = window.flatMap { $0 < keys ? $0 : nil }
+    guard narrow != nil || (offset > 0 && queries > 1) else { return nil }
+    let id = [queries, keys, narrow ?? -1]
+    if let mask = masks[id] { return mask }
+    var seen: [Bool] = []
+    seen.reserveCapacity(queries * keys)
+    for query in 0..<queries {
+      let at = query + offset
+      for key in 0..<keys { seen.append(key <= at && narrow.map { key > at - $0 } ?? true) }
+    }
+    let mask = try Tensor(seen, shape: [queries, keys]).to(device: device)
+    masks[id] = mask
+    return mask
+  }
+}

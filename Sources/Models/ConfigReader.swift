@@ -1,0 +1,88 @@
+public import JSON
+
+/// Typed access to a `config.json`: a field of the wrong type or out of range is an error that names it.
+public struct ConfigReader: Sendable {
+  public let object: JSON.Object
+  /// The path of the file, for messages.
+  public let file: String
+  /// The largest size believed. Products of a few such numbers still fit 64 bits.
+  public static let largestSize = 1 << 24
+
+  public init(_ object: JSON.Object, file: String) {
+    self.object = object
+    self.file = file
+  }
+
+  public func has(_ key: String) -> Bool { object[key].map { !$0.isNull } ?? false }
+
+  private func wrong(_ key: String, _ expected: String, _ found: JSON?) -> ModelError {
+    let what = found.map { $0.isNull ? "null" : "\($0.kind): \($0.serialized().prefix(60))" } ?? "nothing"
+    return ModelError("\(file): \"\(key)\" should be \(expected), found \(what)")
+  }
+
+  /// A size: an integer from 1 to `largestSize`. Null counts as absent.
+  public func size(_ key: String, default fallback: Int? = nil, atLeast least: Int = 1) throws -> Int {
+    guard has(key), let value = object[key] else {
+      if let fallback { return fallback }
+      throw wrong(key, "an integer of at least \(least)", object[key])
+    }
+    guard let number = value.int, number >= least, number <= Self.largestSize else {
+      throw wrong(key, "an integer from \(least) to \(Self.largestSize)", value)
+    }
+    return number
+  }
+
+  public func optionalSize(_ key: String) throws -> Int? { has(key) ? try size(key) : nil }
+
+  /// A finite number.
+  public func number(_ key: String, default fallback: Double? = nil) throws -> Double {
+    guard has(key), let value = object[key] else {
+      if let fallback { return fallback }
+      throw wrong(key, "a number", object[key])
+    }
+    guard let number = value.double, number.isFinite else { throw wrong(key, "a finite number", value) }
+    return number
+  }
+
+  public func optionalNumber(_ key: String) throws -> Double? { has(key) ? try number(key) : nil }
+
+  public func positive(_ key: String, default fallback: Double? = nil) throws -> Double {
+    let value = try number(key, default: fallback)
+    guard value > 0 else { throw wrong(key, "a number above zero", object[key]) }
+    return value
+  }
+
+  public func flag(_ key: String, default fallback: Bool) throws -> Bool {
+    guard has(key), let value = object[key] else { return fallback }
+    guard let flag = value.bool else { throw wrong(key, "true or false", value) }
+    return flag
+  }
+
+  public func string(_ key: String, default fallback: String? = nil) throws -> String {
+    guard has(key), let value = object[key] else {
+      if let fallback { return fallback }
+      throw wrong(key, "a string", object[key])
+    }
+    guard let string = value.string else { throw wrong(key, "a string", value) }
+    return string
+  }
+
+  /// A list with one string a layer.
+  public func optionalStrings(_ key: String, count: Int) throws -> [String]? {
+    guard has(key), let value = object[key] else { return nil }
+    guard let strings = value.array?.map(\.string), strings.count == count else {
+      throw wrong(key, "a list of \(count) strings, one a layer", value)
+    }
+    return try strings.map { string in
+      guard let string else { throw wrong(key, "a list of \(count) strings, one a layer", value) }
+      return string
+    }
+  }
+
+  /// A nested object; nil when absent or null.
+  public func section(_ key: String) throws -> ConfigReader? {
+    guard has(key), let value = object[key] else { return nil }
+    guard let object = value.object else { throw wrong(key, "an object", value) }
+    return ConfigReader(object, file: "\(file), \"\(key)\"")
+  }
+}

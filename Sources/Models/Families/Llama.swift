@@ -1,0 +1,19 @@
+import JSON
+
+/// Llama 2, 3, 3.1, 3.2, 3.3 (Touvron et al. 2023, arXiv 2302.13971; `transformers` modeling_llama.py).
+public enum Llama: Family {
+  public static let modelTypes = ["llama"]
+
+  public static func describe(_ config: ConfigReader) throws -> ModelDescription {
+    let attentionBias = try config.flag("attention_bias", default: false)
+    return try DenseDecoder(config).describe(
+      attention: {
+        Attention($0, headDim: $1, qkvBias: attentionBias, outputBias: attentionBias)
+      },
+      mlpBias: config.flag("mlp_bias", default: false),
+      refusal: { sizes in
+        sizes[.hidden] % sizes[.heads] == 0
+          ? nil : "LlamaConfig wants hidden_size to be a multiple of num_attention_heads"
+      })
+  }
+}

@@ -1,0 +1,15 @@
+import JSON
+
+/// Qwen 1.5, 2 and 2.5 (arXiv 2407.10671): biases on queries, keys and values, none on the output.
+public enum Qwen2: Family {
+  public static let modelTypes = ["qwen2"]
+
+  public static func describe(_ config: ConfigReader) throws -> ModelDescription {
+    let windows = try WindowedLayers(config)
+    return try DenseDecoder(config).describe(
+      attention: { prefix, headDim, layer in
+        Attention(prefix, headDim: headDim, qkvBias: true, window: windows[layer])
+      },
+      layerLists: ["layer_types"], editConfig: windows.edit)
+  }
+}

@@ -1,0 +1,18 @@
+import JSON
+
+/// Qwen3 dense models (arXiv 2505.09388): norms over every head's query and key, an explicit head_dim.
+public enum Qwen3: Family {
+  public static let modelTypes = ["qwen3"]
+
+  public static func describe(_ config: ConfigReader) throws -> ModelDescription {
+    let windows = try WindowedLayers(config)
+    let bias = try config.flag("attention_bias", default: false)
+    let epsilon = try config.positive("rms_norm_eps", default: 1e-6)
+    return try DenseDecoder(config, defaultHeadDim: 128).describe(
+      attention: { prefix, headDim, layer in
+        Attention(
+          prefix, headDim: headDim, qkvBias: bias, outputBias: bias, normEpsilon: epsilon, window: windows[layer])
+      },
+      layerLists: ["layer_types"], editConfig: windows.edit)
+  }
+}

@@ -1,0 +1,44 @@
+public import JSON
+
+/// A model family: how a `config.json` becomes a table of blocks and weights. One small file each in `Families/`.
+public protocol Family: Sendable {
+  /// The `model_type` values this family reads.
+  static var modelTypes: [String] { get }
+  /// - Throws: `ModelError` naming the field that is wrong.
+  static func describe(_ config: ConfigReader) throws -> ModelDescription
+}
+
+/// Every family there is, one line each.
+public enum Families {
+  public static let all: [any Family.Type] = [
+    Llama.self,
+    Mistral.self,
+    Qwen2.self,
+    Qwen3.self,
+  ]
+
+  public static var modelTypes: [String] { all.flatMap { $0.modelTypes } }
+
+  /// The description of the model that a config describes.
+  ///
+  /// - Throws: `ModelError` for unsupported families, vision-language and quantised checkpoints, wrong fields.
+  public static func describe(config: JSON.Object, file: String) throws -> ModelDescription {
+    let reader = ConfigReader(config, file: file)
+    for key in ["vision_config", "audio_config", "text_config"] where reader.has(key) {
+      throw ModelError(
+        "\(file): \"\(key)\" says that this is a multimodal checkpoint; only text models are supported so far. "
+          + "Save its language model as a checkpoint of its own and prune that")
+    }
+    for key in ["quantization_config", "compression_config"] where reader.has(key) {
+      throw ModelError(
+        "\(file): \"\(key)\" says that this checkpoint is quantised; prune the original (bf16, f16 or f32) weights "
+          + "and quantise the result")
+    }
+    let type = try reader.string("model_type")
+    guard let family = all.first(where: { $0.modelTypes.contains(type) }) else {
+      throw ModelError(
+        "\(file): model_type \"\(type)\" is not supported; supported are \(modelTypes.joined(separator: ", "))")
+    }
+    return try family.describe(reader)
+  }
+}

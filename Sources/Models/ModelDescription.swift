@@ -1,0 +1,128 @@
+public import JSON
+
+/// One residual branch of a layer: `h + postNorm(block(norm(h)))`, either norm optional.
+public struct Sublayer: Sendable {
+  public let norm: Norm?
+  public let block: any Block
+  public let postNorm: Norm?
+
+  public init(norm: Norm?, block: any Block, postNorm: Norm? = nil) {
+    self.norm = norm
+    self.block = block
+    self.postNorm = postNorm
+  }
+
+  public var weights: [Weight] { (norm?.weights ?? []) + block.weights + (postNorm?.weights ?? []) }
+}
+
+/// One layer: its residual branches in order.
+public struct LayerDescription: Sendable {
+  public let sublayers: [Sublayer]
+  public init(_ sublayers: [Sublayer]) { self.sublayers = sublayers }
+  public var weights: [Weight] { sublayers.flatMap(\.weights) }
+}
+
+/// A model as its family describes it: blocks, weights with axes, sizes and the config fields that hold them.
+public struct ModelDescription: Sendable {
+  /// `model_type` of the config.
+  public let family: String
+  public let config: JSON.Object
+  public let sizes: Sizes
+  public let embedding: Weight
+  public let layers: [LayerDescription]
+  public let finalNorm: Norm
+  /// The output head, `[vocab, hidden]`; nil when it is tied to the embedding.
+  public let head: Weight?
+  /// Positions, shared by all layers.
+  public let rotary: Rotary
+  /// Config keys that hold a dimension's size, where this architecture keeps them.
+  public let fields: [(key: String, dimension: Dimension)]
+  /// The config key of the number of layers.
+  public let layersField: String
+  /// Config keys with a list of one entry a layer.
+  public let layerLists: [String]
+  /// Further edits of the config for the layers that stay (original, 0-based), after the fields are written.
+  public let editConfig: @Sendable (inout JSON.Object, _ keptLayers: [Int]) -> Void
+  /// Why the architecture's own loader would refuse these sizes; nil when it takes them.
+  public let refusal: @Sendable (Sizes) -> String?
+
+  public init(
+    family: String, config: JSON.Object, sizes: Sizes, embedding: Weight, layers: [LayerDescription],
+    finalNorm: Norm, head: Weight?, rotary: Rotary, fields: [(key: String, dimension: Dimension)],
+    layersField: String = "num_hidden_layers", layerLists: [String] = [],
+    editConfig: @escaping @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in },
+    refusal: @escaping @Sendable (Sizes) -> String? = { _ in nil }
+  ) {
+    self.family = family
+    self.config = config
+    self.sizes = sizes
+    self.embedding = embedding
+    self.layers = layers
+    self.finalNorm = finalNorm
+    self.head = head
+    self.rotary = rotary
+    self.fields = fields
+    self.layersField = layersField
+    self.layerLists = layerLists
+    self.editConfig = editConfig
+    self.refusal = refusal
+  }
+
+  /// Weights outside the layers.
+  public var outerWeights: [Weight] { [embedding] + finalNorm.weights + (head.map { [$0] } ?? []) }
+
+  /// What can be pruned, in the order a walk through the model meets it.
+  public var hyperparameters: [Hyperparameter] {
+    var seen: [Hyperparameter] = [.numLayers, .hiddenSize]
+    for layer in layers {
+      for weight in layer.weights {
+        for axis in weight.axes {
+          for hyperparameter in axis.hyperparameters where !seen.contains(hyperparameter) {
+            seen.append(hyperparameter)
+          }
+        }
+      }
+    }
+    return seen
+  }
+
+  /// The original value of a hyperparameter.
+  public func value(of hyperparameter: Hyperparameter) -> Int {
+    hyperparameter == .numLayers ? layers.count : sizes[Dimension(hyperparameter)]
+  }
+
+  /// Groups within which a hyperparameter is ranked, each losing the same number; also what its values are
+  /// multiples of.
+  public func groups(of hyperparameter: Hyperparameter) -> Int {
+    hyperparameter == .numAttentionHeads ? sizes[.kvHeads] : 1
+  }
+
+  /// Every tensor of a checkpoint of this model with these layers and sizes: name and shape, in order.
+  public func tensors(layers kept: [Int]? = nil, sizes changed: Sizes? = nil) -> [(name: String, shape: [Int])] {
+    let sizes = changed ?? self.sizes
+    var tensors = [(embedding.name, embedding.shape(sizes))]
+    for (position, original) in (kept ?? Array(layers.indices)).enumerated() {
+      tensors += layers[original].weights.map { ($0.name(layer: position), $0.shape(sizes)) }
+    }
+    tensors += finalNorm.weights.map { ($0.name, $0.shape(sizes)) }
+    if let head { tensors.append((head.name, head.shape(sizes))) }
+    return tensors
+  }
+
+  /// The config of the pruned model: unknown keys stay as they are, every changed size is written.
+  public func prunedConfig(layers kept: [Int], sizes changed: Sizes) -> JSON.Object {
+    var config = self.config
+    for (key, dimension) in fields {
+      let value = changed[dimension]
+      // A key that is absent had its default or was derived from others: say it outright once they change.
+      if config[key]?.int != value, config[key] != nil || changed != sizes { config[key] = .int(value) }
+    }
+    if kept.count != layers.count || config[layersField] == nil { config[layersField] = .int(kept.count) }
+    for key in layerLists {
+      guard let list = config[key]?.array, list.count == layers.count else { continue }
+      config[key] = .array(kept.map { list[$0] })
+    }
+    editConfig(&config, kept)
+    return config
+  }
+}
