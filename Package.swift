@@ -37,8 +37,9 @@ let package = Package(
   targets: [
     .target(name: "CTorch", linkerSettings: [.linkedLibrary("dl")]),
     .target(
-      name: "CTorchShim", dependencies: ["CTorch"],
+      name: "CTorchShim",
       cxxSettings: [
+        .headerSearchPath("../CTorch/include"),
         .unsafeFlags([
           "-isystem", "\(libtorch)/include", "-isystem", "\(libtorch)/include/torch/csrc/api/include",
           "-fvisibility=hidden",
@@ -74,6 +75,7 @@ let package = Package(
     .executableTarget(
       name: "prune_minitron", dependencies: ["CoppiceCommands", argumentParser], swiftSettings: strict),
     tests("JSONTests", ["JSON"]),
+    tests("TorchTests", ["Torch", "CTorch"]),
   ],
   cxxLanguageStandard: .cxx20
 )

@@ -1,1 +1,88 @@
+#define _GNU_SOURCE
 #include "CTorch.h"
+
+#include <dlfcn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
+static char *message(const char *format, ...) {
+  char *text = NULL;
+  va_list arguments;
+  va_start(arguments, format);
+  int length = vasprintf(&text, format, arguments);
+  va_end(arguments);
+  return length < 0 ? strdup("out of memory") : text;
+}
+
+static const char *reason(void) {
+  const char *text = dlerror();
+  return text ? text : "unknown reason";
+}
+
+// Global, so that the shim and libtorch's own plug-ins resolve against these copies and no others.
+static char *open_library(const char *folder, const char *name) {
+  char *path = message("%s/%s", folder, name);
+  void *handle = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+  char *error = handle ? NULL : message("cannot open %s: %s", path, reason());
+  free(path);
+  return error;
+}
+
+ct_error ct_open(
+  const char *lib, const char *shim, const ct_api *_Nullable *_Nonnull api, char *_Nullable *_Nonnull cuda_reason) {
+  *api = NULL;
+  *cuda_reason = NULL;
+  // Idle OpenMP workers spin by default, which starves the other threads of a small machine. OpenMP reads
+  // this once, when it is loaded.
+  setenv("OMP_WAIT_POLICY", "PASSIVE", 0);
+
+  char *error = open_library(lib, "libc10.so");
+  if (!error) error = open_library(lib, "libtorch_cpu.so");
+  if (error) return error;
+
+  char *cuda = message("%s/libtorch_cuda.so", lib);
+  if (access(cuda, F_OK) == 0) {
+    *cuda_reason = open_library(lib, "libtorch_cuda.so");
+  } else {
+    *cuda_reason = message("this libtorch has no libtorch_cuda.so (%s)", lib);
+  }
+  free(cuda);
+
+  void *handle = dlopen(shim, RTLD_NOW | RTLD_LOCAL);
+  if (!handle) return message("cannot open %s: %s", shim, reason());
+  ct_entry entry = (ct_entry)dlsym(handle, CT_ENTRY);
+  if (!entry) return message("%s is not Coppice's libtorch library: it has no symbol %s", shim, CT_ENTRY);
+  *api = entry(CT_ABI);
+  if (!*api) return message("%s belongs to another build of Coppice: build both again", shim);
+
+  // The table is filled file by file: a member that was forgotten is found here, not when it is called.
+  const char *table = (const char *)*api;
+  for (size_t offset = 0; offset < sizeof(ct_api); offset += sizeof(void *)) {
+    void *member;
+    memcpy(&member, table + offset, sizeof member);
+    if (!member) {
+      *api = NULL;
+      return message("%s is incomplete: entry %zu of its table is empty", shim, offset / sizeof(void *));
+    }
+  }
+  return NULL;
+}
+
+char *_Nullable ct_own_path(void) {
+  Dl_info info;
+  if (dladdr((void *)&ct_own_path, &info) == 0 || !info.dli_fname) return NULL;
+  return realpath(info.dli_fname, NULL);
+}
+
+void ct_release_caches(void) {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}

@@ -1,1 +1,241 @@
 #pragma once
+
+// The C boundary to libtorch. It names no torch type: tensors are opaque, types and devices are numbers.
+//
+// libcoppice_torch.so (the CTorchShim target) implements it and is opened at run time; it hands over one
+// `ct_api`, so a caller needs one symbol and a program that touches no tensor opens nothing.
+//
+// Every function that can fail returns NULL, or a message that the caller frees with free(); results come
+// through pointers and are written only on success. A returned tensor belongs to the caller (`tensor_free`).
+// Calls are safe from any thread as long as no two use the same tensor while one of them writes to it.
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#pragma clang assume_nonnull begin
+
+typedef struct ct_tensor ct_tensor;
+typedef char *_Nullable ct_error;
+typedef ct_tensor *_Nullable *_Nonnull ct_out;
+typedef const int64_t *_Nullable ct_dims;
+
+// Raised whenever the layout of `ct_api` or the meaning of a number below changes.
+#define CT_ABI 1
+
+// The one libtorch that this code is written and checked against.
+#define CT_LIBTORCH_VERSION "2.11.0"
+
+enum { CT_KEEP = -1 };
+
+typedef enum ct_dtype : int32_t {
+  CT_FLOAT32,
+  CT_BFLOAT16,
+  CT_FLOAT16,
+  CT_FLOAT64,
+  CT_INT64,
+  CT_INT32,
+  CT_UINT8,
+  CT_BOOL,
+} ct_dtype;
+
+// A device is one number: the CPU, Metal, or CT_CUDA + index.
+enum { CT_CPU = 0, CT_MPS = 1, CT_CUDA = 1000 };
+
+typedef enum ct_unary : int32_t {
+  CT_NEG,
+  CT_ABS,
+  CT_SQUARE,
+  CT_SQRT,
+  CT_RSQRT,
+  CT_EXP,
+  CT_LOG,
+  CT_LOG1P,
+  CT_TANH,
+  CT_SIGMOID,
+  CT_SILU,
+  CT_GELU,
+  CT_GELU_TANH,
+  CT_RELU,
+  CT_COS,
+  CT_SIN,
+  CT_SOFTPLUS,
+  CT_RECIPROCAL,
+  CT_LOGICAL_NOT,
+  CT_IS_FINITE,
+} ct_unary;
+
+typedef enum ct_binary : int32_t {
+  CT_ADD,
+  CT_SUB,
+  CT_MUL,
+  CT_DIV,
+  CT_POW,
+  CT_MAXIMUM,
+  CT_MINIMUM,
+  CT_EQ,
+  CT_NE,
+  CT_GT,
+  CT_GE,
+  CT_LT,
+  CT_LE,
+  CT_LOGICAL_AND,
+  CT_LOGICAL_OR,
+} ct_binary;
+
+typedef enum ct_reduction : int32_t {
+  CT_SUM,
+  CT_MEAN,
+  CT_AMAX,
+  CT_AMIN,
+  CT_LOGSUMEXP,
+} ct_reduction;
+
+// Everything the shim offers. Each member is a non-null function pointer once `ct_open` has succeeded.
+// `dims` and `shape` arguments are an array and its length; negative dimensions count from the end.
+// A dtype or device of CT_KEEP leaves that of the input.
+typedef struct ct_api {
+  // Library.
+  const char *_Nonnull (*_Nonnull torch_version)(void);
+  const char *_Nonnull (*_Nonnull cpu_capability)(void);
+  int32_t (*_Nonnull threads)(void);
+  ct_error (*_Nonnull set_threads)(int32_t count);
+  bool (*_Nonnull has_mkl)(void);
+  bool (*_Nonnull has_mkldnn)(void);
+  int32_t (*_Nonnull cuda_devices)(void);
+  ct_error (*_Nonnull set_deterministic)(bool on);
+  ct_error (*_Nonnull manual_seed)(uint64_t seed);
+  // Autograd is off on every thread until it asks for it; returns what the switch was.
+  bool (*_Nonnull set_gradients)(bool on);
+
+  // Tensors: life and facts. These do not fail.
+  void (*_Nonnull tensor_free)(ct_tensor *tensor);
+  int64_t (*_Nonnull dim)(ct_tensor *tensor);
+  void (*_Nonnull shape)(ct_tensor *tensor, int64_t *shape);
+  int64_t (*_Nonnull numel)(ct_tensor *tensor);
+  int32_t (*_Nonnull dtype)(ct_tensor *tensor);
+  int32_t (*_Nonnull device)(ct_tensor *tensor);
+  bool (*_Nonnull is_contiguous)(ct_tensor *tensor);
+  bool (*_Nonnull is_borrowed)(ct_tensor *tensor);
+
+  // Creation.
+  ct_error (*_Nonnull empty)(ct_dims shape, size_t dim, int32_t dtype, int32_t device, ct_out out);
+  ct_error (*_Nonnull full)(ct_dims shape, size_t dim, double value, int32_t dtype, int32_t device, ct_out out);
+  ct_error (*_Nonnull arange)(double start, double end, double step, int32_t dtype, int32_t device, ct_out out);
+  ct_error (*_Nonnull randn)(ct_dims shape, size_t dim, int32_t dtype, int32_t device, ct_out out);
+  ct_error (*_Nonnull from_bytes)(const void *_Nullable bytes, size_t count, ct_dims shape, size_t dim, int32_t dtype, ct_out out);
+  // No copy. `release(context)` is called exactly once: when the last view of the memory is gone, or before
+  // a failing call returns. The memory is taken to be read-only: in-place functions refuse such tensors.
+  ct_error (*_Nonnull borrow)(
+    const void *_Nullable bytes, size_t count, ct_dims shape, size_t dim, int32_t dtype, void *context,
+    void (*release)(void *context), ct_out out);
+
+  // Copies and reading.
+  ct_error (*_Nonnull to)(ct_tensor *a, int32_t dtype, int32_t device, ct_out out);
+  ct_error (*_Nonnull clone)(ct_tensor *a, ct_out out);
+  ct_error (*_Nonnull contiguous)(ct_tensor *a, ct_out out);
+  ct_error (*_Nonnull copy_)(ct_tensor *a, ct_tensor *source);
+  ct_error (*_Nonnull read)(ct_tensor *a, int32_t dtype, void *_Nullable bytes, size_t count);
+  ct_error (*_Nonnull item)(ct_tensor *a, double *out);
+  ct_error (*_Nonnull data)(ct_tensor *a, const void *_Nullable *_Nonnull out, size_t *count);
+
+  // Shapes. Views where possible.
+  ct_error (*_Nonnull reshape)(ct_tensor *a, ct_dims shape, size_t dim, ct_out out);
+  ct_error (*_Nonnull view)(ct_tensor *a, ct_dims shape, size_t dim, ct_out out);
+  ct_error (*_Nonnull transpose)(ct_tensor *a, int64_t first, int64_t second, ct_out out);
+  ct_error (*_Nonnull permute)(ct_tensor *a, ct_dims order, size_t dim, ct_out out);
+  ct_error (*_Nonnull unsqueeze)(ct_tensor *a, int64_t dim, ct_out out);
+  ct_error (*_Nonnull squeeze)(ct_tensor *a, int64_t dim, ct_out out);
+  ct_error (*_Nonnull expand)(ct_tensor *a, ct_dims shape, size_t dim, ct_out out);
+  ct_error (*_Nonnull narrow)(ct_tensor *a, int64_t dim, int64_t start, int64_t length, ct_out out);
+  ct_error (*_Nonnull select)(ct_tensor *a, int64_t dim, int64_t index, ct_out out);
+  ct_error (*_Nonnull cat)(ct_tensor *_Nonnull const *_Nonnull tensors, size_t count, int64_t dim, ct_out out);
+  ct_error (*_Nonnull stack)(ct_tensor *_Nonnull const *_Nonnull tensors, size_t count, int64_t dim, ct_out out);
+  ct_error (*_Nonnull repeat_interleave)(ct_tensor *a, int64_t repeats, int64_t dim, ct_out out);
+  ct_error (*_Nonnull flip)(ct_tensor *a, ct_dims dims, size_t count, ct_out out);
+  ct_error (*_Nonnull tril)(ct_tensor *a, int64_t diagonal, ct_out out);
+  ct_error (*_Nonnull triu)(ct_tensor *a, int64_t diagonal, ct_out out);
+
+  // Indexing.
+  ct_error (*_Nonnull index_select)(ct_tensor *a, int64_t dim, ct_tensor *index, ct_out out);
+  ct_error (*_Nonnull gather)(ct_tensor *a, int64_t dim, ct_tensor *index, ct_out out);
+  ct_error (*_Nonnull index_add_)(ct_tensor *a, int64_t dim, ct_tensor *index, ct_tensor *source);
+  ct_error (*_Nonnull index_copy_)(ct_tensor *a, int64_t dim, ct_tensor *index, ct_tensor *source);
+  ct_error (*_Nonnull scatter)(ct_tensor *a, int64_t dim, ct_tensor *index, ct_tensor *source, ct_out out);
+  ct_error (*_Nonnull scatter_add)(ct_tensor *a, int64_t dim, ct_tensor *index, ct_tensor *source, ct_out out);
+  ct_error (*_Nonnull nonzero)(ct_tensor *a, ct_out out);
+  ct_error (*_Nonnull bincount)(ct_tensor *a, int64_t minimum_length, ct_out out);
+  ct_error (*_Nonnull masked_fill)(ct_tensor *a, ct_tensor *mask, double value, ct_out out);
+  ct_error (*_Nonnull where)(ct_tensor *condition, ct_tensor *a, ct_tensor *b, ct_out out);
+
+  // Elementwise.
+  ct_error (*_Nonnull unary)(ct_unary op, ct_tensor *a, ct_out out);
+  ct_error (*_Nonnull unary_)(ct_unary op, ct_tensor *a);
+  ct_error (*_Nonnull binary)(ct_binary op, ct_tensor *a, ct_tensor *b, ct_out out);
+  ct_error (*_Nonnull binary_)(ct_binary op, ct_tensor *a, ct_tensor *b);
+  ct_error (*_Nonnull scalar)(ct_binary op, ct_tensor *a, double b, ct_out out);
+  ct_error (*_Nonnull scalar_)(ct_binary op, ct_tensor *a, double b);
+  ct_error (*_Nonnull clamp)(ct_tensor *a, const double *_Nullable minimum, const double *_Nullable maximum, ct_out out);
+  ct_error (*_Nonnull fill_)(ct_tensor *a, double value);
+  ct_error (*_Nonnull add_scaled_)(ct_tensor *a, ct_tensor *b, double scale);
+  ct_error (*_Nonnull add_product_)(ct_tensor *a, ct_tensor *b, ct_tensor *c, double scale);
+
+  // Reductions. With no dims, over all of them.
+  ct_error (*_Nonnull reduce)(
+    ct_reduction op, ct_tensor *a, ct_dims dims, size_t count, bool keep, int32_t dtype, ct_out out);
+  ct_error (*_Nonnull norm)(ct_tensor *a, double p, ct_dims dims, size_t count, bool keep, int32_t dtype, ct_out out);
+  ct_error (*_Nonnull argmax)(ct_tensor *a, int64_t dim, bool keep, ct_out out);
+  ct_error (*_Nonnull cumsum)(ct_tensor *a, int64_t dim, int32_t dtype, ct_out out);
+  ct_error (*_Nonnull top_k)(ct_tensor *a, int64_t k, int64_t dim, bool largest, ct_out values, ct_out indices);
+  ct_error (*_Nonnull sort)(ct_tensor *a, int64_t dim, bool descending, ct_out values, ct_out indices);
+  ct_error (*_Nonnull softmax)(ct_tensor *a, int64_t dim, int32_t dtype, ct_out out);
+  ct_error (*_Nonnull log_softmax)(ct_tensor *a, int64_t dim, int32_t dtype, ct_out out);
+  ct_error (*_Nonnull all)(ct_tensor *a, bool *out);
+  ct_error (*_Nonnull any)(ct_tensor *a, bool *out);
+  ct_error (*_Nonnull all_finite)(ct_tensor *a, bool *out);
+  ct_error (*_Nonnull equal)(ct_tensor *a, ct_tensor *b, bool *out);
+
+  // Networks.
+  ct_error (*_Nonnull matmul)(ct_tensor *a, ct_tensor *b, ct_out out);
+  ct_error (*_Nonnull linear)(ct_tensor *a, ct_tensor *weight, ct_tensor *_Nullable bias, ct_out out);
+  ct_error (*_Nonnull embedding)(ct_tensor *weight, ct_tensor *indices, ct_out out);
+  ct_error (*_Nonnull rms_norm)(ct_tensor *a, ct_tensor *_Nullable weight, double eps, ct_out out);
+  ct_error (*_Nonnull layer_norm)(
+    ct_tensor *a, ct_tensor *_Nullable weight, ct_tensor *_Nullable bias, double eps, ct_out out);
+  ct_error (*_Nonnull attention)(
+    ct_tensor *query, ct_tensor *key, ct_tensor *value, ct_tensor *_Nullable mask, bool is_causal,
+    const double *_Nullable scale, bool enable_gqa, ct_out out);
+  ct_error (*_Nonnull cosine_similarity)(ct_tensor *a, ct_tensor *b, int64_t dim, double eps, ct_out out);
+  ct_error (*_Nonnull conv1d)(
+    ct_tensor *a, ct_tensor *weight, ct_tensor *_Nullable bias, int64_t stride, int64_t padding, int64_t groups,
+    ct_out out);
+  ct_error (*_Nonnull cross_entropy)(ct_tensor *logits, ct_tensor *targets, int64_t ignore_index, ct_out out);
+  ct_error (*_Nonnull multinomial)(ct_tensor *probabilities, int64_t count, bool replacement, ct_out out);
+} ct_api;
+
+// The one symbol of the shim: its table, or NULL where it speaks another CT_ABI.
+#define CT_ENTRY "coppice_torch_api"
+typedef const ct_api *_Nullable (*ct_entry)(int32_t abi);
+
+// loader.c ----------------------------------------------------------------------------------------------
+
+// Opens libc10.so and libtorch_cpu.so of the folder `lib`, then libtorch_cuda.so if it is there, then the
+// shim. A CUDA library that does not load is no error: the reason comes through `cuda_reason` (free it).
+ct_error ct_open(
+  const char *lib, const char *shim, const ct_api *_Nullable *_Nonnull api, char *_Nullable *_Nonnull cuda_reason);
+
+// The file that contains the loader (an executable, or a library that embeds it); NULL when unknown.
+char *_Nullable ct_own_path(void);
+
+// Gives memory that malloc keeps for itself back to the system.
+void ct_release_caches(void);
+
+#pragma clang assume_nonnull end
+
+#ifdef __cplusplus
+}
+#endif

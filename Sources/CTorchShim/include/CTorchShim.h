@@ -1,1 +1,3 @@
-#include "CTorch.h"
+#pragma once
+
+// Nothing to include: the shim is opened at run time and speaks through CTorch.h's `ct_api`.

@@ -1,0 +1,51 @@
+// Matrix products and the building blocks of networks.
+
+#include "shim.hpp"
+
+namespace coppice {
+namespace {
+
+// As the field writes it (Zhang & Sennrich 2019; LlamaRMSNorm of transformers): the statistics and the
+// scaling in float32, rounded to the input's type before the weight is applied, so that logits agree to
+// the last bit where the kernels do.
+at::Tensor rms_norm(const at::Tensor &a, const std::optional<at::Tensor> &weight, double eps) {
+  at::Tensor wide = a.to(at::kFloat);
+  at::Tensor scale = at::rsqrt(at::mean(at::square(wide), {-1}, /*keepdim=*/true).add_(eps));
+  at::Tensor normed = at::mul(wide, scale).to(a.scalar_type());
+  return weight ? at::mul(*weight, normed) : normed;
+}
+
+}  // namespace
+
+void fill_networks(ct_api &api) {
+  api.matmul = [](ct_tensor *a, ct_tensor *b, ct_out out) -> ct_error
+    CT_CALL(*out = box(at::matmul(a->value, b->value)));
+  api.linear = [](ct_tensor *a, ct_tensor *weight, ct_tensor *bias, ct_out out) -> ct_error
+    CT_CALL(*out = box(at::linear(a->value, weight->value, optional(bias))));
+  api.embedding = [](ct_tensor *weight, ct_tensor *indices, ct_out out) -> ct_error
+    CT_CALL(*out = box(at::embedding(weight->value, indices->value)));
+  api.rms_norm = [](ct_tensor *a, ct_tensor *weight, double eps, ct_out out) -> ct_error
+    CT_CALL(*out = box(rms_norm(a->value, optional(weight), eps)));
+  api.layer_norm = [](ct_tensor *a, ct_tensor *weight, ct_tensor *bias, double eps, ct_out out) -> ct_error CT_CALL({
+    TORCH_CHECK(a->value.dim() > 0, "layer norm needs at least one dimension");
+    *out = box(at::layer_norm(a->value, {a->value.size(-1)}, optional(weight), optional(bias), eps));
+  });
+  api.attention = [](
+                    ct_tensor *query, ct_tensor *key, ct_tensor *value, ct_tensor *mask, bool is_causal,
+                    const double *scale, bool enable_gqa, ct_out out) -> ct_error
+    CT_CALL(*out = box(at::scaled_dot_product_attention(
+              query->value, key->value, value->value, optional(mask), 0.0, is_causal, optional(scale), enable_gqa)));
+  api.cosine_similarity = [](ct_tensor *a, ct_tensor *b, int64_t dim, double eps, ct_out out) -> ct_error
+    CT_CALL(*out = box(at::cosine_similarity(a->value, b->value, dim, eps)));
+  api.conv1d = [](
+                 ct_tensor *a, ct_tensor *weight, ct_tensor *bias, int64_t stride, int64_t padding, int64_t groups,
+                 ct_out out) -> ct_error
+    CT_CALL(*out = box(at::conv1d(a->value, weight->value, optional(bias), stride, padding, 1, groups)));
+  api.cross_entropy = [](ct_tensor *logits, ct_tensor *targets, int64_t ignore_index, ct_out out) -> ct_error
+    CT_CALL(*out = box(
+              at::cross_entropy_loss(logits->value, targets->value, std::nullopt, at::Reduction::None, ignore_index)));
+  api.multinomial = [](ct_tensor *probabilities, int64_t count, bool replacement, ct_out out) -> ct_error
+    CT_CALL(*out = box(at::multinomial(probabilities->value, count, replacement)));
+}
+
+}  // namespace coppice
