@@ -1,0 +1,184 @@
+import Crypto
+public import JSON
+
+/// A Hugging Face checkpoint on disk: `config.json` and its safetensors weights, one file or shards with an index.
+///
+/// Weights are mapped, not read: opening takes the time of reading the headers. Pickled (`.bin`, `.pt`) and GGUF
+/// weights are refused.
+public final class CheckpointReader: Sendable {
+  public let directory: String
+  /// `config.json` as it is, keys in their order.
+  public let config: JSON.Object
+  public let configFile: String
+  /// In the order of their bytes in their file; shards in the order of their names.
+  public let tensors: [TensorEntry]
+  /// The weight files' names, in order.
+  public let weightFiles: [String]
+
+  private let files: [String: SafetensorsFile]
+  // By bytes: a Dictionary of String would take canonically equivalent names for the same one.
+  private let positions: [JSON.Text: Int]
+
+  /// - Parameter directory: holds `config.json` and `model.safetensors`, or `model.safetensors.index.json` and the
+  ///   shards that it names.
+  /// - Throws: `CheckpointError`: missing files, files that break their format's rules, an index and shards that
+  ///   disagree, weights in a format that is not read.
+  public init(directory: String) throws {
+    switch kind(of: directory) {
+    case .directory: break
+    case .absent:
+      throw CheckpointError(
+        .missing, "there is no directory \(directory); a Hugging Face checkpoint (config.json, model.safetensors) is "
+          + "wanted")
+    default:
+      throw CheckpointError(
+        .missing, "\(directory) is not a directory; name the directory that holds config.json and model.safetensors")
+    }
+    let configFile = join(directory, "config.json")
+    config = try Self.object(in: configFile, of: directory)
+    self.configFile = configFile
+    self.directory = directory
+
+    let single = "model.safetensors"
+    if kind(of: join(directory, single)) != .absent {
+      weightFiles = [single]
+      let file = try SafetensorsFile(path: join(directory, single))
+      files = [single: file]
+      tensors = file.tensors.map { $0.inFile(single) }
+      positions = try Self.positions(of: tensors, in: directory)
+    } else {
+      let index = try ShardIndex(directory: directory)
+      weightFiles = index.files
+      var opened: [String: SafetensorsFile] = [:]
+      var entries: [TensorEntry] = []
+      for name in index.files {
+        let file = try SafetensorsFile(path: join(directory, name))
+        opened[name] = file
+        entries.append(contentsOf: file.tensors.map { $0.inFile(name) })
+      }
+      files = opened
+      tensors = entries
+      positions = try Self.positions(of: entries, in: directory)
+      try index.check(entries)
+    }
+  }
+
+  public func entry(_ name: String) -> TensorEntry? { positions[JSON.Text(name)].map { tensors[$0] } }
+
+  /// A tensor's bytes in the file's (little-endian) order, row-major, valid while this reader lives. They may be
+  /// aligned to nothing.
+  ///
+  /// - Throws: `CheckpointError` when there is no such tensor, or its file has shrunk since it was opened.
+  public func bytes(of name: String) throws -> UnsafeRawBufferPointer {
+    guard let entry = entry(name), let file = files[entry.file] else {
+      throw CheckpointError(.missing, "\(directory) holds no tensor \"\(name)\"")
+    }
+    return try file.bytes(of: entry)
+  }
+
+  /// Tells the system to start reading these tensors. A hint: unknown names are skipped.
+  public func willNeed(_ names: [String]) { spans(names).forEach { $0.file.willNeed($0.range) } }
+
+  /// Gives back the memory of these tensors (whole pages only); they can be read again at any time.
+  public func release(_ names: [String]) { spans(names).forEach { $0.file.release($0.range) } }
+
+  /// SHA-256, in hexadecimal, of `config.json` and every weight file: names, sizes and contents. Files are read,
+  /// not mapped, so that hashing a large model does not fill the process with its pages.
+  ///
+  /// - Parameter progress: gets bytes done and bytes in all, about every 16 MiB.
+  /// - Throws: `CheckpointError` when a file cannot be read.
+  public func sha256(progress: ((_ done: Int, _ total: Int) -> Void)? = nil) throws -> String {
+    var hash = SHA256()
+    let names = ["config.json"] + weightFiles
+    var opened: [(name: String, file: FileHandle, size: Int)] = []
+    for name in names {
+      let (file, size) = try FileHandle.reading(join(directory, name))
+      opened.append((name, file, size))
+    }
+    let total = opened.reduce(0) { $0 + $1.size }
+    var done = 0
+    var reported = 0
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+    defer { buffer.deallocate() }
+    for (name, file, size) in opened {
+      // Name and size first: otherwise bytes could move from one file to the next unseen.
+      hash.update(data: Array("\(name)\0\(size)\0".utf8))
+      while true {
+        let count = try file.read(into: buffer)
+        if count == 0 { break }
+        hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+        done += count
+        if done - reported >= 16 << 20 {
+          reported = done
+          progress?(done, total)
+        }
+      }
+    }
+    if done != reported { progress?(done, total) }
+    return hexadecimal(hash.finalize())
+  }
+
+  /// The tensors' bytes by file, neighbours joined: a page shared by two tensors is inside when both are named.
+  private func spans(_ names: [String]) -> [(file: SafetensorsFile, range: Range<Int>)] {
+    var spans: [(file: SafetensorsFile, range: Range<Int>)] = []
+    let at = Set(names.compactMap { positions[JSON.Text($0)] }).sorted()
+    for entry in at.map({ tensors[$0] }) where !entry.range.isEmpty {
+      guard let file = files[entry.file] else { continue }
+      if let last = spans.last, last.file === file, last.range.upperBound == entry.range.lowerBound {
+        spans[spans.count - 1].range = last.range.lowerBound..<entry.range.upperBound
+      } else {
+        spans.append((file, entry.range))
+      }
+    }
+    return spans
+  }
+
+  private static func positions(of tensors: [TensorEntry], in directory: String) throws -> [JSON.Text: Int] {
+    var positions: [JSON.Text: Int] = [:]
+    positions.reserveCapacity(tensors.count)
+    for (at, tensor) in tensors.enumerated() {
+      if let first = positions.updateValue(at, forKey: JSON.Text(tensor.name)) {
+        throw CheckpointError(
+          .malformed,
+          "\(directory): tensor \"\(tensor.name)\" is in \(tensors[first].file) and again in \(tensor.file)")
+      }
+    }
+    return positions
+  }
+
+  private static func object(in path: String, of directory: String) throws -> JSON.Object {
+    guard kind(of: path) != .absent else {
+      throw CheckpointError(
+        .missing, "\(directory) holds no config.json; name the directory of a Hugging Face checkpoint")
+    }
+    return try jsonObject(in: path, limit: 64 << 20)
+  }
+}
+
+extension TensorEntry {
+  fileprivate func inFile(_ file: String) -> TensorEntry {
+    TensorEntry(name: name, type: type, shape: shape, file: file, range: range)
+  }
+}
+
+/// A file that must hold one JSON object.
+func jsonObject(in path: String, limit: Int) throws -> JSON.Object {
+  let value: JSON
+  do { value = try JSON(parsing: try readFile(path, limit: limit)) } catch let error as JSONError {
+    throw CheckpointError(.malformed, "\(path) is \(error)")
+  }
+  guard let object = value.object else {
+    throw CheckpointError(.malformed, "\(path) holds \(value.kind), where an object should be")
+  }
+  return object
+}
+
+func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
+  let digits = Array("0123456789abcdef".utf8)
+  var text: [UInt8] = []
+  for byte in bytes {
+    text.append(digits[Int(byte >> 4)])
+    text.append(digits[Int(byte & 15)])
+  }
+  return String(decoding: text, as: UTF8.self)
+}

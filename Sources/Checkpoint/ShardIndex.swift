@@ -1,0 +1,100 @@
+import JSON
+
+/// `model.safetensors.index.json`: which shard holds which tensor.
+struct ShardIndex {
+  static let name = "model.safetensors.index.json"
+
+  let path: String
+  /// The shards' names, sorted by their bytes.
+  let files: [String]
+  private let shards: [JSON.Text: String]
+
+  /// Reads the index of a directory that has no `model.safetensors`.
+  init(directory: String) throws {
+    path = join(directory, Self.name)
+    guard kind(of: path) != .absent else { throw Self.noWeights(in: directory) }
+    let object = try jsonObject(in: path, limit: SafetensorsHeader.maximumLength)
+    guard let map = object["weight_map"]?.object else {
+      throw CheckpointError(.malformed, "\(path) has no \"weight_map\" that is an object of tensor and file names")
+    }
+    var shards: [JSON.Text: String] = [:]
+    var files: Set<String> = []
+    for (tensor, value) in map {
+      guard let file = value.string else {
+        throw CheckpointError(
+          .malformed, "\(path) has \(value.kind) as the file of tensor \"\(tensor)\", where a name should be")
+      }
+      guard Self.isPlainName(file) else {
+        throw CheckpointError(
+          .malformed,
+          "\(path) puts tensor \"\(tensor)\" into \(file.debugDescription); shards are files of the same directory, "
+            + "named without any '/' or '..'")
+      }
+      guard file.utf8.count > 12, file.hasSuffix(".safetensors") else {
+        throw CheckpointError(
+          .unsupported, "\(path) puts tensor \"\(tensor)\" into \(file.debugDescription). \(Self.onlySafetensors)")
+      }
+      shards[tensor] = file
+      files.insert(file)
+    }
+    guard !files.isEmpty else { throw CheckpointError(.malformed, "\(path) names no tensor in its \"weight_map\"") }
+    self.shards = shards
+    self.files = files.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+  }
+
+  /// The index and the shards must say the same about every tensor.
+  func check(_ tensors: [TensorEntry]) throws {
+    for tensor in tensors {
+      guard let file = shards[JSON.Text(tensor.name)] else {
+        throw CheckpointError(
+          .malformed, "\(path) does not name tensor \"\(tensor.name)\", which is in \(tensor.file): index and shards "
+            + "are not of the same checkpoint")
+      }
+      guard file == tensor.file else {
+        throw CheckpointError(
+          .malformed, "\(path) puts tensor \"\(tensor.name)\" into \(file); it is in \(tensor.file)")
+      }
+    }
+    guard tensors.count != shards.count else { return }
+    let present = Set(tensors.map { JSON.Text($0.name) })
+    for (tensor, file) in shards.sorted(by: { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) })
+    where !present.contains(tensor) {
+      throw CheckpointError(
+        .malformed, "\(path) puts tensor \"\(tensor)\" into \(file), which does not hold it: index and shards are not "
+          + "of the same checkpoint")
+    }
+  }
+
+  static func isPlainName(_ name: String) -> Bool {
+    !name.isEmpty && name != "." && name != ".." && !name.utf8.contains(UInt8(ascii: "/")) && !name.utf8.contains(0)
+  }
+
+  static let onlySafetensors =
+    "Only safetensors weights are read: pickles (.bin, .pt, .pth) can run any code when they are loaded. Convert them "
+    + "once, where you trust them, with transformers: "
+    + "AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(NEW_DIR, safe_serialization=True)"
+
+  /// Why a directory without safetensors weights is of no use, from what it does hold.
+  private static func noWeights(in directory: String) -> CheckpointError {
+    let found = (try? names(in: directory)) ?? []
+    if let pickle = found.first(where: { name in
+      [".bin", ".pt", ".pth", ".ckpt", ".bin.index.json"].contains { name.hasSuffix($0) }
+    }) {
+      return CheckpointError(.unsupported, "\(directory) holds its weights in \(pickle). \(onlySafetensors)")
+    }
+    if let gguf = found.first(where: { $0.hasSuffix(".gguf") }) {
+      return CheckpointError(
+        .unsupported,
+        "\(directory) holds its weights in \(gguf). GGUF is not read: take the checkpoint in Hugging Face's format "
+          + "(config.json and safetensors) that it was made from")
+    }
+    if let other = found.first(where: { $0.hasSuffix(".safetensors") }) {
+      return CheckpointError(
+        .missing,
+        "\(directory) holds neither model.safetensors nor \(name), only \(other): rename it when it is the whole "
+          + "model, or download the index that belongs to it")
+    }
+    return CheckpointError(
+      .missing, "\(directory) holds no weights: model.safetensors, or \(name) with its shards, is wanted")
+  }
+}
