@@ -9,7 +9,9 @@ let root = Context.packageDirectory
 let libtorch = Context.environment["COPPICE_LIBTORCH"] ?? "\(root)/.deps/libtorch"
 let arrow = Context.environment["COPPICE_ARROW"] ?? "\(root)/.deps/arrow"
 
-let strict: [SwiftSetting] = [.enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("InternalImportsByDefault")]
+let strict: [SwiftSetting] = [
+  .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("InternalImportsByDefault"),
+]
 
 func swiftTarget(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
   .target(name: name, dependencies: dependencies, swiftSettings: strict)

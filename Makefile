@@ -1,0 +1,35 @@
+# Everything is built in release, so that the program and the tests share one build tree.
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test lint bench clean distclean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## libtorch and Arrow into .deps (every other target does this itself)
+	@Scripts/setup
+
+build: setup ## .build/release/coppice, prune_minitron and the two libraries beside them
+	@swift build -c release
+
+demo: build ## prune the bundled model to a budget, evaluate it before and after, let it speak
+	@rm -rf out/demo out/demo-scores
+	@Scripts/demo
+
+test: ## the Swift tests, then the comparisons against PyTorch, transformers and tokenizers
+	@Scripts/setup --tests
+	@swift build -c release
+	@Scripts/test
+
+lint: ## formatting, lengths, traps, and that every script parses
+	@Scripts/lint
+
+bench: build ## side by side with PyTorch
+	@Scripts/setup --tests
+	@test -x Benchmarks/run || { echo "Benchmarks/run is not there" >&2; exit 1; }
+	@Benchmarks/run
+
+clean: ## what was built and what the demo wrote
+	@rm -rf .build out
+
+distclean: clean ## that, and everything Scripts/setup fetched
+	@rm -rf .deps
