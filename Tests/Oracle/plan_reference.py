@@ -178,6 +178,9 @@ def check_published(qwen3_config):
     ranking = list(range(1, 37))
     assert billions(parameters(reshaped(m, {"num_layers": 32, "hidden_size": 3840}, ranking))) == "6.96B"
     assert billions(parameters(reshaped(m, {"num_layers": 22}, ranking))) == "5.49B"
+    # scenario1_minitron.ipynb beside it: the winner among ten at 7e9, heads skipped.
+    winner = {"num_layers": 32, "hidden_size": 3840, "ffn_hidden_size": 12288}
+    assert winner in [c["export_config"] for c in plan(qwen3_config, 7e9)["candidates"]]
 
     # examples/pruning/minitron/NVIDIA-Nemotron-Nano-9B-v2/README.md, 7e9 parameters.
     space = trimmed({
