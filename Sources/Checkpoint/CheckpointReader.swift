@@ -146,6 +146,12 @@ public final class CheckpointReader: Sendable {
     return positions
   }
 
+  /// A checkpoint's `config.json` and its path, without looking at the weights.
+  public static func readConfig(directory: String) throws -> (config: JSON.Object, file: String) {
+    let file = join(directory, "config.json")
+    return (try object(in: file, of: directory), file)
+  }
+
   private static func object(in path: String, of directory: String) throws -> JSON.Object {
     guard kind(of: path) != .absent else {
       throw CheckpointError(

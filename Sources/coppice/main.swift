@@ -1,1 +1,3 @@
-// Placeholder
+import CoppiceCommands
+
+Entry.run(Coppice.self)

@@ -42,7 +42,7 @@ public struct Attention: Block {
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     let (rows, tokens) = (x.shape[0], x.shape[1])
     func project(_ weight: Weight, _ bias: Weight?, _ norm: Norm?) throws -> Tensor {
-      var y = try x.linear(weight: weights[weight], bias: weights[bias]).reshape([rows, tokens, -1, headDim])
+      var y = try x.linear(weight: weights[weight], bias: weights[optional: bias]).reshape([rows, tokens, -1, headDim])
       if let norm { y = try norm.forward(y, weights: weights) }
       return try y.transpose(1, 2)  // [B, N or K, S, D]
     }
@@ -57,7 +57,7 @@ public struct Attention: Block {
       scale: 1 / Double(headDim).squareRoot(), enableGQA: q.shape[1] != k.shape[1])
     let joined = try attended.transpose(1, 2).reshape([rows, tokens, -1])
     try context.observe(.heads, joined)
-    return try joined.linear(weight: weights[output], bias: weights[outputBias])
+    return try joined.linear(weight: weights[output], bias: weights[optional: outputBias])
   }
 }
 

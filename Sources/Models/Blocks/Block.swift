@@ -37,11 +37,8 @@ public struct LayerWeights {
   }
 
   /// nil for a weight the family does not have (a bias).
-  public subscript(weight: Weight?) -> Tensor? {
-    get throws {
-      guard let weight else { return nil }
-      return try self[weight] as Tensor
-    }
+  public subscript(optional weight: Weight?) -> Tensor? {
+    get throws { try weight.map { try self[$0] } }
   }
 
   public var all: [Weight: Tensor] { tensors }

@@ -46,9 +46,9 @@ public struct GatedMLP: Block {
   public var weights: [Weight] { [gate, gateBias, up, upBias, down, downBias].compactMap { $0 } }
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
-    let gated = try activation(x.linear(weight: weights[gate], bias: weights[gateBias]))
-    try gated.multiply(by: x.linear(weight: weights[up], bias: weights[upBias]))
+    let gated = try activation(x.linear(weight: weights[gate], bias: weights[optional: gateBias]))
+    try gated.multiply(by: x.linear(weight: weights[up], bias: weights[optional: upBias]))
     try context.observe(.ffn, gated)
-    return try gated.linear(weight: weights[down], bias: weights[downBias])
+    return try gated.linear(weight: weights[down], bias: weights[optional: downBias])
   }
 }

@@ -1,0 +1,22 @@
+public import ArgumentParser
+
+/// The version of this program, as `--version` says it.
+public let coppiceVersion = "0.1.0"
+
+/// `coppice`: the root of all commands.
+public struct Coppice: ParsableCommand {
+  public static let configuration = CommandConfiguration(
+    commandName: "coppice",
+    abstract: "Prune a language model to a budget with NVIDIA's Minitron algorithm.",
+    discussion: """
+      Reads a Hugging Face checkpoint, ranks channels, heads and layers by their activations on calibration text,
+      searches the architectures that fit a budget, scores the best ones and writes a smaller checkpoint.
+      """,
+    version: coppiceVersion,
+    subcommands: [
+      PruneCommand.self, PlanCommand.self, InspectCommand.self, EvalCommand.self, GenerateCommand.self,
+      EncodeCommand.self, DecodeCommand.self, DoctorCommand.self,
+    ])
+
+  public init() {}
+}

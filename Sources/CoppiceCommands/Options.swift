@@ -1,0 +1,117 @@
+import ArgumentParser
+import Execution
+import Foundation
+import Models
+import Report
+import Torch
+
+/// Which model.
+struct ModelOptions: ParsableArguments {
+  @Option(
+    name: .flag("hf_model_name_or_path"),
+    help: ArgumentHelp("The checkpoint: a local directory in Hugging Face's layout.", valueName: "path"),
+    completion: .directory)
+  var model: String
+
+  @Flag(name: .flag("trust_remote_code"), help: "Accepted, no effect: no remote code is ever run.")
+  var trustRemoteCode = false
+
+  /// Where the model lies.
+  ///
+  /// - Throws: `ModelError` for a hub name, which cannot be fetched yet.
+  func directory() throws -> String {
+    var isDirectory: ObjCBool = false
+    if FileManager.default.fileExists(atPath: model, isDirectory: &isDirectory) {
+      if isDirectory.boolValue { return model }
+      throw ModelError("\(model) is a file; --hf_model_name_or_path wants the directory with config.json in it")
+    }
+    let isHubName = model.wholeMatch(of: /[A-Za-z0-9_.\-]+\/[A-Za-z0-9_.\-]+/) != nil
+    throw ModelError(
+      isHubName
+        ? "there is no directory \(model), and hub names are not fetched yet: download it first "
+          + "(hf download \(model) --local-dir DIR) and give DIR"
+        : "there is no directory \(model)")
+  }
+}
+
+/// How things are computed.
+struct ComputeOptions: ParsableArguments {
+  enum ComputeType: String, ExpressibleByArgument, CaseIterable { case auto, float32, bfloat16 }
+
+  @Option(name: .flag("compute_dtype"), help: "The type computed with; auto: the checkpoint's.")
+  var computeType: ComputeType = .auto
+
+  @Option(name: .flag("device"), help: ArgumentHelp("auto or cpu; cuda[:n] and mps are to come.", valueName: "device"))
+  var device = "auto"
+
+  @Option(
+    name: .flag("memory_budget"),
+    help: ArgumentHelp("Memory for hidden states, such as 4GiB (default: what is free, less a margin).", valueName: "size"))
+  var memoryBudget: String?
+
+  mutating func validate() throws {
+    if let memoryBudget { _ = try usage { try Format.parseBytes(memoryBudget) } }
+    guard device.wholeMatch(of: /auto|cpu|mps|cuda(:[0-9]+)?/) != nil else {
+      throw ValidationError("--device is \"\(device)\"; it can be auto, cpu, cuda, cuda:0 and so on, or mps")
+    }
+  }
+
+  /// The type computed with. float16 has too small a range for sums and is slow on CPUs: float32 then.
+  func dtype(for model: SourceModel) throws -> DType {
+    guard ["auto", "cpu"].contains(device) else {
+      throw ModelError("--device \(device) is not supported yet; leave it out to compute on the CPU")
+    }
+    return switch computeType {
+    case .float32: .float32
+    case .bfloat16: .bfloat16
+    case .auto: model.storedType == .bfloat16 ? .bfloat16 : .float32
+    }
+  }
+
+  func budget() throws -> Int { try memoryBudget.map(Format.parseBytes) ?? MemoryBudget.automatic() }
+}
+
+/// What is printed.
+struct OutputOptions: ParsableArguments {
+  @Flag(name: .flag("json"), help: "Print the result as JSON on standard output.")
+  var json = false
+
+  @Flag(name: .flag("quiet"), help: "Print results, warnings and errors only.")
+  var quiet = false
+
+  var console: Console { Console(quiet: quiet) }
+}
+
+/// Questions and text to evaluate on.
+struct EvaluationOptions: ParsableArguments {
+  @Option(
+    name: .flag("mmlu_dataset"),
+    help: ArgumentHelp("Questions in cais/mmlu's layout: a directory, a .jsonl or a .parquet file.", valueName: "path"),
+    completion: .file())
+  var mmlu: String?
+
+  @Option(name: .flag("few_shots"), help: ArgumentHelp("Examples before each question.", valueName: "n"))
+  var fewShots = 0
+
+  @Option(
+    name: .flag("eval_dataset_name"), parsing: .upToNextOption,
+    help: ArgumentHelp("Text for loss and divergence: .jsonl, .parquet or directories.", valueName: "path"))
+  var evalDatasets: [String] = []
+
+  @Option(name: .flag("eval_num_samples"), help: ArgumentHelp("Rows of that text.", valueName: "n"))
+  var evalSamples = 64
+
+  mutating func validate() throws {
+    try atLeast(0, fewShots, "--few_shots")
+    try atLeast(1, evalSamples, "--eval_num_samples")
+  }
+}
+
+func atLeast(_ least: Int, _ value: Int, _ name: String) throws {
+  guard value >= least else { throw ValidationError("\(name) should be at least \(least), found \(value)") }
+}
+
+/// Turns an error about a value that was typed into one of usage (exit code 64).
+func usage<T>(_ body: () throws -> T) throws -> T {
+  do { return try body() } catch { throw ValidationError("\(error)") }
+}

@@ -1,0 +1,124 @@
+public import ArgumentParser
+import Evaluation
+import Foundation
+import JSON
+import Minitron
+import Models
+import Report
+
+/// `coppice prune`, and `prune_minitron`: the flags of the reference's `prune_minitron.py` and Coppice's own.
+public struct PruneCommand: ParsableCommand {
+  public static let configuration = CommandConfiguration(
+    commandName: "prune",
+    abstract: "Prune a checkpoint to a budget by search, or to an architecture given by hand.",
+    version: coppiceVersion)
+
+  @OptionGroup(title: "Model") var model: ModelOptions
+
+  @Option(
+    name: .flag("output_hf_path"),
+    help: ArgumentHelp("Where the pruned checkpoint goes; a finished one is never overwritten.", valueName: "path"),
+    completion: .directory)
+  var outputPath: String?
+
+  @OptionGroup(title: "Search") var search: SearchOptions
+
+  @Option(
+    name: .flag("prune_score_func"),
+    help: ArgumentHelp("mmlu_<N>pct_bs<B>, neg_loss or neg_kl.", valueName: "name"))
+  var scoreFunction = "mmlu_10pct_bs1"
+
+  @Option(name: .flag("score_lower_bound"), help: ArgumentHelp("Fail when the winner scores less.", valueName: "score"))
+  var scoreLowerBound: Double?
+
+  @Option(
+    name: .flag("prune_intermediate_ckpt"),
+    help: ArgumentHelp("Where scores are kept for resuming (default: the user's cache).", valueName: "path"),
+    completion: .directory)
+  var intermediate: String?
+
+  @Flag(name: .flag("fresh"), help: "Compute kept scores again.")
+  var fresh = false
+
+  @Option(
+    name: .flag("calib_dataset_name"), parsing: .upToNextOption,
+    help: ArgumentHelp("Calibration text: .jsonl, .parquet or directories; several allowed.", valueName: "path"),
+    completion: .file())
+  var calibration: [String] = []
+
+  @Option(name: .flag("calib_num_samples"), help: ArgumentHelp("Calibration rows.", valueName: "n"))
+  var calibrationRows = 1024
+
+  @Option(name: .flag("calib_batch_size"), help: ArgumentHelp("Rows of a micro-batch.", valueName: "n"))
+  var batchSize = 1
+
+  @Option(name: .flag("seed"), help: ArgumentHelp("Order in which several datasets are mixed.", valueName: "n"))
+  var seed: UInt64 = 1234
+
+  @OptionGroup(title: "Evaluation") var evaluation: EvaluationOptions
+  @OptionGroup(title: "Computation") var compute: ComputeOptions
+
+  @Flag(name: .flag("dry_run"), help: "Say what would be done: work, memory, disk and time.")
+  var dryRun = false
+
+  @Flag(name: .flag("racing"), help: "To come: stop scoring candidates that are out. Every one is scored in full.")
+  var racing = false
+
+  @Option(name: .flag("nproc"), help: ArgumentHelp("Processes; only 1 so far.", valueName: "n"))
+  var processes = 1
+
+  @Option(name: .flag("pp_size"), help: ArgumentHelp("Pipeline stages; only 1 so far.", valueName: "n"))
+  var pipelineStages = 1
+
+  @Option(name: .flag("num_layers_in_first_pipeline_stage"), help: .hidden)
+  var firstStageLayers: Int?
+
+  @Option(name: .flag("num_layers_in_last_pipeline_stage"), help: .hidden)
+  var lastStageLayers: Int?
+
+  @Flag(name: .flag("no_moe_grouped_gemm"), help: "Accepted, no effect: experts need no other layout here.")
+  var noGroupedGEMM = false
+
+  @Option(name: .flag("output_megatron_path"), help: .hidden)
+  var megatronPath: String?
+
+  @OptionGroup(title: "Output") var output: OutputOptions
+
+  public init() {}
+
+  public mutating func validate() throws {
+    guard megatronPath == nil else {
+      throw ValidationError("--output_megatron_path is not supported: Coppice writes Hugging Face checkpoints; use --output_hf_path")
+    }
+    guard outputPath != nil else { throw ValidationError("Missing expected argument '--output_hf_path <path>'") }
+    guard search.hasTarget || search.exportConfig != nil else {
+      throw ValidationError(
+        "say what to prune to: --prune_target_params, --prune_target_active_params, --prune_target_memory_mb or "
+          + "--prune_export_config")
+    }
+    guard scoreLowerBound == nil || search.hasTarget else {
+      throw ValidationError("--score_lower_bound belongs to a search; --prune_export_config scores nothing")
+    }
+    guard ScoreFunction(parsing: scoreFunction) != nil else {
+      throw ValidationError(
+        "--prune_score_func: \"\(scoreFunction)\" is not known; it can be mmlu_<N>pct_bs<B> (mmlu_10pct_bs1), "
+          + "neg_loss or neg_kl")
+    }
+    try atLeast(1, calibrationRows, "--calib_num_samples")
+    try atLeast(1, batchSize, "--calib_batch_size")
+    guard processes == 1, pipelineStages == 1 else {
+      throw ValidationError("--nproc and --pp_size above 1 are not supported yet: one process does all of it")
+    }
+    guard firstStageLayers == nil, lastStageLayers == nil else {
+      throw ValidationError("uneven pipeline stages want --pp_size above 1, which is not supported yet")
+    }
+  }
+
+  public func run() throws {
+    let console = output.console
+    if model.trustRemoteCode { console.note("--trust_remote_code has no effect: no remote code is ever run") }
+    if noGroupedGEMM { console.note("--no_moe_grouped_gemm has no effect: experts need no other layout here") }
+    if racing { console.note("--racing is to come: every candidate is scored in full") }
+    try PruneJob(self, console: console).run()
+  }
+}
