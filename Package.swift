@@ -74,6 +74,7 @@ let package = Package(
     .executableTarget(
       name: "prune_minitron", dependencies: ["CoppiceCommands", argumentParser], swiftSettings: strict),
     tests("JSONTests", ["JSON"]),
+    tests("CheckpointTests", ["Checkpoint", "JSON"]),
   ],
   cxxLanguageStandard: .cxx20
 )
