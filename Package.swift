@@ -78,6 +78,11 @@ let package = Package(
       name: "prune_minitron", dependencies: ["CoppiceCommands", argumentParser], swiftSettings: strict),
     tests("JSONTests", ["JSON"]),
     tests("TorchTests", ["Torch", "CTorch"]),
+    tests("CheckpointTests", ["Checkpoint", "JSON"]),
+    .target(
+      name: "TestSupport", dependencies: ["JSON", "Checkpoint", "Models", "Execution", "Torch"],
+      path: "Tests/TestSupport", swiftSettings: strict),
+    tests("MinitronTests", ["JSON", "Checkpoint", "Models", "Execution", "Minitron", "Torch", "TestSupport"]),
   ],
   cxxLanguageStandard: .cxx20
 )

@@ -10,14 +10,12 @@ public final class CheckpointReader: Sendable {
   /// `config.json` as it is, keys in their order.
   public let config: JSON.Object
   public let configFile: String
-  /// In the order of their bytes in their file; shards in the order of their names.
-  public let tensors: [TensorEntry]
-  /// The weight files' names, in order.
-  public let weightFiles: [String]
+  private let weights: WeightFiles
 
-  private let files: [String: SafetensorsFile]
-  // By bytes: a Dictionary of String would take canonically equivalent names for the same one.
-  private let positions: [JSON.Text: Int]
+  /// In the order of their bytes in their file; shards in the order of their names.
+  public var tensors: [TensorEntry] { weights.tensors }
+  /// The weight files' names, in order.
+  public var weightFiles: [String] { weights.names }
 
   /// - Parameter directory: holds `config.json` and `model.safetensors`, or `model.safetensors.index.json` and the
   ///   shards that it names.
@@ -28,52 +26,59 @@ public final class CheckpointReader: Sendable {
     case .directory: break
     case .absent:
       throw CheckpointError(
-        .missing, "there is no directory \(directory); a Hugging Face checkpoint (config.json, model.safetensors) is "
-          + "wanted")
+        .missing,
+        "there is no directory \(directory); a Hugging Face checkpoint (config.json, model.safetensors) is wanted")
     default:
       throw CheckpointError(
         .missing, "\(directory) is not a directory; name the directory that holds config.json and model.safetensors")
     }
-    let configFile = join(directory, "config.json")
-    config = try Self.object(in: configFile, of: directory)
-    self.configFile = configFile
     self.directory = directory
-
-    let single = "model.safetensors"
-    if kind(of: join(directory, single)) != .absent {
-      weightFiles = [single]
-      let file = try SafetensorsFile(path: join(directory, single))
-      files = [single: file]
-      tensors = file.tensors.map { $0.inFile(single) }
-      positions = try Self.positions(of: tensors, in: directory)
-    } else {
-      let index = try ShardIndex(directory: directory)
-      weightFiles = index.files
-      var opened: [String: SafetensorsFile] = [:]
-      var entries: [TensorEntry] = []
-      for name in index.files {
-        let file = try SafetensorsFile(path: join(directory, name))
-        opened[name] = file
-        entries.append(contentsOf: file.tensors.map { $0.inFile(name) })
-      }
-      files = opened
-      tensors = entries
-      positions = try Self.positions(of: entries, in: directory)
-      try index.check(entries)
-    }
+    (config, configFile) = try Self.readConfig(directory: directory)
+    weights = try WeightFiles(directory: directory)
   }
 
-  public func entry(_ name: String) -> TensorEntry? { positions[JSON.Text(name)].map { tensors[$0] } }
+  /// A checkpoint's `config.json` and its path, without looking at the weights.
+  ///
+  /// - Throws: `CheckpointError` when it is missing or holds no JSON object.
+  public static func readConfig(directory: String) throws -> (config: JSON.Object, file: String) {
+    let file = join(directory, "config.json")
+    guard kind(of: file) != .absent else {
+      throw CheckpointError(
+        .missing, "\(directory) holds no config.json; name the directory of a Hugging Face checkpoint")
+    }
+    return (try jsonObject(in: file, limit: 64 << 20), file)
+  }
+
+  public func entry(_ name: String) -> TensorEntry? { weights.entry(name) }
 
   /// A tensor's bytes in the file's (little-endian) order, row-major, valid while this reader lives. They may be
   /// aligned to nothing.
   ///
   /// - Throws: `CheckpointError` when there is no such tensor, or its file has shrunk since it was opened.
   public func bytes(of name: String) throws -> UnsafeRawBufferPointer {
-    guard let entry = entry(name), let file = files[entry.file] else {
-      throw CheckpointError(.missing, "\(directory) holds no tensor \"\(name)\"")
-    }
+    let (entry, file) = try found(name)
     return try file.bytes(of: entry)
+  }
+
+  /// Appends a tensor, or the part of it that is kept, to a sink. Pages of the tensor are given back on the way: a
+  /// table of any size passes through a few megabytes of memory.
+  ///
+  /// - Parameters:
+  ///   - kept: per axis the indices to keep, ascending, or nil for all; empty for the whole tensor.
+  ///   - append: gets the bytes in order; they are valid during the call only.
+  /// - Throws: `CheckpointError` for an unknown tensor or a bad selection; whatever `append` throws.
+  public func copy(
+    _ name: String, keeping kept: [[Int]?] = [], to append: (UnsafeRawBufferPointer) throws -> Void
+  ) throws {
+    let (entry, file) = try found(name)
+    let slicer = try TensorSlicer(entry, keeping: kept)
+    var released = 0
+    try slicer.append(from: try file.bytes(of: entry), to: append) { consumed in
+      guard consumed - released >= 8 << 20 || consumed == entry.range.count else { return }
+      file.release(entry.range.lowerBound + released..<entry.range.lowerBound + consumed)
+      // Pages are released whole; the one that this stretch ends in belongs to the next as well.
+      released = max(released, consumed - (1 << 16))
+    }
   }
 
   /// Tells the system to start reading these tensors. A hint: unknown names are skipped.
@@ -89,9 +94,8 @@ public final class CheckpointReader: Sendable {
   /// - Throws: `CheckpointError` when a file cannot be read.
   public func sha256(progress: ((_ done: Int, _ total: Int) -> Void)? = nil) throws -> String {
     var hash = SHA256()
-    let names = ["config.json"] + weightFiles
     var opened: [(name: String, file: FileHandle, size: Int)] = []
-    for name in names {
+    for name in ["config.json"] + weightFiles {
       let (file, size) = try FileHandle.reading(join(directory, name))
       opened.append((name, file, size))
     }
@@ -118,12 +122,19 @@ public final class CheckpointReader: Sendable {
     return hexadecimal(hash.finalize())
   }
 
+  private func found(_ name: String) throws -> (entry: TensorEntry, file: SafetensorsFile) {
+    guard let entry = entry(name), let file = weights.files[entry.file] else {
+      throw CheckpointError(.missing, "\(directory) holds no tensor \"\(name)\"")
+    }
+    return (entry, file)
+  }
+
   /// The tensors' bytes by file, neighbours joined: a page shared by two tensors is inside when both are named.
   private func spans(_ names: [String]) -> [(file: SafetensorsFile, range: Range<Int>)] {
     var spans: [(file: SafetensorsFile, range: Range<Int>)] = []
-    let at = Set(names.compactMap { positions[JSON.Text($0)] }).sorted()
-    for entry in at.map({ tensors[$0] }) where !entry.range.isEmpty {
-      guard let file = files[entry.file] else { continue }
+    let at = Set(names.compactMap { weights.positions[JSON.Text($0)] }).sorted()
+    for entry in at.map({ weights.tensors[$0] }) where !entry.range.isEmpty {
+      guard let file = weights.files[entry.file] else { continue }
       if let last = spans.last, last.file === file, last.range.upperBound == entry.range.lowerBound {
         spans[spans.count - 1].range = last.range.lowerBound..<entry.range.upperBound
       } else {
@@ -131,39 +142,6 @@ public final class CheckpointReader: Sendable {
       }
     }
     return spans
-  }
-
-  private static func positions(of tensors: [TensorEntry], in directory: String) throws -> [JSON.Text: Int] {
-    var positions: [JSON.Text: Int] = [:]
-    positions.reserveCapacity(tensors.count)
-    for (at, tensor) in tensors.enumerated() {
-      if let first = positions.updateValue(at, forKey: JSON.Text(tensor.name)) {
-        throw CheckpointError(
-          .malformed,
-          "\(directory): tensor \"\(tensor.name)\" is in \(tensors[first].file) and again in \(tensor.file)")
-      }
-    }
-    return positions
-  }
-
-  /// A checkpoint's `config.json` and its path, without looking at the weights.
-  public static func readConfig(directory: String) throws -> (config: JSON.Object, file: String) {
-    let file = join(directory, "config.json")
-    return (try object(in: file, of: directory), file)
-  }
-
-  private static func object(in path: String, of directory: String) throws -> JSON.Object {
-    guard kind(of: path) != .absent else {
-      throw CheckpointError(
-        .missing, "\(directory) holds no config.json; name the directory of a Hugging Face checkpoint")
-    }
-    return try jsonObject(in: path, limit: 64 << 20)
-  }
-}
-
-extension TensorEntry {
-  fileprivate func inFile(_ file: String) -> TensorEntry {
-    TensorEntry(name: name, type: type, shape: shape, file: file, range: range)
   }
 }
 

@@ -47,8 +47,9 @@ struct ShardIndex {
     for tensor in tensors {
       guard let file = shards[JSON.Text(tensor.name)] else {
         throw CheckpointError(
-          .malformed, "\(path) does not name tensor \"\(tensor.name)\", which is in \(tensor.file): index and shards "
-            + "are not of the same checkpoint")
+          .malformed,
+          "\(path) does not name tensor \"\(tensor.name)\", which is in \(tensor.file): index and shards are not of "
+            + "the same checkpoint")
       }
       guard file == tensor.file else {
         throw CheckpointError(
@@ -60,8 +61,9 @@ struct ShardIndex {
     for (tensor, file) in shards.sorted(by: { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) })
     where !present.contains(tensor) {
       throw CheckpointError(
-        .malformed, "\(path) puts tensor \"\(tensor)\" into \(file), which does not hold it: index and shards are not "
-          + "of the same checkpoint")
+        .malformed,
+        "\(path) puts tensor \"\(tensor)\" into \(file), which does not hold it: index and shards are not of the "
+          + "same checkpoint")
     }
   }
 

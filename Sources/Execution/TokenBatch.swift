@@ -8,9 +8,10 @@ public struct TokenBatch: Sendable {
   /// The longest row's tokens (S).
   public let width: Int
 
-  public init(_ rows: [[Int32]]) {
+  /// - Parameter width: tokens to pad to; never fewer than the longest row has.
+  public init(_ rows: [[Int32]], width: Int = 0) {
     self.rows = rows
-    width = rows.map(\.count).max() ?? 0
+    self.width = max(rows.map(\.count).max() ?? 0, width)
   }
 
   /// Consecutive rows in groups of `size`, the last one possibly smaller.

@@ -1,0 +1,173 @@
+import Checkpoint
+import Foundation
+import Testing
+
+@Suite struct CheckpointReaderTests {
+  static let one = safetensors(tensor(#""U8""#, "[3]", 0, 3), data: 3)
+
+  static func named(_ name: String) -> [UInt8] {
+    safetensors(#"{"\#(name)":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}}"#, data: 3)
+  }
+
+  @Test func readsASingleFile() throws {
+    let scratch = try Scratch()
+    try scratch.write("config.json", #"{"z": 1e-06, "a": null}"#)
+    try scratch.write("model.safetensors", Self.one)
+    let reader = try CheckpointReader(directory: scratch.path)
+    #expect(reader.config.entries.map(\.key.description) == ["z", "a"])
+    #expect(reader.configFile == scratch.at("config.json"))
+    #expect(reader.tensors.map(\.file) == ["model.safetensors"])
+    #expect(reader.entry("a")?.shape == [3])
+    #expect(reader.entry("b") == nil)
+    #expect(Array(try reader.bytes(of: "a")) == [1, 8, 15])
+    #expect(message { _ = try reader.bytes(of: "b") }.contains("no tensor \"b\""))
+  }
+
+  @Test func readsShardsInTheOrderOfTheirNames() throws {
+    let scratch = try Scratch()
+    try scratch.write("config.json", "{}")
+    try scratch.write("m-2.safetensors", Self.named("x"))
+    try scratch.write("m-1.safetensors", Self.named("y"))
+    try scratch.write(
+      "model.safetensors.index.json", #"{"weight_map": {"x": "m-2.safetensors", "y": "m-1.safetensors"}}"#)
+    let reader = try CheckpointReader(directory: scratch.path)
+    #expect(reader.tensors.map(\.name) == ["y", "x"])
+    #expect(reader.weightFiles == ["m-1.safetensors", "m-2.safetensors"])
+    #expect(Array(try reader.bytes(of: "x")) == [1, 8, 15])
+  }
+
+  @Test func followsSymbolicLinksAsTheHubsCacheHasThem() throws {
+    let (blobs, scratch) = (try Scratch(), try Scratch())
+    try blobs.write("0123", Self.one)
+    try scratch.write("config.json", "{}")
+    try FileManager.default.createSymbolicLink(
+      atPath: scratch.at("model.safetensors"), withDestinationPath: blobs.at("0123"))
+    #expect(try CheckpointReader(directory: scratch.path).tensors.count == 1)
+  }
+
+  @Test(arguments: [
+    (#"{"weight_map": {"a": "../a.safetensors"}}"#, "without any '/'"),
+    (#"{"weight_map": {"a": "/etc/a.safetensors"}}"#, "without any '/'"),
+    (#"{"weight_map": {"a": "sub/a.safetensors"}}"#, "without any '/'"),
+    (#"{"weight_map": {"a": ".."}}"#, "without any '/'"),
+    (#"{"weight_map": {"a": ""}}"#, "without any '/'"),
+    (#"{"weight_map": {"a": "a\u0000.safetensors"}}"#, "without any '/'"),
+    (#"{"weight_map": {"a": "a.bin"}}"#, "pickles"),
+    (#"{"weight_map": {"a": 1}}"#, "a number as the file"),
+    (#"{"weight_map": []}"#, "weight_map"),
+    (#"{"weight_map": {}}"#, "names no tensor"),
+    (#"{}"#, "weight_map"),
+    (#"[]"#, "a list"),
+    (#"{"weight_map": {"a": "a.safetensors"}"#, "not valid JSON"),
+    (#"{"weight_map": {"a": "a.safetensors", "a": "b.safetensors"}}"#, "twice"),
+    (#"{"weight_map": {"a": "gone.safetensors"}}"#, "No such file"),
+    (#"{"weight_map": {"a": "a.safetensors", "c": "a.safetensors"}}"#, "does not hold it"),
+    (#"{"weight_map": {"a": "a.safetensors", "c": "b.safetensors"}}"#, "does not name tensor \"b\""),
+    (#"{"weight_map": {"a": "b.safetensors", "b": "a.safetensors"}}"#, "it is in"),
+    (#"{"weight_map": {"a": "a.safetensors", "b": "again.safetensors"}}"#, "and again in"),
+  ])
+  func refusesAnIndex(_ index: String, because: String) throws {
+    let scratch = try Scratch()
+    try scratch.write("config.json", "{}")
+    try scratch.write("a.safetensors", Self.named("a"))
+    try scratch.write("b.safetensors", Self.named("b"))
+    try scratch.write("again.safetensors", Self.named("a"))
+    try scratch.write("a.bin", Self.named("a"))
+    try scratch.write("model.safetensors.index.json", index)
+    let said = message { _ = try CheckpointReader(directory: scratch.path) }
+    #expect(said.contains(because), "\(said)")
+  }
+
+  @Test(arguments: [
+    ("pytorch_model.bin", "safe_serialization=True"), ("consolidated.00.pth", "safe_serialization=True"),
+    ("pytorch_model.bin.index.json", "safe_serialization=True"), ("model-q4.gguf", "GGUF"),
+    ("adapter.safetensors", "rename"), ("README.md", "holds no weights"),
+  ])
+  func saysWhatToDoWithOtherWeights(file: String, says: String) throws {
+    let scratch = try Scratch()
+    try scratch.write("config.json", "{}")
+    try scratch.write(file, "x")
+    let said = message { _ = try CheckpointReader(directory: scratch.path) }
+    #expect(said.contains(says), "\(said)")
+  }
+
+  @Test(arguments: ["[]", "", "{", "1", "\u{feff}{}", #"{"a":1,"a":2}"#])
+  func refusesAConfig(_ text: String) throws {
+    let scratch = try Scratch()
+    try scratch.write("config.json", text)
+    try scratch.write("model.safetensors", Self.one)
+    #expect(message { _ = try CheckpointReader(directory: scratch.path) }.contains("config.json"))
+  }
+
+  @Test func saysWhatIsMissing() throws {
+    let scratch = try Scratch()
+    #expect(message { _ = try CheckpointReader(directory: scratch.at("gone")) }.contains("there is no directory"))
+    #expect(message { _ = try CheckpointReader(directory: scratch.path) }.contains("holds no config.json"))
+    try scratch.write("config.json", "{}")
+    #expect(message { _ = try CheckpointReader(directory: scratch.at("config.json")) }.contains("is not a directory"))
+    #expect(throws: CheckpointError.self) { try CheckpointReader(directory: scratch.path + "\0x") }
+    try FileManager.default.createDirectory(
+      atPath: scratch.at("model.safetensors"), withIntermediateDirectories: false)
+    #expect(message { _ = try CheckpointReader(directory: scratch.path) }.contains("not a regular file"))
+  }
+
+  @Test func neverWaitsForAPipe() throws {
+    let scratch = try Scratch()
+    try scratch.write("config.json", "{}")
+    #expect(mkfifo(scratch.at("model.safetensors"), 0o600) == 0)
+    #expect(throws: CheckpointError.self) { try CheckpointReader(directory: scratch.path) }
+  }
+
+  @Test func noticesAFileThatShrinks() throws {
+    let scratch = try Scratch()
+    try scratch.write("config.json", "{}")
+    try scratch.write("model.safetensors", Self.one)
+    let reader = try CheckpointReader(directory: scratch.path)
+    #expect(truncate(scratch.at("model.safetensors"), 4) == 0)
+    #expect(message { _ = try reader.bytes(of: "a") }.contains("has shrunk"))
+  }
+
+  @Test func adviceChangesNoByte() throws {
+    let scratch = try Scratch()
+    try scratch.write("config.json", "{}")
+    let plan = (0..<5).map { PlannedTensor(name: "t\($0)", type: .uint8, shape: [10_000 + $0]) }
+    let writer = try CheckpointWriter(directory: scratch.path, tensors: plan)
+    for (at, tensor) in plan.enumerated() {
+      try writer.write(tensor.name) { append in
+        try [UInt8](repeating: UInt8(at + 1), count: tensor.shape[0]).withUnsafeBytes { try append($0) }
+      }
+    }
+    try writer.finish()
+    let reader = try CheckpointReader(directory: scratch.path)
+    for _ in 0..<3 {
+      reader.willNeed(plan.map(\.name) + ["unknown"])
+      for (at, tensor) in plan.enumerated() {
+        #expect(try reader.bytes(of: tensor.name).allSatisfy { $0 == UInt8(at + 1) })
+        reader.release([tensor.name, "unknown"])
+      }
+      reader.release(plan.map(\.name))
+      reader.release([])
+    }
+  }
+
+  @Test func hashSeesEveryByteOfConfigAndWeights() throws {
+    let scratch = try Scratch()
+    try scratch.write("config.json", "{}")
+    try scratch.write("model.safetensors", Self.one)
+    func hash() throws -> String { try CheckpointReader(directory: scratch.path).sha256() }
+    let first = try hash()
+    #expect(first.count == 64)
+    #expect(try hash() == first)
+    try scratch.write("config.json", "{ }")
+    let second = try hash()
+    #expect(second != first)
+    try scratch.write("config.json", "{}")
+    var bytes = Self.one
+    bytes[bytes.count - 1] ^= 1
+    try scratch.write("model.safetensors", bytes)
+    #expect(try hash() != first)
+    var seen: [Int] = []
+    _ = try CheckpointReader(directory: scratch.path).sha256 { done, total in seen += [done, total] }
+    #expect(seen == [bytes.count + 2, bytes.count + 2])
+  }
+}

@@ -1,0 +1,117 @@
+import Checkpoint
+import Execution
+import Foundation
+import JSON
+import Minitron
+import Models
+import TestSupport
+import Testing
+import Torch
+
+/// Every dense family against PyTorch and `transformers`, from golden files (`Tests/Goldens/README.md`).
+@Suite struct DenseGoldenTests {
+  static let cases = Golden.all("dense")
+
+  @Test func everyFamilyHasThreeShapes() throws {
+    let families = try Self.cases.map { try SourceModel(directory: $0.directory).description.family }
+    for family in ["llama", "mistral", "qwen2", "qwen3"] { #expect(families.count { $0 == family } >= 3) }
+  }
+
+  @Test(arguments: cases) func logitsEqualTransformersInFloat32(_ golden: Golden) throws {
+    let model = try SourceModel(directory: golden.directory)
+    let found = try logits(model, rows: golden.rows())
+    #expect(relativeDifference(found, try golden.floats("logits.float32")) <= 1e-4)
+  }
+
+  @Test(arguments: cases) func logitsEqualTransformersInBFloat16(_ golden: Golden) throws {
+    let model = try SourceModel(directory: golden.directory)
+    let found = try logits(model, rows: golden.rows(), float32: false)
+    #expect(relativeDifference(found, try golden.floats("logits.bfloat16")) <= 2e-2)
+  }
+
+  private func scores(_ golden: Golden, microBatch: Int) throws -> ImportanceScores {
+    let model = try SourceModel(directory: golden.directory)
+    let observer = ImportanceObserver(model.description)
+    // The goldens ran every row at full width, which dynamic rope sees: so the short row is padded here too.
+    let rows = try golden.rows()
+    let width = rows.map(\.count).max() ?? 0
+    let batches = TokenBatch.groups(rows, size: microBatch).map { TokenBatch($0.rows, width: width) }
+    try Executor(model, dtype: .float32)
+      .run(batches, subjects: [Selection(all: model.description)], observer: observer)
+    return try observer.scores()
+  }
+
+  @Test(arguments: cases) func importanceEqualsPyTorch(_ golden: Golden) throws {
+    let scores = try scores(golden, microBatch: 1)
+    let hidden = try #require(scores.global[.hiddenSize])
+    #expect(elementwiseDifference(hidden, try golden.floats("importance.hidden_size")) <= 1e-5)
+    for (hyperparameter, lists) in scores.perLayer {
+      for (layer, list) in lists.enumerated() {
+        let expected = try golden.list("importance.\(hyperparameter.rawValue)", layer: layer)
+        #expect(elementwiseDifference(list, expected) <= 1e-5, "\(hyperparameter) of layer \(layer + 1)")
+      }
+    }
+    for (size, name) in [(1, "mb1"), (2, "mb2")] {
+      let layers = try self.scores(golden, microBatch: size).layers
+      let expected = try golden.floats("importance.num_layers.\(name)")
+      for (found, value) in zip(layers, expected) { #expect(abs(found - Double(value)) <= 1e-6) }
+    }
+  }
+
+  @Test(arguments: cases) func keptSetsAreThoseOfPyTorch(_ golden: Golden) throws {
+    let model = try SourceModel(directory: golden.directory)
+    let scores = try scores(golden, microBatch: 1)
+    for pruning in golden.facts["prunings"]?.array ?? [] {
+      let config = try ExportConfig(parsing: try #require(pruning["export_config"]))
+      let selection = try scores.selection(for: config, of: model.description)
+      let kept = try #require(pruning["kept"]?.object)
+      #expect(selection.layers.map { $0 + 1 } == kept["num_layers"]?.array?.compactMap(\.int))
+      for entry in config.entries where entry.hyperparameter != .numLayers {
+        let name = entry.hyperparameter.rawValue
+        if config.sizes(from: model.description.sizes)[Dimension(entry.hyperparameter)]
+          == model.description.value(of: entry.hyperparameter)
+        {
+          continue
+        }
+        if let global = selection.global[entry.hyperparameter] {
+          #expect(global == kept[name]?.array?.compactMap(\.int))
+        } else {
+          #expect(selection.perLayer[entry.hyperparameter] == kept[name]?.array?.map { $0.array?.compactMap(\.int) ?? [] })
+        }
+      }
+    }
+  }
+
+  @Test(arguments: cases) func prunedExportsEqualTheMaskedOriginal(_ golden: Golden) throws {
+    let model = try SourceModel(directory: golden.directory)
+    let scores = try scores(golden, microBatch: 1)
+    let rows = try golden.rows()
+    for pruning in golden.facts["prunings"]?.array ?? [] {
+      let name = try #require(pruning["name"]?.string)
+      let config = try ExportConfig(parsing: try #require(pruning["export_config"]))
+      let selection = try scores.selection(for: config, of: model.description)
+      let masked = try golden.floats("pruned.\(name).logits")
+      try withTemporaryDirectory { directory in
+        let output = directory + "/pruned"
+        try Exporter(model, config: config, selection: selection).write(to: output, record: .object([]), importance: nil)
+        let exported = try SourceModel(directory: output)
+        let found = try logits(exported, rows: rows)
+        #expect(relativeDifference(found, masked) <= 1e-4, "\(name), exported")
+        let sliced = try logits(model, rows: rows, selection: selection)
+        #expect(relativeDifference(sliced, masked) <= 1e-4, "\(name), sliced while walking")
+        if name == "identity" { try expectSameTensors(model, exported) }
+        try keepForReload(
+          "\(golden.name)-\(name)", export: output, rows: rows, logits: found,
+          vocabulary: model.description.sizes[.vocabulary])
+      }
+    }
+  }
+
+  private func expectSameTensors(_ a: SourceModel, _ b: SourceModel) throws {
+    #expect(a.checkpoint.tensors.map(\.name).sorted() == b.checkpoint.tensors.map(\.name).sorted())
+    for entry in a.checkpoint.tensors {
+      let (left, right) = (try a.checkpoint.bytes(of: entry.name), try b.checkpoint.bytes(of: entry.name))
+      #expect(left.elementsEqual(right), "\(entry.name)")
+    }
+  }
+}

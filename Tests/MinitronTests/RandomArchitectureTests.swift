@@ -1,0 +1,57 @@
+import Execution
+import Foundation
+import Minitron
+import Models
+import TestSupport
+import Testing
+
+/// Planned parameter counts against what is written, over random architectures.
+@Suite struct RandomArchitectureTests {
+  static let families = ["llama3", "mistral_window", "qwen2_tied", "qwen3_tied"]
+
+  @Test(arguments: families) func plannedCountsEqualTheElementsWritten(_ name: String) throws {
+    let model = try SourceModel(directory: Golden.root + "/Tests/Goldens/dense/" + name)
+    let description = model.description
+    var generator = SplitMix64(state: UInt64(name.utf8.reduce(7) { $0 &* 31 &+ UInt64($1) }))
+    var scores = ImportanceScores()
+    scores.global[.hiddenSize] = (0..<description.sizes[.hidden]).map { _ in Float.random(in: 0..<1, using: &generator) }
+    for hyperparameter in description.hyperparameters where ![.hiddenSize, .numLayers].contains(hyperparameter) {
+      scores.perLayer[hyperparameter] = description.layers.map { _ in
+        (0..<description.value(of: hyperparameter)).map { _ in Float.random(in: 0..<1, using: &generator) }
+      }
+    }
+    scores.layers = description.layers.map { _ in Double.random(in: 0..<1, using: &generator) }
+    var written = 0
+    while written < 100 {
+      let config = ExportConfig(
+        description.hyperparameters.map { hyperparameter in
+          let groups = description.groups(of: hyperparameter)
+          let original = description.value(of: hyperparameter)
+          return (hyperparameter, Int.random(in: 1...original / groups, using: &generator) * groups)
+        })
+      if description.refusal(config.sizes(from: description.sizes)) != nil { continue }
+      let selection = try scores.selection(for: config, of: description)
+      let planned = MetricsCounter(description, rows: 1, tokens: 1)
+        .metrics(sizes: config.sizes(from: description.sizes), layers: selection.layers).params
+      try withTemporaryDirectory { directory in
+        try Exporter(model, config: config, selection: selection)
+          .write(to: directory + "/out", record: .object([]), importance: nil)
+        let found = try SourceModel(directory: directory + "/out").checkpoint.tensors.reduce(0) { $0 + $1.elementCount }
+        #expect(found == planned, "\(config)")
+      }
+      written += 1
+    }
+  }
+}
+
+/// A small generator with a seed, so that a failure can be repeated.
+struct SplitMix64: RandomNumberGenerator {
+  var state: UInt64
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+}
