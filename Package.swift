@@ -76,6 +76,7 @@ let package = Package(
     .executableTarget(
       name: "prune_minitron", dependencies: ["CoppiceCommands", argumentParser], swiftSettings: strict),
     tests("JSONTests", ["JSON"]),
+    tests("ReportTests", ["Report"]),
   ],
   cxxLanguageStandard: .cxx20
 )
