@@ -84,7 +84,8 @@ public final class ProgressMeter: @unchecked Sendable {
     var parts: [String] = []
     if let total, total > 0 {
       let fraction = min(1, max(0, Double(done) / Double(total)))
-      let cells = 20
+      // Where room is short the bar gives way, not the time left.
+      let cells = (console.error.width ?? 80) < 80 ? 6 : 20
       let filled = Int(fraction * Double(cells))
       let bar = String(repeating: "━", count: filled) + String(repeating: "╌", count: cells - filled)
       parts = ["\(label)  \(bar) \(Int(fraction * 100))%", "\(Format.grouped(done))/\(Format.grouped(total)) \(unit)"]
