@@ -83,6 +83,7 @@ let package = Package(
       name: "TestSupport", dependencies: ["JSON", "Checkpoint", "Models", "Execution", "Torch"],
       path: "Tests/TestSupport", swiftSettings: strict),
     tests("MinitronTests", ["JSON", "Checkpoint", "Models", "Execution", "Minitron", "Torch", "TestSupport"]),
+    tests("ReportTests", ["Report"]),
   ],
   cxxLanguageStandard: .cxx20
 )

@@ -50,6 +50,16 @@ public enum OutputDirectory {
   /// Whether a directory holds a whole checkpoint: `config.json` and weights that keep their format's rules.
   public static func isFinished(_ path: String) -> Bool { (try? CheckpointReader(directory: path)) != nil }
 
+  /// Finds out early whether `publish` could put something at `path`: it is free, and its directory takes files.
+  ///
+  /// - Throws: `CheckpointError` as `publish` would.
+  public static func checkWritable(_ path: String) throws {
+    let (parent, name) = try split(resolved(path))
+    try refuseOccupied(join(parent, name))
+    try makeDirectories(parent)
+    removeTree(try makeTemporary(join(parent, ".\(name).partial-\(getpid())")))
+  }
+
   private static func refuseOccupied(_ path: String) throws {
     var status = stat()
     guard lstat(path, &status) == 0 else { return }
