@@ -56,6 +56,9 @@ struct CandidateScorer {
 
   private var batches: [TokenBatch] { rows?.batches ?? questions.map { [TokenBatch($0.prompts.map(\.tokens))] } ?? [] }
 
+  /// Tokens one candidate is scored on.
+  var tokenCount: Int { batches.reduce(0) { $0 + $1.tokenCount } }
+
   /// The scores of each architecture, those kept from an earlier run included.
   func score(
     _ configs: [ExportConfig], _ executor: Executor, _ store: PruneStore, _ importance: ImportanceScores
@@ -68,7 +71,7 @@ struct CandidateScorer {
     }
     // As many candidates in one walk as their hidden states fit the budget: what is scored is kept after each walk.
     let channels = description.sizes[.hidden] * executor.weights.dtype.byteCount
-    let bytes = max(batches.reduce(0) { $0 + $1.tokenCount } * channels, 1)
+    let bytes = max(tokenCount * channels, 1)
     let group = min(max(inputs.budget / bytes, 1), max(open.count, 1))
     let progress = Progress(label: "scoring \(open.count) candidates", total: open.count * 1000, unit: "‰", console: console)
     for start in stride(from: 0, to: open.count, by: group) {

@@ -23,7 +23,7 @@ struct PruneInputs {
   let fingerprint: Fingerprint
   private let options: PruneCommand
   private let data: CalibrationData
-  private let tokenizer: Tokenizer
+  let tokenizer: Tokenizer
   private let console: Console
 
   init(_ options: PruneCommand, model: SourceModel, tokenizer: Tokenizer, console: Console) throws {
