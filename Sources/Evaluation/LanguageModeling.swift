@@ -54,10 +54,11 @@ public struct LanguageModeling: Sendable {
       executor, subjects: subjects, budget: budget, progress: progress,
       before: { chunk in
         known = [:]
-        try reference.run(chunk, subjects: [whole]) { _, batch, hidden, head in
+        let keep: Executor.Finish = { _, batch, hidden, head in
           known[batch] = try hidden.select(dim: 0, index: 0)
           referenceHead = referenceHead ?? head
         }
+        try reference.run(chunk, subjects: [whole], finish: keep)
       }
     ) { batch, hidden, head, _, range in
       guard let states = known[batch], let referenceHead else { return 0 }

@@ -1,6 +1,6 @@
 import Foundation
 public import Models
-public import Torch
+import Torch
 
 /// How much memory hidden states may take.
 public enum MemoryBudget {

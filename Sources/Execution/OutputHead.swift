@@ -1,4 +1,4 @@
-public import Models
+import Models
 public import Torch
 
 // Shapes: M positions, H hidden (what stays of it), V vocabulary.

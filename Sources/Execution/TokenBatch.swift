@@ -1,4 +1,4 @@
-public import Torch
+import Torch
 
 /// Rows of tokens that go through the model together: `[B, S]`, padded on the right.
 public struct TokenBatch: Sendable {

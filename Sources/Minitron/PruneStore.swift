@@ -1,4 +1,4 @@
-public import Checkpoint
+import Checkpoint
 import Crypto
 import Foundation
 public import JSON

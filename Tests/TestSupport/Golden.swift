@@ -1,5 +1,5 @@
 public import Checkpoint
-public import Execution
+import Execution
 import Foundation
 public import JSON
 public import Models
@@ -78,13 +78,14 @@ public func logits(_ model: SourceModel, rows: [[Int32]], float32: Bool = true, 
   let batch = TokenBatch(rows)
   let vocabulary = model.description.sizes[.vocabulary]
   var result = [Float](repeating: 0, count: rows.count * batch.width * vocabulary)
-  try executor.run([batch], subjects: [selection ?? Selection(all: model.description)]) { _, _, hidden, head in
+  let finish: Executor.Finish = { _, _, hidden, head in
     for (row, length) in batch.lengths.enumerated() {
       let values = try head.logits(hidden.select(dim: 0, index: row).narrow(dim: 0, start: 0, length: length)).floats()
       let start = row * batch.width * vocabulary
       result.replaceSubrange(start..<start + values.count, with: values)
     }
   }
+  try executor.run([batch], subjects: [selection ?? Selection(all: model.description)], finish: finish)
   return result
 }
 

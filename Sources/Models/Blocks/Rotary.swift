@@ -31,7 +31,8 @@ public struct Rotary: Sendable, Equatable {
     let topTheta = try config.positive("rope_theta", default: defaultTheta)
     let section = try config.section("rope_scaling") ?? config.section("rope_parameters")
     theta = try section?.positive("rope_theta", default: topTheta) ?? topTheta
-    scaling = try section.map { try Self.scaling($0, config: config, maxPositions: maxPositions) } ?? .none
+    let positions = maxPositions
+    scaling = try section.map { try Self.scaling($0, config: config, maxPositions: positions) } ?? .none
     if let section, section.has("partial_rotary_factor"), try section.number("partial_rotary_factor") != 1 {
       throw ModelError("\(section.file): \"partial_rotary_factor\" other than 1 is not supported for this family")
     }
