@@ -67,13 +67,15 @@ struct CandidateScorer {
     var known = try store.candidateScores(fingerprint).mapValues { ItemScores(sums: $0.sums, weights: $0.weights) }
     let open = configs.filter { known[$0] == nil }
     if open.count < configs.count {
-      console.note("\(configs.count - open.count) of \(configs.count) candidates are scored already (\(store.directory))")
+      console.note(
+        "\(configs.count - open.count) of \(configs.count) candidates are scored already (\(store.directory))")
     }
     // As many candidates in one walk as their hidden states fit the budget: what is scored is kept after each walk.
     let channels = description.sizes[.hidden] * executor.weights.dtype.byteCount
     let bytes = max(tokenCount * channels, 1)
     let group = min(max(inputs.budget / bytes, 1), max(open.count, 1))
-    let progress = Progress(label: "scoring \(open.count) candidates", total: open.count * 1000, unit: "‰", console: console)
+    let progress = Progress(
+      label: "scoring \(open.count) candidates", total: open.count * 1000, unit: "‰", console: console)
     for start in stride(from: 0, to: open.count, by: group) {
       let part = Array(open[start..<min(start + group, open.count)])
       let subjects = try part.map { try importance.selection(for: $0, of: description) }
@@ -82,7 +84,8 @@ struct CandidateScorer {
       }
       let scores = try walk(executor, subjects, report)
       for (config, score) in zip(part, scores) { known[config] = score }
-      try store.save(known.sorted { $0.key.description < $1.key.description }.map { ($0, $1.sums, $1.weights) }, fingerprint)
+      try store.save(
+        known.sorted { $0.key.description < $1.key.description }.map { ($0, $1.sums, $1.weights) }, fingerprint)
     }
     progress.finish()
     return try configs.map { config in

@@ -18,7 +18,8 @@ struct DryRun {
     let description = model.description
     let whole = MetricsCounter(description, rows: job.settings.inferenceBatchSize, tokens: job.settings.seqLength)
       .metrics(sizes: description.sizes, layers: description.layers.indices)
-    let layerParams = whole.activeParams - description.outerWeights.reduce(0) { $0 + $1.elementCount(description.sizes) }
+    let layerParams =
+      whole.activeParams - description.outerWeights.reduce(0) { $0 + $1.elementCount(description.sizes) }
     let rows = try inputs.calibrationRows()
     let tokens = rows.rows.reduce(0) { $0 + $1.count }
     let candidates = try candidates()
@@ -38,15 +39,28 @@ struct DryRun {
     let perElement = model.storedType.byteCount
 
     let facts: [(name: String, text: String, json: JSON)] = [
-      ("model", "\(description.family), \(Format.count(whole.params)) parameters, \(Format.bytes(weightBytes))", .int(whole.params)),
+      (
+        "model", "\(description.family), \(Format.count(whole.params)) parameters, \(Format.bytes(weightBytes))",
+        .int(whole.params)
+      ),
       ("calibration_tokens", "\(Format.grouped(tokens)) in \(rows.rows.count) rows", .int(tokens)),
-      ("passes", "\((tokens * hidden + inputs.budget - 1) / max(inputs.budget, 1)) over the weights", .int((tokens * hidden + inputs.budget - 1) / max(inputs.budget, 1))),
+      (
+        "passes", "\((tokens * hidden + inputs.budget - 1) / max(inputs.budget, 1)) over the weights",
+        .int((tokens * hidden + inputs.budget - 1) / max(inputs.budget, 1))
+      ),
       ("calibration_operations", "\(Format.decimal(calibration / 1e12, places: 2)) TFLOP", .double(calibration)),
       ("candidates", "\(candidates.count)", .int(candidates.count)),
       ("scoring_operations", "\(Format.decimal(scoring / 1e12, places: 2)) TFLOP", .double(scoring)),
-      ("memory_bytes", "\(Format.bytes(states)) of hidden states, \(Format.bytes(2 * layerBytes)) of weights", .int(states + 2 * layerBytes)),
+      (
+        "memory_bytes", "\(Format.bytes(states)) of hidden states, \(Format.bytes(2 * layerBytes)) of weights",
+        .int(states + 2 * layerBytes)
+      ),
       ("disk_bytes", "up to \(Format.bytes(output * perElement)) in \(job.outputPath)", .int(output * perElement)),
-      ("seconds", "about \(Format.duration((calibration + scoring) / rate)) at \(Format.decimal(rate / 1e9, places: 0)) GFLOP/s, measured just now", .double((calibration + scoring) / rate)),
+      (
+        "seconds",
+        "about \(Format.duration((calibration + scoring) / rate)) at \(Format.decimal(rate / 1e9, places: 0)) GFLOP/s, measured just now",
+        .double((calibration + scoring) / rate)
+      ),
     ]
     if options.output.json {
       try job.console.result(JSON.object(facts.map { ($0.name, $0.json) }).serialized(indent: 2))
@@ -72,7 +86,8 @@ struct DryRun {
   /// Tokens of the questions or rows each candidate is scored on; zero by hand.
   private func scoredTokens() throws -> Int {
     guard try job.options.search.byHand() == nil else { return 0 }
-    return try CandidateScorer(job.options, inputs: inputs, tokenizer: inputs.tokenizer, console: job.console).tokenCount
+    return try CandidateScorer(job.options, inputs: inputs, tokenizer: inputs.tokenizer, console: job.console)
+      .tokenCount
   }
 
   /// Matrix products of this model's shape for about a fifth of a second.

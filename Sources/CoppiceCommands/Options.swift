@@ -46,7 +46,8 @@ struct ComputeOptions: ParsableArguments {
 
   @Option(
     name: .flag("memory_budget"),
-    help: ArgumentHelp("Memory for hidden states, such as 4GiB (default: what is free, less a margin).", valueName: "size"))
+    help: ArgumentHelp(
+      "Memory for hidden states, such as 4GiB (default: what is free, less a margin).", valueName: "size"))
   var memoryBudget: String?
 
   mutating func validate() throws {

@@ -88,7 +88,8 @@ public struct PruneCommand: ParsableCommand {
 
   public mutating func validate() throws {
     guard megatronPath == nil else {
-      throw ValidationError("--output_megatron_path is not supported: Coppice writes Hugging Face checkpoints; use --output_hf_path")
+      throw ValidationError(
+        "--output_megatron_path is not supported: Coppice writes Hugging Face checkpoints; use --output_hf_path")
     }
     guard outputPath != nil else { throw ValidationError("Missing expected argument '--output_hf_path <path>'") }
     guard search.hasTarget || search.exportConfig != nil else {

@@ -88,7 +88,8 @@ struct SearchOptions: ParsableArguments {
     for name in skipped.flatMap({ $0.split(whereSeparator: \.isWhitespace) }).map(String.init) {
       guard let hyperparameter = Hyperparameter(rawValue: name) else {
         let hint = nearest(name, in: known).map { ", did you mean \($0)?" } ?? "."
-        throw ValidationError("--hparams_to_skip: \"\(name)\" is no hyperparameter\(hint) Known: \(known.joined(separator: ", "))")
+        throw ValidationError(
+          "--hparams_to_skip: \"\(name)\" is no hyperparameter\(hint) Known: \(known.joined(separator: ", "))")
       }
       settings.skipped.insert(hyperparameter)
     }

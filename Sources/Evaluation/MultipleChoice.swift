@@ -64,7 +64,8 @@ public struct MultipleChoice: Sendable {
   /// Prompts are packed by length. Only the last position meets the head, and only with the answers' rows.
   /// - Parameter predicted: called with the logits of the four answers: subject, question, logits.
   public func score(
-    _ executor: Executor, subjects: [Selection], budget: Int, progress: (_ done: Int, _ total: Int) -> Void = { _, _ in },
+    _ executor: Executor, subjects: [Selection], budget: Int,
+    progress: (_ done: Int, _ total: Int) -> Void = { _, _ in },
     predicted: (_ subject: Int, _ question: Int, _ logits: [Float]) throws -> Void = { _, _, _ in }
   ) throws -> [ItemScores] {
     let order = prompts.indices.sorted { (prompts[$0].tokens.count, $0) < (prompts[$1].tokens.count, $1) }

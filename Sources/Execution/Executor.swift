@@ -37,10 +37,8 @@ public final class Executor {
       }
     }
     weights.releaseEmbedding()
-    var tables: [Int: PositionTables] = [:]
-    for width in Set(batches.map(\.width)) {
-      tables[width] = try PositionTables(description.rotary, count: width, dtype: weights.dtype)
-    }
+    var positions: [Int: Positions] = [:]
+    for width in Set(batches.map(\.width)) { positions[width] = Positions(count: width, dtype: weights.dtype) }
 
     var done = 0
     for layer in description.layers.indices {
@@ -51,7 +49,7 @@ public final class Executor {
       for subject in takers {
         let sliced = try whole.sliced(by: subjects[subject], layer: layer, sizes: description.sizes)
         for (index, batch) in batches.enumerated() {
-          guard let positions = tables[batch.width] else { continue }
+          guard let positions = positions[batch.width] else { continue }
           let context = ForwardContext(
             layer: layer, lengths: batch.lengths, positions: positions, observer: observer)
           states[subject][index] = try description.layers[layer].forward(

@@ -21,7 +21,9 @@ public enum MemoryBudget {
 
   private static func cgroupFree() -> Int? {
     func number(_ path: String) -> Int? {
-      (try? String(contentsOfFile: path, encoding: .utf8)).flatMap { Int($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
+      (try? String(contentsOfFile: path, encoding: .utf8)).flatMap {
+        Int($0.trimmingCharacters(in: .whitespacesAndNewlines))
+      }
     }
     guard let limit = number("/sys/fs/cgroup/memory.max") else { return nil }
     return limit - (number("/sys/fs/cgroup/memory.current") ?? 0)

@@ -78,11 +78,13 @@ public struct Exporter {
         }
         let bytes = try model.checkpoint.bytes(of: part.source.name)
         try writer.write(part.target.name) { append in
-          try slicer.append(from: bytes, to: { piece in
-            try append(piece)
-            done += piece.count
-            progress(done, total)
-          })
+          try slicer.append(
+            from: bytes,
+            to: { piece in
+              try append(piece)
+              done += piece.count
+              progress(done, total)
+            })
         }
         model.checkpoint.release([part.source.name])
       }
@@ -90,7 +92,9 @@ public struct Exporter {
       let pruned = model.description.prunedConfig(layers: selection.layers, sizes: sizes)
       try write(.object(pruned), to: directory + "/config.json")
       try write(record, to: directory + "/coppice.json")
-      if let importance { try AtomicFile.write(importance.serialized() + "\n", to: directory + "/coppice_importance.json") }
+      if let importance {
+        try AtomicFile.write(importance.serialized() + "\n", to: directory + "/coppice_importance.json")
+      }
       try copyCompanions(to: directory)
       try CheckpointWriter.verify(directory: directory, against: plan)
       // What the written config describes must be what was written.
@@ -118,14 +122,17 @@ public struct Exporter {
       guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), !isDirectory.boolValue else {
         continue
       }
-      try AtomicFile.write(Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped), to: directory + "/" + name)
+      try AtomicFile.write(
+        Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped), to: directory + "/" + name)
     }
   }
 
   /// Weights, their index and code stay behind, and what is written anew.
   static func isCompanion(_ name: String) -> Bool {
     let lower = name.lowercased()
-    if ["config.json", "coppice.json", "coppice_importance.json"].contains(lower) || lower.hasPrefix(".") { return false }
+    if ["config.json", "coppice.json", "coppice_importance.json"].contains(lower) || lower.hasPrefix(".") {
+      return false
+    }
     if lower.hasSuffix(".index.json") { return false }
     if ["license", "notice", "readme", "copying", "use_policy"].contains(where: lower.hasPrefix) { return true }
     return [".json", ".jinja", ".txt", ".model", ".md", ".tiktoken"].contains(where: lower.hasSuffix)

@@ -15,6 +15,7 @@ public final class ImportanceObserver: TapObserver {
   private let model: ModelDescription
   private var sums: [Site: Tensor] = [:]
   private var layerScores: [Double]
+  private var experts: [Int: (norms: Tensor, counts: Tensor, channels: Tensor)] = [:]
 
   public init(_ model: ModelDescription) {
     self.model = model
@@ -51,6 +52,18 @@ public final class ImportanceObserver: TapObserver {
     layerScores[layer] += distance / Double(lengths.reduce(0, +))
   }
 
+  public func observeExperts(layer: Int, norms: Tensor, counts: Tensor, channels: Tensor, routedRows: Int) throws {
+    let squares = try channels.multiplied(by: 1 / Double(max(routedRows, 1))).square()
+    let counts = try counts.to(.float32)
+    if let sum = experts[layer] {
+      try sum.norms.add(norms)
+      try sum.counts.add(counts)
+      try sum.channels.add(squares)
+    } else {
+      experts[layer] = (try norms.clone(), try counts.clone(), squares)
+    }
+  }
+
   /// The scores of all rows seen.
   ///
   /// - Throws: `ModelError` naming layer and tap when activations were not finite.
@@ -58,34 +71,55 @@ public final class ImportanceObserver: TapObserver {
     var scores = ImportanceScores()
     scores.layers = layerScores
     var hidden = [Float](repeating: 0, count: model.sizes[.hidden])
-    var ffn = [[Float]](repeating: [], count: model.layers.count)
-    var heads = ffn
+    for hyperparameter in model.hyperparameters where ![.numLayers, .hiddenSize].contains(hyperparameter) {
+      scores.perLayer[hyperparameter] = Array(repeating: [], count: model.layers.count)
+    }
     // In a fixed order: sums of floats depend on it.
     let ordered = sums.sorted { ($0.key.layer, $0.key.tap.order) < ($1.key.layer, $1.key.tap.order) }
     for (site, sum) in ordered {
-      let channels = try sum.sqrt().floats()
-      guard channels.allSatisfy(\.isFinite), layerScores[site.layer].isFinite else {
-        throw ModelError(
-          "layer \(site.layer + 1): the \(site.tap.label) holds NaN or infinite values; the weights are damaged, or "
-            + "the type computed with is too narrow (try --compute_dtype float32)")
-      }
+      let channels = try finite(sum.sqrt(), layer: site.layer, site.tap.label)
       switch site.tap {
       case .hidden: for (index, value) in channels.enumerated() { hidden[index] += value }
-      case .ffn: ffn[site.layer] = channels
-      case .heads: heads[site.layer] = Self.perHead(channels, headDim: model.sizes[.headDim])
+      case .channels(let hyperparameter): scores.perLayer[hyperparameter]?[site.layer] = channels
+      case .heads:
+        scores.perLayer[.numAttentionHeads]?[site.layer] = Self.norms(channels, each: model.sizes[.headDim])
+      case .mamba(let headDim):
+        scores.perLayer[.mambaNumHeads]?[site.layer] = Self.norms(channels, each: headDim)
+        scores.perLayer[.mambaHeadDim]?[site.layer] = Self.norms(channels, across: headDim)
       }
     }
-    let prunable = model.hyperparameters
+    for (layer, sum) in experts {
+      let means = try sum.norms.divided(by: sum.counts.adding(1e-8))
+      scores.perLayer[.numMoEExperts]?[layer] = try finite(means, layer: layer, "output of the experts")
+      scores.perLayer[.moeFFNHiddenSize]?[layer] = try finite(
+        sum.channels.sqrt(), layer: layer, "input of the experts' down projection")
+    }
     scores.global[.hiddenSize] = hidden
-    if prunable.contains(.ffnHiddenSize) { scores.perLayer[.ffnHiddenSize] = ffn }
-    if prunable.contains(.numAttentionHeads) { scores.perLayer[.numAttentionHeads] = heads }
     return scores
   }
 
-  /// The L2 norm over each head's channels: N × D numbers → N.
-  private static func perHead(_ channels: [Float], headDim: Int) -> [Float] {
-    stride(from: 0, to: channels.count, by: max(headDim, 1)).map { start in
-      channels[start..<min(start + headDim, channels.count)].reduce(0) { $0 + $1 * $1 }.squareRoot()
+  private func finite(_ values: Tensor, layer: Int, _ what: String) throws -> [Float] {
+    let values = try values.floats()
+    guard values.allSatisfy(\.isFinite), layerScores[layer].isFinite else {
+      throw ModelError(
+        "layer \(layer + 1): the \(what) holds NaN or infinite values; the weights are damaged, or the type computed "
+          + "with is too narrow (try --compute_dtype float32)")
+    }
+    return values
+  }
+
+  /// The L2 norm over each run of `size` channels: heads × size numbers → one a head.
+  private static func norms(_ channels: [Float], each size: Int) -> [Float] {
+    stride(from: 0, to: channels.count, by: max(size, 1)).map { start in
+      channels[start..<min(start + size, channels.count)].reduce(0) { $0 + $1 * $1 }.squareRoot()
+    }
+  }
+
+  /// The L2 norm over heads of each of their `size` channels: heads × size numbers → `size`.
+  private static func norms(_ channels: [Float], across size: Int) -> [Float] {
+    (0..<size).map { offset in
+      stride(from: offset, to: channels.count, by: max(size, 1)).reduce(0) { $0 + channels[$1] * channels[$1] }
+        .squareRoot()
     }
   }
 }
@@ -94,15 +128,17 @@ extension Tap {
   fileprivate var order: Int {
     switch self {
     case .heads: 0
-    case .ffn: 1
-    case .hidden(let sublayer): 2 + sublayer
+    case .mamba: 1
+    case .channels(let hyperparameter): 2 + (Hyperparameter.allCases.firstIndex(of: hyperparameter) ?? 0)
+    case .hidden(let sublayer): 100 + sublayer
     }
   }
 
   fileprivate var label: String {
     switch self {
     case .heads: "input of the attention's output projection"
-    case .ffn: "input of the MLP's down projection"
+    case .mamba: "output of the Mamba input projection"
+    case .channels: "input of the MLP's down projection"
     case .hidden: "input of a block"
     }
   }

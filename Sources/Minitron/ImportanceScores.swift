@@ -56,7 +56,8 @@ public struct ImportanceScores: Sendable, Equatable {
       }
       perLayer[hyperparameter] = try lists.enumerated().map { layer, list in
         // A layer without this hyperparameter has an empty list.
-        list.array?.isEmpty == true ? [] : try numbers(list, "\(name) of layer \(layer + 1)", count: size).map(Float.init)
+        list.array?.isEmpty == true
+          ? [] : try numbers(list, "\(name) of layer \(layer + 1)", count: size).map(Float.init)
       }
     }
   }

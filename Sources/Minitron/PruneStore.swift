@@ -91,7 +91,8 @@ public struct PruneStore: Sendable {
   private func scoresFile(_ fingerprint: Fingerprint) -> String { directory + "/scores-\(fingerprint.key).json" }
 
   /// Kept item scores of candidates: sums and weights by architecture.
-  public func candidateScores(_ fingerprint: Fingerprint) throws -> [ExportConfig: (sums: [Double], weights: [Double])] {
+  public func candidateScores(_ fingerprint: Fingerprint) throws -> [ExportConfig: (sums: [Double], weights: [Double])]
+  {
     let file = scoresFile(fingerprint)
     guard !fresh, let stored = try read(file) else { return [:] }
     guard fingerprint.differences(from: stored["fingerprint"]).isEmpty, let list = stored["candidates"]?.array else {

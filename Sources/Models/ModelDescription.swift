@@ -1,15 +1,18 @@
 public import JSON
 
-/// One residual branch of a layer: `h + postNorm(block(norm(h)))`, either norm optional.
+/// One residual branch of a layer: `h + scale × postNorm(block(norm(h)))`, norms and scale optional.
 public struct Sublayer: Sendable {
   public let norm: Norm?
   public let block: any Block
   public let postNorm: Norm?
+  /// A factor on what the branch adds (Granite); nil for one.
+  public let residualScale: Double?
 
-  public init(norm: Norm?, block: any Block, postNorm: Norm? = nil) {
+  public init(norm: Norm?, block: any Block, postNorm: Norm? = nil, residualScale: Double? = nil) {
     self.norm = norm
     self.block = block
     self.postNorm = postNorm
+    self.residualScale = residualScale
   }
 
   public var weights: [Weight] { (norm?.weights ?? []) + block.weights + (postNorm?.weights ?? []) }
@@ -33,8 +36,6 @@ public struct ModelDescription: Sendable {
   public let finalNorm: Norm
   /// The output head, `[vocab, hidden]`; nil when it is tied to the embedding.
   public let head: Weight?
-  /// Positions, shared by all layers.
-  public let rotary: Rotary
   /// Config keys that hold a dimension's size, where this architecture keeps them.
   public let fields: [(key: String, dimension: Dimension)]
   /// The config key of the number of layers.
@@ -48,7 +49,7 @@ public struct ModelDescription: Sendable {
 
   public init(
     family: String, config: JSON.Object, sizes: Sizes, embedding: Weight, layers: [LayerDescription],
-    finalNorm: Norm, head: Weight?, rotary: Rotary, fields: [(key: String, dimension: Dimension)],
+    finalNorm: Norm, head: Weight?, fields: [(key: String, dimension: Dimension)],
     layersField: String = "num_hidden_layers", layerLists: [String] = [],
     editConfig: @escaping @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in },
     refusal: @escaping @Sendable (Sizes) -> String? = { _ in nil }
@@ -60,7 +61,6 @@ public struct ModelDescription: Sendable {
     self.layers = layers
     self.finalNorm = finalNorm
     self.head = head
-    self.rotary = rotary
     self.fields = fields
     self.layersField = layersField
     self.layerLists = layerLists

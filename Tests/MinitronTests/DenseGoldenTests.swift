@@ -82,7 +82,8 @@ import Torch
         if let global = selection.global[entry.hyperparameter] {
           #expect(global == kept[name]?.array?.compactMap(\.int))
         } else {
-          #expect(selection.perLayer[entry.hyperparameter] == kept[name]?.array?.map { $0.array?.compactMap(\.int) ?? [] })
+          #expect(
+            selection.perLayer[entry.hyperparameter] == kept[name]?.array?.map { $0.array?.compactMap(\.int) ?? [] })
         }
       }
     }
@@ -99,7 +100,8 @@ import Torch
       let masked = try golden.floats("pruned.\(name).logits")
       try withTemporaryDirectory { directory in
         let output = directory + "/pruned"
-        try Exporter(model, config: config, selection: selection).write(to: output, record: .object([]), importance: nil)
+        try Exporter(model, config: config, selection: selection).write(
+          to: output, record: .object([]), importance: nil)
         let exported = try SourceModel(directory: output)
         let found = try logits(exported, rows: rows)
         #expect(relativeDifference(found, masked) <= 1e-4, "\(name), exported")

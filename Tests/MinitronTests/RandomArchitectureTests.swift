@@ -14,7 +14,8 @@ import Testing
     let description = model.description
     var generator = SplitMix64(state: UInt64(name.utf8.reduce(7) { $0 &* 31 &+ UInt64($1) }))
     var scores = ImportanceScores()
-    scores.global[.hiddenSize] = (0..<description.sizes[.hidden]).map { _ in Float.random(in: 0..<1, using: &generator) }
+    scores.global[.hiddenSize] = (0..<description.sizes[.hidden]).map { _ in Float.random(in: 0..<1, using: &generator)
+    }
     for hyperparameter in description.hyperparameters where ![.hiddenSize, .numLayers].contains(hyperparameter) {
       scores.perLayer[hyperparameter] = description.layers.map { _ in
         (0..<description.value(of: hyperparameter)).map { _ in Float.random(in: 0..<1, using: &generator) }

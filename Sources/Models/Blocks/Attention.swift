@@ -9,11 +9,14 @@ public struct Attention: Block {
   let queryBias: Weight?, keyBias: Weight?, valueBias: Weight?, outputBias: Weight?
   let queryNorm: Norm?, keyNorm: Norm?
   let headDim: Int
+  /// nil for layers without positions.
+  let rotary: Rotary?
   /// Positions a token sees, itself included; nil for all before it.
   let window: Int?
 
   public init(
-    _ prefix: String, headDim: Int, qkvBias: Bool = false, outputBias: Bool = false, normEpsilon: Double? = nil,
+    _ prefix: String, headDim: Int, rotary: Rotary?, qkvBias: Bool = false, outputBias: Bool = false,
+    normEpsilon: Double? = nil,
     window: Int? = nil
   ) {
     query = Weight(prefix + ".q_proj.weight", [.heads * .headDim, .hidden])
@@ -27,6 +30,7 @@ public struct Attention: Block {
     queryNorm = normEpsilon.map { Norm(prefix + ".q_norm", over: .headDim, epsilon: $0) }
     keyNorm = normEpsilon.map { Norm(prefix + ".k_norm", over: .headDim, epsilon: $0) }
     self.headDim = headDim
+    self.rotary = rotary
     self.window = window
   }
 
@@ -46,8 +50,9 @@ public struct Attention: Block {
       if let norm { y = try norm.forward(y, weights: weights) }
       return try y.transpose(1, 2)  // [B, N or K, S, D]
     }
-    let q = try context.positions.rotate(project(query, queryBias, queryNorm))
-    var k = try context.positions.rotate(project(key, keyBias, keyNorm))
+    func place(_ y: Tensor) throws -> Tensor { try rotary.map { try context.positions.rotate(y, $0) } ?? y }
+    let q = try place(project(query, queryBias, queryNorm))
+    var k = try place(project(key, keyBias, keyNorm))
     var v = try project(value, valueBias, nil)
     if let cache = context.cache { (k, v) = try cache.append(key: k, value: v, layer: context.layer) }
 

@@ -48,10 +48,12 @@ public struct LayerWeights {
 public enum Tap: Hashable, Sendable {
   /// The input of a mixer or an MLP (a norm's output): `[B, S, H]`. The number tells sublayers apart.
   case hidden(sublayer: Int)
-  /// The input of the MLP's down projection: `[B, S, F]`.
-  case ffn
+  /// Channels that a hyperparameter of the layer counts (an MLP's down projection's input): `[B, S, C]`.
+  case channels(Hyperparameter)
   /// The input of the attention's output projection: `[B, S, heads × head_dim]`.
   case heads
+  /// The x part of a Mamba-2 input projection's output: `[B, S, heads × head_dim]`.
+  case mamba(headDim: Int)
 }
 
 /// Sees activations as they pass. `lengths` are the valid tokens of each row; what lies behind is padding.
@@ -60,6 +62,13 @@ public protocol TapObserver: AnyObject {
   func observe(_ tap: Tap, layer: Int, _ x: Tensor, lengths: [Int]) throws
   /// A whole layer's input and output, `[B, S, H]`.
   func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws
+  /// One micro-batch at a layer's routed experts, padding left out.
+  /// - Parameters:
+  ///   - norms: `[E]` float32, for each expert the sum over its tokens of its weighted output's L2 norm.
+  ///   - counts: `[E]`, the tokens routed to it.
+  ///   - channels: `[F]` float32, the sum over all routed rows of |input of the down projection|.
+  ///   - routedRows: tokens × experts per token.
+  func observeExperts(layer: Int, norms: Tensor, counts: Tensor, channels: Tensor, routedRows: Int) throws
 }
 
 /// What a forward pass needs besides weights and activations.
@@ -68,12 +77,12 @@ public struct ForwardContext {
   public var layer: Int
   /// Valid tokens of each row (`B` numbers up to `S`); rows are padded on the right.
   public let lengths: [Int]
-  public let positions: PositionTables
+  public let positions: Positions
   public let observer: (any TapObserver)?
   public let cache: KeyValueCache?
 
   public init(
-    layer: Int = 0, lengths: [Int], positions: PositionTables, observer: (any TapObserver)? = nil,
+    layer: Int = 0, lengths: [Int], positions: Positions, observer: (any TapObserver)? = nil,
     cache: KeyValueCache? = nil
   ) {
     self.layer = layer
@@ -83,7 +92,9 @@ public struct ForwardContext {
     self.cache = cache
   }
 
-  func observe(_ tap: Tap, _ x: Tensor) throws { try observer?.observe(tap, layer: layer, x, lengths: lengths) }
+  func observe(_ tap: Tap, _ x: Tensor) throws {
+    try observer?.observe(tap, layer: layer, x, lengths: lengths)
+  }
 }
 
 extension LayerDescription {
@@ -95,6 +106,7 @@ extension LayerDescription {
       try context.observe(.hidden(sublayer: index), x)
       var y = try sublayer.block.forward(x, weights: weights, context: context)
       if let norm = sublayer.postNorm { y = try norm.forward(y, weights: weights) }
+      if let scale = sublayer.residualScale { y = try y.multiplied(by: scale) }
       h = try h.adding(y)
     }
     try context.observer?.observeLayer(context.layer, input: input, output: h, lengths: context.lengths)

@@ -27,20 +27,26 @@ public enum Activation: String, Sendable, CaseIterable {
   }
 }
 
-/// `down(act(gate(x)) × up(x))` (Shazeer 2020, arXiv 2002.05202). Tap: `ffn`, the input of `down`.
+/// `down(act(gate(x)) × up(x))` (Shazeer 2020, arXiv 2002.05202). Tap: the input of `down`.
 public struct GatedMLP: Block {
   let gate: Weight, up: Weight, down: Weight
   let gateBias: Weight?, upBias: Weight?, downBias: Weight?
   let activation: Activation
+  let hyperparameter: Hyperparameter
 
-  public init(_ prefix: String, activation: Activation, bias: Bool = false) {
-    gate = Weight(prefix + ".gate_proj.weight", [.ffn, .hidden])
-    up = Weight(prefix + ".up_proj.weight", [.ffn, .hidden])
-    down = Weight(prefix + ".down_proj.weight", [.hidden, .ffn])
-    gateBias = bias ? Weight(prefix + ".gate_proj.bias", [.ffn]) : nil
-    upBias = bias ? Weight(prefix + ".up_proj.bias", [.ffn]) : nil
+  /// - Parameter hyperparameter: what counts its channels (a shared expert has one of its own).
+  public init(
+    _ prefix: String, activation: Activation, bias: Bool = false, hyperparameter: Hyperparameter = .ffnHiddenSize
+  ) {
+    let ffn = Axis(Dimension(hyperparameter))
+    gate = Weight(prefix + ".gate_proj.weight", [ffn, .hidden])
+    up = Weight(prefix + ".up_proj.weight", [ffn, .hidden])
+    down = Weight(prefix + ".down_proj.weight", [.hidden, ffn])
+    gateBias = bias ? Weight(prefix + ".gate_proj.bias", [ffn]) : nil
+    upBias = bias ? Weight(prefix + ".up_proj.bias", [ffn]) : nil
     downBias = bias ? Weight(prefix + ".down_proj.bias", [.hidden]) : nil
     self.activation = activation
+    self.hyperparameter = hyperparameter
   }
 
   public var weights: [Weight] { [gate, gateBias, up, upBias, down, downBias].compactMap { $0 } }
@@ -48,7 +54,7 @@ public struct GatedMLP: Block {
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     let gated = try activation(x.linear(weight: weights[gate], bias: weights[optional: gateBias]))
     try gated.multiply(by: x.linear(weight: weights[up], bias: weights[optional: upBias]))
-    try context.observe(.ffn, gated)
+    try context.observe(.channels(hyperparameter), gated)
     return try gated.linear(weight: weights[down], bias: weights[optional: downBias])
   }
 }

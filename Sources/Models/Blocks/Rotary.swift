@@ -3,8 +3,8 @@ public import Torch
 
 /// Rotary position embedding (Su et al. 2021, arXiv 2104.09864) with the scalings of `transformers`'
 /// `modeling_rope_utils.py`. Reads both spellings: `rope_theta` + `rope_scaling`, and `rope_parameters`.
-public struct Rotary: Sendable, Equatable {
-  public enum Scaling: Sendable, Equatable {
+public struct Rotary: Sendable, Hashable {
+  public enum Scaling: Sendable, Hashable {
     case none
     case linear(factor: Double)
     /// NTK-aware: the base grows with the sequence once it is longer than `max_position_embeddings`.
@@ -117,53 +117,5 @@ public struct Rotary: Sendable, Equatable {
       }
       return (values, Float(attention))
     }
-  }
-}
-
-/// Cosines, sines and masks of one range of positions, made once and shared by all layers.
-public final class PositionTables {
-  private let cosine: Tensor, sine: Tensor
-  private let start: Int
-  private let device: Device
-  private var masks: [[Int]: Tensor] = [:]
-
-  /// - Parameters:
-  ///   - start: the first token's position; `count` tokens follow one another.
-  ///   - dtype: the type activations are computed in.
-  public init(_ rotary: Rotary, start: Int = 0, count: Int, dtype: DType, device: Device = .cpu) throws {
-    let (inverse, scale) = rotary.frequencies(length: start + count)
-    let positions = try Tensor((start..<(start + count)).map(Float.init), shape: [count, 1])
-    let angles = try positions.multiplied(by: Tensor(inverse, shape: [1, inverse.count]))  // [S, D / 2]
-    let both = try Tensor.cat([angles, angles], dim: 1)
-    cosine = try both.cos().multiplied(by: Double(scale)).to(dtype).to(device: device)
-    sine = try both.sin().multiplied(by: Double(scale)).to(dtype).to(device: device)
-    self.start = start
-    self.device = device
-  }
-
-  /// Rotates `[B, N, S, D]` by the halves of D, as Llama does.
-  func rotate(_ x: Tensor) throws -> Tensor {
-    let half = x.shape[3] / 2
-    let turned = try Tensor.cat(
-      [x.narrow(dim: 3, start: half, length: half).negated(), x.narrow(dim: 3, start: 0, length: half)], dim: 3)
-    return try x.multiplied(by: cosine).adding(turned.multiplied(by: sine))
-  }
-
-  /// What each query may see, `[S, keys]` of booleans; nil when plain causality says it all.
-  func mask(queries: Int, keys: Int, window: Int?) throws -> Tensor? {
-    let offset = keys - queries
-    let narrow = window.flatMap { $0 < keys ? $0 : nil }
-    guard narrow != nil || (offset > 0 && queries > 1) else { return nil }
-    let id = [queries, keys, narrow ?? -1]
-    if let mask = masks[id] { return mask }
-    var seen: [Bool] = []
-    seen.reserveCapacity(queries * keys)
-    for query in 0..<queries {
-      let at = query + offset
-      for key in 0..<keys { seen.append(key <= at && narrow.map { key > at - $0 } ?? true) }
-    }
-    let mask = try Tensor(seen, shape: [queries, keys]).to(device: device)
-    masks[id] = mask
-    return mask
   }
 }

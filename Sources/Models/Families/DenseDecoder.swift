@@ -29,21 +29,22 @@ struct DenseDecoder {
     ])
   }
 
-  /// - Parameter attention: the attention of a layer, from its names' prefix, head_dim and number (0-based).
+  /// - Parameter attention: the attention of a layer, from its names' prefix, head_dim, positions and number (0-based).
   func describe(
-    attention: (_ prefix: String, _ headDim: Int, _ layer: Int) -> Attention, mlpBias: Bool = false,
+    attention: (_ prefix: String, _ headDim: Int, _ rotary: Rotary, _ layer: Int) -> Attention, mlpBias: Bool = false,
     layerLists: [String] = [],
     editConfig: @escaping @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in },
     refusal: @escaping @Sendable (Sizes) -> String? = { _ in nil }
   ) throws -> ModelDescription {
     let activation = try Activation(config)
+    let rotary = try Rotary(config, dimension: sizes[.headDim])
     let prefix = "model.layers.{layer}"
     let mlp = GatedMLP(prefix + ".mlp", activation: activation, bias: mlpBias)
     let descriptions = (0..<layers).map { layer in
       LayerDescription([
         Sublayer(
           norm: Norm(prefix + ".input_layernorm", epsilon: epsilon),
-          block: attention(prefix + ".self_attn", sizes[.headDim], layer)),
+          block: attention(prefix + ".self_attn", sizes[.headDim], rotary, layer)),
         Sublayer(norm: Norm(prefix + ".post_attention_layernorm", epsilon: epsilon), block: mlp),
       ])
     }
@@ -54,7 +55,6 @@ struct DenseDecoder {
       layers: descriptions,
       finalNorm: Norm("model.norm", epsilon: epsilon),
       head: tied ? nil : Weight("lm_head.weight", [.vocabulary, .hidden]),
-      rotary: try Rotary(config, dimension: sizes[.headDim]),
       fields: [
         ("hidden_size", .hidden), ("intermediate_size", .ffn), ("num_attention_heads", .heads),
         ("num_key_value_heads", .kvHeads), ("head_dim", .headDim),
@@ -63,10 +63,12 @@ struct DenseDecoder {
   }
 
   func describe(
-    attention: (_ prefix: String, _ headDim: Int) -> Attention, mlpBias: Bool = false,
+    attention: (_ prefix: String, _ headDim: Int, _ rotary: Rotary) -> Attention, mlpBias: Bool = false,
     refusal: @escaping @Sendable (Sizes) -> String? = { _ in nil }
   ) throws -> ModelDescription {
-    try describe(attention: { prefix, headDim, _ in attention(prefix, headDim) }, mlpBias: mlpBias, refusal: refusal)
+    try describe(
+      attention: { prefix, headDim, rotary, _ in attention(prefix, headDim, rotary) }, mlpBias: mlpBias,
+      refusal: refusal)
   }
 }
 

@@ -8,7 +8,7 @@ public enum Llama: Family {
     let attentionBias = try config.flag("attention_bias", default: false)
     return try DenseDecoder(config).describe(
       attention: {
-        Attention($0, headDim: $1, qkvBias: attentionBias, outputBias: attentionBias)
+        Attention($0, headDim: $1, rotary: $2, qkvBias: attentionBias, outputBias: attentionBias)
       },
       mlpBias: config.flag("mlp_bias", default: false),
       refusal: { sizes in

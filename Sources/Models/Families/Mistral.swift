@@ -7,6 +7,6 @@ public enum Mistral: Family {
   public static func describe(_ config: ConfigReader) throws -> ModelDescription {
     // An absent window is the published default, an explicit null none at all.
     let window = config.object["sliding_window"] == nil ? 4096 : try config.optionalSize("sliding_window")
-    return try DenseDecoder(config).describe(attention: { Attention($0, headDim: $1, window: window) })
+    return try DenseDecoder(config).describe(attention: { Attention($0, headDim: $1, rotary: $2, window: window) })
   }
 }

@@ -7,8 +7,8 @@ public enum Qwen2: Family {
   public static func describe(_ config: ConfigReader) throws -> ModelDescription {
     let windows = try WindowedLayers(config)
     return try DenseDecoder(config).describe(
-      attention: { prefix, headDim, layer in
-        Attention(prefix, headDim: headDim, qkvBias: true, window: windows[layer])
+      attention: { prefix, headDim, rotary, layer in
+        Attention(prefix, headDim: headDim, rotary: rotary, qkvBias: true, window: windows[layer])
       },
       layerLists: ["layer_types"], editConfig: windows.edit)
   }

@@ -9,9 +9,10 @@ public enum Qwen3: Family {
     let bias = try config.flag("attention_bias", default: false)
     let epsilon = try config.positive("rms_norm_eps", default: 1e-6)
     return try DenseDecoder(config, defaultHeadDim: 128).describe(
-      attention: { prefix, headDim, layer in
+      attention: { prefix, headDim, rotary, layer in
         Attention(
-          prefix, headDim: headDim, qkvBias: bias, outputBias: bias, normEpsilon: epsilon, window: windows[layer])
+          prefix, headDim: headDim, rotary: rotary, qkvBias: bias, outputBias: bias, normEpsilon: epsilon,
+          window: windows[layer])
       },
       layerLists: ["layer_types"], editConfig: windows.edit)
   }

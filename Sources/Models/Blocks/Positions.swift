@@ -1,0 +1,71 @@
+public import Torch
+
+/// Cosines, sines and masks of one range of positions, made when first asked for and shared by all layers.
+public final class Positions {
+  /// The first token's position; `count` tokens follow one another.
+  public let start: Int
+  public let count: Int
+  private let dtype: DType
+  private let device: Device
+  private var tables: [Rotary: (cosine: Tensor, sine: Tensor)] = [:]
+  private var masks: [[Int]: Tensor] = [:]
+
+  /// - Parameter dtype: the type activations are computed in.
+  public init(start: Int = 0, count: Int, dtype: DType, device: Device = .cpu) {
+    self.start = start
+    self.count = count
+    self.dtype = dtype
+    self.device = device
+  }
+
+  private func table(_ rotary: Rotary) throws -> (cosine: Tensor, sine: Tensor) {
+    if let table = tables[rotary] { return table }
+    let (inverse, scale) = rotary.frequencies(length: start + count)
+    let positions = try Tensor((start..<(start + count)).map(Float.init), shape: [count, 1])
+    let angles = try positions.multiplied(by: Tensor(inverse, shape: [1, inverse.count]))  // [S, D / 2]
+    let both = try Tensor.cat([angles, angles], dim: 1)
+    let table = (
+      cosine: try both.cos().multiplied(by: Double(scale)).to(dtype).to(device: device),
+      sine: try both.sin().multiplied(by: Double(scale)).to(dtype).to(device: device)
+    )
+    tables[rotary] = table
+    return table
+  }
+
+  /// Rotates `[B, N, S, D]` by the halves of its first `rotary.dimension` channels, as Llama does; channels
+  /// behind those (partial rotary) pass as they are.
+  func rotate(_ x: Tensor, _ rotary: Rotary) throws -> Tensor {
+    let (cosine, sine) = try table(rotary)
+    let width = x.shape[3]
+    let turning = width == rotary.dimension ? x : try x.narrow(dim: 3, start: 0, length: rotary.dimension)
+    let half = rotary.dimension / 2
+    let turned = try Tensor.cat(
+      [
+        turning.narrow(dim: 3, start: half, length: half).negated(), turning.narrow(dim: 3, start: 0, length: half),
+      ], dim: 3)
+    let rotated = try turning.multiplied(by: cosine).adding(turned.multiplied(by: sine))
+    if width == rotary.dimension { return rotated }
+    let rest = try x.narrow(dim: 3, start: rotary.dimension, length: width - rotary.dimension)
+    return try Tensor.cat([rotated, rest], dim: 3)
+  }
+
+  /// What each query may see, `[S, keys]` of booleans; nil when plain causality says it all.
+  ///
+  /// - Parameter window: positions a token sees, itself included; nil for all before it.
+  func mask(queries: Int, keys: Int, window: Int?) throws -> Tensor? {
+    let offset = keys - queries
+    let narrow = window.flatMap { $0 < keys ? $0 : nil }
+    guard narrow != nil || (offset > 0 && queries > 1) else { return nil }
+    let id = [queries, keys, narrow ?? -1]
+    if let mask = masks[id] { return mask }
+    var seen: [Bool] = []
+    seen.reserveCapacity(queries * keys)
+    for query in 0..<queries {
+      let at = query + offset
+      for key in 0..<keys { seen.append(key <= at && narrow.map { key > at - $0 } ?? true) }
+    }
+    let mask = try Tensor(seen, shape: [queries, keys]).to(device: device)
+    masks[id] = mask
+    return mask
+  }
+}
