@@ -1,5 +1,4 @@
 import Foundation
-public import Torch
 
 /// Rotary position embedding (Su et al. 2021, arXiv 2104.09864) with the scalings of `transformers`'
 /// `modeling_rope_utils.py`. Reads both spellings: `rope_theta` + `rope_scaling`, and `rope_parameters`.
