@@ -74,6 +74,7 @@ let package = Package(
     .executableTarget(
       name: "prune_minitron", dependencies: ["CoppiceCommands", argumentParser], swiftSettings: strict),
     tests("JSONTests", ["JSON"]),
+    tests("TokenizationTests", ["Tokenization", "JSON"]),
   ],
   cxxLanguageStandard: .cxx20
 )
