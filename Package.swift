@@ -84,6 +84,7 @@ let package = Package(
       path: "Tests/TestSupport", swiftSettings: strict),
     tests("MinitronTests", ["JSON", "Checkpoint", "Models", "Execution", "Minitron", "Torch", "TestSupport"]),
     tests("ReportTests", ["Report"]),
+    tests("TokenizationTests", ["Tokenization", "JSON"]),
   ],
   cxxLanguageStandard: .cxx20
 )

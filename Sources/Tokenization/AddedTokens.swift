@@ -1,0 +1,127 @@
+internal import JSON
+
+/// The `added_tokens` of a tokenizer file: found in the text before the model sees it.
+struct AddedTokens: Sendable {
+  struct Token: Sendable, Equatable {
+    let content: [UInt8]
+    let isSpecial: Bool
+    let isSingleWord: Bool
+    let stripsLeft: Bool
+    let stripsRight: Bool
+    let isNormalized: Bool
+  }
+
+  /// A stretch of text that is a token, or none.
+  struct Stretch {
+    let id: Int?
+    let start: Int
+    let end: Int
+  }
+
+  private var tokens: [Int: Token] = [:]
+  private(set) var ids: [[UInt8]: Int] = [:]
+  /// What normalization makes of the tokens it changes.
+  private var normalized: [Int: [UInt8]] = [:]
+  private var specials: Set<[UInt8]> = []
+  /// Tokens looked for in the text as it is, and after normalization.
+  private(set) var verbatim: ByteTrie?
+  private(set) var afterNormalization: ByteTrie?
+
+  /// The ids are those of the model's vocabulary, or the next free ones in order. The oracle does not use the ids
+  /// written in the file; where those differ, so would its answers.
+  init(_ field: Field?, model: any Model, normalizer: Normalizer?) throws {
+    var nextID = model.vocabularyCount
+    for entry in try field?.elements() ?? [] {
+      let content = try entry.required("content").bytes()
+      _ = try entry.required("id").id()
+      let isSpecial = try entry.bool("special", default: false)
+      let token = Token(
+        content: content, isSpecial: isSpecial, isSingleWord: try entry.bool("single_word", default: false),
+        stripsLeft: try entry.bool("lstrip", default: false), stripsRight: try entry.bool("rstrip", default: false),
+        isNormalized: try entry.bool("normalized", default: !isSpecial))
+      if content.isEmpty { continue }
+      let id: Int
+      if let known = ids[content] ?? model.id(of: content) {
+        id = known
+      } else {
+        id = nextID
+        nextID += 1
+      }
+      ids[content] = id
+      tokens[id] = token
+      if token.isSpecial { specials.insert(content) }
+    }
+    for (id, token) in tokens.sorted(by: { $0.key < $1.key }) {
+      guard token.isNormalized else {
+        verbatim = verbatim ?? ByteTrie()
+        verbatim?.insert(token.content, id)
+        continue
+      }
+      var origin = true
+      let content = try token.content.withUnsafeBufferPointer { content in
+        try normalizer?.normalize(content, atOrigin: &origin)
+      }
+      if let content, content != token.content { normalized[id] = content }
+      let pattern = content ?? token.content
+      if pattern.isEmpty { continue }
+      afterNormalization = afterNormalization ?? ByteTrie()
+      afterNormalization?.insert(pattern, id)
+    }
+  }
+
+  func id(of token: [UInt8]) -> Int? { ids[token] }
+
+  /// The token as it was written.
+  func content(of id: Int) -> [UInt8]? { tokens[id]?.content }
+
+  /// The token as decoding spells it.
+  func spelling(of id: Int) -> [UInt8]? { normalized[id] ?? tokens[id]?.content }
+
+  func isSpecial(_ token: [UInt8]) -> Bool { specials.contains(token) }
+
+  /// Cuts text at the tokens of `trie`: leftmost, then longest.
+  func cut(_ text: UnsafeBufferPointer<UInt8>, _ trie: ByteTrie?) -> [Stretch] {
+    guard let trie else { return text.isEmpty ? [] : [Stretch(id: nil, start: 0, end: text.count)] }
+    var stretches: [Stretch] = []
+    var done = 0
+    var at = 0
+    while at < text.count {
+      guard trie.canStart(text[at]), let (id, matchEnd) = trie.longest(in: text, at: at), let token = tokens[id] else {
+        at += 1
+        continue
+      }
+      var start = at
+      var end = matchEnd
+      at = matchEnd
+      if token.isSingleWord, Self.isWord(before: start, text) || Self.isWord(at: end, text) { continue }
+      if token.stripsLeft {
+        while start > 0 {
+          let before = scalarStart(in: text, before: start)
+          if !ScalarClass.isWhitespace(scalar(in: text, at: before).value) { break }
+          start = before
+        }
+        start = max(start, done)
+      }
+      if token.stripsRight {
+        while end < text.count {
+          let (value, length) = scalar(in: text, at: end)
+          if !ScalarClass.isWhitespace(value) { break }
+          end += length
+        }
+      }
+      if done < start { stretches.append(Stretch(id: nil, start: done, end: start)) }
+      if end > start { stretches.append(Stretch(id: id, start: start, end: end)) }
+      done = end
+    }
+    if done < text.count { stretches.append(Stretch(id: nil, start: done, end: text.count)) }
+    return stretches
+  }
+
+  private static func isWord(before at: Int, _ text: UnsafeBufferPointer<UInt8>) -> Bool {
+    at > 0 && ScalarClass.isWord(scalar(in: text, at: scalarStart(in: text, before: at)).value)
+  }
+
+  private static func isWord(at: Int, _ text: UnsafeBufferPointer<UInt8>) -> Bool {
+    at < text.count && ScalarClass.isWord(scalar(in: text, at: at).value)
+  }
+}

@@ -1,0 +1,188 @@
+/// A compiled regular expression over UTF-8: leftmost match, alternatives in order, backtracking.
+///
+/// Own rather than Foundation's: the oracle's character classes are of one Unicode version and Foundation's of
+/// another, its `\s` and `\h` mean other sets, and it works on UTF-16.
+final class Pattern: Sendable {
+  private let steps: [PatternStep]
+  private let sets: [MatchSet]
+  private let starts: [ByteSet?]
+  private let first: ByteSet?
+
+  /// As many steps back as the oracle's engine takes in one match before it gives up.
+  static let maximumBacktracks = 10_000_000
+
+  /// - Throws: `PatternParser.Failure` for a pattern that is wrong, or uses what is not supported.
+  init(_ pattern: String) throws {
+    let node = try PatternParser.parse(pattern)
+    let compiler = try PatternCompiler(node)
+    steps = compiler.steps
+    sets = compiler.sets
+    starts = compiler.starts
+    first = PatternCompiler.firstBytes(node)
+  }
+
+  /// Calls `body` with the range of every match, from left to right; empty matches directly behind another are none.
+  func matches(in text: UnsafeBufferPointer<UInt8>, _ body: (Int, Int) throws -> Void) throws {
+    var matcher = Matcher(pattern: self, text: text)
+    var at = 0
+    var lastEnd = -1
+    while at <= text.count {
+      guard let (start, end) = try matcher.search(from: at) else { return }
+      if start == end, end == lastEnd {
+        at = end < text.count ? end + scalar(in: text, at: end).length : end + 1
+        continue
+      }
+      try body(start, end)
+      at = end
+      lastEnd = end
+    }
+  }
+
+  private struct Matcher {
+    let text: UnsafeBufferPointer<UInt8>
+    let steps: [PatternStep]
+    let sets: [MatchSet]
+    let starts: [ByteSet?]
+    let first: ByteSet?
+    var stack: [(step: Int, at: Int, least: Int)] = []
+    var searchStart = 0
+    var backtracks = 0
+
+    init(pattern: Pattern, text: UnsafeBufferPointer<UInt8>) {
+      self.text = text
+      steps = pattern.steps
+      sets = pattern.sets
+      starts = pattern.starts
+      first = pattern.first
+    }
+
+    mutating func search(from: Int) throws -> (Int, Int)? {
+      searchStart = from
+      backtracks = 0
+      var at = from
+      while true {
+        if let first {
+          while at < text.count, !first.contains(text[at]) { at += 1 }
+          if at == text.count { return nil }
+        }
+        if let end = try run(0, at) { return (at, end) }
+        if at >= text.count { return nil }
+        at += scalar(in: text, at: at).length
+      }
+    }
+
+    /// Runs steps from `step` at `at`; the end of the match, or nil.
+    private mutating func run(_ step: Int, _ at: Int) throws -> Int? {
+      let base = stack.count
+      defer { stack.removeLast(stack.count - base) }
+      var step = step
+      var at = at
+      while true {
+        var failed = false
+        switch steps[step] {
+        case .set(let index):
+          if at < text.count {
+            let (value, length) = scalar(in: text, at: at)
+            if sets[index].contains(value) {
+              at += length
+              step += 1
+              continue
+            }
+          }
+          failed = true
+        case .setLoop(let index, let min, let max, let possessive):
+          var count = 0
+          var least = at
+          while count < max, at < text.count {
+            let byte = text[at]
+            if byte < 0x80 {
+              if !sets[index].containsASCII(byte) { break }
+              at += 1
+            } else {
+              let (value, length) = scalar(in: text, at: at)
+              if !sets[index].contains(value) { break }
+              at += length
+            }
+            count += 1
+            if count == min { least = at }
+          }
+          if count < min {
+            failed = true
+          } else {
+            step += 1
+            if at > least, !possessive { stack.append((step, at, least)) }
+          }
+        case .fork(let first, let second, let firstStarts, let secondStarts):
+          if !canStart(firstStarts, at) {
+            step = second
+          } else {
+            if canStart(secondStarts, at) { stack.append((second, at, -1)) }
+            step = first
+          }
+        case .jump(let target): step = target
+        case .anchor(let anchor):
+          if holds(anchor, at) { step += 1 } else { failed = true }
+        case .look(let end, let back, let negative):
+          if try look(step + 1, at, back) == negative { failed = true } else { step = end }
+        case .atomic(let end):
+          if let stop = try run(step + 1, at) {
+            at = stop
+            step = end
+          } else {
+            failed = true
+          }
+        case .accept: return at
+        }
+        if failed {
+          guard stack.count > base, let top = stack.popLast() else { return nil }
+          backtracks += 1
+          if backtracks > Pattern.maximumBacktracks {
+            throw TokenizerError(
+              "a pattern of the tokenizer took more than \(Pattern.maximumBacktracks) steps back on this text")
+          }
+          step = top.step
+          at = top.at
+          if top.least >= 0 {
+            at = scalarStart(in: text, before: at)
+            if at > top.least { stack.append((step, at, top.least)) }
+          }
+        }
+      }
+    }
+
+    @inline(__always)
+    private func canStart(_ index: Int, _ at: Int) -> Bool {
+      guard let set = starts[index] else { return true }
+      return at < text.count && set.contains(text[at])
+    }
+
+    private mutating func look(_ step: Int, _ at: Int, _ back: Int) throws -> Bool {
+      var start = at
+      for _ in 0..<back {
+        if start == 0 { return false }
+        start = scalarStart(in: text, before: start)
+      }
+      return try run(step, start) != nil
+    }
+
+    private func holds(_ anchor: PatternNode.Anchor, _ at: Int) -> Bool {
+      let newline = UInt8(ascii: "\n")
+      switch anchor {
+      case .textStart: return at == 0
+      case .textEnd: return at == text.count
+      case .textEndOrLastLine: return at == text.count || (at == text.count - 1 && text[at] == newline)
+      case .lineStart: return at == 0 || (text[at - 1] == newline && at < text.count)
+      case .lineEnd: return at == text.count || text[at] == newline
+      case .searchStart: return at == searchStart
+      case .wordBoundary: return isWord(before: at) != isWord(at)
+      case .notWordBoundary: return isWord(before: at) == isWord(at)
+      }
+    }
+
+    private static let word = MatchSet(PatternClasses.word)
+
+    private func isWord(_ at: Int) -> Bool { at < text.count && Self.word.contains(scalar(in: text, at: at).value) }
+
+    private func isWord(before at: Int) -> Bool { at > 0 && isWord(scalarStart(in: text, before: at)) }
+  }
+}

@@ -1,0 +1,69 @@
+public import Foundation
+internal import JSON
+
+/// The line protocol of `coppice encode` and `coppice decode`: one JSON value per line in, one per line out.
+/// Every answer is written before the next line is waited for.
+public enum TokenizerLines {
+  /// Answers every line, a JSON string, with the list of its ids.
+  ///
+  /// - Throws: `TokenizerError` naming the line, when a line is not a JSON string or cannot be encoded.
+  public static func encode(
+    _ tokenizer: Tokenizer, addSpecialTokens: Bool = true, from input: FileHandle = .standardInput,
+    to output: FileHandle = .standardOutput
+  ) throws {
+    try run(from: input, to: output) { value in
+      guard let text = value.text else { throw TokenizerError("expected a JSON string, found \(value.kind)") }
+      let ids = try tokenizer.encode(utf8: text.utf8, addSpecialTokens: addSpecialTokens)
+      return .array(ids.map(JSON.int))
+    }
+  }
+
+  /// Answers every line, a JSON list of ids, with the string they stand for.
+  ///
+  /// - Throws: `TokenizerError` naming the line, when a line is not a list of known ids.
+  public static func decode(
+    _ tokenizer: Tokenizer, skipSpecialTokens: Bool = false, from input: FileHandle = .standardInput,
+    to output: FileHandle = .standardOutput
+  ) throws {
+    try run(from: input, to: output) { value in
+      guard let items = value.array else { throw TokenizerError("expected a JSON list of ids, found \(value.kind)") }
+      let ids = try items.map { item in
+        guard let id = item.int else { throw TokenizerError("expected ids, found \(Field.spell(item))") }
+        return id
+      }
+      return .text(try tokenizer.decode(ids, skipSpecialTokens: skipSpecialTokens))
+    }
+  }
+
+  private static func run(
+    from input: FileHandle, to output: FileHandle, _ answer: (JSON) throws -> JSON
+  ) throws {
+    var number = 0
+    var waiting: [UInt8] = []
+    func reply(_ line: ArraySlice<UInt8>) throws -> [UInt8] {
+      number += 1
+      do {
+        return Array(try answer(JSON(parsing: line)).serialized().utf8) + [0x0A]
+      } catch { throw TokenizerError("line \(number) of the input: \(error)") }
+    }
+    while true {
+      let chunk = input.availableData
+      if chunk.isEmpty { break }
+      waiting.append(contentsOf: chunk)
+      var start = 0
+      var out: [UInt8] = []
+      do {
+        while let end = waiting[start...].firstIndex(of: 0x0A) {
+          out += try reply(waiting[start..<end])
+          start = end + 1
+        }
+      } catch {
+        try output.write(contentsOf: out)
+        throw error
+      }
+      try output.write(contentsOf: out)
+      waiting.removeFirst(start)
+    }
+    if !waiting.isEmpty { try output.write(contentsOf: reply(waiting[...])) }
+  }
+}
