@@ -84,6 +84,11 @@ let package = Package(
       path: "Tests/TestSupport", swiftSettings: strict),
     tests("MinitronTests", ["JSON", "Checkpoint", "Models", "Execution", "Minitron", "Torch", "TestSupport"]),
     tests("ReportTests", ["Report"]),
+    tests(
+      "EvaluationTests",
+      [
+        "JSON", "Datasets", "Models", "Execution", "Minitron", "Evaluation", "Tokenization", "Torch", "TestSupport",
+      ]),
     tests("TokenizationTests", ["Tokenization", "JSON"]),
   ],
   cxxLanguageStandard: .cxx20

@@ -1,0 +1,177 @@
+import Datasets
+import Evaluation
+import Execution
+import Foundation
+import JSON
+import Minitron
+import Models
+import TestSupport
+import Testing
+import Tokenization
+import Torch
+
+/// The bundled trained model against PyTorch (`Tests/Goldens/make_fixture.py`), and the behaviour that pruning
+/// stands on: importance beats chance.
+@Suite(.serialized) struct FixtureTests {
+  struct Encoder: TextEncoding {
+    let tokenizer: Tokenizer
+    func encode(_ text: String) throws -> [Int] { try tokenizer.encode(text, addSpecialTokens: false) }
+    var eosTokenID: Int? { tokenizer.eosTokenID }
+  }
+
+  let examples = Golden.root + "/Examples"
+  let expected: JSON
+  let model: SourceModel
+  let tokenizer: Tokenizer
+  let executor: Executor
+  let budget = 1 << 30
+
+  init() throws {
+    expected = try Golden.json(Golden.root + "/Tests/Goldens/fixture/expected.json")
+    model = try SourceModel(directory: examples + "/model")
+    tokenizer = try Tokenizer(directory: examples + "/model")
+    executor = Executor(model, dtype: .float32)
+  }
+
+  private func rows(_ count: Int, skipping: Int = 0) throws -> [[Int32]] {
+    try CalibrationData(sources: [examples + "/data/calib.jsonl"])
+      .pack(encoder: Encoder(tokenizer: tokenizer), seqLength: 192, count: count, skippingRows: skipping, seed: 1).rows
+  }
+
+  private func importance(rows: [[Int32]], microBatch: Int = 1) throws -> ImportanceScores {
+    let observer = ImportanceObserver(model.description)
+    try executor.run(
+      TokenBatch.groups(rows, size: microBatch), subjects: [Selection(all: model.description)], observer: observer)
+    return try observer.scores()
+  }
+
+  private func questions(_ percent: Double = 100) throws -> MultipleChoice {
+    let all = try MMLU.load(path: examples + "/data/mmlu/test.jsonl", split: "test")
+    return try MultipleChoice(questions: MMLU.sample(all, percent: percent), tokenizer: tokenizer)
+  }
+
+  @Test func answersEqualPyTorchQuestionByQuestion() throws {
+    let letters = try #require(expected["mmlu"]?["predictions"]?.string).map { String($0) }
+    let wanted = try #require(expected["mmlu"]?["logits"]?.array).map { $0.array?.compactMap(\.double) ?? [] }
+    let task = try questions()
+    #expect(task.prompts.count == letters.count)
+    var wrong: [Int] = []
+    var worst = 0.0
+    let predicted: (Int, Int, [Float]) throws -> Void = { _, question, four in
+      let best = four.indices.max { (four[$0], $1) < (four[$1], $0) } ?? -1
+      if ["A", "B", "C", "D"][best] != letters[question] { wrong.append(question) }
+      let largest = wanted[question].map(abs).max() ?? 1
+      for (found, value) in zip(four, wanted[question]) { worst = max(worst, abs(Double(found) - value) / largest) }
+    }
+    let scores = try task.score(
+      executor, subjects: [Selection(all: model.description)], budget: budget, predicted: predicted)
+    #expect(wrong.isEmpty)
+    #expect(worst < 1e-4)
+    let accuracy = try #require(expected["mmlu"]?["accuracy"]?["100"]?.double)
+    #expect(abs(scores[0].mean - accuracy) < 1e-12)
+    for percent in [5.0, 10.0] {
+      let part = try questions(percent)
+      let found = try part.score(executor, subjects: [Selection(all: model.description)], budget: budget)[0].mean
+      #expect(abs(found - (expected["mmlu"]?["accuracy"]?[percent == 5 ? "5" : "10"]?.double ?? 0)) < 1e-12)
+    }
+  }
+
+  @Test func importanceAndKeptSetsEqualPyTorch() throws {
+    let rows = try rows(32)
+    let firsts = try #require(expected["calibration"]?["first_tokens"]?.array)
+    for (row, first) in zip(rows, firsts) { #expect(row.prefix(8).map(Int.init) == first.array?.compactMap(\.int)) }
+    let scores = try importance(rows: rows)
+    let wanted = try #require(expected["calibration"]?["importance"])
+    func numbers(_ json: JSON?) -> [Float] { json?.array?.compactMap { $0.double.map(Float.init) } ?? [] }
+    #expect(elementwiseDifference(try #require(scores.global[.hiddenSize]), numbers(wanted["hidden_size"])) <= 1e-5)
+    for hyperparameter in [Hyperparameter.ffnHiddenSize, .numAttentionHeads] {
+      for (layer, list) in (scores.perLayer[hyperparameter] ?? []).enumerated() {
+        #expect(elementwiseDifference(list, numbers(wanted[hyperparameter.rawValue]?.array?[layer])) <= 1e-5)
+      }
+    }
+    // Sums of 32 rows in float32: their last digits are worth more than 1e-6, so relative here.
+    for (size, name) in [(1, "num_layers.mb1"), (4, "num_layers.mb4")] {
+      let found = try importance(rows: rows, microBatch: size).layers.map(Float.init)
+      #expect(elementwiseDifference(found, numbers(wanted[name])) <= 1e-5)
+    }
+    for pruning in expected["calibration"]?["prunings"]?.array ?? [] {
+      let config = try ExportConfig(parsing: try #require(pruning["export_config"]))
+      let selection = try scores.selection(for: config, of: model.description)
+      let kept = try #require(pruning["kept"]?.array)
+      switch try #require(config.entries.first).hyperparameter {
+      case .numLayers: #expect(selection.layers.map { $0 + 1 } == kept.compactMap(\.int))
+      case .hiddenSize: #expect(selection.global[.hiddenSize] == kept.compactMap(\.int))
+      case let other: #expect(selection.perLayer[other] == kept.map { $0.array?.compactMap(\.int) ?? [] })
+      }
+    }
+  }
+
+  @Test func lossAndDivergenceEqualPyTorch() throws {
+    let task = try LanguageModeling(rows: rows(16, skipping: 32))
+    let whole = Selection(all: model.description)
+    let cut = Selection(layers: [0, 2, 4, 5, 6, 7])
+    let losses = try task.negativeLoss(executor, subjects: [whole, cut], budget: budget)
+    let wanted = try #require(expected["evaluation"]?["loss"]?.double)
+    let wantedCut = try #require(expected["without_layers_2_and_4"]?["loss"]?.double)
+    #expect(abs(losses[0].mean + wanted) < 1e-5)
+    #expect(abs(losses[1].mean + wantedCut) < 1e-5)
+    let divergences = try task.negativeDivergence(executor, subjects: [whole, cut], from: executor, budget: budget)
+    let divergence = try #require(expected["without_layers_2_and_4"]?["kl"]?["predicted"]?.double)
+    #expect(abs(divergences[0].mean) < 1e-6)
+    #expect(abs(divergences[1].mean + divergence) < 1e-5)
+  }
+
+  @Test(arguments: [
+    ExportConfig([(.numLayers, 6)]), ExportConfig([(.ffnHiddenSize, 256)]), ExportConfig([(.hiddenSize, 128)]),
+    ExportConfig([(.numLayers, 6), (.ffnHiddenSize, 384), (.hiddenSize, 160)]),
+  ])
+  func importanceBeatsChance(_ config: ExportConfig) throws {
+    let description = model.description
+    let scores = try importance(rows: rows(64))
+    var generator = SystemRandomNumberGenerator()
+    let random = (0..<7).map { _ in
+      var chance = scores
+      chance.layers.shuffle(using: &generator)
+      chance.global[.hiddenSize]?.shuffle(using: &generator)
+      chance.perLayer[.ffnHiddenSize] = chance.perLayer[.ffnHiddenSize]?.map { $0.shuffled(using: &generator) }
+      return chance
+    }
+    let subjects = try ([scores] + random).map { try $0.selection(for: config, of: description) }
+    let text = try LanguageModeling(rows: rows(16, skipping: 64))
+    for found in [
+      try text.negativeLoss(executor, subjects: subjects, budget: budget),
+      try text.negativeDivergence(executor, subjects: subjects, from: executor, budget: budget),
+    ] {
+      let means = found.map(\.mean)
+      let chance = means.dropFirst().sorted()
+      // A draw may happen to be what importance chose (2 of 8 layers: one in 28), so the median is what must lose.
+      #expect(means[0] > chance[chance.count / 2] + 0.1, "\(config): \(means)")
+    }
+    let accuracy = try questions(10).score(executor, subjects: subjects, budget: budget).map(\.mean)
+    let median = accuracy.dropFirst().sorted()[3]
+    #expect(accuracy[0] > median, "\(config): \(accuracy)")
+  }
+
+  @Test func theBatchSizeHintNeverChangesTheAnswer() throws {
+    let one = try #require(ScoreFunction(parsing: "mmlu_10pct_bs1"))
+    #expect(one != ScoreFunction(parsing: "mmlu_10pct_bs32"))
+    let task = try questions(10)
+    let whole = Selection(all: model.description)
+    // A budget of nothing runs batch after batch: the same answers as all in one walk.
+    let apart = try task.score(executor, subjects: [whole], budget: 0)
+    #expect(apart == (try task.score(executor, subjects: [whole, whole], budget: budget)).suffix(1))
+  }
+
+  @Test func fewShotPromptsHoldTheExamplesWithTheirNewline() throws {
+    let examples = try MMLU.load(path: self.examples + "/data/mmlu/dev.jsonl", split: "dev")
+    let all = try MMLU.load(path: self.examples + "/data/mmlu/test.jsonl", split: "test")
+    let task = try MultipleChoice(
+      questions: Array(all.prefix(1)), examples: examples, fewShots: 2, tokenizer: tokenizer)
+    let text = try tokenizer.decode(task.prompts[0].tokens.map(Int.init))
+    #expect(text.hasSuffix("\nAnswer:"))
+    #expect(text.matches(of: /\nAnswer: [ABCD]\n\n/).count == 2)
+    #expect(throws: EvaluationError.self) {
+      try MultipleChoice(questions: all, examples: examples, fewShots: 99, tokenizer: tokenizer)
+    }
+  }
+}
