@@ -52,17 +52,23 @@ let package = Package(
       ]),
     .target(name: "CParquet", linkerSettings: [.linkedLibrary("dl")]),
     .target(
-      name: "CParquetShim", dependencies: ["CParquet"],
-      cxxSettings: [.unsafeFlags(["-isystem", "\(arrow)/include", "-fvisibility=hidden"])],
+      name: "CParquetShim",
+      cxxSettings: [
+        .headerSearchPath("../CParquet/include"),
+        .unsafeFlags(["-isystem", "\(arrow)/include", "-fvisibility=hidden"]),
+      ],
       linkerSettings: [
-        .unsafeFlags(["-L\(arrow)", "-Xlinker", "--no-as-needed", "-l:libparquet.so.2600", "-l:libarrow.so.2600"])
+        .unsafeFlags([
+          "-L\(arrow)", "-Xlinker", "-rpath", "-Xlinker", arrow, "-Xlinker", "--no-as-needed",
+          "-l:libparquet.so.2600", "-l:libarrow.so.2600",
+        ])
       ]),
     swiftTarget("JSON", []),
     swiftTarget("Report", []),
     swiftTarget("Torch", ["CTorch"]),
     swiftTarget("Checkpoint", ["JSON", crypto]),
     swiftTarget("Tokenization", ["JSON"]),
-    swiftTarget("Datasets", ["JSON", "CParquet", "Tokenization"]),
+    swiftTarget("Datasets", ["JSON", "CParquet", "Tokenization", crypto]),
     swiftTarget("Models", ["JSON", "Checkpoint", "Torch"]),
     swiftTarget("Execution", ["Models", "Checkpoint", "Torch"]),
     swiftTarget("Minitron", ["JSON", "Checkpoint", "Models", "Execution", "Torch"]),
