@@ -49,17 +49,23 @@ let package = Package(
       ]),
     .target(name: "CParquet", linkerSettings: [.linkedLibrary("dl")]),
     .target(
-      name: "CParquetShim", dependencies: ["CParquet"],
-      cxxSettings: [.unsafeFlags(["-isystem", "\(arrow)/include", "-fvisibility=hidden"])],
+      name: "CParquetShim",
+      cxxSettings: [
+        .headerSearchPath("../CParquet/include"),
+        .unsafeFlags(["-isystem", "\(arrow)/include", "-fvisibility=hidden"]),
+      ],
       linkerSettings: [
-        .unsafeFlags(["-L\(arrow)", "-Xlinker", "--no-as-needed", "-l:libparquet.so.2600", "-l:libarrow.so.2600"])
+        .unsafeFlags([
+          "-L\(arrow)", "-Xlinker", "-rpath", "-Xlinker", arrow, "-Xlinker", "--no-as-needed",
+          "-l:libparquet.so.2600", "-l:libarrow.so.2600",
+        ])
       ]),
     swiftTarget("JSON", []),
     swiftTarget("Report", []),
     swiftTarget("Torch", ["CTorch"]),
     swiftTarget("Checkpoint", ["JSON", crypto]),
     swiftTarget("Tokenization", ["JSON"]),
-    swiftTarget("Datasets", ["JSON", "CParquet", "Tokenization"]),
+    swiftTarget("Datasets", ["JSON", "CParquet", "Tokenization", crypto]),
     swiftTarget("Models", ["JSON", "Checkpoint", "Torch"]),
     swiftTarget("Execution", ["Models", "Checkpoint", "Torch"]),
     swiftTarget("Minitron", ["JSON", "Checkpoint", "Models", "Execution", "Torch"]),
@@ -75,6 +81,8 @@ let package = Package(
       name: "prune_minitron", dependencies: ["CoppiceCommands", argumentParser], swiftSettings: strict),
     tests("JSONTests", ["JSON"]),
     tests("CheckpointTests", ["Checkpoint", "JSON"]),
+    .testTarget(
+      name: "DatasetsTests", dependencies: ["Datasets", "JSON"], exclude: ["Data"], swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx20
 )
