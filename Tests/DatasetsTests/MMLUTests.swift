@@ -71,8 +71,8 @@ import Testing
     let all = questions("b", 10) + questions("a", 7) + questions("B", 1)
     func sampled(_ percent: Double) -> [String] { MMLU.sample(all, percent: percent).map(\.question) }
     // 0.1 × 10 is 1, and index 1 is not below it; 0.1 × 7 is 0.7, and index 0 is.
-    #expect(sampled(10) == ["B0", "a0", "b0"])
-    #expect(sampled(11) == ["B0", "a0", "b0", "b1"])
+    #expect(sampled(10) == ["b0", "a0", "B0"])
+    #expect(sampled(11) == ["b0", "b1", "a0", "B0"])
     #expect(sampled(100).count == 18)
     #expect(sampled(0).isEmpty && sampled(-5).isEmpty && sampled(.nan).isEmpty)
     #expect(sampled(1000).count == 18)
