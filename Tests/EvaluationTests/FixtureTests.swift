@@ -40,8 +40,7 @@ import Torch
 
   private func importance(rows: [[Int32]], microBatch: Int = 1) throws -> ImportanceScores {
     let observer = ImportanceObserver(model.description)
-    try executor.run(
-      TokenBatch.groups(rows, size: microBatch), subjects: [Selection(all: model.description)], observer: observer)
+    try executor.observe(TokenBatch.groups(rows, size: microBatch), observer: observer)
     return try observer.scores()
   }
 
