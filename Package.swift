@@ -82,6 +82,8 @@ let package = Package(
     .executableTarget(name: "coppice", dependencies: ["CoppiceCommands", argumentParser], swiftSettings: strict),
     .executableTarget(
       name: "prune_minitron", dependencies: ["CoppiceCommands", argumentParser], swiftSettings: strict),
+    .executableTarget(
+      name: "kernel-bench", dependencies: ["Torch"], path: "Benchmarks/KernelBench", swiftSettings: strict),
     tests("JSONTests", ["JSON"]),
     tests("TorchTests", ["Torch", "CTorch"]),
     tests("CheckpointTests", ["Checkpoint", "JSON"]),

@@ -25,7 +25,7 @@ typedef ct_tensor *_Nullable *_Nonnull ct_out;
 typedef const int64_t *_Nullable ct_dims;
 
 // Raised whenever the layout of `ct_api` or the meaning of a number below changes.
-#define CT_ABI 1
+#define CT_ABI 2
 
 // The one libtorch that this code is written and checked against.
 #define CT_LIBTORCH_VERSION "2.11.0"
@@ -96,6 +96,22 @@ typedef enum ct_reduction : int32_t {
   CT_AMIN,
   CT_LOGSUMEXP,
 } ct_reduction;
+
+typedef enum ct_gate : int32_t {
+  CT_GATE_SILU,
+  CT_GATE_GELU,
+  CT_GATE_GELU_TANH,
+  CT_GATE_RELU_SQUARED,
+  CT_GATE_RELU,
+} ct_gate;
+
+// Where the kernels add up |x| over the valid tokens of each row of a tensor [B, S, C]: `sums` is float32 [B, C],
+// `lengths` has B numbers up to S.
+typedef struct ct_tap {
+  ct_tensor *_Nonnull sums;
+  const int64_t *_Nullable lengths;
+  size_t count;
+} ct_tap;
 
 // Everything the shim offers. Each member is a non-null function pointer once `ct_open` has succeeded.
 // `dims` and `shape` arguments are an array and its length; negative dimensions count from the end.
@@ -217,6 +233,22 @@ typedef struct ct_api {
     ct_out out);
   ct_error (*_Nonnull cross_entropy)(ct_tensor *logits, ct_tensor *targets, int64_t ignore_index, ct_out out);
   ct_error (*_Nonnull multinomial)(ct_tensor *probabilities, int64_t count, bool replacement, ct_out out);
+
+  // Kernels: several operators in one pass over memory. On the CPU, in float32 and bfloat16, by code of our own;
+  // for other devices, types and layouts, and under autograd, by libtorch's operators with the same result within
+  // rounding. `into` and the like receive results: a tensor of the right shape and type, which may be the input.
+  const char *_Nonnull (*_Nonnull kernels)(void);
+  ct_error (*_Nonnull set_kernels)(const char *name);
+  // out = norm(x) · weight; with a residual `sum` receives x + residual first, and that is what is normed. `rstd`
+  // (float32, one number a token) receives the reciprocal roots.
+  ct_error (*_Nonnull norm_kernel)(
+    ct_tensor *x, ct_tensor *_Nullable residual, ct_tensor *_Nullable weight, double eps, ct_tensor *_Nullable sum,
+    ct_tensor *_Nullable into, const ct_tap *_Nullable tap, ct_tensor *_Nullable rstd, ct_out out);
+  ct_error (*_Nonnull gate_kernel)(
+    ct_gate kind, ct_tensor *gate, ct_tensor *_Nullable up, ct_tensor *_Nullable into, const ct_tap *_Nullable tap,
+    ct_out out);
+  ct_error (*_Nonnull column_sums)(ct_tensor *x, const ct_tap *tap);
+  ct_error (*_Nonnull token_cosines)(ct_tensor *a, ct_tensor *b, double eps, ct_out out);
 } ct_api;
 
 // The one symbol of the shim: its table, or NULL where it speaks another CT_ABI.

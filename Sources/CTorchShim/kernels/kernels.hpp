@@ -1,0 +1,114 @@
+#pragma once
+
+// The CPU kernels: plain functions over pointers and strides, one table of them for each instruction set.
+// Nothing here knows libtorch; the files named *_calls.cpp check tensors, share out the work and fall back.
+//
+// Shapes: B rows, S tokens, C channels (the last axis, always dense), N query heads, K key-value heads,
+// D channels of a head. Strides count elements. Sums and statistics are float32.
+
+#include <cstdint>
+
+namespace coppice::kernels {
+
+struct bf16 {
+  uint16_t bits;
+};
+
+// [B, S, C] by its first element; a null `data` is an absent argument.
+struct Tokens {
+  void *data = nullptr;
+  int64_t row = 0, token = 0;
+};
+
+// [B, S, N, D].
+struct Heads {
+  void *data = nullptr;
+  int64_t row = 0, token = 0, head = 0;
+};
+
+// The work of one task: tokens `first` ..< `last` of row `b`. Those below `valid` are no padding: |out| of
+// them is added to `sums` [C], which the caller has cleared.
+struct Block {
+  int64_t b, first, last, valid;
+  float *sums;
+};
+
+struct NormCall {
+  Tokens x, residual, sum, out;
+  const void *weight;
+  float *rstd;  // [B, S] or null
+  int64_t tokens, channels;
+  float eps;
+};
+
+enum Gate : int32_t { kSilu, kGelu, kGeluTanh, kReluSquared, kRelu };
+
+struct GateCall {
+  Tokens gate, up, out;
+  int64_t channels;
+};
+
+struct ColumnCall {
+  Tokens x;
+  int64_t channels;
+};
+
+struct CosineCall {
+  Tokens a, b;
+  float *out;  // [B, S]
+  int64_t tokens, channels;
+  float eps;
+};
+
+struct RotaryCall {
+  Heads x, out;
+  const void *cosine, *sine;       // [S, width] or [S, width / 2]
+  int64_t cosine_row, second;      // their stride, and where the second half's begin (0 where shared)
+  const void *norm_weight;         // [D] or null: x is normalised over D first
+  int64_t heads, channels, width;  // `width` channels turn, those behind pass as they are
+  float eps;
+};
+
+struct AttentionCall {
+  Heads q, k, v, out;
+  float *lse;  // [B, S, N], log of each query's sum of exponentials, or null
+  int64_t queries, keys, heads, groups;
+  int64_t width, value_width;  // D of queries and keys, D of values and the result
+  int64_t window;              // keys a query sees, its own included; 0 for all
+  bool causal;
+  float scale, softcap;        // softcap 0: none
+};
+
+// Queries of one row and key-value head, all heads of its group together.
+struct AttentionBlock {
+  int64_t b, group, first, last;
+};
+
+enum Element { kFloat32, kBFloat16, kElements };
+constexpr int kGates = 5;
+
+struct Table {
+  const char *name;
+  void (*norm[kElements])(const NormCall &, const Block &);
+  void (*gate[kElements][kGates])(const GateCall &, const Block &);
+  void (*columns[kElements])(const ColumnCall &, const Block &);
+  void (*cosine[kElements])(const CosineCall &, const Block &);
+  void (*rotary[kElements])(const RotaryCall &, const Block &);
+  // `scratch` has `attention_scratch` bytes, aligned to 64.
+  void (*attention[kElements])(const AttentionCall &, const AttentionBlock &, void *scratch);
+  int64_t (*attention_scratch[kElements])(const AttentionCall &);
+};
+
+extern const Table generic_table;
+#ifdef __x86_64__
+extern const Table avx2_table, avx512_table, avx512_bf16_table;
+#endif
+
+// The table in use, or null where kernels are switched off: the best that this machine has, unless
+// COPPICE_KERNELS (generic, avx2, avx512, avx512_bf16 or off) or `choose` says another.
+const Table *chosen();
+
+// False where the name is unknown or this machine lacks the instructions; an empty name is the best.
+bool choose(const char *name);
+
+}  // namespace coppice::kernels

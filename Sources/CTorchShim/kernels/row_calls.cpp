@@ -1,0 +1,175 @@
+// Norms, gated activations and statistics: by the kernels where they fit, else by libtorch's operators.
+
+#include "rows.hpp"
+
+#include <ATen/MemoryOverlap.h>
+
+namespace coppice {
+
+using namespace kernels;
+
+namespace {
+
+at::Tensor norm(
+  at::Tensor x, ct_tensor *residual_box, ct_tensor *weight_box, double eps, ct_tensor *sum_box, ct_tensor *into,
+  const ct_tap *tap_box, ct_tensor *rstd_box) {
+  RowShape shape(x);
+  at::Tensor residual = residual_box ? residual_box->value : at::Tensor();
+  at::Tensor sum;
+  TORCH_CHECK(!residual_box == !sum_box, "a residual needs a tensor for the sum, and the other way round");
+  if (residual_box) {
+    TORCH_CHECK(
+      residual.sizes() == x.sizes() && residual.scalar_type() == x.scalar_type(), "the residual has shape ",
+      residual.sizes(), " and type ", residual.scalar_type(), ", the hidden states ", x.sizes(), " and ", x.scalar_type());
+    sum = writable(sum_box);
+    check_destination(sum, x);
+    at::assert_no_partial_overlap(sum, residual);
+  }
+  auto tap = tap_of(tap_box, x);
+  at::Tensor rstd = rstd_box ? writable(rstd_box) : at::Tensor();
+  TORCH_CHECK(
+    !rstd_box || (rstd.scalar_type() == at::kFloat && rstd.is_contiguous() && rstd.numel() == shape.rows * shape.tokens),
+    "the reciprocal roots take a contiguous float32 tensor of ", shape.rows * shape.tokens, " elements");
+  at::Tensor weight = weight_box ? weight_box->value : at::Tensor();
+  TORCH_CHECK(
+    !weight_box || (weight.dim() == 1 && weight.size(0) == shape.channels), "the weight has shape ", weight.sizes(),
+    ", but there are ", shape.channels, " channels");
+
+  const Table *table = chosen();
+  auto element = element_of(x);
+  bool fits = table && element && plain(x) && (!residual_box || plain(residual)) &&
+    (!weight_box || (plain(weight) && weight.scalar_type() == x.scalar_type())) && (!rstd_box || plain(rstd));
+  if (fits) {
+    at::Tensor out = destination(into, x);
+    auto out_rows = rows_of(out, shape);
+    auto sum_rows = sum_box ? rows_of(sum, shape) : Tokens{};
+    if (out_rows && sum_rows) {
+      if (weight_box) weight = weight.contiguous();
+      NormCall call{
+        .x = dense_rows(x, shape),
+        .residual = residual_box ? dense_rows(residual, shape) : Tokens{},
+        .sum = *sum_rows,
+        .out = *out_rows,
+        .weight = weight_box ? weight.const_data_ptr() : nullptr,
+        .rstd = rstd_box ? rstd.mutable_data_ptr<float>() : nullptr,
+        .tokens = shape.tokens,
+        .channels = shape.channels,
+        .eps = static_cast<float>(eps),
+      };
+      for_blocks(shape, tap ? &*tap : nullptr, [&](const Block &block) { table->norm[*element](call, block); });
+      return out;
+    }
+  }
+  if (residual_box) {
+    at::add_out(sum, x, residual);
+    x = sum;
+  }
+  at::Tensor wide = x.to(at::kFloat);
+  at::Tensor scale = at::rsqrt(at::mean(at::square(wide), {-1}, /*keepdim=*/true).add_(eps));
+  if (rstd_box) rstd.copy_(scale.view(rstd.sizes()));
+  at::Tensor out = at::mul(wide, scale).to(x.scalar_type());
+  if (weight_box) out = at::mul(weight, out);
+  if (tap) tap_with_operators(*tap, out);
+  if (into) return destination(into, out).copy_(out);
+  return out;
+}
+
+at::Tensor activate(ct_gate kind, const at::Tensor &x) {
+  switch (kind) {
+    case CT_GATE_SILU: return at::silu(x);
+    case CT_GATE_GELU: return at::gelu(x);
+    case CT_GATE_GELU_TANH: return at::gelu(x, "tanh");
+    case CT_GATE_RELU_SQUARED: return at::square(at::relu(x));
+    case CT_GATE_RELU: return at::relu(x);
+  }
+  throw std::invalid_argument("unknown activation number " + std::to_string(kind));
+}
+
+at::Tensor gate(ct_gate kind, at::Tensor x, ct_tensor *up_box, ct_tensor *into, const ct_tap *tap_box) {
+  TORCH_CHECK(kind >= 0 && kind < kGates, "unknown activation number ", static_cast<int>(kind));
+  RowShape shape(x);
+  at::Tensor up = up_box ? up_box->value : at::Tensor();
+  TORCH_CHECK(
+    !up_box || (up.sizes() == x.sizes() && up.scalar_type() == x.scalar_type()), "gate has shape ", x.sizes(),
+    " and type ", x.scalar_type(), ", but the other factor ", up.sizes(), " and ", up.scalar_type());
+  auto tap = tap_of(tap_box, x);
+  const Table *table = chosen();
+  auto element = element_of(x);
+  if (table && element && plain(x) && (!up_box || plain(up))) {
+    at::Tensor out = destination(into, x);
+    if (up_box) at::assert_no_partial_overlap(out, up);
+    if (auto out_rows = rows_of(out, shape)) {
+      GateCall call{
+        .gate = dense_rows(x, shape),
+        .up = up_box ? dense_rows(up, shape) : Tokens{},
+        .out = *out_rows,
+        .channels = shape.channels,
+      };
+      for_blocks(shape, tap ? &*tap : nullptr, [&](const Block &block) { table->gate[*element][kind](call, block); });
+      return out;
+    }
+  }
+  at::Tensor out = activate(kind, x);
+  if (up_box) out = at::mul(out, up);
+  if (tap) tap_with_operators(*tap, out);
+  if (into) return destination(into, out).copy_(out);
+  return out;
+}
+
+void column_sums(at::Tensor x, const ct_tap *tap_box) {
+  auto tap = tap_of(tap_box, x);
+  TORCH_CHECK(tap, "column sums need a tap");
+  RowShape shape(x);
+  const Table *table = chosen();
+  auto element = element_of(x);
+  if (!table || !element || !plain(x)) return tap_with_operators(*tap, x);
+  ColumnCall call{.x = dense_rows(x, shape), .channels = shape.channels};
+  for_blocks(shape, &*tap, [&](const Block &block) { table->columns[*element](call, block); });
+}
+
+at::Tensor token_cosines(at::Tensor a, at::Tensor b, double eps) {
+  TORCH_CHECK(
+    a.sizes() == b.sizes() && a.scalar_type() == b.scalar_type(), "the tensors differ: ", a.sizes(), " of ",
+    a.scalar_type(), " and ", b.sizes(), " of ", b.scalar_type());
+  RowShape shape(a);
+  const Table *table = chosen();
+  auto element = element_of(a);
+  if (!table || !element || !plain(a) || !plain(b)) {
+    return at::cosine_similarity(a.to(at::kFloat), b.to(at::kFloat), -1, eps);
+  }
+  at::Tensor out = at::zeros(a.sizes().slice(0, static_cast<size_t>(a.dim() - 1)), at::kFloat);
+  CosineCall call{
+    .a = dense_rows(a, shape),
+    .b = dense_rows(b, shape),
+    .out = out.mutable_data_ptr<float>(),
+    .tokens = shape.tokens,
+    .channels = shape.channels,
+    .eps = static_cast<float>(eps),
+  };
+  for_blocks(shape, nullptr, [&](const Block &block) { table->cosine[*element](call, block); });
+  return out;
+}
+
+}  // namespace
+
+void fill_row_kernels(ct_api &api) {
+  api.kernels = [] {
+    const Table *table = chosen();
+    return table ? table->name : "off";
+  };
+  api.set_kernels = [](const char *name) -> ct_error CT_CALL(TORCH_CHECK(
+    choose(name), "there are no kernels named \"", name, "\" for this machine"));
+  api.norm_kernel = [](
+                      ct_tensor *x, ct_tensor *residual, ct_tensor *weight, double eps, ct_tensor *sum, ct_tensor *into,
+                      const ct_tap *tap, ct_tensor *rstd, ct_out out) -> ct_error
+    CT_CALL(*out = box(norm(x->value, residual, weight, eps, sum, into, tap, rstd)));
+  api.gate_kernel = [](
+                      ct_gate kind, ct_tensor *gate_, ct_tensor *up, ct_tensor *into, const ct_tap *tap,
+                      ct_out out) -> ct_error
+    CT_CALL(*out = box(gate(kind, gate_->value, up, into, tap)));
+  api.column_sums = [](ct_tensor *x, const ct_tap *tap) -> ct_error CT_CALL(column_sums(x->value, tap));
+  api.token_cosines = [](ct_tensor *a, ct_tensor *b, double eps, ct_out out) -> ct_error
+    CT_CALL(*out = box(token_cosines(a->value, b->value, eps)));
+}
+
+}  // namespace coppice

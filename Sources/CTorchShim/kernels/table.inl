@@ -1,0 +1,25 @@
+// Everything of one instruction set. The including file has set the `target` attribute, opened a namespace, and
+// defined the sizes that depend on the number of registers.
+
+#include "vectors.inl"
+
+#include "norm.inl"
+
+#include "gate.inl"
+
+#include "statistics.inl"
+
+constexpr Table make_table(const char *name) {
+  return Table{
+    .name = name,
+    .norm = {norm<float>, norm<bf16>},
+    .gate =
+      {{gate<float, kSilu>, gate<float, kGelu>, gate<float, kGeluTanh>, gate<float, kReluSquared>, gate<float, kRelu>},
+       {gate<bf16, kSilu>, gate<bf16, kGelu>, gate<bf16, kGeluTanh>, gate<bf16, kReluSquared>, gate<bf16, kRelu>}},
+    .columns = {columns<float>, columns<bf16>},
+    .cosine = {cosine<float>, cosine<bf16>},
+    .rotary = {},
+    .attention = {},
+    .attention_scratch = {},
+  };
+}

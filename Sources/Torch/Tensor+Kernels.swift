@@ -1,0 +1,122 @@
+import CTorch
+
+// Several operators in one pass over memory. On the CPU, in float32 and bfloat16, these are kernels of our own,
+// chosen by what the machine can do; other devices, types and layouts go through libtorch's operators, with the
+// same result within rounding. Shapes: B rows, S tokens, C channels.
+
+/// The kernels in use.
+public enum Kernels {
+  /// The instruction set: `avx512_bf16`, `avx512`, `avx2`, `generic`, or `off` for libtorch's operators alone.
+  public static var name: String {
+    get throws { String(cString: try LibTorch.api.pointee.kernels()) }
+  }
+
+  /// Chooses an instruction set by its name for the whole process; nil is the best that this machine has. The
+  /// environment variable `COPPICE_KERNELS` does the same at the start.
+  ///
+  /// - Throws: `TorchError` for an unknown name and for instructions that this machine lacks.
+  public static func use(_ name: String?) throws {
+    try check(try LibTorch.api.pointee.set_kernels(name ?? ""), "Kernels.use")
+  }
+}
+
+/// Sums of |x| over the valid tokens of each row, taken from a tensor [B, S, C] while it is computed.
+public final class ChannelSums {
+  /// `[B, C]` float32; every tensor seen adds to it.
+  public let sums: Tensor
+  /// The valid tokens of each row, up to S: what lies behind is padding and does not count.
+  public let lengths: [Int]
+
+  public init(lengths: [Int], channels: Int, device: Device = .cpu) throws {
+    sums = try Tensor.zeros([lengths.count, channels], dtype: .float32, device: device)
+    self.lengths = lengths
+  }
+
+  /// Adds up `x`, `[B, S, C]`.
+  public func add(_ x: Tensor) throws {
+    try Tensor.run(x, sums, operation: "ChannelSums.add") { api in
+      withTap(self) { tap in tap.map { api.pointee.column_sums(x.handle, $0) } ?? nil }
+    }
+  }
+}
+
+/// The nonlinearity of a gated MLP.
+public enum GateActivation: Sendable, CaseIterable {
+  case silu, gelu, geluTanh, reluSquared, relu
+
+  fileprivate var code: ct_gate {
+    switch self {
+    case .silu: CT_GATE_SILU
+    case .gelu: CT_GATE_GELU
+    case .geluTanh: CT_GATE_GELU_TANH
+    case .reluSquared: CT_GATE_RELU_SQUARED
+    case .relu: CT_GATE_RELU
+    }
+  }
+}
+
+extension Tensor {
+  /// `rmsNorm` in one pass: statistics and scaling in float32, rounded to the input's type, then × `weight`.
+  ///
+  /// - Parameters:
+  ///   - into: receives the result, may be `self`; nil for a new tensor.
+  ///   - tap: sees the result, which must be `[B, S, C]` then.
+  ///   - rstd: float32 of one element a token; receives 1 / √(mean x² + eps), which a backward pass needs.
+  /// - Throws: `TorchError` where shapes or types do not fit.
+  public func fusedRMSNorm(
+    weight: Tensor?, eps: Double, into: Tensor? = nil, tap: ChannelSums? = nil, rstd: Tensor? = nil
+  ) throws -> Tensor {
+    try norm(nil, weight, eps, nil, into, tap, rstd)
+  }
+
+  /// The residual sum and the norm behind it: `sum` receives `self` + `residual`, rounded to their type, and
+  /// the result is that sum's RMS norm.
+  ///
+  /// - Parameter sum: nil adds in place.
+  public func fusedRMSNorm(
+    adding residual: Tensor, sum: Tensor? = nil, weight: Tensor?, eps: Double, into: Tensor? = nil, tap: ChannelSums? = nil,
+    rstd: Tensor? = nil
+  ) throws -> Tensor {
+    try norm(residual, weight, eps, sum ?? self, into, tap, rstd)
+  }
+
+  private func norm(
+    _ residual: Tensor?, _ weight: Tensor?, _ eps: Double, _ sum: Tensor?, _ into: Tensor?, _ tap: ChannelSums?,
+    _ rstd: Tensor?, operation: StaticString = "fusedRMSNorm"
+  ) throws -> Tensor {
+    defer { withExtendedLifetime((sum, into, tap, rstd)) {} }
+    return try Self.make(self, residual, weight, operation: operation) { api, out in
+      withTap(tap) {
+        api.pointee.norm_kernel(
+          handle, residual?.handle, weight?.handle, eps, sum?.handle, into?.handle, $0, rstd?.handle, &out)
+      }
+    }
+  }
+
+  /// act(`self`) × `up`, each rounded to their type as two operators would; act(`self`) alone without `up`. Gate
+  /// and up may be halves of one tensor.
+  ///
+  /// - Parameters:
+  ///   - into: receives the result, may be `self` or `up`; nil for a new tensor.
+  ///   - tap: sees the result, which must be `[B, S, C]` then.
+  public func gated(_ gate: GateActivation, up: Tensor?, into: Tensor? = nil, tap: ChannelSums? = nil) throws -> Tensor {
+    defer { withExtendedLifetime((into, tap)) {} }
+    return try Self.make(self, up) { api, out in
+      withTap(tap) { api.pointee.gate_kernel(gate.code, handle, up?.handle, into?.handle, $0, &out) }
+    }
+  }
+
+  /// The cosine of the angle between each token of `self` and of `other`, `[…, C]` → `[…]` float32, as
+  /// `cosineSimilarity` of float32 copies computes it.
+  public func tokenCosines(_ other: Tensor, eps: Double = 1e-8) throws -> Tensor {
+    try Self.make(self, other) { $0.pointee.token_cosines(handle, other.handle, eps, &$1) }
+  }
+}
+
+/// Hands a tap over as the C boundary takes it.
+private func withTap<R>(_ tap: ChannelSums?, _ body: (UnsafePointer<ct_tap>?) throws -> R) rethrows -> R {
+  guard let tap else { return try body(nil) }
+  return try withDims(tap.lengths) { lengths, count in
+    try withUnsafePointer(to: ct_tap(sums: tap.sums.handle, lengths: lengths, count: count)) { try body($0) }
+  }
+}
