@@ -7,7 +7,7 @@ import Torch
 #endif
 
 // The CPU kernels beside the libtorch operators that they stand for: medians and minima of alternating runs.
-// Usage: kernel-bench [part of a name] [--repeats N] [--threads N]
+// Usage: kernel-bench [part of a name] [--repeats N] [--threads N] [--keep] (keep freed memory)
 
 struct Case {
   let name: String
@@ -42,7 +42,9 @@ func number(_ value: Double) -> String {
 }
 
 func run(_ cases: [Case], repeats: Int) throws {
-  print("kernels \(try Kernels.name), \(try LibTorch.threads) threads, \(repeats) alternating runs; milliseconds: median (minimum)")
+  print(
+    "kernels \(try Kernels.name), \(try LibTorch.threads) threads, \(repeats) alternating runs; milliseconds: median (minimum)"
+  )
   for item in cases {
     for _ in 0..<2 {
       try item.ours()
@@ -58,11 +60,14 @@ func run(_ cases: [Case], repeats: Int) throws {
     func milliseconds(_ values: [Double]) -> String {
       "\(number(median(values) * 1e3)) (\(number((values.min() ?? 0) * 1e3)))"
     }
-    let rate = item.operations > 0
+    let rate =
+      item.operations > 0
       ? "\(number(item.operations / fast * 1e-9)) GFLOP/s (libtorch \(number(item.operations / slow * 1e-9)))"
       : "\(number(item.bytes / fast * 1e-9)) GB/s"
     let name = item.name + String(repeating: " ", count: max(0, 44 - item.name.count))
-    print("\(name) \(column(milliseconds(ours), 16))  libtorch \(column(milliseconds(theirs), 16))  × \(column(number(slow / fast), 5))  \(rate)")
+    print(
+      "\(name) \(column(milliseconds(ours), 16))  libtorch \(column(milliseconds(theirs), 16))  × \(column(number(slow / fast), 5))  \(rate)"
+    )
   }
 }
 
@@ -73,8 +78,10 @@ while !arguments.isEmpty {
   let argument = arguments.removeFirst()
   switch argument {
   case "--repeats": repeats = arguments.isEmpty ? repeats : Int(arguments.removeFirst()) ?? repeats
-  case "--threads": if let count = arguments.isEmpty ? nil : Int(arguments.removeFirst()) { try LibTorch.setThreads(count) }
+  case "--keep": LibTorch.keepMemory(blocksUpTo: 1 << 30)
+  case "--threads":
+    if let count = arguments.isEmpty ? nil : Int(arguments.removeFirst()) { try LibTorch.setThreads(count) }
   default: filter = argument
   }
 }
-try run((try rowCases()).filter { filter.isEmpty || $0.name.contains(filter) }, repeats: repeats)
+try run((try rowCases() + headCases()).filter { filter.isEmpty || $0.name.contains(filter) }, repeats: repeats)

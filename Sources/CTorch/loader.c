@@ -84,6 +84,16 @@ char *_Nullable ct_own_path(void) {
   return realpath(info.dli_fname, NULL);
 }
 
+void ct_keep_memory(size_t bytes) {
+#ifdef __GLIBC__
+  int limit = bytes > 0x7fffffff ? 0x7fffffff : (int)bytes;
+  mallopt(M_MMAP_THRESHOLD, limit);
+  mallopt(M_TRIM_THRESHOLD, limit);
+#else
+  (void)bytes;
+#endif
+}
+
 void ct_release_caches(void) {
 #ifdef __GLIBC__
   malloc_trim(0);

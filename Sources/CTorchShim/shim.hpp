@@ -25,6 +25,7 @@ void fill_pointwise(ct_api &api);
 void fill_reductions(ct_api &api);
 void fill_networks(ct_api &api);
 void fill_row_kernels(ct_api &api);
+void fill_head_kernels(ct_api &api);
 
 // Whether this thread records gradients. Off: tensors carry no autograd state at all.
 extern thread_local bool gradients;

@@ -47,6 +47,13 @@ public enum LibTorch {
     try check(try api.pointee.manual_seed(seed))
   }
 
+  /// Lets the allocator keep freed blocks of up to `bytes` (below 2 GiB) and hand them out again, for the whole
+  /// process. By default large ones go back to the system, which clears every page of the next one: more time
+  /// than most operations over it take. The price is memory that stays: `releaseCaches()` gives it back.
+  public static func keepMemory(blocksUpTo bytes: Int) {
+    ct_keep_memory(max(bytes, 0))
+  }
+
   /// Gives memory that the allocator keeps for itself back to the system. Takes milliseconds: for the ends
   /// of long steps, not for inner loops.
   public static func releaseCaches() {

@@ -74,7 +74,8 @@ extension Tensor {
   ///
   /// - Parameter sum: nil adds in place.
   public func fusedRMSNorm(
-    adding residual: Tensor, sum: Tensor? = nil, weight: Tensor?, eps: Double, into: Tensor? = nil, tap: ChannelSums? = nil,
+    adding residual: Tensor, sum: Tensor? = nil, weight: Tensor?, eps: Double, into: Tensor? = nil,
+    tap: ChannelSums? = nil,
     rstd: Tensor? = nil
   ) throws -> Tensor {
     try norm(residual, weight, eps, sum ?? self, into, tap, rstd)
@@ -99,7 +100,8 @@ extension Tensor {
   /// - Parameters:
   ///   - into: receives the result, may be `self` or `up`; nil for a new tensor.
   ///   - tap: sees the result, which must be `[B, S, C]` then.
-  public func gated(_ gate: GateActivation, up: Tensor?, into: Tensor? = nil, tap: ChannelSums? = nil) throws -> Tensor {
+  public func gated(_ gate: GateActivation, up: Tensor?, into: Tensor? = nil, tap: ChannelSums? = nil) throws -> Tensor
+  {
     defer { withExtendedLifetime((into, tap)) {} }
     return try Self.make(self, up) { api, out in
       withTap(tap) { api.pointee.gate_kernel(gate.code, handle, up?.handle, into?.handle, $0, &out) }
@@ -110,6 +112,53 @@ extension Tensor {
   /// `cosineSimilarity` of float32 copies computes it.
   public func tokenCosines(_ other: Tensor, eps: Double = 1e-8) throws -> Tensor {
     try Self.make(self, other) { $0.pointee.token_cosines(handle, other.handle, eps, &$1) }
+  }
+}
+
+// Heads stay where projections put them: B rows, S tokens, N heads, D channels, strided views included.
+extension Tensor {
+  /// Rotary positions in the layout of halves (Su et al. 2021, arXiv 2104.09864, as Llama places them): `[B, S, N, D]`,
+  /// rounded after each product and sum as separate operators would.
+  ///
+  /// - Parameters:
+  ///   - cosine: `[S, width]`, or `[S, width / 2]` where both halves share it; of the same type. `sine` likewise.
+  ///   - width: channels that turn, D where nil; those behind pass as they are.
+  ///   - norm: the weight `[D]` and epsilon of an RMS norm over each head before it turns (Qwen3).
+  ///   - into: receives the result, may be `self`; nil for a new tensor.
+  public func rotated(
+    cosine: Tensor, sine: Tensor, width: Int? = nil, norm: (weight: Tensor, eps: Double)? = nil, into: Tensor? = nil
+  ) throws -> Tensor {
+    let channels = Int64(width ?? shape.last ?? 0)
+    defer { withExtendedLifetime((norm, into)) {} }
+    return try Self.make(self, cosine, sine) {
+      $0.pointee.rotary_kernel(
+        handle, cosine.handle, sine.handle, channels, norm?.weight.handle, norm?.eps ?? 0, into?.handle, &$1)
+    }
+  }
+
+  /// softmax(`query` · `key`ᵀ × scale) · `value` without the scores ever in memory: query `[B, S, N, D]`, key
+  /// `[B, S_kv, N_kv, D]`, value `[B, S_kv, N_kv, D_v]`, result `[B, S, N, D_v]`. Each key-value head serves N / N_kv
+  /// consecutive heads.
+  ///
+  /// - Parameters:
+  ///   - isCausal: the last query attends to all keys, each one before it to one key fewer.
+  ///   - window: keys that a query sees, its own included; nil for all.
+  ///   - scale: 1 / √D where nil.
+  ///   - softcap: scores become softcap × tanh(score / softcap) (Gemma 2).
+  ///   - into: receives the result; nil for a new tensor.
+  ///   - logSumExp: float32 `[B, S, N]`, receives log Σ exp(score), which a backward pass needs.
+  /// - Throws: `TorchError` where shapes or types do not fit, and where causal queries outnumber keys.
+  public static func fusedAttention(
+    query: Tensor, key: Tensor, value: Tensor, isCausal: Bool = true, window: Int? = nil, scale: Double? = nil,
+    softcap: Double? = nil, into: Tensor? = nil, logSumExp: Tensor? = nil
+  ) throws -> Tensor {
+    let scale = scale ?? 1 / Double(max(query.shape.last ?? 1, 1)).squareRoot()
+    defer { withExtendedLifetime((into, logSumExp)) {} }
+    return try make(query, key, value) {
+      $0.pointee.attention_kernel(
+        query.handle, key.handle, value.handle, isCausal, Int64(window ?? 0), scale, softcap ?? 0, into?.handle,
+        logSumExp?.handle, &$1)
+    }
   }
 }
 

@@ -1,6 +1,9 @@
 import Testing
 import Torch
 
+/// One at a time: the choice of an instruction set is the process's.
+@Suite(.serialized) enum KernelTests {}
+
 /// Runs `body` with every instruction set that this machine has, and with libtorch's operators alone.
 func withEachKernel(_ body: (String) throws -> Void) throws {
   defer { try? Kernels.use(nil) }

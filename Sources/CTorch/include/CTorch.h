@@ -249,6 +249,15 @@ typedef struct ct_api {
     ct_out out);
   ct_error (*_Nonnull column_sums)(ct_tensor *x, const ct_tap *tap);
   ct_error (*_Nonnull token_cosines)(ct_tensor *a, ct_tensor *b, double eps, ct_out out);
+  // Of [B, S, N, D]: the first `width` channels of each head turn by the angles whose cosines and sines are given,
+  // [S, width] or [S, width / 2]. With a weight heads are normed first.
+  ct_error (*_Nonnull rotary_kernel)(
+    ct_tensor *x, ct_tensor *cosine, ct_tensor *sine, int64_t width, ct_tensor *_Nullable norm_weight, double eps,
+    ct_tensor *_Nullable into, ct_out out);
+  // Of [B, S, N, D]; a window and a softcap of 0 are none. `lse` (float32 [B, S, N]) receives log Σ exp of scores.
+  ct_error (*_Nonnull attention_kernel)(
+    ct_tensor *query, ct_tensor *key, ct_tensor *value, bool causal, int64_t window, double scale, double softcap,
+    ct_tensor *_Nullable into, ct_tensor *_Nullable lse, ct_out out);
 } ct_api;
 
 // The one symbol of the shim: its table, or NULL where it speaks another CT_ABI.
@@ -264,6 +273,11 @@ ct_error ct_open(
 
 // The file that contains the loader (an executable, or a library that embeds it); NULL when unknown.
 char *_Nullable ct_own_path(void);
+
+// Lets malloc keep blocks of up to `bytes` when they are freed, and hand them out again. By default it gives large
+// ones back, and the system clears every page of the next one, which costs several times what most
+// operations do. `ct_release_caches` gives them back when asked.
+void ct_keep_memory(size_t bytes);
 
 // Gives memory that malloc keeps for itself back to the system.
 void ct_release_caches(void);

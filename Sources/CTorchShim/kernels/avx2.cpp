@@ -6,6 +6,7 @@
 #pragma clang diagnostic ignored "-Wpsabi"
 
 #ifdef __x86_64__
+#define COPPICE_AVX2
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 
 namespace coppice::kernels {

@@ -1,4 +1,4 @@
-// The kernels with AVX-512, and attention with its bfloat16 dot products where the machine has them too.
+// The kernels with AVX-512 (2017 and later).
 
 #include "kernels.hpp"
 
@@ -6,6 +6,8 @@
 #pragma clang diagnostic ignored "-Wpsabi"
 
 #ifdef __x86_64__
+#include <immintrin.h>
+#define COPPICE_AVX512
 #pragma clang attribute push( \
   __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma"))), apply_to = function)
 
@@ -18,5 +20,4 @@ namespace avx512 {
 #pragma clang attribute pop
 
 const coppice::kernels::Table coppice::kernels::avx512_table = avx512::make_table("avx512");
-const coppice::kernels::Table coppice::kernels::avx512_bf16_table = avx512::make_table("avx512_bf16");
 #endif

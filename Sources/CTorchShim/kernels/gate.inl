@@ -1,7 +1,5 @@
 // Gated activation: act(gate) × up, each rounded to the element type as separate operators would.
 
-COPPICE_INLINE F sigmoid(F v) { return 1.0f / (1.0f + exp(-v)); }
-
 // Φ(v), the normal distribution, by Abramowitz and Stegun 7.1.26 (absolute error below 1e-7).
 COPPICE_INLINE F normal_distribution(F v) {
   F z = magnitude(v) * 0.707106781f;

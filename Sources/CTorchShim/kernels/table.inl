@@ -9,6 +9,22 @@
 
 #include "statistics.inl"
 
+#include "rotary.inl"
+
+#include "products.inl"
+
+#include "softmax.inl"
+
+#include "attention.inl"
+
+#include "attention_tasks.inl"
+
+#ifdef COPPICE_AVX512_BF16
+using BFloat16Cells = Pairs;
+#else
+using BFloat16Cells = Singles;
+#endif
+
 constexpr Table make_table(const char *name) {
   return Table{
     .name = name,
@@ -18,8 +34,8 @@ constexpr Table make_table(const char *name) {
        {gate<bf16, kSilu>, gate<bf16, kGelu>, gate<bf16, kGeluTanh>, gate<bf16, kReluSquared>, gate<bf16, kRelu>}},
     .columns = {columns<float>, columns<bf16>},
     .cosine = {cosine<float>, cosine<bf16>},
-    .rotary = {},
-    .attention = {},
-    .attention_scratch = {},
+    .rotary = {rotary<float>, rotary<bf16>},
+    .attention = {attention<float, Singles>, attention<bf16, BFloat16Cells>},
+    .attention_scratch = {scratch_bytes<Singles>, scratch_bytes<BFloat16Cells>},
   };
 }

@@ -29,16 +29,29 @@ COPPICE_INLINE U round_bits(F v) {
   return (v != v) ? (bits | 0x400000) : rounded;
 }
 
-// What a store and a load would give.
-COPPICE_INLINE F rounded(F v, const bf16 *) { return (F)(round_bits(v) & 0xffff0000); }
-COPPICE_INLINE F rounded(F v, const float *) { return v; }
-
 COPPICE_INLINE void store(float *p, F v) { __builtin_memcpy(p, &v, sizeof v); }
 
+// `rounded` is what a store and a load would give.
+COPPICE_INLINE F rounded(F v, const float *) { return v; }
+
+#ifdef COPPICE_AVX512_BF16
+// One instruction, which takes float32 numbers below 2^-126 for zero.
+COPPICE_INLINE void store(bf16 *p, F v) {
+  __m256bh bits = _mm512_cvtneps_pbh(v);
+  __builtin_memcpy(p, &bits, sizeof bits);
+}
+
+COPPICE_INLINE F rounded(F v, const bf16 *) {
+  return (F)(__builtin_convertvector((W)_mm512_cvtneps_pbh(v), U) << 16);
+}
+#else
 COPPICE_INLINE void store(bf16 *p, F v) {
   W bits = __builtin_convertvector(round_bits(v) >> 16, W);
   __builtin_memcpy(p, &bits, sizeof bits);
 }
+
+COPPICE_INLINE F rounded(F v, const bf16 *) { return (F)(round_bits(v) & 0xffff0000); }
+#endif
 
 // The first `n` lanes, the others zero.
 template <class T>
@@ -105,14 +118,35 @@ COPPICE_INLINE F power_of_fraction(F f) {
   return p * f + 1.0f;
 }
 
+// 2^v and e^v within two units of the last place; 0 where float32 loses digits, infinity above its range, NaN for
+// NaN.
+#ifdef COPPICE_AVX512
+// The bounds keep infinities out of the differences; as second operands NaNs pass them.
+COPPICE_INLINE F bounded(F v, float low, float high) {
+  return _mm512_min_ps(_mm512_set1_ps(high), _mm512_max_ps(_mm512_set1_ps(low), v));
+}
+
+COPPICE_INLINE F exp2(F v) {
+  v = bounded(v, -160.0f, 130.0f);
+  F n = _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  return _mm512_scalef_ps(power_of_fraction(v - n), n);
+}
+
+COPPICE_INLINE F exp(F v) {
+  // log2 e in two parts: the first product is exact, because it fuses with the difference.
+  constexpr float kHigh = 1.44269502f, kLow = 1.92596303e-8f;
+  v = bounded(v, -110.0f, 90.0f);
+  F n = _mm512_roundscale_ps(v * kHigh, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  F f = _mm512_fmsub_ps(v, _mm512_set1_ps(kHigh), n);
+  return _mm512_scalef_ps(power_of_fraction(f + v * kLow), n);
+}
+#else
 // p × 2^n for n from -125 to 128: infinity where it overflows. 2^128 is no float32, twice 2^127 is.
 COPPICE_INLINE F times_power(F p, I n) { return p * (F)((n + 126) << 23) * 2.0f; }
 
 // Adding 1.5 × 2^23 rounds to an integer, which stands in the low bits then.
 constexpr float kRound = 12582912.0f;
 
-// 2^v and e^v within two units of the last place; 0 where float32 loses digits (below 2^-125), infinity above its
-// range, NaN for NaN.
 COPPICE_INLINE F exp2(F v) {
   F bounded = v < -125.0f ? (F)-125.0f : v;
   bounded = bounded > 128.0f ? (F)128.0f : bounded;
@@ -133,3 +167,4 @@ COPPICE_INLINE F exp(F v) {
   F result = times_power(power_of_fraction(rest * kLog2E), (I)shifted - (I)(F)kRound);
   return v < -86.5f ? (F)0.0f : result;
 }
+#endif

@@ -1,0 +1,237 @@
+// Rotary positions and attention: by the kernels where they fit, else by libtorch's operators.
+
+#include "parallel.hpp"
+#include "rows.hpp"
+
+#include <ATen/MemoryOverlap.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <memory>
+
+namespace coppice {
+
+using namespace kernels;
+
+namespace {
+
+std::optional<Heads> heads_of(const at::Tensor &x) {
+  if (x.size(3) > 1 && x.stride(3) != 1) return std::nullopt;
+  return Heads{const_cast<void *>(x.const_data_ptr()), x.stride(0), x.stride(1), x.stride(2)};
+}
+
+Heads dense_heads(at::Tensor &x) {
+  if (auto heads = heads_of(x)) return *heads;
+  x = x.contiguous();
+  return *heads_of(x);
+}
+
+at::Tensor rotate(
+  at::Tensor x, at::Tensor cosine, at::Tensor sine, int64_t width, const at::Tensor &weight, double eps, ct_tensor *into) {
+  TORCH_CHECK(x.dim() == 4, "rotary positions take a tensor [B, S, N, D], not one of shape ", x.sizes());
+  TORCH_CHECK(
+    width > 0 && width % 2 == 0 && width <= x.size(3), "of ", x.size(3), " channels, ", width, " cannot turn in pairs");
+  TORCH_CHECK(
+    cosine.dim() == 2 && cosine.sizes() == sine.sizes() && cosine.size(0) == x.size(1) &&
+      (cosine.size(1) == width || cosine.size(1) == width / 2),
+    "cosines and sines for a tensor of shape ", x.sizes(), " must have shape [", x.size(1), ", ", width, "] or [",
+    x.size(1), ", ", width / 2, "], not ", cosine.sizes(), " and ", sine.sizes());
+  TORCH_CHECK(
+    !weight.defined() || (weight.dim() == 1 && weight.size(0) == x.size(3)), "the weight of the norm has shape ",
+    weight.defined() ? weight.sizes() : at::IntArrayRef(), ", but there are ", x.size(3), " channels");
+  const Table *table = chosen();
+  auto element = element_of(x);
+  auto same = [&](const at::Tensor &other) { return plain(other) && other.scalar_type() == x.scalar_type(); };
+  if (table && element && plain(x) && same(cosine) && same(sine) && (!weight.defined() || same(weight))) {
+    at::Tensor out = destination(into, x);
+    if (auto out_heads = heads_of(out); out_heads && x.numel() > 0) {
+      cosine = cosine.contiguous();
+      sine = sine.contiguous();
+      at::Tensor dense_weight = weight.defined() ? weight.contiguous() : weight;
+      RotaryCall call{
+        .x = dense_heads(x),
+        .out = *out_heads,
+        .cosine = cosine.const_data_ptr(),
+        .sine = sine.const_data_ptr(),
+        .norm_weight = weight.defined() ? dense_weight.const_data_ptr() : nullptr,
+        .cosine_row = cosine.size(1),
+        .second = cosine.size(1) == width ? width / 2 : 0,
+        .heads = x.size(2),
+        .channels = x.size(3),
+        .width = width,
+        .eps = static_cast<float>(eps),
+      };
+      RowShape shape(x);
+      shape.rows = x.size(0);
+      shape.tokens = x.size(1);
+      shape.channels = x.size(2) * x.size(3);
+      for_blocks(shape, nullptr, [&](const Block &block) { table->rotary[*element](call, block); });
+    }
+    if (x.numel() == 0 || heads_of(out)) return out;
+  }
+  if (weight.defined()) {
+    at::Tensor wide = x.to(at::kFloat);
+    at::Tensor scale = at::rsqrt(at::mean(at::square(wide), {-1}, /*keepdim=*/true).add_(eps));
+    x = at::mul(weight, at::mul(wide, scale).to(x.scalar_type()));
+  }
+  auto columns = [&](const at::Tensor &t) {
+    return (t.size(1) == width ? t : at::cat({t, t}, 1)).unsqueeze(1);  // [S, 1, width]
+  };
+  at::Tensor turning = x.narrow(3, 0, width);
+  at::Tensor turned = at::cat({turning.narrow(3, width / 2, width / 2).neg(), turning.narrow(3, 0, width / 2)}, 3);
+  at::Tensor out = turning.mul(columns(cosine)).add(turned.mul(columns(sine)));
+  if (width < x.size(3)) out = at::cat({out, x.narrow(3, width, x.size(3) - width)}, 3);
+  return into ? destination(into, out).copy_(out) : out;
+}
+
+// What one thread needs at a time stays with it: fresh memory would cost more than packing keys into it.
+void *scratch(int64_t bytes) {
+  constexpr int64_t kKept = 8 << 20;
+  struct Free {
+    void operator()(void *p) const { std::free(p); }
+  };
+  thread_local std::unique_ptr<void, Free> memory;
+  thread_local int64_t size = 0;
+  if (bytes > size || (size > kKept && bytes <= kKept)) {
+    memory.reset();
+    size = 0;
+    memory.reset(std::aligned_alloc(64, static_cast<size_t>((bytes + 63) / 64 * 64)));
+    if (memory) size = bytes;
+  }
+  return memory.get();
+}
+
+struct Options {
+  bool causal;
+  int64_t window;
+  double scale, softcap;
+};
+
+// Operators, all in float32, and with grouped heads repeated.
+at::Tensor attend_with_operators(
+  const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, const Options &options, const at::Tensor &lse) {
+  auto heads = [&](const at::Tensor &x) {
+    return x.transpose(1, 2).to(at::kFloat).repeat_interleave(q.size(2) / x.size(2), 1);
+  };
+  at::Tensor scores = at::matmul(heads(q), heads(k).transpose(2, 3)).mul(options.scale);
+  if (options.softcap > 0) scores = scores.div(options.softcap).tanh().mul(options.softcap);
+  at::Tensor query = at::arange(q.size(1), q.options().dtype(at::kLong)).add(k.size(1) - q.size(1)).unsqueeze(1);
+  at::Tensor back = query - at::arange(k.size(1), q.options().dtype(at::kLong));
+  if (options.causal) scores = scores.masked_fill(back < 0, -std::numeric_limits<double>::infinity());
+  if (options.window > 0) scores = scores.masked_fill(back >= options.window, -std::numeric_limits<double>::infinity());
+  if (lse.defined()) at::Tensor(lse).copy_(at::logsumexp(scores, {3}).transpose(1, 2));
+  return at::matmul(at::softmax(scores, 3), heads(v)).to(q.scalar_type()).transpose(1, 2).contiguous();
+}
+
+at::Tensor attend(
+  at::Tensor q, at::Tensor k, at::Tensor v, const Options &options, ct_tensor *into, ct_tensor *lse_box) {
+  TORCH_CHECK(
+    q.dim() == 4 && k.dim() == 4 && v.dim() == 4, "query, key and value must have 4 dimensions, not ", q.sizes(), ", ",
+    k.sizes(), " and ", v.sizes());
+  TORCH_CHECK(
+    k.size(0) == q.size(0) && v.size(0) == q.size(0) && v.size(1) == k.size(1) && v.size(2) == k.size(2) &&
+      k.size(3) == q.size(3) && k.size(2) > 0 && q.size(2) % k.size(2) == 0 && k.scalar_type() == q.scalar_type() &&
+      v.scalar_type() == q.scalar_type(),
+    "query ", q.sizes(), ", key ", k.sizes(), " and value ", v.sizes(), " do not fit each other");
+  TORCH_CHECK(
+    k.size(1) > 0 && q.size(3) > 0 && (!options.causal || k.size(1) >= q.size(1)), "there are ", k.size(1),
+    " keys for ", q.size(1), " queries");
+  TORCH_CHECK(
+    options.window >= 0 && options.softcap >= 0 && std::isfinite(options.scale) && options.scale > 0,
+    "window and softcap must not be negative, the scale must be positive");
+  TORCH_CHECK(options.causal || options.window == 0, "a window needs causal attention");
+  const int64_t shape[4] = {q.size(0), q.size(1), q.size(2), v.size(3)};
+  at::Tensor lse = lse_box ? writable(lse_box) : at::Tensor();
+  TORCH_CHECK(
+    !lse_box || (lse.scalar_type() == at::kFloat && lse.is_contiguous() && lse.sizes() == at::IntArrayRef(shape, 3)),
+    "the log-sums of exponentials take a contiguous float32 tensor of shape [", shape[0], ", ", shape[1], ", ",
+    shape[2], "]");
+  at::Tensor out = into ? writable(into) : at::empty(at::IntArrayRef(shape, 4), q.options());
+  if (into) {
+    TORCH_CHECK(
+      out.sizes() == at::IntArrayRef(shape, 4) && out.scalar_type() == q.scalar_type() && out.device() == q.device(),
+      "the result has shape ", at::IntArrayRef(shape, 4), " and type ", q.scalar_type(),
+      "; the tensor to write it to has ", out.sizes(), " and ", out.scalar_type());
+    at::assert_no_internal_overlap(out);
+    for (const at::Tensor &input : {q, k, v}) {
+      TORCH_CHECK(
+        at::get_overlap_status(out, input) != at::MemOverlapStatus::Full &&
+          at::get_overlap_status(out, input) != at::MemOverlapStatus::Partial,
+        "the result cannot be written over the input: they overlap");
+    }
+  }
+  if (out.numel() == 0) return out;
+
+  const Table *table = chosen();
+  auto element = element_of(q);
+  auto out_heads = heads_of(out);
+  if (table && element && plain(q) && plain(k) && plain(v) && out_heads && k.size(1) < (1 << 24)) {
+    AttentionCall call{
+      .q = dense_heads(q),
+      .k = dense_heads(k),
+      .v = dense_heads(v),
+      .out = *out_heads,
+      .lse = lse_box ? lse.mutable_data_ptr<float>() : nullptr,
+      .queries = q.size(1),
+      .keys = k.size(1),
+      .heads = q.size(2),
+      .groups = k.size(2),
+      .width = q.size(3),
+      .value_width = v.size(3),
+      .window = options.window,
+      .causal = options.causal,
+      .scale = static_cast<float>(options.scale),
+      .softcap = static_cast<float>(options.softcap),
+    };
+    const int64_t bytes = table->attention_scratch[*element](call);
+    // Enough tasks for every thread, but none so short that packing keys would show; the long ones first.
+    const int64_t pairs = q.size(0) * call.groups;
+    const int64_t parts =
+      std::clamp<int64_t>((4 * at::get_num_threads() + pairs - 1) / pairs, 1, std::max<int64_t>(1, call.queries / 128));
+    std::atomic<bool> failed = false;
+    parallel(pairs * parts, q.numel() + k.numel(), [&](int64_t task) {
+      void *memory = scratch(bytes);
+      if (!memory) {
+        failed = true;
+        return;
+      }
+      int64_t part = parts - 1 - task / pairs;
+      AttentionBlock block{
+        task % pairs / call.groups, task % call.groups, call.queries * part / parts, call.queries * (part + 1) / parts};
+      table->attention[*element](call, block, memory);
+    });
+    TORCH_CHECK(!failed, "no memory for ", bytes, " bytes of packed keys and values");
+    return out;
+  }
+  if (lse_box || options.softcap > 0 || options.window > 0 || k.size(1) != q.size(1)) {
+    at::Tensor result = attend_with_operators(q, k, v, options, lse);
+    return into ? out.copy_(result) : result;
+  }
+  at::Tensor result =
+    at::scaled_dot_product_attention(
+      q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), std::nullopt, 0.0, options.causal, options.scale,
+      q.size(2) != k.size(2))
+      .transpose(1, 2);
+  return into ? out.copy_(result) : result.contiguous();
+}
+
+}  // namespace
+
+void fill_head_kernels(ct_api &api) {
+  api.rotary_kernel = [](
+                        ct_tensor *x, ct_tensor *cosine, ct_tensor *sine, int64_t width, ct_tensor *norm_weight,
+                        double eps, ct_tensor *into, ct_out out) -> ct_error
+    CT_CALL(*out = box(rotate(
+              x->value, cosine->value, sine->value, width, norm_weight ? norm_weight->value : at::Tensor(), eps, into)));
+  api.attention_kernel = [](
+                           ct_tensor *query, ct_tensor *key, ct_tensor *value, bool causal, int64_t window,
+                           double scale, double softcap, ct_tensor *into, ct_tensor *lse, ct_out out) -> ct_error
+    CT_CALL(*out = box(attend(
+              query->value, key->value, value->value, Options{causal, window, scale, softcap}, into, lse)));
+}
+
+}  // namespace coppice
