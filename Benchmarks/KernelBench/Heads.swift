@@ -36,7 +36,15 @@ private func headCases(rows: Int, tokens: Int, heads: Int, groups: Int, width: I
       query: q.transpose(1, 2), key: k.transpose(1, 2), value: v.transpose(1, 2), isCausal: true, enableGQA: true)
     _ = try heads.transpose(1, 2).reshape([rows, tokens, -1])
   }
+  let last = try q.narrow(dim: 1, start: tokens - 1, length: 1)
   return [
+    Case(
+      name: "one query \(place)", bytes: 2 * bytes * Double(groups) / Double(heads),
+      ours: { _ = try Tensor.fusedAttention(query: last, key: k, value: v) },
+      libtorch: {
+        _ = try Tensor.scaledDotProductAttention(
+          query: last.transpose(1, 2), key: k.transpose(1, 2), value: v.transpose(1, 2), enableGQA: true)
+      }),
     Case(
       name: "rotary \(place)", bytes: 2 * bytes,
       ours: { _ = try q.rotated(cosine: cosine, sine: sine, into: out) },
