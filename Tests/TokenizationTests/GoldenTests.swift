@@ -49,4 +49,20 @@ import Tokenization
     }
     #expect(alone == together)
   }
+
+  /// Piece by piece the same text comes out, also where one character takes several tokens.
+  @Test(arguments: ["llama3", "qwen", "llama2", "mistral", "gemma", "unigram_charsmap"])
+  func streamsWhatDecodingGives(_ name: String) throws {
+    let tokenizer = try Tokenizer(directory: Files.folder(name))
+    for text in ["The old sailor", " wörld 😀👨‍👩‍👧 日本語 e\u{301}", "a\n\n  b <tool_call> c", "\u{10FFFF}\u{FFFD}."] {
+      let ids = try tokenizer.encode(text)
+      var decoder = StreamingDecoder(tokenizer, skipSpecialTokens: false)
+      var pieces = try ids.map { try decoder.append($0) }
+      #expect(pieces.allSatisfy { $0.unicodeScalars.last != "\u{FFFD}" })
+      pieces.append(try decoder.finish())
+      #expect(pieces.joined() == (try tokenizer.decode(ids)))
+    }
+    var decoder = StreamingDecoder(tokenizer)
+    #expect(throws: TokenizerError.self) { try decoder.append(-1) }
+  }
 }

@@ -22,7 +22,7 @@ import Tokenization
   func bytesChanged(_ name: String) throws {
     let original = try Files.bytes(Files.folder(name) + "/tokenizer.json")
     #expect(exercise(original))
-    var random = Generator(state: UInt64(name.utf8.reduce(7) { $0 &* 31 &+ Int($1) }))
+    var random = Generator(state: name.utf8.reduce(7) { $0 &* 31 &+ UInt64($1) })
     // Most of a file is vocabulary; what says how it works stands outside it.
     let model = original.firstRange(of: Array("\"vocab\"".utf8))?.lowerBound ?? original.count
     for _ in 0..<400 {
