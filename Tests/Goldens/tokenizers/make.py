@@ -13,6 +13,7 @@ import base64
 import io
 import json
 import pathlib
+import tempfile
 import unicodedata
 
 import sentencepiece
@@ -239,7 +240,7 @@ def metaspace_strip():
 
 def spm_unigram(full):
     """A Unigram model with a compiled character map, trained by SentencePiece itself."""
-    path = pathlib.Path("/tmp") / "coppice-rules.tsv"
+    path = pathlib.Path(tempfile.mkdtemp()) / "rules.tsv"
     options = {"normalization_rule_name": "nmt_nfkc"}
     if not full:
         rules = {}
