@@ -131,15 +131,17 @@ private struct EvalJob {
         let divergence = try walk("divergence", rows) {
           try rows.negativeDivergence(executor, subjects: [whole], from: reference, budget: budget, progress: $0)
         }
+        // Never below zero but for rounding.
+        let mean = max(-divergence.mean, 0)
         table.add([
-          "KL from reference", Format.decimal(-divergence.mean, places: 4),
+          "KL from reference", Format.decimal(mean, places: 4),
           Format.decimal(divergence.standardError, places: 4), over,
         ])
         json.append(
           (
             "kl",
             .object([
-              ("mean", .double(-divergence.mean)), ("stderr", .double(divergence.standardError)),
+              ("mean", .double(mean)), ("stderr", .double(divergence.standardError)),
               ("reference", .text(reference.weights.model.checkpoint.directory)),
               ("rows", .int(divergence.weights.count)),
               ("tokens", .int(tokens)),
