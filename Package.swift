@@ -45,7 +45,7 @@ let package = Package(
         .unsafeFlags([
           "-isystem", "\(libtorch)/include", "-isystem", "\(libtorch)/include/torch/csrc/api/include",
           "-fvisibility=hidden",
-        ])
+        ]),
       ],
       linkerSettings: [
         .unsafeFlags(["-L\(libtorch)/lib", "-Xlinker", "--no-as-needed", "-ltorch_cpu", "-lc10"])
