@@ -226,13 +226,12 @@ private struct EvalJob {
   }
 
   private func report(_ questions: MultipleChoice, _ scores: ItemScores, in table: inout Table) -> JSON {
-    var subjects: [(name: String, scores: ItemScores)] = []
-    // Questions come subject by subject.
+    var bySubject: [String: ItemScores] = [:]
     for (prompt, correct) in zip(questions.prompts, scores.sums) {
-      if subjects.last?.name != prompt.subject { subjects.append((prompt.subject, ItemScores(sums: [], weights: []))) }
-      subjects[subjects.count - 1].scores.sums.append(correct)
-      subjects[subjects.count - 1].scores.weights.append(1)
+      bySubject[prompt.subject, default: ItemScores(sums: [], weights: [])].sums.append(correct)
+      bySubject[prompt.subject]?.weights.append(1)
     }
+    let subjects = bySubject.sorted { $0.key < $1.key }.map { (name: $0.key, scores: $0.value) }
     func add(_ name: String, _ scores: ItemScores) {
       table.add([
         name, Format.percent(scores.mean), Format.percent(scores.standardError),
