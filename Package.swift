@@ -99,7 +99,10 @@ let package = Package(
     tests("ModelsTests", ["JSON", "Models", "Minitron", "TestSupport"]),
     // Runs the built executables.
     tests(
-      "CommandTests", ["JSON", "Checkpoint", "Models", "Execution", "Torch", "TestSupport", "coppice", "prune_minitron"]),
+      "CommandTests",
+      [
+        "JSON", "Checkpoint", "Models", "Execution", "Torch", "TestSupport", "coppice", "prune_minitron",
+      ]),
     .testTarget(
       name: "DatasetsTests", dependencies: ["Datasets", "JSON"], exclude: ["Data"], swiftSettings: strict),
   ],

@@ -226,12 +226,12 @@ private struct EvalJob {
   }
 
   private func report(_ questions: MultipleChoice, _ scores: ItemScores, in table: inout Table) -> JSON {
-    var bySubject: [String: ItemScores] = [:]
-    for (prompt, correct) in zip(questions.prompts, scores.sums) {
-      bySubject[prompt.subject, default: ItemScores(sums: [], weights: [])].sums.append(correct)
-      bySubject[prompt.subject]?.weights.append(1)
+    // By their bytes, not by Unicode's equivalence.
+    let indices = Dictionary(grouping: questions.prompts.indices) { JSON.Text(questions.prompts[$0].subject) }
+    let subjects = indices.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }.map { subject, indices in
+      let sums = indices.map { scores.sums[$0] }
+      return (name: subject.description, scores: ItemScores(sums: sums, weights: sums.map { _ in 1 }))
     }
-    let subjects = bySubject.sorted { $0.key < $1.key }.map { (name: $0.key, scores: $0.value) }
     func add(_ name: String, _ scores: ItemScores) {
       table.add([
         name, Format.percent(scores.mean), Format.percent(scores.standardError),
