@@ -45,7 +45,7 @@ let package = Package(
         .unsafeFlags([
           "-isystem", "\(libtorch)/include", "-isystem", "\(libtorch)/include/torch/csrc/api/include",
           "-fvisibility=hidden",
-        ])
+        ]),
       ],
       linkerSettings: [
         .unsafeFlags(["-L\(libtorch)/lib", "-Xlinker", "--no-as-needed", "-ltorch_cpu", "-lc10"])
@@ -101,7 +101,8 @@ let package = Package(
     tests(
       "CommandTests",
       [
-        "JSON", "Checkpoint", "Models", "Execution", "Torch", "TestSupport", "coppice", "prune_minitron",
+        "JSON", "Checkpoint", "Tokenization", "Models", "Execution", "Torch", "CoppiceCommands", "TestSupport",
+        "coppice", "prune_minitron",
       ]),
     .testTarget(
       name: "DatasetsTests", dependencies: ["Datasets", "JSON"], exclude: ["Data"], swiftSettings: strict),
