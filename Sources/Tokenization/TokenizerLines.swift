@@ -58,13 +58,13 @@ public enum TokenizerLines {
           start = end + 1
         }
       } catch {
-        try output.write(contentsOf: out)
+        try write(out, to: output)
         throw error
       }
-      try output.write(contentsOf: out)
+      try write(out, to: output)
       waiting.removeFirst(start)
     }
-    if !waiting.isEmpty { try output.write(contentsOf: reply(waiting[...])) }
+    if !waiting.isEmpty { try write(reply(waiting[...]), to: output) }
   }
 
   /// Bytes that are there, waiting for the first; none at the end. (`FileHandle.availableData` traps where reading
@@ -77,5 +77,11 @@ public enum TokenizerLines {
     }
     guard count >= 0 else { throw TokenizerError("the input cannot be read: \(String(cString: strerror(errno)))") }
     return bytes
+  }
+
+  private static func write(_ bytes: [UInt8], to output: FileHandle) throws {
+    do { try output.write(contentsOf: bytes) } catch {
+      throw TokenizerError("the output cannot be written: \(error.localizedDescription)")
+    }
   }
 }
