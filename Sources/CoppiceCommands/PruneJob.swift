@@ -79,9 +79,12 @@ struct PruneJob {
       return kept
     }
     let rows = try inputs.calibrationRows()
-    let batches = TokenBatch.groups(rows.rows, size: options.batchSize)
+    // Experts are scored by micro-batch inside their block; everything else can be told apart afterwards.
+    let micro = TokenBatch.groups(rows.rows, size: options.batchSize)
+    let batches =
+      description.hyperparameters.contains(.numMoEExperts) ? micro : TokenBatch.packed(micro, tokens: 2048)
     let whole = Selection(all: description)
-    let observer = ImportanceObserver(description)
+    let observer = ImportanceObserver(description, microBatch: options.batchSize)
     let tokens = batches.reduce(0) { $0 + $1.tokenCount }
     let chunks = executor.chunks(batches, subjects: [whole], budget: inputs.budget)
     console.note(
