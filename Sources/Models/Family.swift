@@ -15,6 +15,7 @@ public enum Families {
     Mistral.self,
     Qwen2.self,
     Qwen3.self,
+    Qwen3MoE.self,
   ]
 
   public static var modelTypes: [String] { all.flatMap { $0.modelTypes } }

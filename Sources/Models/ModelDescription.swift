@@ -38,6 +38,10 @@ public struct ModelDescription: Sendable {
   public let head: Weight?
   /// Config keys that hold a dimension's size, where this architecture keeps them.
   public let fields: [(key: String, dimension: Dimension)]
+  /// Config keys whose value follows from several sizes.
+  public let derivedFields: [(key: String, value: @Sendable (Sizes) -> Int)]
+  /// Parts of a checkpoint that are left behind: what their tensors' names begin with, and the line that says so.
+  public let dropped: [(prefix: String, note: String)]
   /// The config key of the number of layers.
   public let layersField: String
   /// Config keys with a list of one entry a layer.
@@ -50,7 +54,9 @@ public struct ModelDescription: Sendable {
   public init(
     family: String, config: JSON.Object, sizes: Sizes, embedding: Weight, layers: [LayerDescription],
     finalNorm: Norm, head: Weight?, fields: [(key: String, dimension: Dimension)],
-    layersField: String = "num_hidden_layers", layerLists: [String] = [],
+    derivedFields: [(key: String, value: @Sendable (Sizes) -> Int)] = [],
+    dropped: [(prefix: String, note: String)] = [], layersField: String = "num_hidden_layers",
+    layerLists: [String] = [],
     editConfig: @escaping @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in },
     refusal: @escaping @Sendable (Sizes) -> String? = { _ in nil }
   ) {
@@ -62,6 +68,8 @@ public struct ModelDescription: Sendable {
     self.finalNorm = finalNorm
     self.head = head
     self.fields = fields
+    self.derivedFields = derivedFields
+    self.dropped = dropped
     self.layersField = layersField
     self.layerLists = layerLists
     self.editConfig = editConfig
@@ -94,7 +102,11 @@ public struct ModelDescription: Sendable {
   /// Groups within which a hyperparameter is ranked, each losing the same number; also what its values are
   /// multiples of.
   public func groups(of hyperparameter: Hyperparameter) -> Int {
-    hyperparameter == .numAttentionHeads ? sizes[.kvHeads] : 1
+    switch hyperparameter {
+    case .numAttentionHeads: sizes[.kvHeads]
+    case .numMoEExperts: max(sizes[.expertGroups], 1)
+    default: 1
+    }
   }
 
   /// Every tensor of a checkpoint of this model with these layers and sizes: name and shape, in order.
@@ -102,7 +114,7 @@ public struct ModelDescription: Sendable {
     let sizes = changed ?? self.sizes
     var tensors = [(embedding.name, embedding.shape(sizes))]
     for (position, original) in (kept ?? Array(layers.indices)).enumerated() {
-      tensors += layers[original].weights.map { ($0.name(layer: position), $0.shape(sizes)) }
+      tensors += layers[original].weights.flatMap { $0.tensors(layer: position, sizes: sizes) }
     }
     tensors += finalNorm.weights.map { ($0.name, $0.shape(sizes)) }
     if let head { tensors.append((head.name, head.shape(sizes))) }
@@ -116,6 +128,10 @@ public struct ModelDescription: Sendable {
       let value = changed[dimension]
       // A key that is absent had its default or was derived from others: say it outright once they change.
       if config[key]?.int != value, config[key] != nil || changed != sizes { config[key] = .int(value) }
+    }
+    for (key, value) in derivedFields {
+      let now = value(changed)
+      if config[key]?.int != now, config[key] != nil || value(sizes) != now { config[key] = .int(now) }
     }
     if kept.count != layers.count || config[layersField] == nil { config[layersField] = .int(kept.count) }
     for key in layerLists {
