@@ -91,11 +91,9 @@ struct PruneJob {
     let work = Executor.work(batches, subjects: [whole])
     var before = 0
     for chunk in chunks {
-      try executor.run(
-        chunk, subjects: [whole], observer: observer,
-        progress: {
-          progress.update(Int(Double(tokens) * Double(before + $0) / Double(max(work, 1))))
-        })
+      try executor.observe(chunk, observer: observer) {
+        progress.update(Int(Double(tokens) * Double(before + $0) / Double(max(work, 1))))
+      }
       before += Executor.work(chunk, subjects: [whole])
     }
     progress.finish()

@@ -10,7 +10,7 @@ struct DenseDecoder {
   /// - Parameter defaultHeadDim: head_dim when the config says none; nil: hidden_size / num_attention_heads.
   init(_ config: ConfigReader, defaultHeadDim: Int? = nil) throws {
     self.config = config
-    layers = try config.size("num_hidden_layers")
+    layers = try config.layerCount("num_hidden_layers")
     let hidden = try config.size("hidden_size")
     let heads = try config.size("num_attention_heads")
     let kvHeads = try config.size("num_key_value_heads", default: heads)
@@ -78,7 +78,7 @@ struct WindowedLayers: Sendable {
   private let boundary: Int?
 
   init(_ config: ConfigReader) throws {
-    let layers = try config.size("num_hidden_layers")
+    let layers = try config.layerCount("num_hidden_layers")
     let used = try config.flag("use_sliding_window", default: false)
     let window = used ? try config.size("sliding_window", default: 4096) : nil
     let first = try config.size("max_window_layers", default: 28, atLeast: 0)
