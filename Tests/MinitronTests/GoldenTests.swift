@@ -8,9 +8,9 @@ import TestSupport
 import Testing
 import Torch
 
-/// Every dense family against PyTorch and `transformers`, from golden files (`Tests/Goldens/README.md`).
-@Suite struct DenseGoldenTests {
-  static let cases = Golden.all("dense")
+/// Every family against PyTorch and `transformers`, from golden files (`Tests/Goldens/README.md`).
+@Suite struct GoldenTests {
+  static let cases = Golden.all()
 
   @Test func everyFamilyHasThreeShapes() throws {
     let families = try Self.cases.map { try SourceModel(directory: $0.directory).description.family }
