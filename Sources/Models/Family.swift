@@ -15,6 +15,7 @@ public enum Families {
     Mistral.self,
     Qwen2.self,
     Qwen3.self,
+    SmolLM3.self,
   ]
 
   public static var modelTypes: [String] { all.flatMap { $0.modelTypes } }

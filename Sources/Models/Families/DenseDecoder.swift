@@ -107,10 +107,11 @@ struct DenseDecoder {
   ///
   /// - Parameter attention: the attention of a layer, from its names' prefix, head_dim, positions and number (0-based).
   func describe(
-    attention: (_ prefix: String, _ headDim: Int, _ rotary: Rotary, _ layer: Int) -> Attention, mlpBias: Bool = false
+    attention: (_ prefix: String, _ headDim: Int, _ rotary: Rotary, _ layer: Int) -> Attention, mlpBias: Bool = false,
+    defaultTheta: Double = 10_000
   ) throws -> ModelDescription {
     let activation = try Activation(config)
-    let rotary = try Rotary(config, dimension: headDim)
+    let rotary = try Rotary(config, dimension: headDim, defaultTheta: defaultTheta)
     return try describe(
       attention: { attention($0, headDim, rotary, $1) },
       mlp: { GatedMLP($0, activation: activation, bias: mlpBias) })
