@@ -16,6 +16,7 @@ public enum Families {
     Qwen2.self,
     Qwen3.self,
     SmolLM3.self,
+    Granite.self,
   ]
 
   public static var modelTypes: [String] { all.flatMap { $0.modelTypes } }
