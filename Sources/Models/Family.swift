@@ -17,6 +17,7 @@ public enum Families {
     Qwen3.self,
     SmolLM3.self,
     Granite.self,
+    OLMo2.self,
   ]
 
   public static var modelTypes: [String] { all.flatMap { $0.modelTypes } }
