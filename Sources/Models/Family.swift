@@ -18,6 +18,8 @@ public enum Families {
     SmolLM3.self,
     Granite.self,
     OLMo2.self,
+    Gemma2.self,
+    Gemma3.self,
   ]
 
   public static var modelTypes: [String] { all.flatMap { $0.modelTypes } }
