@@ -20,6 +20,7 @@ public enum Families {
     OLMo2.self,
     Gemma2.self,
     Gemma3.self,
+    Phi3.self,
   ]
 
   public static var modelTypes: [String] { all.flatMap { $0.modelTypes } }
