@@ -21,6 +21,7 @@ public enum Families {
     Gemma2.self,
     Gemma3.self,
     Phi3.self,
+    Nemotron.self,
   ]
 
   public static var modelTypes: [String] { all.flatMap { $0.modelTypes } }
