@@ -48,10 +48,13 @@ ct_error ct_open(
   if (error) return error;
 
   char *cuda = message("%s/libtorch_cuda.so", lib);
-  if (access(cuda, F_OK) == 0) {
-    *cuda_reason = open_library(lib, "libtorch_cuda.so");
-  } else {
+  if (access(cuda, F_OK) != 0) {
     *cuda_reason = message("this libtorch has no libtorch_cuda.so (%s)", lib);
+  } else if (!dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL)) {
+    // Half a gigabyte of kernels is not worth opening where nothing can run them.
+    *cuda_reason = message("no NVIDIA driver: %s", reason());
+  } else {
+    *cuda_reason = open_library(lib, "libtorch_cuda.so");
   }
   free(cuda);
 

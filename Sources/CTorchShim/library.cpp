@@ -65,13 +65,27 @@ int32_t number_of(at::ScalarType type) {
   }
 }
 
+int32_t cuda_devices() {
+  // Asks the driver, which may be missing: that is an answer too.
+  try {
+    return at::hasCUDA() ? at::detail::getCUDAHooks().deviceCount() : 0;
+  } catch (...) {
+    return 0;
+  }
+}
+
+// libtorch's own message for a device that is not there is a list of all its internals.
 at::Device device_of(int32_t device) {
   if (device == CT_CPU) return at::kCPU;
-  if (device == CT_MPS) return at::kMPS;
-  if (device >= CT_CUDA && device - CT_CUDA < 128) {
-    return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device - CT_CUDA));
+  if (device == CT_MPS) {
+    TORCH_CHECK(at::hasMPS(), "this machine or this libtorch has no Metal device (mps)");
+    return at::kMPS;
   }
-  throw std::invalid_argument("unknown device number " + std::to_string(device));
+  TORCH_CHECK(device >= CT_CUDA, "unknown device number ", device);
+  int32_t index = device - CT_CUDA;
+  int32_t count = cuda_devices();
+  TORCH_CHECK(index < count, "there is no CUDA device ", index, ": libtorch finds ", count);
+  return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
 }
 
 int32_t number_of(at::Device device) {
@@ -89,13 +103,7 @@ void fill_library(ct_api &api) {
   api.set_threads = [](int32_t count) -> ct_error CT_CALL(at::set_num_threads(count));
   api.has_mkl = [] { return at::hasMKL(); };
   api.has_mkldnn = [] { return at::globalContext().hasMKLDNN(); };
-  api.cuda_devices = []() -> int32_t {
-    try {
-      return at::detail::getCUDAHooks().deviceCount();
-    } catch (...) {
-      return 0;
-    }
-  };
+  api.cuda_devices = [] { return cuda_devices(); };
   api.set_deterministic =
     [](bool on) -> ct_error CT_CALL(at::globalContext().setDeterministicAlgorithms(on, false));
   api.manual_seed = [](uint64_t seed) -> ct_error CT_CALL(at::manual_seed(seed));

@@ -2,6 +2,8 @@
 
 #include "shim.hpp"
 
+#include <cmath>
+
 namespace coppice {
 namespace {
 
@@ -62,6 +64,8 @@ at::Tensor binary(ct_binary op, const at::Tensor &a, const B &b) {
     case CT_MUL: return at::mul(a, b);
     case CT_DIV: return at::div(a, b);
     case CT_POW: return at::pow(a, b);
+    case CT_FLOOR_DIVIDE: return at::floor_divide(a, b);
+    case CT_REMAINDER: return at::remainder(a, b);
     case CT_EQ: return at::eq(a, b);
     case CT_NE: return at::ne(a, b);
     case CT_GT: return at::gt(a, b);
@@ -96,7 +100,7 @@ void binary_in_place(ct_binary op, at::Tensor &a, const B &b) {
 
 // A whole number stays one, so that integer tensors remain integer tensors.
 at::Scalar number(const at::Tensor &a, double b) {
-  if (!at::isFloatingType(a.scalar_type()) && b == static_cast<double>(static_cast<int64_t>(b))) {
+  if (!at::isFloatingType(a.scalar_type()) && std::abs(b) < 0x1p63 && b == std::trunc(b)) {
     return static_cast<int64_t>(b);
   }
   return b;

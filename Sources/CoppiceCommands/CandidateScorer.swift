@@ -74,8 +74,7 @@ struct CandidateScorer {
     let channels = description.sizes[.hidden] * executor.weights.dtype.byteCount
     let bytes = max(tokenCount * channels, 1)
     let group = min(max(inputs.budget / bytes, 1), max(open.count, 1))
-    let progress = Progress(
-      label: "scoring \(open.count) candidates", total: open.count * 1000, unit: "‰", console: console)
+    let progress = console.progress("scoring \(open.count) candidates", total: open.count * 1000, unit: "‰")
     for start in stride(from: 0, to: open.count, by: group) {
       let part = Array(open[start..<min(start + group, open.count)])
       let subjects = try part.map { try importance.selection(for: $0, of: description) }

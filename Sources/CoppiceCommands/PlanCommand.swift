@@ -31,7 +31,7 @@ public struct PlanCommand: ParsableCommand {
     let description = try Families.describe(config: config, file: file)
     let settings = try search.settings(batchSize: batchSize)
     let console = output.console
-    if search.byHand() != nil { throw ValidationError("plan searches; --prune_export_config belongs to prune") }
+    if try search.byHand() != nil { throw ValidationError("plan searches; --prune_export_config belongs to prune") }
     let ranking = try layerRanking.map { try Self.ranking(file: $0, layers: description.layers.count) }
     for hyperparameter in settings.skipped where !description.hyperparameters.contains(hyperparameter) {
       console.warn("--hparams_to_skip: a \(description.family) model has no \(hyperparameter.rawValue)")
@@ -42,7 +42,7 @@ public struct PlanCommand: ParsableCommand {
         "the layers of this model are unlike: counts are provisional until --layer_ranking says which of them stay")
     }
     let result = try SearchSpace(description, settings)
-      .search(description, settings, search.constraints(), layerRanking: ranking)
+      .search(description, settings, try search.constraints(), layerRanking: ranking)
     if result.refused > 0, let rule = result.refusalRule {
       console.note("\(result.refused) of \(result.size) points are left out: \(rule)")
     }

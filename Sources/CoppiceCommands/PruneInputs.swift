@@ -38,7 +38,7 @@ struct PruneInputs {
           + "reached yet; give local text with --calib_dataset_name FILE.jsonl, FILE.parquet or a directory of them")
     }
     data = try CalibrationData(sources: options.calibration)
-    let hashing = Progress(label: "fingerprint", total: nil, unit: "bytes", console: console)
+    let hashing = console.progress("fingerprint", total: nil, unit: "bytes")
     let weights = try model.checkpoint.sha256(progress: { done, _ in hashing.update(done) })
     hashing.finish()
     fingerprint = Fingerprint([

@@ -87,15 +87,13 @@ struct PruneJob {
     console.note(
       "calibrating on \(rows.rows.count) rows, \(Format.grouped(tokens)) tokens, in \(inputs.dtype); "
         + "\(chunks.count) pass\(chunks.count == 1 ? "" : "es") over the weights")
-    let progress = Progress(label: "calibration", total: tokens, unit: "tokens", console: console)
+    let progress = console.progress("calibration", total: tokens, unit: "tokens")
     let work = Executor.work(batches, subjects: [whole])
     var before = 0
     for chunk in chunks {
-      try executor.run(
-        chunk, subjects: [whole], observer: observer,
-        progress: {
-          progress.update(Int(Double(tokens) * Double(before + $0) / Double(max(work, 1))))
-        })
+      try executor.observe(chunk, observer: observer) {
+        progress.update(Int(Double(tokens) * Double(before + $0) / Double(max(work, 1))))
+      }
       before += Executor.work(chunk, subjects: [whole])
     }
     progress.finish()
@@ -165,7 +163,7 @@ struct PruneJob {
     _ scores: ImportanceScores?, record: [(String, JSON)]
   ) throws {
     let exporter = Exporter(model, config: config, selection: selection)
-    let progress = Progress(label: "writing", total: try exporter.byteCount(), unit: "bytes", console: console)
+    let progress = console.progress("writing", total: try exporter.byteCount(), unit: "bytes")
     let origin: [(String, JSON)] = [
       ("coppice_version", .text(coppiceVersion)), ("export_config", config.json),
       ("kept_layers", .array(selection.layers.map { .int($0 + 1) })), ("made_of", inputs.fingerprint.json),

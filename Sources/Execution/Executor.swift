@@ -18,15 +18,33 @@ public final class Executor {
   /// - Parameter hidden: `[B, S, H]` after the final norm.
   public typealias Finish = (_ subject: Int, _ batch: Int, _ hidden: Tensor, _ head: OutputHead) throws -> Void
 
+  /// Lets `observer` see the activations of the whole model. Neither final norm nor head are computed.
+  ///
+  /// - Parameter progress: called with the number of row-layers done, of `work(batches:subjects:)`.
+  public func observe(
+    _ batches: [TokenBatch], observer: any TapObserver, progress: (Int) -> Void = { _ in }
+  ) throws {
+    _ = try walk(batches, [Selection(all: model.description)], observer, progress)
+  }
+
   /// - Parameters:
   ///   - subjects: what stays of the model, one each. Hidden states of all of them are held at once.
-  ///   - observer: sees the activations of all subjects; meant for a walk with one.
   ///   - progress: called with the number of row-layers done, of `work(batches:subjects:)`.
-  ///   - finish: nil when only the observer matters: then neither final norm nor head are computed.
+  ///   - finish: called for every batch of every subject at the end of the walk.
   public func run(
-    _ batches: [TokenBatch], subjects: [Selection], observer: (any TapObserver)? = nil,
-    progress: (Int) -> Void = { _ in }, finish: Finish? = nil
+    _ batches: [TokenBatch], subjects: [Selection], progress: (Int) -> Void, finish: Finish
   ) throws {
+    try end(batches, subjects, walk(batches, subjects, nil, progress), finish)
+  }
+
+  public func run(_ batches: [TokenBatch], subjects: [Selection], finish: Finish) throws {
+    try run(batches, subjects: subjects, progress: { _ in }, finish: finish)
+  }
+
+  /// The hidden states of every subject and batch after the last layer.
+  private func walk(
+    _ batches: [TokenBatch], _ subjects: [Selection], _ observer: (any TapObserver)?, _ progress: (Int) -> Void
+  ) throws -> [[Tensor]] {
     try check(batches)
     let description = model.description
     var states: [[Tensor]] = try subjects.map { subject in
@@ -60,7 +78,7 @@ public final class Executor {
       }
       weights.release(layer: layer)
     }
-    if let finish { try end(batches, subjects, states, finish) }
+    return states
   }
 
   private func end(
@@ -86,16 +104,21 @@ public final class Executor {
   }
 
   private func check(_ batches: [TokenBatch]) throws {
-    let vocabulary = model.description.sizes[.vocabulary]
     for batch in batches {
-      for row in batch.rows {
-        guard !row.isEmpty else { throw ModelError("a row without tokens cannot go through a model") }
-        if let token = row.first(where: { $0 < 0 || $0 >= vocabulary }) {
-          throw ModelError(
-            "the token number \(token) is outside the model's vocabulary of \(vocabulary): the tokenizer in "
-              + "\(model.checkpoint.directory) does not belong to these weights")
-        }
-      }
+      for row in batch.rows { try model.check(row) }
+    }
+  }
+}
+
+extension SourceModel {
+  /// - Throws: `ModelError` when a row is empty or holds a token that the embedding has no row for.
+  func check(_ row: [Int32]) throws {
+    guard !row.isEmpty else { throw ModelError("a row without tokens cannot go through a model") }
+    let vocabulary = description.sizes[.vocabulary]
+    if let token = row.first(where: { $0 < 0 || $0 >= vocabulary }) {
+      throw ModelError(
+        "the token number \(token) is outside the model's vocabulary of \(vocabulary): the tokenizer in "
+          + "\(checkpoint.directory) does not belong to these weights")
     }
   }
 }

@@ -89,17 +89,13 @@ public struct Exporter {
           progress(done, total)
           continue
         }
-        let bytes = try model.checkpoint.bytes(of: part.source.name)
         try writer.write(part.target.name) { append in
-          try slicer.append(
-            from: bytes,
-            to: { piece in
-              try append(piece)
-              done += piece.count
-              progress(done, total)
-            })
+          try model.checkpoint.copy(part.source.name, keeping: part.kept) { piece in
+            try append(piece)
+            done += piece.count
+            progress(done, total)
+          }
         }
-        model.checkpoint.release([part.source.name])
       }
       try writer.finish()
       let pruned = model.description.prunedConfig(layers: selection.layers, sizes: sizes)

@@ -46,6 +46,8 @@ public enum Families {
       throw ModelError(
         "\(file): model_type \"\(type)\" is not supported; supported are \(modelTypes.joined(separator: ", "))")
     }
-    return try family.describe(reader)
+    let description = try family.describe(reader)
+    try description.checkSizes(file: file)
+    return description
   }
 }

@@ -43,7 +43,7 @@ import Torch
     let width = rows.map(\.count).max() ?? 0
     let batches = TokenBatch.groups(rows, size: microBatch).map { TokenBatch($0.rows, width: width) }
     try Executor(model, dtype: .float32)
-      .run(batches, subjects: [Selection(all: model.description)], observer: observer)
+      .observe(batches, observer: observer)
     return try observer.scores()
   }
 

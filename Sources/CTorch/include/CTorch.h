@@ -75,6 +75,8 @@ typedef enum ct_binary : int32_t {
   CT_MUL,
   CT_DIV,
   CT_POW,
+  CT_FLOOR_DIVIDE,
+  CT_REMAINDER,
   CT_MAXIMUM,
   CT_MINIMUM,
   CT_EQ,

@@ -38,7 +38,7 @@ struct DenseDecoder {
     epsilonKey: String = "rms_norm_eps", defaultEpsilon: Double = 1e-6
   ) throws {
     self.config = config
-    layers = try config.size("num_hidden_layers")
+    layers = try config.layerCount("num_hidden_layers")
     let hidden = try config.size("hidden_size")
     let heads = try config.size("num_attention_heads")
     let kvHeads = try config.size("num_key_value_heads", default: defaultKVHeads ?? heads)

@@ -6,7 +6,7 @@ struct WindowedLayers: Sendable {
   private let boundary: Int?
 
   init(_ config: ConfigReader) throws {
-    let layers = try config.size("num_hidden_layers")
+    let layers = try config.layerCount("num_hidden_layers")
     let used = try config.flag("use_sliding_window", default: false)
     let window = used ? try config.size("sliding_window", default: 4096) : nil
     let first = try config.size("max_window_layers", default: 28, atLeast: 0)

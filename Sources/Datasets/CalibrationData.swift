@@ -1,0 +1,161 @@
+import Crypto
+
+/// What packing needs of a tokenizer.
+public protocol TextEncoding {
+  /// Token numbers of a text, without special tokens put before or behind it.
+  func encode(_ text: String) throws -> [Int]
+  /// What separates documents; nil for a tokenizer without one.
+  var eosTokenID: Int? { get }
+}
+
+/// Rows of tokens, ready for a model.
+public struct PackedRows: Sendable {
+  /// Each of `seqLength` tokens; only the last may be shorter, where the text ran out.
+  public let rows: [[Int32]]
+  public let seqLength: Int
+  /// Documents that were encoded for these rows and those before them.
+  public let documents: Int
+  /// Sentences for the user: why there are fewer rows than asked.
+  public let warnings: [String]
+}
+
+/// Text to calibrate with, from files, packed into rows as pretraining does it: documents one after the other,
+/// each followed by EOS, cut into rows wherever that falls.
+///
+/// Source: `get_dataset_dataloader` and `_pack_documents_into_rows` in Model-Optimizer's `dataset_utils.py`.
+public struct CalibrationData: Sendable {
+  /// At most so many documents are read for a row that is asked for.
+  public static let documentsPerRow = 16
+
+  private let sources: [DataFiles]
+
+  /// - Parameter sources: `.jsonl` or `.parquet` files, or directories of them. Several share the rows evenly.
+  /// - Throws: `DatasetError` when one is not there or holds no data files. Contents are looked at by `pack`.
+  public init(sources: [String]) throws {
+    guard !sources.isEmpty else { throw DatasetError("no calibration data is named") }
+    self.sources = try sources.map { try DataFiles(path: $0) }
+  }
+
+  /// Packs rows.
+  ///
+  /// The rows `skippingRows..<skippingRows + count` follow those that `pack(count: skippingRows)` gives, with the same
+  /// `seqLength` and `seed`, and share no token with them.
+  ///
+  /// - Parameters:
+  ///   - encoder: the model's tokenizer.
+  ///   - seqLength: tokens in a row.
+  ///   - count: rows asked for.
+  ///   - seed: of the shuffle of several sources' documents; 0 gives the reference's order. One source is not shuffled.
+  /// - Throws: `DatasetError` for unreadable data, or when not one row comes out; whatever the encoder throws.
+  public func pack(
+    encoder: any TextEncoding, seqLength: Int, count: Int, skippingRows: Int = 0, seed: UInt64 = 0
+  ) throws -> PackedRows {
+    guard seqLength > 0, count > 0, skippingRows >= 0 else {
+      throw DatasetError("\(count) rows of \(seqLength) tokens after \(skippingRows) rows cannot be packed")
+    }
+    var stream = DocumentStream(sources, seed: seed)
+    var cutter = RowCutter(encoder: encoder, seqLength: seqLength)
+    if skippingRows > 0 {
+      // The rows before are packed again, from the documents they were packed from: tokens do not add up over texts.
+      try stream.allow(rows: skippingRows)
+      try cutter.fill(skippingRows, from: &stream)
+      // Were the documents for the rows before too few, their last row was a short one; these begin afresh.
+      if cutter.rows.count < skippingRows { cutter.tokens = [] }
+      cutter.rows = []
+    }
+    try stream.allow(rows: count)
+    try cutter.fill(count, from: &stream)
+    if cutter.rows.count < count, !cutter.tokens.isEmpty {
+      cutter.rows.append(cutter.tokens)
+      cutter.tokens = []
+    }
+    let paths = sources.map(\.path).joined(separator: ", ")
+    guard !cutter.rows.isEmpty else {
+      throw DatasetError(
+        skippingRows > 0
+          ? "\(paths): no text is left after the first \(skippingRows) rows of \(seqLength) tokens; name other data"
+          : "\(paths): no text in \(stream.rowsRead) rows of data")
+    }
+    var warnings: [String] = []
+    let short = cutter.rows.count < count || (cutter.rows.last?.count ?? 0) < seqLength
+    if short {
+      let reason =
+        stream.isExhausted
+        ? "all \(cutter.documents) documents of \(paths) are used up; name more data or choose a smaller --seq_length"
+        : "at most \(Self.documentsPerRow) documents are read for a row, and those are short; choose a smaller "
+          + "--seq_length or longer documents"
+      let last = cutter.rows.last?.count ?? 0
+      warnings.append(
+        "\(cutter.rows.count) of \(count) rows of \(seqLength) tokens"
+          + (last < seqLength ? ", the last with \(last)" : "") + ": \(reason)")
+    }
+    return PackedRows(
+      rows: cutter.rows, seqLength: seqLength, documents: cutter.documents, warnings: warnings)
+  }
+
+  /// SHA-256, in hexadecimal, of every file's name (below its source), size and contents, source by source.
+  ///
+  /// - Throws: `DatasetError` when a file cannot be read.
+  public func fingerprint() throws -> String {
+    var hash = SHA256()
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 16)
+    defer { buffer.deallocate() }
+    for source in sources {
+      hash.update(data: Array("source\0\(source.files.count)\0".utf8))
+      for path in source.files {
+        let file = try InputFile(path)
+        let name = path == source.path ? lastName(path) : String(path.dropFirst(source.path.count))
+        hash.update(data: Array("\(name)\0\(file.size)\0".utf8))
+        while true {
+          let count = try file.read(into: buffer)
+          if count == 0 { break }
+          hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+        }
+      }
+    }
+    let digits = Array("0123456789abcdef".utf8)
+    return String(decoding: hash.finalize().flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+  }
+}
+
+/// Encodes documents and cuts their tokens into rows.
+private struct RowCutter {
+  let encoder: any TextEncoding
+  let seqLength: Int
+  var rows: [[Int32]] = []
+  /// Behind the last whole row.
+  var tokens: [Int32] = []
+  var documents = 0
+
+  init(encoder: any TextEncoding, seqLength: Int) {
+    self.encoder = encoder
+    self.seqLength = seqLength
+  }
+
+  /// Cuts whole rows until there are `count` of them or no document is left.
+  mutating func fill(_ count: Int, from stream: inout DocumentStream) throws {
+    cut(count)
+    while rows.count < count, let text = try stream.next() {
+      documents += 1
+      for token in try encoder.encode(text) { try append(token) }
+      if let separator = encoder.eosTokenID { try append(separator) }
+      cut(count)
+    }
+  }
+
+  private mutating func append(_ token: Int) throws {
+    guard let token = Int32(exactly: token), token >= 0 else {
+      throw DatasetError("the tokenizer gives the token \(token), which no vocabulary has")
+    }
+    tokens.append(token)
+  }
+
+  private mutating func cut(_ count: Int) {
+    var from = 0
+    while rows.count < count, tokens.count - from >= seqLength {
+      rows.append(Array(tokens[from..<from + seqLength]))
+      from += seqLength
+    }
+    if from > 0 { tokens.removeSubrange(..<from) }
+  }
+}
