@@ -94,7 +94,11 @@ public struct ModelDescription: Sendable {
   /// Groups within which a hyperparameter is ranked, each losing the same number; also what its values are
   /// multiples of.
   public func groups(of hyperparameter: Hyperparameter) -> Int {
-    hyperparameter == .numAttentionHeads ? sizes[.kvHeads] : 1
+    switch hyperparameter {
+    case .numAttentionHeads: max(sizes[.kvHeads], 1)
+    case .mambaNumHeads: max(sizes[.mambaGroups], 1)
+    default: 1
+    }
   }
 
   /// Every tensor of a checkpoint of this model with these layers and sizes: name and shape, in order.

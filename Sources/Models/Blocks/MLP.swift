@@ -7,6 +7,8 @@ public enum Activation: String, Sendable, CaseIterable {
   case silu, swish, gelu, relu
   case geluNew = "gelu_new"
   case geluTanh = "gelu_pytorch_tanh"
+  /// Squared ReLU (So et al. 2021, arXiv 2109.08668).
+  case squaredReLU = "relu2"
 
   init(_ config: ConfigReader, key: String = "hidden_act", default fallback: String = "silu") throws {
     let name = try config.string(key, default: fallback)
@@ -23,6 +25,7 @@ public enum Activation: String, Sendable, CaseIterable {
     case .gelu: try x.gelu()
     case .geluNew, .geluTanh: try x.gelu(approximate: .tanh)
     case .relu: try x.relu()
+    case .squaredReLU: try x.relu().square()
     }
   }
 }
