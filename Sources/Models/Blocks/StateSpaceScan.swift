@@ -61,8 +61,7 @@ public struct StateSpaceScan {
 
       // Within the chunk. Above the diagonal stand growth factors, held finite so that the mask's zeros win.
       let mixing = try reached.unsqueeze(2).subtracting(source.unsqueeze(1)).clamp(max: 80).exp()  // [N, Q, Q]
-      let mask = length == Self.chunkLength ? causal : try causal.narrow(dim: 0, start: 0, length: length)
-        .narrow(dim: 1, start: 0, length: length)
+      let mask = try causal.narrow(dim: 0, start: 0, length: length).narrow(dim: 1, start: 0, length: length)
       let scores = try c.matmul(b.transpose(1, 2)).multiplied(by: mask)  // [G, Q, Q]
       try mixing.view([groups, perGroup, length, length]).multiply(by: scores.unsqueeze(1))
       let within = try mixing.matmul(xs.transpose(0, 1))  // [N, Q, P]
