@@ -12,7 +12,9 @@ public protocol Family: Sendable {
 public enum Families {
   public static let all: [any Family.Type] = [
     Llama.self,
+    Mamba2Family.self,
     Mistral.self,
+    NemotronH.self,
     Qwen2.self,
     Qwen3.self,
     SmolLM3.self,

@@ -124,7 +124,11 @@ public struct ModelDescription: Sendable {
   /// Groups within which a hyperparameter is ranked, each losing the same number; also what its values are
   /// multiples of.
   public func groups(of hyperparameter: Hyperparameter) -> Int {
-    hyperparameter == .numAttentionHeads ? sizes[.kvHeads] : 1
+    switch hyperparameter {
+    case .numAttentionHeads: max(sizes[.kvHeads], 1)
+    case .mambaNumHeads: max(sizes[.mambaGroups], 1)
+    default: 1
+    }
   }
 
   /// How weights change in value once the sizes do: what is written for them is

@@ -167,6 +167,8 @@ public struct Attention: Block {
 /// Keys and values of the tokens seen so far, by layer: `[B, K, S, D]`.
 public final class KeyValueCache {
   private var entries: [Int: (key: Tensor, value: Tensor)] = [:]
+  /// Of Mamba layers: the convolution's last inputs `[B, conv_kernel − 1, C]` and the scan's state `[B, G, K, R × P]`.
+  var scans: [Int: (convolution: Tensor, state: Tensor)] = [:]
   public init() {}
 
   func append(key: Tensor, value: Tensor, layer: Int) throws -> (Tensor, Tensor) {
