@@ -37,9 +37,13 @@ public final class WeightSource {
   /// Gives a layer's mapped pages back.
   public func release(layer: Int) { model.checkpoint.release(names(layer: layer)) }
 
-  /// The embedding's rows of these tokens, `[B, S]` → `[B, S, H]`. Only the pages of these rows are read.
+  /// The embedding's rows of these tokens, scaled where the family does: `[B, S]` → `[B, S, H]`. Only the pages of these rows are read.
   func embed(_ tokens: Tensor) throws -> Tensor {
-    try Tensor.embedding(weight: model.tensor(model.description.embedding.name), indices: tokens).to(dtype)
+    let description = model.description
+    let rows = try Tensor.embedding(weight: model.tensor(description.embedding.name), indices: tokens).to(dtype)
+    guard let scale = description.scales.embedding?(description.sizes) else { return rows }
+    // The factor is rounded to the type computed with, as Gemma was trained.
+    return try rows.multiplied(by: Tensor([Float(scale)], shape: [1]).to(dtype))
   }
 
   func releaseEmbedding() { model.checkpoint.release([model.description.embedding.name]) }

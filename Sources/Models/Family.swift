@@ -12,10 +12,19 @@ public protocol Family: Sendable {
 public enum Families {
   public static let all: [any Family.Type] = [
     Llama.self,
+    Mamba2Family.self,
     Mistral.self,
+    NemotronH.self,
     Qwen2.self,
     Qwen3.self,
     Qwen3MoE.self,
+    SmolLM3.self,
+    Granite.self,
+    OLMo2.self,
+    Gemma2.self,
+    Gemma3.self,
+    Phi3.self,
+    Nemotron.self,
   ]
 
   public static var modelTypes: [String] { all.flatMap { $0.modelTypes } }

@@ -118,7 +118,8 @@ extension LayerDescription {
   public func forward(_ input: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     var h = input
     for (index, sublayer) in sublayers.enumerated() {
-      let x = try sublayer.norm?.forward(h, weights: weights) ?? h
+      let read = isParallel ? input : h
+      let x = try sublayer.norm?.forward(read, weights: weights) ?? read
       try context.observe(.hidden(sublayer: index), x)
       var y = try sublayer.block.forward(x, weights: weights, context: context)
       if let norm = sublayer.postNorm { y = try norm.forward(y, weights: weights) }

@@ -20,7 +20,7 @@ struct SparseDecoder {
     epsilon fallbackEpsilon: Double = 1e-6
   ) throws {
     self.config = config
-    layers = try config.size("num_hidden_layers")
+    layers = try config.layerCount("num_hidden_layers")
     let heads = try config.size("num_attention_heads")
     let kvHeads = try config.size("num_key_value_heads", default: heads)
     guard heads % kvHeads == 0 else {
@@ -103,7 +103,7 @@ struct SparseLayers: Sendable {
   private let isImplied: Bool
 
   init(_ config: ConfigReader) throws {
-    let layers = try config.size("num_hidden_layers")
+    let layers = try config.layerCount("num_hidden_layers")
     let step = try config.size("decoder_sparse_step", default: 1)
     var listed: Set<Int> = []
     if config.has("mlp_only_layers") {
