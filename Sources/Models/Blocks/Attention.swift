@@ -3,7 +3,7 @@ public import Torch
 // Shapes: B rows, S tokens, H hidden, N heads, K key-value heads, D head_dim.
 
 /// Grouped-query attention with rotary positions (Ainslie et al. 2023, arXiv 2305.13245), optional biases, norms
-/// of queries and keys, a sliding window (Mistral), soft-capped scores (Gemma 2). Tap: `heads`.
+/// of queries and keys, a sliding window (Mistral), soft-capped scores (Gemma 2), sinks (gpt-oss). Tap: `heads`.
 public struct Attention: Block {
   /// How queries, keys and values are projected.
   public enum Layout: Sendable {
@@ -51,7 +51,8 @@ public struct Attention: Block {
   public init(
     _ prefix: String, headDim: Int, rotary: Rotary?, qkvBias: Bool = false, outputBias: Bool = false,
     normEpsilon: Double? = nil, normKind: Norm.Kind = .rms, normSpan: NormSpan = .head, window: Int? = nil,
-    scale: Double? = nil, softcap: Double? = nil, sinks: Bool = false, layout: Layout = .separate, outputName: String = "o_proj"
+    scale: Double? = nil, softcap: Double? = nil, sinks: Bool = false, layout: Layout = .separate,
+    outputName: String = "o_proj"
   ) {
     let heads = Axis.heads * .headDim
     let kvHeads = Axis.kvHeads * .headDim
