@@ -96,6 +96,8 @@ let package = Package(
         "JSON", "Datasets", "Models", "Execution", "Minitron", "Evaluation", "Tokenization", "Torch", "TestSupport",
       ]),
     tests("TokenizationTests", ["Tokenization", "JSON"]),
+    .testTarget(
+      name: "DatasetsTests", dependencies: ["Datasets", "JSON"], exclude: ["Data"], swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx20
 )

@@ -15,9 +15,11 @@ at::Tensor rms_norm(const at::Tensor &a, const std::optional<at::Tensor> &weight
   return weight ? at::mul(*weight, normed) : normed;
 }
 
-// libtorch itself divides by the number of key heads before it looks at it, and broadcasts where a mistake is
-// likelier than the intention.
-void check_attention(const at::Tensor &query, const at::Tensor &key, const at::Tensor &value, bool enable_gqa) {
+// libtorch's CPU kernels divide by sizes before they look at them (a zero ends the process), and broadcast where
+// a mistake is likelier than the intention: so shapes are checked here.
+at::Tensor attention(
+  const at::Tensor &query, const at::Tensor &key, const at::Tensor &value, const std::optional<at::Tensor> &mask,
+  bool is_causal, std::optional<double> scale, bool enable_gqa) {
   TORCH_CHECK(
     query.dim() == 4 && key.dim() == 4 && value.dim() == 4, "query, key and value must have 4 dimensions, not ",
     query.sizes(), ", ", key.sizes(), " and ", value.sizes());
@@ -25,11 +27,15 @@ void check_attention(const at::Tensor &query, const at::Tensor &key, const at::T
   int64_t groups = key.size(1);
   TORCH_CHECK(
     key.size(0) == query.size(0) && value.size(0) == query.size(0) && value.size(1) == groups &&
-      value.size(2) == key.size(2) && key.size(3) == query.size(3),
+      value.size(2) == key.size(2) && key.size(3) == query.size(3) && key.size(3) > 0,
     "query ", query.sizes(), ", key ", key.sizes(), " and value ", value.sizes(), " do not fit each other");
   TORCH_CHECK(
     heads == groups || (enable_gqa && groups > 0 && heads % groups == 0), heads, " query heads do not fit ", groups,
     " key and value heads", enable_gqa ? "" : " (grouped heads were not asked for)");
+  if (query.numel() == 0 || value.numel() == 0) {
+    return at::zeros({query.size(0), heads, query.size(2), value.size(3)}, query.options());
+  }
+  return at::scaled_dot_product_attention(query, key, value, mask, 0.0, is_causal, scale, heads != groups);
 }
 
 }  // namespace
@@ -50,11 +56,8 @@ void fill_networks(ct_api &api) {
   api.attention = [](
                     ct_tensor *query, ct_tensor *key, ct_tensor *value, ct_tensor *mask, bool is_causal,
                     const double *scale, bool enable_gqa, ct_out out) -> ct_error
-    CT_CALL({
-      check_attention(query->value, key->value, value->value, enable_gqa);
-      *out = box(at::scaled_dot_product_attention(
-        query->value, key->value, value->value, optional(mask), 0.0, is_causal, optional(scale), enable_gqa));
-    });
+    CT_CALL(*out = box(attention(
+              query->value, key->value, value->value, optional(mask), is_causal, optional(scale), enable_gqa)));
   api.cosine_similarity = [](ct_tensor *a, ct_tensor *b, int64_t dim, double eps, ct_out out) -> ct_error
     CT_CALL(*out = box(at::cosine_similarity(a->value, b->value, dim, eps)));
   api.conv1d = [](

@@ -25,7 +25,8 @@ public enum Entry {
       if argument.hasPrefix("--") {
         let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
         let name = String(parts[0])
-        let own = ["--generate-completion", "--experimental", "--help-hidden"].contains(where: name.hasPrefix)
+        let own = ["--generate-completion", "---completion", "--experimental", "--help-hidden"].contains(
+          where: name.hasPrefix)
         let flag = own ? name : "--" + name.dropFirst(2).replacingOccurrences(of: "-", with: "_")
         result.append(parts.count == 2 ? "\(flag)=\(parts[1])" : flag)
       } else if looksNegative(argument), let flag = result.last, flag.hasPrefix("--"), !flag.contains("=") {

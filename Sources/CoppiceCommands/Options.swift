@@ -112,6 +112,16 @@ func atLeast(_ least: Int, _ value: Int, _ name: String) throws {
   guard value >= least else { throw ValidationError("\(name) should be at least \(least), found \(value)") }
 }
 
+/// Caches grow with rows × tokens: keeps their product within what can be counted.
+func checkCacheSize(rows: Int, tokens: Int) throws {
+  try atLeast(1, tokens, "--seq_length")
+  try atLeast(1, rows, "--inference_batch_size")
+  let (product, overflow) = rows.multipliedReportingOverflow(by: tokens)
+  guard !overflow, product <= 1 << 31 else {
+    throw ValidationError("--inference_batch_size × --seq_length should be at most 2^31, found \(rows) × \(tokens)")
+  }
+}
+
 /// Turns an error about a value that was typed into one of usage (exit code 64).
 func usage<T>(_ body: () throws -> T) throws -> T {
   do { return try body() } catch { throw ValidationError("\(error)") }

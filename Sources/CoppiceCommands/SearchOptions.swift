@@ -83,6 +83,7 @@ struct SearchOptions: ParsableArguments {
     settings.topK = topK
     settings.seqLength = seqLength
     settings.inferenceBatchSize = inferenceBatchSize ?? batchSize
+    try checkCacheSize(rows: settings.inferenceBatchSize, tokens: seqLength)
     let known = Hyperparameter.allCases.map(\.rawValue)
     // Some scripts quote the whole list: "a b".
     for name in skipped.flatMap({ $0.split(whereSeparator: \.isWhitespace) }).map(String.init) {

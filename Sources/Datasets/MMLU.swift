@@ -46,15 +46,20 @@ public enum MMLU {
   }
 
   /// Of each subject the first questions, as long as index < percent / 100 × the subject's count in double
-  /// arithmetic. Subjects in the order of their names, questions in that of the data.
+  /// arithmetic; all in the order of the data.
   ///
   /// Source: `megatron_mmlu.py` in Model-Optimizer.
   public static func sample(_ questions: [MultipleChoiceQuestion], percent: Double) -> [MultipleChoiceQuestion] {
     let fraction = percent / 100
-    // By bytes, as Python compares.
-    let subjects = Dictionary(grouping: questions) { JSON.Text($0.subject) }
-    return subjects.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }.flatMap { _, questions in
-      questions.enumerated().prefix { Double($0.offset) < fraction * Double(questions.count) }.map(\.element)
+    // Subjects by their bytes, as Python compares.
+    var counts: [JSON.Text: Int] = [:]
+    for question in questions { counts[JSON.Text(question.subject), default: 0] += 1 }
+    var seen: [JSON.Text: Int] = [:]
+    return questions.filter { question in
+      let subject = JSON.Text(question.subject)
+      let index = seen[subject, default: 0]
+      seen[subject] = index + 1
+      return Double(index) < fraction * Double(counts[subject] ?? 0)
     }
   }
 

@@ -10,7 +10,12 @@ import JSON
 #endif
 
 /// The Parquet library, opened when the first file is.
-private enum ParquetLibrary {
+public enum ParquetLibrary {
+  /// Opens it, to find out whether it works.
+  ///
+  /// - Throws: `DatasetError` that says what was looked for and what to do.
+  public static func load() throws { _ = try api() }
+
   // The table is a constant of the library, which is never closed.
   nonisolated(unsafe) private static let opened: Result<UnsafePointer<cp_api>, DatasetError> = {
     var api: UnsafePointer<cp_api>?

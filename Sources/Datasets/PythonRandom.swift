@@ -2,11 +2,11 @@
 ///
 /// Source: Matsumoto and Nishimura 1998 (MT19937, `init_by_array`), and the documented behaviour of CPython's
 /// `random` module.
-struct PythonRandom {
+package struct PythonRandom {
   private var state = [UInt32](repeating: 0, count: 624)
   private var at = 624
 
-  init(seed: UInt64) {
+  package init(seed: UInt64) {
     let key = seed >> 32 == 0 ? [UInt32(seed)] : [UInt32(truncatingIfNeeded: seed), UInt32(seed >> 32)]
     state[0] = 19_650_218
     for i in 1..<624 { state[i] = 1_812_433_253 &* (state[i - 1] ^ state[i - 1] >> 30) &+ UInt32(i) }
@@ -63,7 +63,7 @@ struct PythonRandom {
     }
   }
 
-  mutating func shuffle<Element>(_ items: inout [Element]) {
+  package mutating func shuffle<Element>(_ items: inout [Element]) {
     for i in items.indices.dropFirst().reversed() { items.swapAt(i, below(i + 1)) }
   }
 }

@@ -104,16 +104,21 @@ public final class Executor {
   }
 
   private func check(_ batches: [TokenBatch]) throws {
-    let vocabulary = model.description.sizes[.vocabulary]
     for batch in batches {
-      for row in batch.rows {
-        guard !row.isEmpty else { throw ModelError("a row without tokens cannot go through a model") }
-        if let token = row.first(where: { $0 < 0 || $0 >= vocabulary }) {
-          throw ModelError(
-            "the token number \(token) is outside the model's vocabulary of \(vocabulary): the tokenizer in "
-              + "\(model.checkpoint.directory) does not belong to these weights")
-        }
-      }
+      for row in batch.rows { try model.check(row) }
+    }
+  }
+}
+
+extension SourceModel {
+  /// - Throws: `ModelError` when a row is empty or holds a token that the embedding has no row for.
+  func check(_ row: [Int32]) throws {
+    guard !row.isEmpty else { throw ModelError("a row without tokens cannot go through a model") }
+    let vocabulary = description.sizes[.vocabulary]
+    if let token = row.first(where: { $0 < 0 || $0 >= vocabulary }) {
+      throw ModelError(
+        "the token number \(token) is outside the model's vocabulary of \(vocabulary): the tokenizer in "
+          + "\(checkpoint.directory) does not belong to these weights")
     }
   }
 }

@@ -7,6 +7,8 @@ public struct ConfigReader: Sendable {
   public let file: String
   /// The largest size believed. Products of a few such numbers still fit 64 bits.
   public static let largestSize = 1 << 24
+  /// The largest number of layers believed: each is described one by one.
+  public static let largestLayerCount = 1 << 12
 
   public init(_ object: JSON.Object, file: String) {
     self.object = object
@@ -21,16 +23,21 @@ public struct ConfigReader: Sendable {
   }
 
   /// A size: an integer from 1 to `largestSize`. Null counts as absent.
-  public func size(_ key: String, default fallback: Int? = nil, atLeast least: Int = 1) throws -> Int {
+  public func size(
+    _ key: String, default fallback: Int? = nil, atLeast least: Int = 1, atMost most: Int = largestSize
+  ) throws -> Int {
     guard has(key), let value = object[key] else {
       if let fallback { return fallback }
       throw wrong(key, "an integer of at least \(least)", object[key])
     }
-    guard let number = value.int, number >= least, number <= Self.largestSize else {
-      throw wrong(key, "an integer from \(least) to \(Self.largestSize)", value)
+    guard let number = value.int, number >= least, number <= most else {
+      throw wrong(key, "an integer from \(least) to \(most)", value)
     }
     return number
   }
+
+  /// A number of layers: from 1 to `largestLayerCount`.
+  public func layerCount(_ key: String) throws -> Int { try size(key, atMost: Self.largestLayerCount) }
 
   public func optionalSize(_ key: String) throws -> Int? { has(key) ? try size(key) : nil }
 
@@ -77,6 +84,16 @@ public struct ConfigReader: Sendable {
       guard let string else { throw wrong(key, "a list of \(count) strings, one a layer", value) }
       return string
     }
+  }
+
+  /// A list of numbers above zero.
+  func positives(_ key: String, count: Int) throws -> [Double] {
+    let numbers = object[key]?.array?.map(\.double) ?? []
+    let positive = numbers.compactMap { $0.flatMap { $0.isFinite && $0 > 0 ? $0 : nil } }
+    guard positive.count == count, numbers.count == count else {
+      throw wrong(key, "a list of \(count) numbers above zero", object[key])
+    }
+    return positive
   }
 
   /// A nested object; nil when absent or null.

@@ -17,6 +17,14 @@ public enum Families {
     NemotronH.self,
     Qwen2.self,
     Qwen3.self,
+    Qwen3MoE.self,
+    SmolLM3.self,
+    Granite.self,
+    OLMo2.self,
+    Gemma2.self,
+    Gemma3.self,
+    Phi3.self,
+    Nemotron.self,
   ]
 
   public static var modelTypes: [String] { all.flatMap { $0.modelTypes } }
@@ -41,6 +49,8 @@ public enum Families {
       throw ModelError(
         "\(file): model_type \"\(type)\" is not supported; supported are \(modelTypes.joined(separator: ", "))")
     }
-    return try family.describe(reader)
+    let description = try family.describe(reader)
+    try description.checkSizes(file: file)
+    return description
   }
 }

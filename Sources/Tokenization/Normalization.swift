@@ -1,7 +1,5 @@
-internal import Foundation
-
 /// Unicode normalization as the oracle does it: the rules and tables of Unicode 9. Scalars assigned later are left
-/// alone and nothing composes with them or moves past them, so the text between them goes to Foundation on its own.
+/// alone, and nothing composes with them or moves past them.
 enum NormalizationForm {
   case nfc, nfd, nfkc, nfkd
 
@@ -55,8 +53,8 @@ enum NormalizationForm {
       let (value, length) = scalar(in: text, at: at)
       switch self {
       case .nfc where ScalarClass.isComposed(value): plain = at
-      case .nfc: return plain
-      default: return at
+      case .nfc, .nfkc: return plain
+      case .nfd, .nfkd: return at
       }
       at += length
     }
@@ -69,18 +67,17 @@ enum NormalizationForm {
   }
 
   private func append(_ run: UnsafeBufferPointer<UInt8>, to out: inout [UInt8]) {
-    if run.allSatisfy({ $0 < 0x80 }) {
-      out.append(contentsOf: run)
-      return
+    let table = self == .nfc || self == .nfd ? Decompositions.canonical : Decompositions.compatible
+    var scalars: [(value: UInt32, combining: UInt8)] = []
+    scalars.reserveCapacity(run.count)
+    var at = 0
+    while at < run.count {
+      let (value, length) = scalar(in: run, at: at)
+      table.append(value, to: &scalars)
+      at += length
     }
-    let string = String(decoding: run, as: UTF8.self)
-    let normalized =
-      switch self {
-      case .nfc: string.precomposedStringWithCanonicalMapping
-      case .nfd: string.decomposedStringWithCanonicalMapping
-      case .nfkc: string.precomposedStringWithCompatibilityMapping
-      case .nfkd: string.decomposedStringWithCompatibilityMapping
-      }
-    out.append(contentsOf: normalized.utf8)
+    Decompositions.order(&scalars)
+    if self == .nfc || self == .nfkc { Composition.compose(&scalars) }
+    for scalar in scalars { appendScalar(scalar.value, to: &out) }
   }
 }

@@ -126,9 +126,9 @@ import Torch
   ])
   func importanceBeatsChance(_ config: ExportConfig) throws {
     let description = model.description
-    let scores = try importance(rows: rows(64))
-    var generator = SystemRandomNumberGenerator()
-    let random = (0..<7).map { _ in
+    let scores = try importance(rows: rows(32))
+    var generator = SplitMix64(state: 20)
+    let random = (0..<5).map { _ in
       var chance = scores
       chance.layers.shuffle(using: &generator)
       chance.global[.hiddenSize]?.shuffle(using: &generator)
@@ -136,19 +136,21 @@ import Torch
       return chance
     }
     let subjects = try ([scores] + random).map { try $0.selection(for: config, of: description) }
-    let text = try LanguageModeling(rows: rows(16, skipping: 64))
+    // Document by document: over packed rows the loss hangs on what separates them, not on what the model knows.
+    let documents = try String(contentsOfFile: examples + "/data/heldout.jsonl", encoding: .utf8).split(separator: "\n")
+      .prefix(24).map { try JSON(parsing: String($0))["text"]?.string ?? "" }
+    let text = try LanguageModeling(
+      rows: documents.map { try tokenizer.encode($0, addSpecialTokens: false).map { Int32($0) } })
+    let quick = Executor(model, dtype: .bfloat16)
     for found in [
-      try text.negativeLoss(executor, subjects: subjects, budget: budget),
-      try text.negativeDivergence(executor, subjects: subjects, from: executor, budget: budget),
+      try text.negativeLoss(quick, subjects: subjects, budget: budget),
+      try text.negativeDivergence(quick, subjects: subjects, from: quick, budget: budget),
+      try questions(5).score(quick, subjects: subjects, budget: budget),
     ] {
       let means = found.map(\.mean)
-      let chance = means.dropFirst().sorted()
       // A draw may happen to be what importance chose (2 of 8 layers: one in 28), so the median is what must lose.
-      #expect(means[0] > chance[chance.count / 2] + 0.1, "\(config): \(means)")
+      #expect(means[0] > means.dropFirst().sorted()[2] + 0.02, "\(config): \(means)")
     }
-    let accuracy = try questions(10).score(executor, subjects: subjects, budget: budget).map(\.mean)
-    let median = accuracy.dropFirst().sorted()[3]
-    #expect(accuracy[0] > median, "\(config): \(accuracy)")
   }
 
   @Test func theBatchSizeHintNeverChangesTheAnswer() throws {
@@ -162,8 +164,8 @@ import Torch
   }
 
   @Test func fewShotPromptsHoldTheExamplesWithTheirNewline() throws {
-    let examples = try MMLU.load(path: self.examples + "/data/mmlu/dev.jsonl", split: "dev")
-    let all = try MMLU.load(path: self.examples + "/data/mmlu/test.jsonl", split: "test")
+    let examples = try MMLU.load(path: self.examples + "/data/mmlu", split: "dev")
+    let all = try MMLU.load(path: self.examples + "/data/mmlu", split: "test")
     let task = try MultipleChoice(
       questions: Array(all.prefix(1)), examples: examples, fewShots: 2, tokenizer: tokenizer)
     let text = try tokenizer.decode(task.prompts[0].tokens.map(Int.init))

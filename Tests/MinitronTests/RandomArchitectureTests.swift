@@ -7,10 +7,23 @@ import Testing
 
 /// Planned parameter counts against what is written, over random architectures.
 @Suite struct RandomArchitectureTests {
-  static let families = ["llama3", "mistral_window", "qwen2_tied", "qwen3_tied"]
+  /// One golden of every family.
+  static let models: [Golden] = {
+    var seen: Set<String> = []
+    return Golden.all().filter { golden in
+      guard let model = try? SourceModel(directory: golden.directory) else { return false }
+      return seen.insert(model.description.family).inserted
+    }
+  }()
 
-  @Test(arguments: families) func plannedCountsEqualTheElementsWritten(_ name: String) throws {
-    let model = try SourceModel(directory: Golden.root + "/Tests/Goldens/dense/" + name)
+  @Test func everyFamilyHasAGolden() throws {
+    let found = try Set(Self.models.map { try SourceModel(directory: $0.directory).description.family })
+    #expect(found == Set(Families.modelTypes))
+  }
+
+  @Test(arguments: models) func plannedCountsEqualTheElementsWritten(_ golden: Golden) throws {
+    let name = golden.name
+    let model = try SourceModel(directory: golden.directory)
     let description = model.description
     var generator = SplitMix64(state: UInt64(name.utf8.reduce(7) { $0 &* 31 &+ UInt64($1) }))
     var scores = ImportanceScores()
@@ -42,17 +55,5 @@ import Testing
       }
       written += 1
     }
-  }
-}
-
-/// A small generator with a seed, so that a failure can be repeated.
-struct SplitMix64: RandomNumberGenerator {
-  var state: UInt64
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
   }
 }

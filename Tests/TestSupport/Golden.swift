@@ -17,7 +17,7 @@ public struct Golden: Sendable, CustomStringConvertible {
   public static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent().path
 
-  /// Every case of every group below `Tests/Goldens`.
+  /// Every case of every group: `Tests/Goldens/<group>/<case>`.
   public static func all() -> [Golden] {
     let groups = (try? FileManager.default.contentsOfDirectory(atPath: root + "/Tests/Goldens").sorted()) ?? []
     return groups.flatMap(all)

@@ -1,0 +1,177 @@
+public import ArgumentParser
+import Execution
+import Foundation
+import JSON
+import Models
+import Report
+import Tokenization
+
+/// `coppice generate`: text from a model, to look at a result.
+public struct GenerateCommand: ParsableCommand {
+  public static let configuration = CommandConfiguration(
+    commandName: "generate", abstract: "Continue a prompt, greedily or by chance; text appears as it comes.")
+
+  @OptionGroup(title: "Model") var model: ModelOptions
+
+  @Option(
+    name: .flag("prompt"), help: ArgumentHelp("The text to continue; - reads standard input.", valueName: "text"))
+  var prompt: String
+
+  @Option(name: .flag("max_new_tokens"), help: ArgumentHelp("Stop after so many tokens.", valueName: "n"))
+  var maxNewTokens = 128
+
+  @Option(name: .flag("temperature"), help: ArgumentHelp("0: always the most likely token.", valueName: "t"))
+  var temperature = 0.0
+
+  @Option(
+    name: .flag("top_p"),
+    help: ArgumentHelp("Only the most likely tokens of together this probability.", valueName: "p"))
+  var topP = 1.0
+
+  @Option(name: .flag("top_k"), help: ArgumentHelp("Only the k most likely tokens; 0: all.", valueName: "k"))
+  var topK = 0
+
+  @Option(name: .flag("seed"), help: ArgumentHelp("The same seed, the same text.", valueName: "n"))
+  var seed: UInt64 = 1234
+
+  @Flag(name: .flag("no_special_tokens"), help: "Put no special tokens before or behind the prompt.")
+  var noSpecialTokens = false
+
+  @OptionGroup(title: "Computation") var compute: ComputeOptions
+  @OptionGroup(title: "Output") var output: OutputOptions
+
+  public init() {}
+
+  public mutating func validate() throws {
+    try atLeast(1, maxNewTokens, "--max_new_tokens")
+    try atLeast(0, topK, "--top_k")
+    guard temperature >= 0, temperature.isFinite else {
+      throw ValidationError("--temperature should be a finite number from 0 up, found \(temperature)")
+    }
+    guard topP > 0, topP <= 1 else {
+      throw ValidationError("--top_p should be above 0 and at most 1, found \(topP)")
+    }
+  }
+
+  public func run() throws {
+    let console = output.console
+    let source = try SourceModel(directory: model.directory())
+    let dtype = try compute.dtype(for: source)
+    let tokenizer = try Tokenizer(directory: source.checkpoint.directory)
+    let ids =
+      prompt == "-"
+      ? try tokenizer.encode(utf8: Self.standardInput(), addSpecialTokens: !noSpecialTokens)
+      : try tokenizer.encode(prompt, addSpecialTokens: !noSpecialTokens)
+    guard !ids.isEmpty else { throw ModelError("the prompt holds no token: there is nothing to continue") }
+    let stops = try StopTokens(directory: source.checkpoint.directory, tokenizer: tokenizer)
+    let limit = source.description.config["max_position_embeddings"]?.int ?? .max
+    if ids.count > limit - min(maxNewTokens, limit) {
+      console.warn(
+        "\(ids.count) tokens of prompt and up to \(maxNewTokens) new ones: beyond max_position_embeddings (\(limit)) "
+          + "the model was not made for its positions")
+    }
+
+    let generator = try Generator(source, dtype: dtype)
+    var sampler = Sampler(temperature: temperature, topK: topK, topP: topP, seed: seed)
+    var stream = TextStream(tokenizer, after: ids)
+    var (text, new) = ("", [Int]())
+    var stopped = "length"
+    var pending = ids.map { Int32(clamping: $0) }
+    func emit(_ piece: String) throws {
+      text += piece
+      guard !output.json, !piece.isEmpty else { return }
+      do { try FileHandle.standardOutput.write(contentsOf: Data(piece.utf8)) } catch {
+        throw ModelError("standard output takes no more text: \(error.localizedDescription)")
+      }
+    }
+    while new.count < maxNewTokens {
+      let token = try sampler.next(generator.logits(appending: pending).floats())
+      if stops.contains(token) {
+        stopped = "eos"
+        break
+      }
+      new.append(token)
+      pending = [Int32(clamping: token)]
+      try emit(stream.append(token))
+    }
+    try emit(stream.finish())
+    guard output.json else { return try emit("\n") }
+    try console.result(
+      JSON.object([
+        ("text", .text(text)), ("tokens", .array(new.map(JSON.int))), ("prompt_tokens", .int(ids.count)),
+        ("stopped", .text(stopped)),
+      ]).serialized(indent: 2))
+  }
+
+  private static func standardInput() throws -> [UInt8] {
+    do { return [UInt8](try FileHandle.standardInput.readToEnd() ?? Data()) } catch {
+      throw ModelError("standard input cannot be read: \(error.localizedDescription)")
+    }
+  }
+}
+
+/// The tokens that end a text: `eos_token_id` of generation_config.json and of config.json, one number or several,
+/// and the tokenizer's own.
+struct StopTokens {
+  private let ids: Set<Int>
+
+  /// - Throws: `ModelError` for a file that is no JSON, or an `eos_token_id` that is no number.
+  init(directory: String, tokenizer: Tokenizer) throws {
+    var ids = Set([tokenizer.eosTokenID].compactMap { $0 })
+    for name in ["generation_config.json", "config.json"] {
+      let file = directory + "/" + name
+      guard let data = FileManager.default.contents(atPath: file) else { continue }
+      let settings: JSON
+      do { settings = try JSON(parsing: data) } catch { throw ModelError("\(file): \(error)") }
+      guard let value = settings["eos_token_id"], !value.isNull else { continue }
+      let numbers = (value.array ?? [value]).map(\.int)
+      guard numbers.allSatisfy({ $0 != nil }) else {
+        throw ModelError("\(file): \"eos_token_id\" should be a number or a list of them, found \(value.kind)")
+      }
+      ids.formUnion(numbers.compactMap { $0 })
+    }
+    self.ids = ids
+  }
+
+  func contains(_ token: Int) -> Bool { ids.contains(token) }
+}
+
+/// Text of tokens as they come, in whole characters.
+///
+/// What a token says may depend on the one before (a leading space) and on the one after (the rest of a
+/// character): so the difference that a token makes to its predecessors' text is given out, and only once it does
+/// not end in the middle of a character.
+struct TextStream {
+  private let tokenizer: Tokenizer
+  /// Context, tokens given out already, and tokens held back.
+  private var tokens: [Int]
+  private var given: Int
+
+  /// - Parameter prompt: what comes before, and is not given out.
+  init(_ tokenizer: Tokenizer, after prompt: [Int] = []) {
+    self.tokenizer = tokenizer
+    tokens = Array(prompt.suffix(8))
+    given = tokens.count
+  }
+
+  /// The text that can be given out now: none, or that of a few tokens.
+  mutating func append(_ token: Int) throws -> String {
+    // A model's vocabulary may be padded with rows that no token has.
+    guard tokenizer.token(of: token) != nil else { return "" }
+    tokens.append(token)
+    return try take(final: false)
+  }
+
+  /// What was held back.
+  mutating func finish() throws -> String { try take(final: true) }
+
+  private mutating func take(final: Bool) throws -> String {
+    let before = try Array(tokenizer.decode(Array(tokens[..<given]), skipSpecialTokens: true).utf8)
+    let text = try tokenizer.decode(tokens, skipSpecialTokens: true)
+    let bytes = Array(text.utf8)
+    guard bytes.count > before.count, final || text.unicodeScalars.last != "\u{FFFD}" else { return "" }
+    tokens.removeFirst(max(given - 8, 0))
+    given = tokens.count
+    return String(decoding: bytes[before.count...], as: UTF8.self)
+  }
+}

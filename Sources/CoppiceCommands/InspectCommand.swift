@@ -1,0 +1,213 @@
+public import ArgumentParser
+import Checkpoint
+import Foundation
+import JSON
+import Minitron
+import Models
+import Report
+
+/// `coppice inspect`: what a model consists of, what it needs, and what can be pruned. Reads `config.json`, and of
+/// weights, where there are any, their headers only.
+public struct InspectCommand: ParsableCommand {
+  public static let configuration = CommandConfiguration(
+    commandName: "inspect",
+    abstract: "Show parameters by part, memory and what can be pruned; config.json is enough.")
+
+  @OptionGroup(title: "Model") var model: ModelOptions
+
+  @Option(name: .flag("seq_length"), help: ArgumentHelp("Tokens of a sequence, for memory.", valueName: "tokens"))
+  var seqLength = 4096
+
+  @Option(name: .flag("inference_batch_size"), help: ArgumentHelp("Sequences held at once.", valueName: "n"))
+  var batchSize = 1
+
+  @OptionGroup(title: "Output") var output: OutputOptions
+
+  public init() {}
+
+  public mutating func validate() throws {
+    try checkCacheSize(rows: batchSize, tokens: seqLength)
+  }
+
+  public func run() throws {
+    let directory = try model.directory()
+    let (config, file) = try CheckpointReader.readConfig(directory: directory)
+    let description = try Families.describe(config: config, file: file)
+    let metrics = MetricsCounter(description, rows: batchSize, tokens: seqLength)
+      .metrics(sizes: description.sizes, layers: description.layers.indices)
+    let parts = ModelParts(description, rows: batchSize, tokens: seqLength)
+    let weights = try WeightsReport(directory: directory)
+    let console = output.console
+    if output.json {
+      try console.result(json(description, metrics, parts, weights).serialized(indent: 2))
+    } else {
+      try console.result(
+        "\(description.family): \(Format.count(metrics.params)) parameters"
+          + (metrics.activeParams == metrics.params ? "" : ", \(Format.count(metrics.activeParams)) active"))
+      try console.result(partsTable(description, metrics, parts))
+      try console.result(memoryTable(metrics, parts))
+      try console.result(pruningTable(description))
+      try console.result(weights.text)
+    }
+    if let problem = weights.problem { throw ModelError(problem) }
+  }
+
+  // MARK: Tables
+
+  private func partsTable(_ description: ModelDescription, _ metrics: Metrics, _ parts: ModelParts) -> Table {
+    var table = Table(
+      title: "Parameters",
+      columns: [
+        Table.Column("Part"), Table.Column("per layer", .right), Table.Column("layers", .right),
+        Table.Column("total", .right), Table.Column("share", .right),
+      ])
+    for part in parts.parts {
+      table.add([
+        part.name,
+        part.range.map {
+          $0.lowerBound == $0.upperBound
+            ? Format.grouped($0.lowerBound)
+            : "\(Format.grouped($0.lowerBound))–\(Format.grouped($0.upperBound))"
+        } ?? "", part.layers.isEmpty ? "" : "\(part.layers.count)", Format.grouped(part.params),
+        share(part, metrics).map { Format.percent($0, places: 1) } ?? "",
+      ])
+    }
+    if description.head == nil { table.add(["head", "", "", "tied to the embedding"]) }
+    table.addSectionBreak()
+    table.add(["total", "", "\(description.layers.count)", Format.grouped(metrics.params), "100.0%"])
+    return table
+  }
+
+  private func share(_ part: ModelParts.Part, _ metrics: Metrics) -> Double? {
+    metrics.params > 0 ? Double(part.params) / Double(metrics.params) : nil
+  }
+
+  /// MiB at two bytes an element, as a memory target counts them.
+  private func memory(_ metrics: Metrics, _ parts: ModelParts) -> [(name: String, mib: Double)] {
+    func mib(_ elements: Int) -> Double { Double(2 * elements) / 1_048_576 }
+    return [
+      ("weights", mib(metrics.params)), ("caches", mib(parts.cacheElements)), ("total", metrics.memoryMB),
+    ]
+  }
+
+  private func memoryTable(_ metrics: Metrics, _ parts: ModelParts) -> Table {
+    var table = Table(
+      title: "Memory in 16 bits, \(batchSize) × \(Format.grouped(seqLength)) tokens",
+      columns: [Table.Column("Part"), Table.Column("MiB", .right)])
+    for (name, mib) in memory(metrics, parts) { table.add([name, Format.decimal(mib, places: 1)]) }
+    return table
+  }
+
+  /// The choices of a search with default settings; empty where there is nothing to choose.
+  private func choices(_ description: ModelDescription) -> [Hyperparameter: [Int]] {
+    let space = SearchSpace(description, SearchSettings())
+    return Dictionary(space.choices.map { ($0.hyperparameter, $0.values) }) { first, _ in first }
+  }
+
+  private func pruningTable(_ description: ModelDescription) -> Table {
+    let choices = choices(description)
+    var table = Table(
+      title: "What can be pruned",
+      columns: [
+        Table.Column("Hyperparameter"), Table.Column("is", .right),
+        Table.Column("choices of a default search", isFlexible: true),
+      ])
+    for hyperparameter in description.hyperparameters {
+      table.add([
+        hyperparameter.rawValue, "\(description.value(of: hyperparameter))",
+        choices[hyperparameter].map { $0.map(String.init).joined(separator: ", ") }
+          ?? "none (too few multiples of its divisor)",
+      ])
+    }
+    return table
+  }
+
+  // MARK: JSON
+
+  private func json(
+    _ description: ModelDescription, _ metrics: Metrics, _ parts: ModelParts, _ weights: WeightsReport
+  ) -> JSON {
+    let choices = choices(description)
+    let partEntries = parts.parts.map { part -> (String, JSON) in
+      var entry: [(String, JSON)] = [("params", .int(part.params))]
+      if let share = share(part, metrics) { entry.append(("share", .double(share))) }
+      if let range = part.range {
+        entry.append(("layers", .int(part.layers.count)))
+        entry.append(
+          ("per_layer", range.count == 1 ? .int(range.lowerBound) : .array(part.layers.map(JSON.int))))
+      }
+      return (part.name, .object(entry))
+    }
+    return .object([
+      ("family", .text(description.family)), ("params", .int(metrics.params)),
+      ("active_params", .int(metrics.activeParams)), ("layers", .int(description.layers.count)),
+      ("tied_head", .bool(description.head == nil)), ("parts", .object(partEntries)),
+      ("seq_length", .int(seqLength)), ("inference_batch_size", .int(batchSize)),
+      ("memory_mb", .object(memory(metrics, parts).map { ($0.name, JSON.double($0.mib)) })),
+      (
+        "hyperparameters",
+        .object(
+          description.hyperparameters.map { hyperparameter in
+            (
+              hyperparameter.rawValue,
+              .object([
+                ("value", .int(description.value(of: hyperparameter))),
+                ("choices", .array((choices[hyperparameter] ?? []).map(JSON.int))),
+              ])
+            )
+          })
+      ), ("weights", weights.json),
+    ])
+  }
+}
+
+/// What lies beside `config.json`: weights that match it, weights that do not, or none.
+private struct WeightsReport {
+  let text: String
+  let json: JSON
+  /// Why the weights are not this model's; nil when they are, or when there are none.
+  let problem: String?
+
+  init(directory: String) throws {
+    let suffixes = [".safetensors", ".safetensors.index.json", ".bin", ".pt", ".pth", ".gguf"]
+    let names = try FileManager.default.contentsOfDirectory(atPath: directory)
+    guard names.contains(where: { name in suffixes.contains { name.lowercased().hasSuffix($0) } }) else {
+      text = "Weights: none here, which is enough for plan and inspect"
+      json = .null
+      problem = nil
+      return
+    }
+    do {
+      let reader = try CheckpointReader(directory: directory)
+      let bytes = reader.tensors.reduce(0) { $0 + $1.range.count }
+      var types: [(name: String, tensors: Int, bytes: Int)] = []
+      for tensor in reader.tensors {
+        let name = tensor.type.rawValue
+        let at = types.firstIndex { $0.name == name } ?? types.count
+        if at == types.count { types.append((name, 0, 0)) }
+        types[at].tensors += 1
+        types[at].bytes += tensor.range.count
+      }
+      let files = reader.weightFiles.count
+      var mismatch: String?
+      do { _ = try SourceModel(directory: directory) } catch { mismatch = "\(error)" }
+      problem = mismatch
+      text =
+        "Weights: \(Format.bytes(bytes)) in \(files) file\(files == 1 ? "" : "s"), "
+        + types.map { "\($0.tensors) tensors of \($0.name)" }.joined(separator: ", ")
+        + (mismatch == nil ? "; they are exactly what the config describes" : "; they do not match the config")
+      json = .object([
+        ("files", .int(files)), ("bytes", .int(bytes)),
+        (
+          "types",
+          .object(
+            types.map { ($0.name, .object([("tensors", .int($0.tensors)), ("bytes", .int($0.bytes))])) })
+        ), ("matches", .bool(mismatch == nil)), ("problem", mismatch.map(JSON.text) ?? .null),
+      ])
+    } catch {
+      text = "Weights: cannot be read"
+      json = .object([("matches", .bool(false)), ("problem", .text("\(error)"))])
+      problem = "\(error)"
+    }
+  }
+}

@@ -1,0 +1,66 @@
+import Minitron
+import Models
+
+/// What a model consists of, counted from its table of weights: embedding, blocks by their kind, norms, head.
+struct ModelParts {
+  struct Part {
+    let name: String
+    /// Parameters in all layers, or outside them.
+    var params = 0
+    /// Parameters in each layer that has the part; empty outside the layers.
+    var layers: [Int] = []
+
+    /// `12,345`, or `100 – 12,345` where layers are unlike; nil outside the layers.
+    var range: ClosedRange<Int>? {
+      guard let least = layers.min(), let most = layers.max() else { return nil }
+      return least...most
+    }
+  }
+
+  private(set) var parts: [Part] = []
+  /// Keys, values and states for the rows and tokens asked for, in elements.
+  private(set) var cacheElements = 0
+
+  init(_ model: ModelDescription, rows: Int, tokens: Int) {
+    let sizes = model.sizes
+    func count(_ weights: [Weight]) -> Int { weights.reduce(0) { $0 + $1.elementCount(sizes) } }
+    add("embedding", model.embedding.elementCount(sizes), inLayer: nil)
+    for (number, layer) in model.layers.enumerated() {
+      for sublayer in layer.sublayers {
+        add(Self.name(of: sublayer.block), count(sublayer.block.weights), inLayer: number)
+        cacheElements += sublayer.block.cacheElements(rows: rows, tokens: tokens, sizes: sizes)
+      }
+      let norms = layer.sublayers.reduce(0) { $0 + count(($1.norm?.weights ?? []) + ($1.postNorm?.weights ?? [])) }
+      if norms > 0 { add("norms", norms, inLayer: number) }
+    }
+    add("final_norm", count(model.finalNorm.weights), inLayer: nil)
+    if let head = model.head { add("head", head.elementCount(sizes), inLayer: nil) }
+  }
+
+  private var lastLayer: [String: Int] = [:]
+
+  private mutating func add(_ name: String, _ params: Int, inLayer layer: Int?) {
+    let at = parts.firstIndex { $0.name == name } ?? parts.count
+    if at == parts.count { parts.append(Part(name: name)) }
+    parts[at].params += params
+    guard let layer else { return }
+    // Two blocks of a kind in one layer are one part of it.
+    if lastLayer.updateValue(layer, forKey: name) == layer, let last = parts[at].layers.indices.last {
+      parts[at].layers[last] += params
+    } else {
+      parts[at].layers.append(params)
+    }
+  }
+
+  /// `attention`, `mlp`; a block without a name of its own goes by its type's: `MixtureOfExperts` is
+  /// `mixture_of_experts`.
+  private static func name(of block: any Block) -> String {
+    if block is GatedMLP { return "mlp" }
+    var name = ""
+    for character in String(describing: type(of: block)) {
+      if character.isUppercase, name.last?.isLowercase == true { name += "_" }
+      name += character.lowercased()
+    }
+    return name
+  }
+}

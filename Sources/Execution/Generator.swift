@@ -1,0 +1,57 @@
+public import Models
+public import Torch
+
+// Shapes: S new tokens, H hidden, V vocabulary.
+
+/// Continues one sequence token by token. Unlike the `Executor` it holds the whole model: layers are brought in
+/// (mapped, or converted to the type computed with) once, keys and values of what was seen are kept.
+public final class Generator {
+  private let weights: WeightSource
+  private let layers: [LayerWeights]
+  private let final: LayerWeights
+  private let head: OutputHead
+  private var cache = KeyValueCache()
+  /// Tokens seen so far.
+  public private(set) var position = 0
+
+  private var description: ModelDescription { weights.model.description }
+
+  /// - Parameter dtype: the type computed with.
+  /// - Throws: what reading the weights throws.
+  public init(_ model: SourceModel, dtype: DType) throws {
+    let weights = WeightSource(model, dtype: dtype)
+    self.weights = weights
+    layers = try model.description.layers.indices.map { try weights.layer($0) }
+    var tensors: [Weight: Tensor] = [:]
+    for weight in model.description.finalNorm.weights { tensors[weight] = try model.tensor(weight.name).to(dtype) }
+    final = LayerWeights(tensors)
+    head = try OutputHead(weights, selection: Selection(all: model.description))
+  }
+
+  /// Forgets what was seen.
+  public func reset() {
+    cache = KeyValueCache()
+    position = 0
+  }
+
+  /// Appends tokens to the sequence.
+  ///
+  /// Dynamic rope stretches its base with the length so far once that exceeds `max_position_embeddings`: new
+  /// tokens are rotated for the new length, cached keys stay as they were rotated. `transformers` generates so
+  /// too; only there do these logits differ from those of a forward pass over the whole sequence.
+  /// - Returns: the logits after each of them, `[S, V]` float32; after the last one only, `[1, V]`, unless `all`.
+  /// - Throws: `ModelError` for no tokens, or one outside the vocabulary.
+  public func logits(appending tokens: [Int32], all: Bool = false) throws -> Tensor {
+    try weights.model.check(tokens)
+    var h = try weights.embed(TokenBatch([tokens]).tensor())
+    let positions = Positions(start: position, count: tokens.count, dtype: weights.dtype)
+    for (index, layer) in description.layers.enumerated() {
+      let context = ForwardContext(layer: index, lengths: [tokens.count], positions: positions, cache: cache)
+      h = try layer.forward(h, weights: layers[index], context: context)
+    }
+    position += tokens.count
+    let states = try h.select(dim: 0, index: 0)
+    let wanted = all ? states : try states.narrow(dim: 0, start: tokens.count - 1, length: 1)
+    return try head.logits(description.finalNorm.forward(wanted, weights: final))
+  }
+}

@@ -1,0 +1,35 @@
+"""Writes the Parquet files beside it (pyarrow 26.0.1)."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+here = Path(__file__).parent
+texts = ["one", None, "", "zwölf \u0000 é", "one", '"quoted"\n']
+
+
+def write(name, columns, **options):
+    pq.write_table(pa.table(columns), here / f"{name}.parquet", **options)
+
+
+write("plain", {"id": pa.array(range(6), pa.int32()), "text": texts}, row_group_size=2)
+write("dictionary", {"text": pa.array(texts).dictionary_encode()})
+write("large", {"text": pa.array(texts, pa.large_string())}, compression="zstd")
+write("many", {"text": [f"document {i}" for i in range(1000)]}, row_group_size=300, compression="gzip")
+write("chat", {"messages": [[{"role": "user", "content": 'a "b"\n\x01'}], None], "text": ["x", "y"]})
+write("pairs", {"prompt": ["p", "q", None], "response": ["r", None, None], "text": ["t", "t", "t"]})
+write("bytes", {"text": pa.array([b"fine", b"\xff\xfe"], pa.binary())})
+write("numbers", {"text": [1.5, 2.5]})
+write("dates", {"text": pa.array([0], pa.timestamp("us"))})
+write("other", {"a": ["x"], "b": [1]})
+write("norows", {"text": pa.array([], pa.string())})
+questions = {
+    "question": ["q0", "q1", "q2"],
+    "subject": ["b_c", "a", "b_c"],
+    "choices": [["1", "2", "3", "4"]] * 3,
+    "answer": [0, 3, 1],
+}
+write("mmlu", questions)
+write("mmlu-short", {**questions, "choices": [["1", "2", "3"]] * 3})
+write("mmlu-lacks", {k: v for k, v in questions.items() if k != "answer"})
