@@ -14,9 +14,10 @@ import zlib
 
 import torch
 from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
-from make_dense import SMALLEST_GAP, TOLERANCES, Draw, compact, difference, load, load_state, write
+from make_dense import SMALLEST_GAP, TOLERANCES, Draw, compact, difference, load_state, write
 from mamba_cases import CASES
 from reference_mamba import Statistics, choose, kind_of, base_of, masked, sizes_of, sliced
 from reference_minitron import logits_of
@@ -33,6 +34,16 @@ NAMES = {  # config fields where the two families keep hyperparameters
     "moe_ffn_hidden_size": "moe_intermediate_size",
     "moe_shared_expert_intermediate_size": "moe_shared_expert_intermediate_size",
 }
+
+
+def load(folder, dtype=torch.float32):
+    """The model as its users load it; anything short of a perfect fit is an error."""
+    model, info = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, attn_implementation="eager", experts_implementation="eager", output_loading_info=True
+    )
+    wrong = {k: v for k, v in info.items() if v}
+    assert not wrong, f"{folder}: {wrong}"
+    return model.eval()
 
 
 def kinds_in(config):
@@ -65,10 +76,13 @@ def checkpoint(config, draw):
         # Each token's embedding points clearly at its experts, so that no routing decision is a close call.
         directions = torch.linalg.qr(torch.randn(hidden, experts, generator=draw.generator))[0].T
         grouped = experts // config["n_group"]
+        embeddings = state["backbone.embeddings.weight"].float()
+        embeddings -= embeddings @ directions.T @ directions
         for token in range(vocab):
             group = torch.randint(config["n_group"], (1,), generator=draw.generator) * grouped
             chosen = group + torch.randperm(grouped, generator=draw.generator)[: config["num_experts_per_tok"]]
-            state["backbone.embeddings.weight"][token] += (3.0 * directions[chosen].sum(0)).bfloat16()
+            embeddings[token] += 3.0 * directions[chosen].sum(0)
+        state["backbone.embeddings.weight"] = embeddings.bfloat16()
 
     for i, kind in enumerate(kinds):
         layer = f"backbone.layers.{i}"
@@ -113,6 +127,12 @@ def checkpoint(config, draw):
             if config.get("moe_latent_size"):
                 linear(f"{mixer}.fc1_latent_proj", width, hidden)
                 linear(f"{mixer}.fc2_latent_proj", hidden, width)
+    if experts:
+        # Nor do the layers write much over it.
+        for name, value in state.items():
+            part = name.removesuffix(".weight").rsplit(".", 1)[-1]
+            if part in ("out_proj", "o_proj", "fc2_latent_proj") or (part == "down_proj" and len(value) == hidden):
+                state[name] = (value.float() - 0.9 * directions.T @ (directions @ value.float())).bfloat16()
     state["backbone.norm_f.weight"] = draw.uniform(hidden, low=0.6, high=1.7)
     if not tied:
         state["lm_head.weight"] = draw.matrix(vocab, hidden, 1.5, 0.1)
