@@ -9,20 +9,27 @@ public import Torch
 public struct MixtureOfExperts: Block {
   let router: Router
   let experts: Experts
+  /// Projections around the routed experts, where these work in a space of their own (Nemotron 3 Super).
+  let latent: (enter: Linear, leave: Linear)?
   /// An MLP that every token passes (Qwen2-MoE, DeepSeek).
   let shared: (any Block)?
   /// `[1, H]`: the shared expert's output is weighted by the sigmoid of this projection.
   let sharedGate: Weight?
 
-  public init(router: Router, experts: Experts, shared: (any Block)? = nil, sharedGateName: String? = nil) {
+  public init(
+    router: Router, experts: Experts, latent: (enter: Linear, leave: Linear)? = nil, shared: (any Block)? = nil,
+    sharedGateName: String? = nil
+  ) {
     self.router = router
     self.experts = experts
+    self.latent = latent
     self.shared = shared
     sharedGate = sharedGateName.map { Weight($0 + ".weight", [.one, .hidden]) }
   }
 
   public var weights: [Weight] {
-    router.weights + experts.weights + (shared?.weights ?? []) + (sharedGate.map { [$0] } ?? [])
+    router.weights + experts.weights + (latent.map { $0.enter.weights + $0.leave.weights } ?? [])
+      + (shared?.weights ?? []) + (sharedGate.map { [$0] } ?? [])
   }
 
   public func activeElements(sizes: Sizes) -> Int {
@@ -64,10 +71,11 @@ public struct MixtureOfExperts: Block {
       try Tensor(values, shape: [values.count]).to(device: tokens.device)
     }
     // Sorted by expert: each expert's rows lie side by side.
+    let entering = try latent?.enter.forward(tokens, weights: weights) ?? tokens
     let sources = try indices(grouping.order.map { Int64($0 / router.topK) })
     let sorted = try shares.reshape([-1, 1]).indexSelect(dim: 0, indices(grouping.order.map(Int64.init)))
       .to(tokens.dtype)  // [T × K, 1]
-    let result = try Tensor.zeros(tokens.shape, dtype: tokens.dtype, device: tokens.device)
+    let result = try Tensor.zeros(entering.shape, dtype: tokens.dtype, device: tokens.device)
     var statistics = context.observer.map { _ in ExpertStatistics() }
     var start = 0
     for (expert, rows) in grouping.counts.enumerated() {
@@ -78,7 +86,7 @@ public struct MixtureOfExperts: Block {
       let source = try sources.narrow(dim: 0, start: start, length: rows)
       let share = try sorted.narrow(dim: 0, start: start, length: rows)
       // Gathered expert by expert, rows are still in the caches when they are multiplied.
-      let inner = try experts.inner(tokens.indexSelect(dim: 0, source), expert: expert, weights: weights)
+      let inner = try experts.inner(entering.indexSelect(dim: 0, source), expert: expert, weights: weights)
       // Weighed while they are narrow, as the reference does; a bias behind them is weighed all the same.
       try inner.multiply(by: share)
       let output = try experts.output(inner, share: share, expert: expert, weights: weights)
@@ -89,7 +97,7 @@ public struct MixtureOfExperts: Block {
     if let observer = context.observer, let statistics {
       try statistics.report(to: observer, layer: context.layer, counts: grouping.counts)
     }
-    return result
+    return try latent?.leave.forward(result, weights: weights) ?? result
   }
 }
 
