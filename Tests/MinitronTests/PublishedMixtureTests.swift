@@ -81,6 +81,18 @@ import Testing
     #expect(metrics.activeParams == params - idle, "\(name)")
   }
 
+  @Test func hiddenSizeOfOLMoEStaysWhereItsHeadsDo() throws {
+    let published = try #require(Self.sizes.first { $0.name == "OLMoE-1B-7B" })
+    let object = try #require(try JSON(parsing: published.config).object)
+    let model = try Families.describe(config: object, file: "config.json")
+    #expect(!model.hyperparameters.contains(.hiddenSize))
+    let result = try SearchSpace(model, SearchSettings())
+      .search(model, SearchSettings(), Constraints(activeParams: 1.1e9), layerRanking: nil)
+    #expect(result.refused == 0 && !result.candidates.isEmpty)
+    let grouped = try SourceModel(directory: Golden.root + "/Tests/Goldens/moe/olmoe").description
+    #expect(grouped.hyperparameters.contains(.hiddenSize))
+  }
+
   /// Keys and values (or latents) kept between tokens give what a walk over the whole row gives.
   @Test(arguments: ["qwen2_moe", "mixtral", "gpt_oss", "deepseek_v2", "deepseek_v3", "deepseek_v3_plain"])
   func tokenByTokenEqualsTheWholeRow(_ name: String) throws {

@@ -25,8 +25,10 @@ public enum OLMoE: Family {
     let experts = MixtureOfExperts(
       router: Router(mlp + ".gate", topK: decoder.topK, normalises: try config.flag("norm_topk_prob", default: false)),
       experts: Experts(mlp + ".experts", nonlinearity: .activation(decoder.activation)))
+    // With as many key-value heads as heads none of them can go, and so no residual channel either.
+    let fixed: Set<Hyperparameter> = decoder.sizes[.heads] == decoder.sizes[.kvHeads] ? [.hiddenSize] : []
     return try decoder.describe(
-      attention: { _ in attention }, mlp: { _ in experts },
+      attention: { _ in attention }, mlp: { _ in experts }, fixed: fixed,
       refusal: { sizes in
         sizes[.hidden] == sizes[.heads] * headDim
           ? nil
