@@ -6,6 +6,8 @@ public protocol Family: Sendable {
   static var modelTypes: [String] { get }
   /// - Throws: `ModelError` naming the field that is wrong.
   static func describe(_ config: ConfigReader) throws -> ModelDescription
+  /// The config of a small model of this family, to tell what can be pruned in it. Has a default that suits most.
+  static func sample(modelType: String) -> JSON.Object
 }
 
 /// Every family there is, one line each.
