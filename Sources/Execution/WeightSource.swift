@@ -12,16 +12,21 @@ public final class WeightSource {
   }
 
   private func names(layer: Int) -> [String] {
-    model.description.layers[layer].weights.map { $0.name(layer: layer) }
+    model.description.layers[layer].weights
+      .flatMap { $0.tensors(layer: layer, sizes: model.description.sizes).map(\.name) }
   }
 
   /// One layer's weights, whole.
   public func layer(_ layer: Int) throws -> LayerWeights {
     var tensors: [Weight: Tensor] = [:]
+    var experts: [Weight: [Tensor]] = [:]
     for weight in model.description.layers[layer].weights {
-      tensors[weight] = try model.tensor(weight.name(layer: layer)).to(dtype)
+      let stored = try weight.tensors(layer: layer, sizes: model.description.sizes).map {
+        try model.tensor($0.name).to(weight.isWide ? .float32 : dtype)
+      }
+      if weight.isPerExpert { experts[weight] = stored } else { tensors[weight] = stored.first }
     }
-    return LayerWeights(tensors)
+    return LayerWeights(tensors, experts: experts)
   }
 
   /// Tells the system that a layer is wanted soon.
@@ -50,17 +55,27 @@ extension LayerWeights {
     var tensors: [Weight: Tensor] = [:]
     // Many axes of a layer keep the same indices: make each index tensor once.
     var made: [Axis: Tensor] = [:]
-    for (weight, tensor) in all {
+    func slice(_ tensor: Tensor, _ axes: some Sequence<Axis>, _ kept: some Sequence<[Int]?>) throws -> Tensor {
       var sliced = tensor
-      for (dim, kept) in selection.keptIndices(of: weight, layer: layer, sizes: sizes).enumerated() {
+      for (dim, (axis, kept)) in zip(axes, kept).enumerated() {
         guard let kept else { continue }
-        let axis = weight.axes[dim]
         let indices = try made[axis] ?? Tensor(kept.map(Int64.init), shape: [kept.count])
         made[axis] = indices
         sliced = try sliced.indexSelect(dim: dim, indices)
       }
-      tensors[weight] = sliced
+      return sliced
     }
-    return LayerWeights(tensors)
+    for (weight, tensor) in all {
+      let kept = selection.keptIndices(of: weight, layer: layer, sizes: sizes)
+      tensors[weight] = try slice(tensor, weight.axes, kept)
+    }
+    var experts: [Weight: [Tensor]] = [:]
+    for (weight, list) in allExperts {
+      let kept = selection.keptIndices(of: weight, layer: layer, sizes: sizes)
+      // Experts that go are not touched at all.
+      let stay = kept.first.flatMap { $0 } ?? Array(list.indices)
+      experts[weight] = try stay.map { try slice(list[$0], weight.axes.dropFirst(), kept.dropFirst()) }
+    }
+    return LayerWeights(tensors, experts: experts)
   }
 }

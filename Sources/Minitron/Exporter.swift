@@ -31,24 +31,28 @@ public struct Exporter {
   private func parts() throws -> [Part] {
     let description = model.description
     let rescaled = try description.rescaled(to: sizes)
-    func part(_ weight: Weight, from original: Int?, to position: Int?) throws -> Part {
-      let name = original.map { weight.name(layer: $0) } ?? weight.name
-      guard let source = model.checkpoint.entry(name) else {
-        throw ModelError("\(model.checkpoint.directory): the tensor \(name) is gone")
-      }
-      // Few and small, and float32 keeps the pruned model what it should be to the last digit.
-      let type = rescaled[weight] == nil ? source.type : .float32
-      let target = PlannedTensor(
-        name: position.map { weight.name(layer: $0) } ?? weight.name, type: type, shape: weight.shape(sizes))
+    /// A weight's tensors: one, or one for each expert that stays, numbered anew.
+    func tensors(_ weight: Weight, from original: Int?, to position: Int?) throws -> [Part] {
       let kept = selection.keptIndices(of: weight, layer: original, sizes: description.sizes)
-      return Part(target: target, source: source, kept: kept, change: rescaled[weight])
+      let sources = weight.tensors(layer: original, sizes: description.sizes).map(\.name)
+      let staying = weight.isPerExpert ? kept.first.flatMap { $0 }.map { $0.map { sources[$0] } } : nil
+      return try zip(staying ?? sources, weight.tensors(layer: position, sizes: sizes)).map { name, target in
+        guard let source = model.checkpoint.entry(name) else {
+          throw ModelError("\(model.checkpoint.directory): the tensor \(name) is gone")
+        }
+        // Few and small, and float32 keeps the pruned model what it should be to the last digit.
+        let type = rescaled[weight] == nil ? source.type : .float32
+        return Part(
+          target: PlannedTensor(name: target.name, type: type, shape: target.shape), source: source,
+          kept: weight.isPerExpert ? Array(kept.dropFirst()) : kept, change: rescaled[weight])
+      }
     }
-    var parts = [try part(description.embedding, from: nil, to: nil)]
+    var parts = try tensors(description.embedding, from: nil, to: nil)
     for (position, original) in selection.layers.enumerated() {
-      parts += try description.layers[original].weights.map { try part($0, from: original, to: position) }
+      parts += try description.layers[original].weights.flatMap { try tensors($0, from: original, to: position) }
     }
-    parts += try description.finalNorm.weights.map { try part($0, from: nil, to: nil) }
-    if let head = description.head { parts.append(try part(head, from: nil, to: nil)) }
+    parts += try description.finalNorm.weights.flatMap { try tensors($0, from: nil, to: nil) }
+    if let head = description.head { parts += try tensors(head, from: nil, to: nil) }
     return parts
   }
 

@@ -19,6 +19,11 @@ public struct Dimension: Sendable, Hashable {
   public static let hidden = Dimension(.hiddenSize)
   public static let heads = Dimension(.numAttentionHeads)
   public static let ffn = Dimension(.ffnHiddenSize)
+  public static let experts = Dimension(.numMoEExperts)
+  public static let moeFFN = Dimension(.moeFFNHiddenSize)
+  public static let sharedFFN = Dimension(.moeSharedExpertIntermediateSize)
+  /// Groups that routing chooses among before it chooses experts; absent where it does not.
+  public static let expertGroups = Dimension(fixed: "n_group")
   public static let vocabulary = Dimension(fixed: "vocab_size")
   public static let kvHeads = Dimension(fixed: "num_key_value_heads")
   public static let headDim = Dimension(fixed: "head_dim")
@@ -44,6 +49,11 @@ public struct Axis: Sendable, Hashable {
   public static let hidden = Axis(.hidden)
   public static let heads = Axis(.heads)
   public static let ffn = Axis(.ffn)
+  public static let experts = Axis(.experts)
+  public static let moeFFN = Axis(.moeFFN)
+  public static let sharedFFN = Axis(.sharedFFN)
+  /// An axis of one element.
+  public static let one = Axis(segments: [[]])
   public static let vocabulary = Axis(.vocabulary)
   public static let kvHeads = Axis(.kvHeads)
   public static let headDim = Axis(.headDim)

@@ -62,6 +62,10 @@ public struct ModelDescription: Sendable {
   public let head: Weight?
   /// Config keys that hold a dimension's size, where this architecture keeps them.
   public let fields: [(key: String, dimension: Dimension)]
+  /// Config keys whose value follows from several sizes.
+  public let derivedFields: [(key: String, value: @Sendable (Sizes) -> Int)]
+  /// Parts of a checkpoint that are left behind: what their tensors' names begin with, and the line that says so.
+  public let dropped: [(prefix: String, note: String)]
   /// The config key of the number of layers.
   public let layersField: String
   /// Config keys with a list of one entry a layer.
@@ -77,8 +81,9 @@ public struct ModelDescription: Sendable {
   public init(
     family: String, config: JSON.Object, sizes: Sizes, embedding: Weight, layers: [LayerDescription],
     finalNorm: Norm, head: Weight?, fields: [(key: String, dimension: Dimension)],
-    layersField: String = "num_hidden_layers", layerLists: [String] = [], scales: OuterScales = OuterScales(),
-    fixed: Set<Hyperparameter> = [],
+    derivedFields: [(key: String, value: @Sendable (Sizes) -> Int)] = [],
+    dropped: [(prefix: String, note: String)] = [], layersField: String = "num_hidden_layers",
+    layerLists: [String] = [], scales: OuterScales = OuterScales(), fixed: Set<Hyperparameter> = [],
     editConfig: @escaping @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in },
     refusal: @escaping @Sendable (Sizes) -> String? = { _ in nil }
   ) {
@@ -90,6 +95,8 @@ public struct ModelDescription: Sendable {
     self.finalNorm = finalNorm
     self.head = head
     self.fields = fields
+    self.derivedFields = derivedFields
+    self.dropped = dropped
     self.layersField = layersField
     self.layerLists = layerLists
     self.scales = scales
@@ -126,6 +133,7 @@ public struct ModelDescription: Sendable {
   public func groups(of hyperparameter: Hyperparameter) -> Int {
     switch hyperparameter {
     case .numAttentionHeads: max(sizes[.kvHeads], 1)
+    case .numMoEExperts: max(sizes[.expertGroups], 1)
     case .mambaNumHeads: max(sizes[.mambaGroups], 1)
     default: 1
     }
@@ -160,7 +168,7 @@ public struct ModelDescription: Sendable {
     let sizes = changed ?? self.sizes
     var tensors = [(embedding.name, embedding.shape(sizes))]
     for (position, original) in (kept ?? Array(layers.indices)).enumerated() {
-      tensors += layers[original].weights.map { ($0.name(layer: position), $0.shape(sizes)) }
+      tensors += layers[original].weights.flatMap { $0.tensors(layer: position, sizes: sizes) }
     }
     tensors += finalNorm.weights.map { ($0.name, $0.shape(sizes)) }
     if let head { tensors.append((head.name, head.shape(sizes))) }
@@ -174,6 +182,10 @@ public struct ModelDescription: Sendable {
       let value = changed[dimension]
       // A key that is absent had its default or was derived from others: say it outright once they change.
       if config[key]?.int != value, config[key] != nil || changed != sizes { config[key] = .int(value) }
+    }
+    for (key, value) in derivedFields {
+      let now = value(changed)
+      if config[key]?.int != now, config[key] != nil || value(sizes) != now { config[key] = .int(now) }
     }
     if kept.count != layers.count || config[layersField] == nil { config[layersField] = .int(kept.count) }
     for key in layerLists {

@@ -16,9 +16,15 @@ public final class SourceModel: Sendable {
     try verify()
   }
 
+  /// What of the checkpoint is left behind, one line for each part.
+  public var notes: [String] {
+    description.dropped.filter { part in checkpoint.tensors.contains { $0.name.hasPrefix(part.prefix) } }.map(\.note)
+  }
+
   /// Tensors that some checkpoints carry and no model needs: recomputed buffers, a tied head's second copy.
   private func isIgnorable(_ name: String) -> Bool {
     name.hasSuffix(".rotary_emb.inv_freq") || (description.head == nil && name == "lm_head.weight")
+      || description.dropped.contains { name.hasPrefix($0.prefix) }
   }
 
   private func verify() throws {
