@@ -52,8 +52,6 @@ public struct Axis: Sendable, Hashable {
   public static let experts = Axis(.experts)
   public static let moeFFN = Axis(.moeFFN)
   public static let sharedFFN = Axis(.sharedFFN)
-  /// An axis of one element.
-  public static let one = Axis(segments: [[]])
   public static let vocabulary = Axis(.vocabulary)
   public static let kvHeads = Axis(.kvHeads)
   public static let headDim = Axis(.headDim)

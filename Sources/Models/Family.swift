@@ -19,6 +19,7 @@ public enum Families {
     NemotronH.self,
     Qwen2.self,
     Qwen3.self,
+    Qwen35.self,
     Qwen3MoE.self,
     SmolLM3.self,
     Granite.self,
