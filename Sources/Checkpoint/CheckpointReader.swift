@@ -150,7 +150,8 @@ public final class CheckpointReader: Sendable {
 /// - Parameter nonFinite: whether `Infinity` may stand in it, as Python writes it.
 func jsonObject(in path: String, limit: Int, nonFinite: Bool = false) throws -> JSON.Object {
   let value: JSON
-  do { value = try JSON(parsing: try readFile(path, limit: limit), nonFinite: nonFinite) } catch let error as JSONError {
+  do { value = try JSON(parsing: try readFile(path, limit: limit), nonFinite: nonFinite) } catch let error as JSONError
+  {
     throw CheckpointError(.malformed, "\(path) is \(error)")
   }
   guard let object = value.object else {

@@ -50,7 +50,8 @@ def check(folder):
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             model, info = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
+                folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager",
+                output_loading_info=True
             )
     finally:
         logger.removeHandler(said)

@@ -8,20 +8,27 @@ public import Torch
 public struct MixtureOfExperts: Block {
   let router: Router
   let experts: Experts
+  /// Projections around the routed experts, where these work in a space of their own (Nemotron 3 Super).
+  let latent: (enter: Linear, leave: Linear)?
   /// An MLP that every token passes (Qwen2-MoE, DeepSeek).
   let shared: (any Block)?
   /// `[1, H]`: the shared expert's output is weighted by the sigmoid of this projection.
   let sharedGate: Weight?
 
-  public init(router: Router, experts: Experts, shared: (any Block)? = nil, sharedGateName: String? = nil) {
+  public init(
+    router: Router, experts: Experts, latent: (enter: Linear, leave: Linear)? = nil, shared: (any Block)? = nil,
+    sharedGateName: String? = nil
+  ) {
     self.router = router
     self.experts = experts
+    self.latent = latent
     self.shared = shared
     sharedGate = sharedGateName.map { Weight($0 + ".weight", [.one, .hidden]) }
   }
 
   public var weights: [Weight] {
-    router.weights + experts.weights + (shared?.weights ?? []) + (sharedGate.map { [$0] } ?? [])
+    router.weights + experts.weights + (latent.map { $0.enter.weights + $0.leave.weights } ?? [])
+      + (shared?.weights ?? []) + (sharedGate.map { [$0] } ?? [])
   }
 
   public func activeElements(sizes: Sizes) -> Int {
@@ -65,7 +72,8 @@ public struct MixtureOfExperts: Block {
       try Tensor(values, shape: [values.count]).to(device: tokens.device)
     }
     // Sorted by expert: each expert's rows lie side by side.
-    let gathered = try tokens.indexSelect(dim: 0, indices(grouping.order.map { Int64($0 / perToken) }))
+    let entering = try latent?.enter.forward(tokens, weights: weights) ?? tokens
+    let gathered = try entering.indexSelect(dim: 0, indices(grouping.order.map { Int64($0 / perToken) }))
     let sortedShares = try shares.reshape([-1, 1])
       .indexSelect(dim: 0, indices(grouping.order.map(Int64.init)))  // [T × K, 1]
     var statistics = context.observer.map { _ in ExpertStatistics() }
@@ -89,8 +97,9 @@ public struct MixtureOfExperts: Block {
       try statistics.report(to: observer, layer: context.layer, counts: grouping.counts)
     }
     // Back in the tokens' order, where each token's K rows are neighbours.
-    return try Tensor.cat(outputs, dim: 0).indexSelect(dim: 0, indices(grouping.places.map(Int64.init)))
-      .reshape([-1, perToken, tokens.shape[1]]).sum(dims: [1])
+    let sums = try Tensor.cat(outputs, dim: 0).indexSelect(dim: 0, indices(grouping.places.map(Int64.init)))
+      .reshape([-1, perToken, entering.shape[1]]).sum(dims: [1])
+    return try latent?.leave.forward(sums, weights: weights) ?? sums
   }
 }
 

@@ -91,6 +91,20 @@ public struct Router: Sendable {
 }
 
 extension Router.Groups {
+  /// Why this many experts cannot be routed so, in the words of configs; nil when they can.
+  func refusal(experts: Int, topK: Int) -> String? {
+    guard experts % count == 0 else {
+      return "n_routed_experts has to be a multiple of n_group, which is \(count)"
+    }
+    guard chosen <= count else { return "topk_group (\(chosen)) is above n_group (\(count))" }
+    let least = score == .sumOfBestTwo ? 2 : 1
+    guard experts / count >= least else { return "each of n_group = \(count) groups needs at least \(least) experts" }
+    guard experts / count * chosen >= topK else {
+      return "topk_group = \(chosen) groups have to hold at least num_experts_per_tok = \(topK) experts"
+    }
+    return nil
+  }
+
   /// Scores with everything outside the best groups out of reach: `[T, E]` → `[T, E]`.
   func limit(_ scores: Tensor) throws -> Tensor {
     let (tokens, experts) = (scores.shape[0], scores.shape[1])

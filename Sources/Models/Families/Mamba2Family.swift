@@ -30,11 +30,13 @@ public enum Mamba2Family: Family {
       family: "mamba2", config: config.object,
       sizes: Sizes([
         .hidden: hidden, .vocabulary: try config.size("vocab_size", default: 32768), .mambaHeads: heads,
-        .mambaHeadDim: headDim, .mambaGroups: groups, .mambaState: try config.size("state_size", default: 128),
-        .convKernel: try config.size("conv_kernel", default: 4),
+        .mambaHeadDim: headDim, .mambaGroups: groups, .mambaState: try MambaConfig.state(config, "state_size"),
+        .convKernel: try MambaConfig.kernel(config),
       ]),
       embedding: Weight("backbone.embeddings.weight", [.vocabulary, .hidden]),
-      layers: Array(repeating: layer, count: try config.size("num_hidden_layers", default: 64)),
+      layers: Array(
+        repeating: layer,
+        count: try config.size("num_hidden_layers", default: 64, atMost: ConfigReader.largestLayerCount)),
       finalNorm: Norm("backbone.norm_f", epsilon: epsilon),
       head: tied ? nil : Weight("lm_head.weight", [.vocabulary, .hidden]),
       fields: [("hidden_size", .hidden), ("num_heads", .mambaHeads), ("head_dim", .mambaHeadDim)],

@@ -23,4 +23,13 @@ enum MambaConfig {
     }
     return groups
   }
+
+  /// Sizes of the recurrent state, within bounds that keep what a cache of them takes countable.
+  static func state(_ config: ConfigReader, _ key: String) throws -> Int {
+    try config.size(key, default: 128, atMost: 1 << 16)
+  }
+
+  static func kernel(_ config: ConfigReader) throws -> Int {
+    try config.size("conv_kernel", default: 4, atMost: 1 << 10)
+  }
 }
