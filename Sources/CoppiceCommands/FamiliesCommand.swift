@@ -19,18 +19,31 @@ public struct FamiliesCommand: ParsableCommand {
     try output.json ? console.result(json(entries).serialized(indent: 2)) : console.result(table(entries))
   }
 
-  /// Columns are what any family has, in the order of the algorithm's own list.
+  /// A list reads better than a grid: most models lack half of the nine columns it would have.
   private func table(_ entries: [Families.Entry]) -> Table {
-    let columns = Hyperparameter.allCases.filter { column in entries.contains { $0.hyperparameters.contains(column) } }
-    // Half of the models lack half of the columns: a list reads better than a grid of nine wide ones.
     var table = Table(
       title: "Supported models",
       columns: [Table.Column("model_type"), Table.Column("what can be pruned", isFlexible: true)])
     for entry in entries {
-      let names = columns.filter(entry.hyperparameters.contains).map(\.rawValue)
-      table.add([entry.modelType, names.joined(separator: ", ")])
+      for (index, line) in lines(entry.hyperparameters.map(\.rawValue)).enumerated() {
+        table.add([index == 0 ? entry.modelType : "", line])
+      }
     }
     return table
+  }
+
+  /// Names side by side, in lines that fit a terminal.
+  private func lines(_ names: [String], width: Int = 70) -> [String] {
+    var lines: [String] = []
+    for name in names {
+      if let last = lines.last, last.count + name.count + 2 <= width {
+        lines[lines.count - 1] += ", " + name
+      } else {
+        if !lines.isEmpty { lines[lines.count - 1] += "," }
+        lines.append(name)
+      }
+    }
+    return lines
   }
 
   private func json(_ entries: [Families.Entry]) -> JSON {

@@ -20,6 +20,7 @@ public enum Families {
     Qwen2.self,
     Qwen3.self,
     Qwen35.self,
+    Qwen3Next.self,
     Qwen3MoE.self,
     SmolLM3.self,
     Granite.self,

@@ -37,18 +37,19 @@ extension Families {
       "intermediate_size": .int(4096), "num_hidden_layers": .int(4), "num_attention_heads": .int(16),
       "num_key_value_heads": .int(4), "head_dim": .int(64), "max_position_embeddings": .int(4096),
     ])
-    // Experts, in the spellings of Qwen, Mixtral and DeepSeek.
+    // Experts, in the spellings of Qwen, Mixtral and DeepSeek, behind a first layer without.
     set([
       "num_experts": .int(16), "num_local_experts": .int(16), "n_routed_experts": .int(16),
       "num_experts_per_tok": .int(4), "moe_intermediate_size": .int(512), "shared_expert_intermediate_size": .int(1024),
       "n_shared_experts": .int(2), "moe_shared_expert_intermediate_size": .int(1024), "n_group": .int(1),
       "topk_group": .int(1), "kv_lora_rank": .int(128), "q_lora_rank": .int(256), "qk_nope_head_dim": .int(64),
       "qk_rope_head_dim": .int(32), "v_head_dim": .int(64), "first_k_dense_replace": .int(1),
+      "mlp_only_layers": .array([.int(0)]),
     ])
     // Mamba-2, alone and in hybrids.
     set([
       "num_heads": .int(64), "expand": .int(2), "n_groups": .int(4), "mamba_num_heads": .int(64),
-      "mamba_head_dim": .int(64), "ssm_state_size": .int(64), "hybrid_override_pattern": .text("M-M*"),
+      "mamba_head_dim": .int(64), "ssm_state_size": .int(64), "hybrid_override_pattern": .text("M-E*"),
     ])
     return config
   }

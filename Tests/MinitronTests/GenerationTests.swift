@@ -13,7 +13,8 @@ import Torch
     let generator = try Generator(model, dtype: .float32)
     var found: [Float] = []
     var start = 0
-    for count in [21, 1, 1, 1, 1, row.count - 25] {
+    let first = row.count / 2
+    for count in [first, 1, 1, 1, row.count - first - 3] {
       found += try generator.logits(appending: Array(row[start..<start + count]), all: true).floats()
       start += count
     }

@@ -10,6 +10,11 @@ struct SparseDecoder {
   let epsilon: Double
   let activation: Activation
   var sizes: Sizes
+  var normKind = Norm.Kind.rms
+  /// Config keys of sizes.
+  var fields: [(key: String, dimension: Dimension)]
+  /// Experts of all layers together that a config is believed.
+  static let largestExpertCount = 1 << 18
 
   /// - Parameters:
   ///   - expertsKeys: the spellings of the number of experts, the usual one first.
@@ -27,7 +32,8 @@ struct SparseDecoder {
       throw ModelError(
         "\(config.file): num_attention_heads (\(heads)) should be a multiple of num_key_value_heads (\(kvHeads))")
     }
-    let experts = try config.size(expertsKeys.first(where: config.has) ?? expertsKeys[0])
+    let experts = try config.size(
+      expertsKeys.first(where: config.has) ?? expertsKeys[0], atMost: Self.largestExpertCount / layers)
     topK = try config.size("num_experts_per_tok", default: fallback)
     guard topK <= experts else {
       throw ModelError("\(config.file): num_experts_per_tok (\(topK)) is above the number of experts (\(experts))")
@@ -42,9 +48,6 @@ struct SparseDecoder {
     fields += expertsKeys.filter { config.has($0) || $0 == expertsKeys[0] }.map { ($0, .experts) }
     fields.append((expertWidthKey, .moeFFN))
   }
-
-  /// Config keys of sizes.
-  var fields: [(key: String, dimension: Dimension)]
 
   /// Takes `head_dim` in: what the config says, else `hidden_size / num_attention_heads` (or `fallback`).
   mutating func readHeadDim(default fallback: Int? = nil) throws {
@@ -63,7 +66,7 @@ struct SparseDecoder {
   }
 
   /// A norm of the residual stream, `name` after the layer's prefix.
-  func norm(_ name: String) -> Norm { Norm(Self.prefix + "." + name, epsilon: epsilon) }
+  private func norm(_ name: String) -> Norm { Norm(Self.prefix + "." + name, epsilon: epsilon, kind: normKind) }
 
   /// - Parameters:
   ///   - attention, mlp: the blocks of a layer (0-based).
@@ -72,6 +75,7 @@ struct SparseDecoder {
     attention: (_ layer: Int) throws -> any Block, mlp: (_ layer: Int) throws -> any Block,
     derivedFields: [(key: String, value: @Sendable (Sizes) -> Int)] = [],
     dropped: [(prefix: String, note: String)] = [], layerLists: [String] = [],
+    fixed: Set<Hyperparameter> = [],
     editConfig: @escaping @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in },
     refusal: @escaping @Sendable (Sizes) -> String? = { _ in nil }
   ) throws -> ModelDescription {
@@ -86,9 +90,10 @@ struct SparseDecoder {
           Sublayer(norm: norm("post_attention_layernorm"), block: try mlp(layer)),
         ])
       },
-      finalNorm: Norm("model.norm", epsilon: epsilon),
+      finalNorm: Norm("model.norm", epsilon: epsilon, kind: normKind),
       head: tied ? nil : Weight("lm_head.weight", [.vocabulary, .hidden]),
-      fields: fields, derivedFields: derivedFields, dropped: dropped, layerLists: layerLists, editConfig: editConfig,
+      fields: fields, derivedFields: derivedFields, dropped: dropped, layerLists: layerLists, fixed: fixed,
+      editConfig: editConfig,
       refusal: { sizes in
         sizes[.experts] < topK
           ? "a token goes to num_experts_per_tok = \(topK) experts, so at least \(topK) have to stay" : refusal(sizes)
