@@ -29,6 +29,7 @@ public enum Families {
     Gemma3.self,
     Phi3.self,
     Nemotron.self,
+    GPTNeoX.self,
   ]
 
   public static var modelTypes: [String] { all.flatMap { $0.modelTypes } }

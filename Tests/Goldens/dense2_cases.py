@@ -24,8 +24,9 @@ def _config(model_type, architecture, hidden, ffn, layers, heads, kv_heads, voca
     return {k: v for k, v in config.items() if v is not None}
 
 
-def _case(config, rows, moves=None, **prunings):
-    return {"config": config, "rows": rows, "moves": moves or {}, "prunings": prunings}
+def _case(config, rows, moves=None, spelling=None, **prunings):
+    """`spelling` is what published checkpoints call some tensors."""
+    return {"config": config, "rows": rows, "moves": moves or {}, "spelling": spelling or {}, "prunings": prunings}
 
 
 CASES = {
@@ -214,16 +215,27 @@ CASES = {
         width={"hidden_size": 25, "ffn_hidden_size": 19},
         everything={"hidden_size": 27, "ffn_hidden_size": 21, "num_layers": 2},
     ),
-    "starcoder2_window": _case(
-        _config("starcoder2", "Starcoder2ForCausalLM", 48, 58, 4, 4, 2, 47, norm_epsilon=1e-5, use_bias=True,
-                hidden_act="gelu_pytorch_tanh", rope_theta=10000.0, sliding_window=9, norm_type="layer_norm",
-                mlp_type="default"),
+    # Branches side by side, queries, keys and values head by head, an older name for the head. Its loader takes
+    # head_dim from hidden_size and heads, so that only layers and ffn channels can go.
+    "gpt_neox_parallel": _case(
+        _config("gpt_neox", "GPTNeoXForCausalLM", 48, 58, 4, 3, None, 47, layer_norm_eps=1e-5, hidden_act="gelu",
+                rotary_pct=0.25, rotary_emb_base=500, use_parallel_residual=True, tie_word_embeddings=False),
         [40, 19],
-        moves={"window": {"sliding_window": 100}},
-        width={"hidden_size": 37, "ffn_hidden_size": 29},
+        moves={"parallel": {"use_parallel_residual": False}, "rotary": {"rotary_pct": 1.0},
+               "base": {"rotary_emb_base": 10000}},
+        spelling={"lm_head.weight": "embed_out.weight"},
+        width={"ffn_hidden_size": 29},
         depth={"num_layers": 3},
-        everything={"hidden_size": 40, "ffn_hidden_size": 37, "num_attention_heads": 2, "num_layers": 3},
+        everything={"ffn_hidden_size": 37, "num_layers": 2},
         identity={},
+    ),
+    "gpt_neox_serial": _case(
+        _config("gpt_neox", "GPTNeoXForCausalLM", 32, 38, 3, 2, None, 43, layer_norm_eps=1e-5, hidden_act="gelu_new",
+                use_parallel_residual=False, attention_bias=False, tie_word_embeddings=True,
+                rope_parameters={"rope_type": "default", "rope_theta": 1000.0, "partial_rotary_factor": 0.5}),
+        [40, 40, 19],
+        moves={"parallel": {"use_parallel_residual": True}},
+        everything={"ffn_hidden_size": 25, "num_layers": 2},
     ),
 }
 

@@ -256,7 +256,7 @@ def indices_of(kept, config, layer):
 
 
 AXES = {  # of a module's output and input; whatever is not named is a norm over the residual stream
-    "embed_tokens": ("", "H"), "lm_head": ("", "H"), "embed_in": ("", "H"),
+    "embed_tokens": ("", "H"), "lm_head": ("", "H"), "embed_out": ("", "H"), "embed_in": ("", "H"),
     "q_proj": ("Q", "H"), "k_proj": ("", "H"), "v_proj": ("", "H"), "o_proj": ("H", "Q"), "qkv_proj": ("QKV", "H"),
     "gate_proj": ("F", "H"), "up_proj": ("F", "H"), "down_proj": ("H", "F"), "gate_up_proj": ("FF", "H"),
     "in_proj_qkv": ("", "H"), "in_proj_z": ("", "H"), "in_proj_b": ("", "H"), "in_proj_a": ("", "H"),
@@ -313,7 +313,7 @@ def attempt(name, case, seed):
     draw = Draw(seed)
     config = case["config"]
     folder = HERE / "dense2" / name
-    state = checkpoint(config, draw)
+    state = {case["spelling"].get(k, k): v for k, v in checkpoint(config, draw).items()}
     write(folder, config, state)
     model = load(folder)
     settings = model.config
