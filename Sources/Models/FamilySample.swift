@@ -35,7 +35,7 @@ extension Families {
     set([
       "model_type": .text(modelType), "vocab_size": .int(1024), "hidden_size": .int(2048),
       "intermediate_size": .int(4096), "num_hidden_layers": .int(4), "num_attention_heads": .int(16),
-      "num_key_value_heads": .int(4), "head_dim": .int(64), "max_position_embeddings": .int(4096),
+      "num_key_value_heads": .int(4), "head_dim": .int(128), "max_position_embeddings": .int(4096),
     ])
     // Experts, in the spellings of Qwen, Mixtral and DeepSeek, behind a first layer without.
     set([
@@ -48,7 +48,7 @@ extension Families {
     ])
     // Mamba-2, alone and in hybrids.
     set([
-      "num_heads": .int(64), "expand": .int(2), "n_groups": .int(4), "mamba_num_heads": .int(64),
+      "num_heads": .int(32), "expand": .int(2), "n_groups": .int(4), "mamba_num_heads": .int(64),
       "mamba_head_dim": .int(64), "ssm_state_size": .int(64), "hybrid_override_pattern": .text("M-E*"),
     ])
     return config

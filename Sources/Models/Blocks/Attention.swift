@@ -44,6 +44,8 @@ public struct Attention: Block {
   private let scale: Double
   /// The query projection also gives a gate for each channel, head by head: outputs × sigmoid(gate) (Qwen3-Next).
   private let isGated: Bool
+  /// A learned score for each head that takes part in softmax and gives nothing (gpt-oss).
+  private let sinks: Weight?
   /// Scores pass through `softcap × tanh(score / softcap)`; nil for none.
   private let softcap: Double?
 
@@ -54,7 +56,7 @@ public struct Attention: Block {
   public init(
     _ prefix: String, headDim: Int, rotary: Rotary?, qkvBias: Bool = false, outputBias: Bool = false,
     normEpsilon: Double? = nil, normKind: Norm.Kind = .rms, normSpan: NormSpan = .head, window: Int? = nil,
-    scale: Double? = nil, softcap: Double? = nil, layout: Layout = .separate,
+    scale: Double? = nil, softcap: Double? = nil, sinks: Bool = false, layout: Layout = .separate,
     outputName: String = "o_proj", isGated: Bool = false
   ) {
     let heads = Axis.heads * .headDim
@@ -83,10 +85,12 @@ public struct Attention: Block {
     self.scale = scale ?? 1 / Double(headDim).squareRoot()
     self.softcap = softcap
     self.isGated = isGated
+    self.sinks = sinks ? Weight(prefix + ".sinks", [.heads]) : nil
   }
 
   public var weights: [Weight] {
     inputs.flatMap(\.weights) + output.weights + (queryNorm?.weights ?? []) + (keyNorm?.weights ?? [])
+      + (sinks.map { [$0] } ?? [])
   }
 
   public func cacheElements(rows: Int, tokens: Int, sizes: Sizes) -> Int {
@@ -112,6 +116,8 @@ public struct Attention: Block {
     let attended: Tensor
     if let softcap {
       attended = try capped(q, k, v, softcap: softcap)
+    } else if let sinks {
+      attended = try withSinks(q, k, v, weights[sinks], context: context)
     } else {
       let mask = try context.positions.mask(queries: tokens, keys: k.shape[2], window: window)
       attended = try Tensor.scaledDotProductAttention(
@@ -122,6 +128,39 @@ public struct Attention: Block {
     if let gate { joined = try joined.multiplied(by: gate.sigmoid()) }
     try context.observe(.heads, joined)
     return try output.forward(joined, weights: weights)
+  }
+
+  /// Attention with sinks, by the fused kernels: one more key for each head, whose score is the sink whatever the
+  /// query and whose value is zero. The score is carried by channels that all queries hold at one.
+  private func withSinks(_ q: Tensor, _ k: Tensor, _ v: Tensor, _ sinks: Tensor, context: ForwardContext) throws
+    -> Tensor
+  {
+    let (rows, heads, tokens, keys) = (q.shape[0], q.shape[1], q.shape[2], k.shape[2])
+    let shared = heads / max(k.shape[1], 1)
+    // Eight channels, so that heads keep a width that kernels like; the first two add up to the score, the second
+    // being what the first lost in rounding.
+    let (extra, type) = (8, q.dtype)
+    func zeros(_ shape: [Int]) throws -> Tensor { try .zeros(shape, dtype: type, device: q.device) }
+    func ones(_ shape: [Int]) throws -> Tensor { try .ones(shape, dtype: type, device: q.device) }
+    let queries = try Tensor.cat(
+      [q, ones([rows, heads, tokens, 2]), zeros([rows, heads, tokens, extra - 2])], dim: 3)
+    let score = try sinks.to(.float32).divided(by: scale)
+    let coarse = try score.to(type)
+    let fine = try score.subtracting(coarse.to(.float32)).to(type)
+    let sink = try Tensor.cat(
+      [
+        zeros([heads, q.shape[3]]), coarse.reshape([heads, 1]), fine.reshape([heads, 1]), zeros([heads, extra - 2]),
+      ], dim: 1
+    ).reshape([1, heads, 1, q.shape[3] + extra]).expand([rows, heads, 1, q.shape[3] + extra])
+    func spread(_ x: Tensor) throws -> Tensor { shared == 1 ? x : try x.repeatInterleave(shared, dim: 1) }
+    let all = try Tensor.cat([spread(k), zeros([rows, heads, keys, extra])], dim: 3)
+    let values = try Tensor.cat([spread(v), zeros([rows, heads, keys, extra])], dim: 3)
+    let attended = try Tensor.scaledDotProductAttention(
+      query: queries, key: .cat([all, sink], dim: 2),
+      value: .cat([values, zeros([rows, heads, 1, v.shape[3] + extra])], dim: 2),
+      mask: context.positions.mask(queries: tokens, keys: keys, window: window, sink: true), isCausal: false,
+      scale: scale, enableGQA: false)
+    return try attended.narrow(dim: 3, start: 0, length: v.shape[3])
   }
 
   /// Queries `[B, S, N × D]`, keys and values `[B, S, K × D]`, gates like queries.

@@ -65,7 +65,7 @@ public struct Router: Sendable {
 
   public var weights: [Weight] { [weight, bias, correction].compactMap { $0 } }
 
-  /// `[T, H]` → weights `[T, K]` and experts `[T, K]` (int64).
+  /// `[T, H]` → weights `[T, K]` (float32, but for gpt-oss) and experts `[T, K]` (int64).
   func route(_ x: Tensor, weights: LayerWeights) throws -> (weights: Tensor, experts: Tensor) {
     let matrix = try weights[weight]
     let logits = try x.to(matrix.dtype).linear(weight: matrix, bias: weights[optional: bias])
@@ -86,7 +86,7 @@ public struct Router: Sendable {
     var chosen = try scores.gather(dim: 1, index: experts)
     if normalises { chosen = try chosen.divided(by: chosen.sum(dims: [1], keepDim: true).adding(1e-20)) }
     if scale != 1 { chosen = try chosen.multiplied(by: scale) }
-    return (try chosen.to(x.dtype), experts)
+    return (chosen, experts)
   }
 }
 
