@@ -36,6 +36,7 @@ extension Families {
       "model_type": .text(modelType), "vocab_size": .int(1024), "hidden_size": .int(2048),
       "intermediate_size": .int(4096), "num_hidden_layers": .int(4), "num_attention_heads": .int(16),
       "num_key_value_heads": .int(4), "head_dim": .int(128), "max_position_embeddings": .int(4096),
+      "rope_parameters": .object([("rope_type", .text("default")), ("rope_theta", .int(10_000))]),
     ])
     // Experts, in the spellings of Qwen, Mixtral and DeepSeek, behind a first layer without.
     set([
