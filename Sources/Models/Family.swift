@@ -36,6 +36,7 @@ public enum Families {
     Phi3.self,
     Nemotron.self,
     GPTNeoX.self,
+    Starcoder2.self,
   ]
 
   public static var modelTypes: [String] { all.flatMap { $0.modelTypes } }

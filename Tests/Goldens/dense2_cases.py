@@ -237,6 +237,17 @@ CASES = {
         moves={"parallel": {"use_parallel_residual": True}},
         everything={"ffn_hidden_size": 25, "num_layers": 2},
     ),
+    "starcoder2_window": _case(
+        _config("starcoder2", "Starcoder2ForCausalLM", 48, 58, 4, 4, 2, 47, norm_epsilon=1e-5, use_bias=True,
+                hidden_act="gelu_pytorch_tanh", rope_theta=10000.0, sliding_window=9, norm_type="layer_norm",
+                mlp_type="default"),
+        [40, 19],
+        moves={"window": {"sliding_window": 100}},
+        width={"hidden_size": 37, "ffn_hidden_size": 29},
+        depth={"num_layers": 3},
+        everything={"hidden_size": 40, "ffn_hidden_size": 37, "num_attention_heads": 2, "num_layers": 3},
+        identity={},
+    ),
 }
 
 # The string "null" marks a key that config.json spells as null.
