@@ -53,11 +53,13 @@ public final class SourceModel: Sendable {
       guard let shape = expected[entry.name] else { continue }
       guard entry.shape == shape else {
         throw ModelError(
-          "\(entry.file): \(entry.name) should have shape \(shape) by the config, found \(entry.shape)")
+          "\(checkpoint.directory)/\(entry.file): \(entry.name) should have shape \(shape) by the config, found \(entry.shape)"
+        )
       }
       guard entry.type.dtype != nil else {
         throw ModelError(
-          "\(entry.file): \(entry.name) is of type \(entry.type.rawValue); supported are BF16, F16 and F32")
+          "\(checkpoint.directory)/\(entry.file): \(entry.name) is of type \(entry.type.rawValue); supported are BF16, F16 and F32"
+        )
       }
     }
   }

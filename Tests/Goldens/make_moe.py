@@ -26,7 +26,7 @@ from reference_moe import AXES, MoEStatistics, choose, expert_groups, is_latent,
 HERE = pathlib.Path(__file__).resolve().parent
 POOL = 500  # rows to pick from
 ROUNDING = 8e-3  # of a row's largest logit, the most that computing in bfloat16 may move it
-NOISE = 0.015  # of the router's input, per channel, that must not change a choice
+NOISE = 0.015  # (a case may ask for more) of the router's input, per channel, that must not change a choice
 
 
 def load(folder, dtype=torch.float32):
@@ -109,9 +109,9 @@ def choices(config, router, x):
     return route(config, router, x, list(range(router.weight.shape[0])))[1].sort(-1).values
 
 
-def is_steady(model, rounded, row, draw):
+def is_steady(model, rounded, row, draw, level):
     """Whether every routing decision of a row [1, S] survives noise and rounding, and rounding moves logits little."""
-    noise = lambda x: x * (1 + NOISE * torch.randn(x.shape, generator=draw.generator))
+    noise = lambda x: x * (1 + level * torch.randn(x.shape, generator=draw.generator))
     config, wide = model.config, router_inputs(model, row)
     if not all(
         torch.equal(choices(config, router, x), choices(config, router, noise(x)))
@@ -127,12 +127,12 @@ def is_steady(model, rounded, row, draw):
     return difference(*(m(input_ids=row, use_cache=False).logits.float() for m in (rounded, model))) < ROUNDING
 
 
-def steady_rows(model, rounded, rows, vocab, draw):
+def steady_rows(model, rounded, rows, vocab, draw, level):
     """Tokens [B, S] of steady rows; None when the pool holds too few."""
     found = []
     for _ in range(POOL):
         row = torch.randint(vocab, (1, rows[0]), generator=draw.generator)
-        if is_steady(model, rounded, row, draw):
+        if is_steady(model, rounded, row, draw, level):
             found.append(row)
         if len(found) == len(rows):
             tokens = torch.cat(found)
@@ -217,7 +217,7 @@ def attempt(name, case, seed):
     settings = model.config
     lengths = case["rows"]
     rounded = load(folder, torch.bfloat16)
-    tokens = steady_rows(model, rounded, lengths, config["vocab_size"], draw)
+    tokens = steady_rows(model, rounded, lengths, config["vocab_size"], draw, case.get("noise", NOISE))
     if tokens is None:
         return None, "too few rows with steady routes"
     logits = logits_of(model, tokens, lengths)

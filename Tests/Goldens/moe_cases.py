@@ -85,6 +85,7 @@ CASES = {
                         "moe_ffn_hidden_size": 11},
          "identity": {}},
         {"window": {"sliding_window": None}, "experts per token": {"num_experts_per_tok": 1}},
+        noise=0.02,
     ),
     # Norms over all heads: hidden_size goes with the heads.
     "olmoe": _case(

@@ -3,7 +3,7 @@ public import Torch
 // Shapes: B rows, S tokens, H hidden, N heads, K key-value heads, D head_dim.
 
 /// Grouped-query attention with rotary positions (Ainslie et al. 2023, arXiv 2305.13245), optional biases, norms
-/// of queries and keys, a sliding window (Mistral), soft-capped scores (Gemma 2). Tap: `heads`.
+/// of queries and keys, a sliding window (Mistral), soft-capped scores (Gemma 2), sinks (gpt-oss). Tap: `heads`.
 public struct Attention: Block {
   /// How queries, keys and values are projected.
   public enum Layout: Sendable {

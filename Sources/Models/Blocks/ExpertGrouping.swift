@@ -6,8 +6,6 @@ package struct ExpertGrouping: Sendable, Equatable {
   package let counts: [Int]
   /// For each row in sorted order, the row it was: expert after expert, tokens ascending within each.
   package let order: [Int]
-  /// For each row, where it stands in sorted order.
-  package let places: [Int]
 
   /// - Parameters:
   ///   - experts: for each routed row its expert (0-based).
@@ -29,15 +27,11 @@ package struct ExpertGrouping: Sendable, Equatable {
       start += rows
     }
     var order = [Int](repeating: 0, count: experts.count)
-    var places = order
     for (row, expert) in experts.enumerated() {
-      let place = next[Int(expert)]
+      order[next[Int(expert)]] = row
       next[Int(expert)] += 1
-      order[place] = row
-      places[row] = place
     }
     self.counts = counts
     self.order = order
-    self.places = places
   }
 }

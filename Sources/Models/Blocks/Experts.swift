@@ -114,9 +114,13 @@ public struct Experts: Sendable {
   }
 
   /// One expert's output: `[R, F]` → `[R, H]`.
-  func output(_ inner: Tensor, expert: Int, weights: LayerWeights) throws -> Tensor {
+  ///
+  /// - Parameters:
+  ///   - inner: weighed by the router already.
+  ///   - share: `[R, 1]`, the weights, for a bias.
+  func output(_ inner: Tensor, share: Tensor, expert: Int, weights: LayerWeights) throws -> Tensor {
     let matrix = try weights.expert(expert, of: down)
     guard let downBias else { return try inner.linear(weight: matrix) }
-    return try inner.matmul(matrix).adding(weights.expert(expert, of: downBias))
+    return try inner.matmul(matrix).adding(share.multiplied(by: weights.expert(expert, of: downBias)))
   }
 }

@@ -1,6 +1,7 @@
 public import Torch
 
-// Shapes: B rows, S tokens, T tokens without padding, K experts per token, H hidden, F expert ffn, E experts.
+// Shapes: B rows, S tokens, T tokens without padding, K experts per token, R tokens of one expert, H hidden,
+// F expert ffn, E experts.
 
 /// A mixture of experts (Shazeer et al. 2017, arXiv 1701.06538): each token through its K experts, and through
 /// what all tokens share. Tokens are grouped by expert; experts without tokens cost nothing. Taps: the experts'
@@ -65,41 +66,38 @@ public struct MixtureOfExperts: Block {
   /// `[T, H]` → `[T, H]`.
   private func mix(_ tokens: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     let (shares, chosen) = try router.route(tokens, weights: weights)
-    let count = try weights[router.weight].shape[0]
-    let perToken = router.topK
-    let grouping = try ExpertGrouping(chosen.int64s(), count: count)
+    let grouping = try ExpertGrouping(chosen.int64s(), count: weights[router.weight].shape[0])
     func indices(_ values: [Int64]) throws -> Tensor {
       try Tensor(values, shape: [values.count]).to(device: tokens.device)
     }
     // Sorted by expert: each expert's rows lie side by side.
     let entering = try latent?.enter.forward(tokens, weights: weights) ?? tokens
-    let gathered = try entering.indexSelect(dim: 0, indices(grouping.order.map { Int64($0 / perToken) }))
-    let sortedShares = try shares.reshape([-1, 1])
-      .indexSelect(dim: 0, indices(grouping.order.map(Int64.init)))  // [T × K, 1]
+    let sources = try indices(grouping.order.map { Int64($0 / router.topK) })
+    let sorted = try shares.reshape([-1, 1]).indexSelect(dim: 0, indices(grouping.order.map(Int64.init)))
+      .to(tokens.dtype)  // [T × K, 1]
+    let result = try Tensor.zeros(entering.shape, dtype: tokens.dtype, device: tokens.device)
     var statistics = context.observer.map { _ in ExpertStatistics() }
-    var outputs: [Tensor] = []
     var start = 0
     for (expert, rows) in grouping.counts.enumerated() {
       guard rows > 0 else {
         try statistics?.skip()
         continue
       }
-      let inner = try experts.inner(
-        gathered.narrow(dim: 0, start: start, length: rows), expert: expert, weights: weights)
-      let output = try experts.output(inner, expert: expert, weights: weights)
-      let share = try sortedShares.narrow(dim: 0, start: start, length: rows)
-      try output.multiply(by: share)
-      try statistics?.add(inner: inner, share: share, output: output)
-      outputs.append(output)
+      let source = try sources.narrow(dim: 0, start: start, length: rows)
+      let share = try sorted.narrow(dim: 0, start: start, length: rows)
+      // Gathered expert by expert, rows are still in the caches when they are multiplied.
+      let inner = try experts.inner(entering.indexSelect(dim: 0, source), expert: expert, weights: weights)
+      // Weighed while they are narrow, as the reference does; a bias behind them is weighed all the same.
+      try inner.multiply(by: share)
+      let output = try experts.output(inner, share: share, expert: expert, weights: weights)
+      try statistics?.add(inner: inner, output: output)
+      try result.indexAdd(dim: 0, index: source, source: output)
       start += rows
     }
     if let observer = context.observer, let statistics {
       try statistics.report(to: observer, layer: context.layer, counts: grouping.counts)
     }
-    // Back in the tokens' order, where each token's K rows are neighbours.
-    let sums = try Tensor.cat(outputs, dim: 0).indexSelect(dim: 0, indices(grouping.places.map(Int64.init)))
-      .reshape([-1, perToken, entering.shape[1]]).sum(dims: [1])
-    return try latent?.leave.forward(sums, weights: weights) ?? sums
+    return try latent?.leave.forward(result, weights: weights) ?? result
   }
 }
 
@@ -112,19 +110,18 @@ private struct ExpertStatistics {
   mutating func skip() throws { norms.append(try Tensor.zeros([], dtype: .float32)) }
 
   /// - Parameters:
-  ///   - inner: `[R, F]`, the down projection's input.
-  ///   - share: `[R, 1]`, the router's weights; they weigh `inner` here and did `output` already.
-  mutating func add(inner: Tensor, share: Tensor, output: Tensor) throws {
-    norms.append(try output.norm(p: 2, dims: [1], dtype: .float32).sum())
-    let sums = try inner.multiplied(by: share).norm(p: 1, dims: [0], dtype: .float32)
+  ///   - inner: `[R, F]`, the down projection's input, weighed by the router.
+  ///   - output: `[R, H]`, weighed too.
+  mutating func add(inner: Tensor, output: Tensor) throws {
+    norms.append(try output.norm(p: 2, dims: [1], dtype: .float32).sum().to(device: .cpu))
+    let sums = try inner.norm(p: 1, dims: [0], dtype: .float32)
     if let channels { try channels.add(sums) } else { channels = sums }
   }
 
   func report(to observer: any TapObserver, layer: Int, counts: [Int]) throws {
     guard let channels else { return }
     try observer.observeExperts(
-      layer: layer, norms: Tensor.stack(norms.map { try $0.to(device: .cpu) }, dim: 0),
-      counts: Tensor(counts.map(Float.init), shape: [counts.count]), channels: channels.to(device: .cpu),
-      routedRows: counts.reduce(0, +))
+      layer: layer, norms: Tensor.stack(norms, dim: 0), counts: Tensor(counts.map(Float.init), shape: [counts.count]),
+      channels: channels.to(device: .cpu), routedRows: counts.reduce(0, +))
   }
 }

@@ -90,28 +90,12 @@ struct DeepSeekDecoder {
     let groups = Router.Groups(
       count: try config.size("n_group", default: count), chosen: try config.size("topk_group", default: chosen),
       score: score)
-    if let reason = Self.refusal(base.sizes[.experts], groups, topK: base.topK) {
+    if let reason = groups.refusal(experts: base.sizes[.experts], topK: base.topK) {
       throw ModelError("\(config.file): \(reason)")
     }
     base.sizes[.expertGroups] = groups.count
     self.groups = groups
     return groups
-  }
-
-  /// Why experts cannot be split in groups; nil when they can.
-  private static func refusal(_ experts: Int, _ groups: Router.Groups, topK: Int) -> String? {
-    guard experts % groups.count == 0 else {
-      return "n_routed_experts has to be a multiple of n_group, which is \(groups.count)"
-    }
-    guard groups.chosen <= groups.count else { return "topk_group is above n_group" }
-    let least = groups.score == .sumOfBestTwo ? 2 : 1
-    guard experts / groups.count >= least else {
-      return "each of n_group = \(groups.count) groups needs at least \(least) experts"
-    }
-    guard experts / groups.count * groups.chosen >= topK else {
-      return "topk_group = \(groups.chosen) groups have to hold at least num_experts_per_tok = \(topK) experts"
-    }
-    return nil
   }
 
   func describe(
@@ -151,7 +135,7 @@ struct DeepSeekDecoder {
           return "the config can only say the shared experts' size as n_shared_experts × moe_intermediate_size, so "
             + "moe_shared_expert_intermediate_size has to be a multiple of moe_ffn_hidden_size"
         }
-        if let groups, let reason = Self.refusal(sizes[.experts], groups, topK: topK) { return reason }
+        if let reason = groups?.refusal(experts: sizes[.experts], topK: topK) { return reason }
         return refusal(sizes)
       })
   }
