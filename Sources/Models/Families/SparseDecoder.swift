@@ -75,6 +75,7 @@ struct SparseDecoder {
     attention: (_ layer: Int) throws -> any Block, mlp: (_ layer: Int) throws -> any Block,
     derivedFields: [(key: String, value: @Sendable (Sizes) -> Int)] = [],
     dropped: [(prefix: String, note: String)] = [], layerLists: [String] = [],
+    fixed: Set<Hyperparameter> = [],
     editConfig: @escaping @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in },
     refusal: @escaping @Sendable (Sizes) -> String? = { _ in nil }
   ) throws -> ModelDescription {
@@ -91,7 +92,8 @@ struct SparseDecoder {
       },
       finalNorm: Norm("model.norm", epsilon: epsilon, kind: normKind),
       head: tied ? nil : Weight("lm_head.weight", [.vocabulary, .hidden]),
-      fields: fields, derivedFields: derivedFields, dropped: dropped, layerLists: layerLists, editConfig: editConfig,
+      fields: fields, derivedFields: derivedFields, dropped: dropped, layerLists: layerLists, fixed: fixed,
+      editConfig: editConfig,
       refusal: { sizes in
         sizes[.experts] < topK
           ? "a token goes to num_experts_per_tok = \(topK) experts, so at least \(topK) have to stay" : refusal(sizes)
