@@ -36,7 +36,9 @@ import Testing
     "attn_logit_softcapping", "final_logit_softcapping", "embedding_multiplier", "logits_scaling", "hidden_act",
     "hidden_activation", "rms_norm_eps", "norm_eps", "layer_norm_eps", "linear_num_key_heads",
     "linear_num_value_heads", "linear_key_head_dim", "full_attention_interval", "tie_word_embeddings",
-    "original_max_position_embeddings", "use_sliding_window", "attention_bias",
+    "original_max_position_embeddings", "use_sliding_window", "attention_bias", "layers_block_type", "state_size",
+    "conv_kernel", "time_step_limit", "time_step_min", "use_conv_bias", "mamba_hidden_act", "mlp_hidden_act",
+    "moe_latent_size", "routed_scaling_factor", "num_nextn_predict_layers", "layer_norm_epsilon",
   ]
 
   /// Either a description whose sizes can be counted, or an error that names the field: never a crash.
