@@ -59,7 +59,9 @@ public struct ModelDescription: Sendable {
   public let layers: [LayerDescription]
   public let finalNorm: Norm
   /// The output head, `[vocab, hidden]`; nil when it is tied to the embedding.
-  public let head: Weight?
+  public private(set) var head: Weight?
+  /// Other names that the head has in some checkpoints.
+  public let headNames: [String]
   /// Config keys that hold a dimension's size, where this architecture keeps them.
   public let fields: [(key: String, dimension: Dimension)]
   /// Config keys whose value follows from several sizes.
@@ -80,7 +82,7 @@ public struct ModelDescription: Sendable {
 
   public init(
     family: String, config: JSON.Object, sizes: Sizes, embedding: Weight, layers: [LayerDescription],
-    finalNorm: Norm, head: Weight?, fields: [(key: String, dimension: Dimension)],
+    finalNorm: Norm, head: Weight?, headNames: [String] = [], fields: [(key: String, dimension: Dimension)],
     derivedFields: [(key: String, value: @Sendable (Sizes) -> Int)] = [],
     dropped: [(prefix: String, note: String)] = [], layersField: String = "num_hidden_layers",
     layerLists: [String] = [], scales: OuterScales = OuterScales(), fixed: Set<Hyperparameter> = [],
@@ -94,6 +96,7 @@ public struct ModelDescription: Sendable {
     self.layers = layers
     self.finalNorm = finalNorm
     self.head = head
+    self.headNames = headNames
     self.fields = fields
     self.derivedFields = derivedFields
     self.dropped = dropped
@@ -103,6 +106,14 @@ public struct ModelDescription: Sendable {
     self.fixed = fixed
     self.editConfig = editConfig
     self.refusal = refusal
+  }
+
+  /// The description with the head under the name that it has among `names`.
+  func spelled(as names: Set<String>) -> ModelDescription {
+    guard let head, !names.contains(head.name), let other = headNames.first(where: names.contains) else { return self }
+    var description = self
+    description.head = Weight(other, head.axes)
+    return description
   }
 
   /// Weights outside the layers.

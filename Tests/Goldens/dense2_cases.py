@@ -24,8 +24,9 @@ def _config(model_type, architecture, hidden, ffn, layers, heads, kv_heads, voca
     return {k: v for k, v in config.items() if v is not None}
 
 
-def _case(config, rows, moves=None, **prunings):
-    return {"config": config, "rows": rows, "moves": moves or {}, "prunings": prunings}
+def _case(config, rows, moves=None, spelling=None, **prunings):
+    """`spelling` is what published checkpoints call some tensors."""
+    return {"config": config, "rows": rows, "moves": moves or {}, "spelling": spelling or {}, "prunings": prunings}
 
 
 CASES = {
@@ -185,6 +186,56 @@ CASES = {
         [40, 40, 27],
         heads={"num_attention_heads": 2},
         everything={"hidden_size": 33, "ffn_hidden_size": 25, "num_attention_heads": 2, "num_layers": 2},
+    ),
+    # Gated delta nets, every third layer gated attention; more value heads than key heads; rows of more than a chunk.
+    # A large epsilon: outputs close to zero, which the gated norm blows up, are where bfloat16 is noise.
+    "qwen35_hybrid": _case(
+        _config("qwen3_5_text", "Qwen3_5ForCausalLM", 40, 34, 4, 2, 1, 31, head_dim=16, rms_norm_eps=0.01,
+                hidden_act="silu", tie_word_embeddings=True, linear_conv_kernel_dim=4, linear_key_head_dim=12,
+                linear_value_head_dim=10, linear_num_key_heads=2, linear_num_value_heads=4, full_attention_interval=3,
+                rope_parameters={
+                    "rope_type": "default", "rope_theta": 1000.0, "partial_rotary_factor": 0.5,
+                    "mrope_section": [2, 1, 1], "mrope_interleaved": True}),
+        [90, 37],
+        moves={"partial": {"rope_parameters": {"rope_type": "default", "rope_theta": 1000.0,
+                                               "partial_rotary_factor": 1.0, "mrope_section": [4, 2, 2]}}},
+        width={"hidden_size": 33, "ffn_hidden_size": 25},
+        depth={"num_layers": 3},
+        everything={"hidden_size": 36, "ffn_hidden_size": 27, "num_layers": 3},
+        identity={},
+    ),
+    # As many value heads as key heads, the kinds listed, an untied head.
+    "qwen35_list": _case(
+        _config("qwen3_5_text", "Qwen3_5ForCausalLM", 32, 26, 3, 2, 2, 29, head_dim=16, rms_norm_eps=1e-6,
+                hidden_act="silu", tie_word_embeddings=False, linear_conv_kernel_dim=3, linear_key_head_dim=6,
+                linear_value_head_dim=8, linear_num_key_heads=2, linear_num_value_heads=2,
+                layer_types=["full_attention", "linear_attention", "linear_attention"],
+                rope_parameters={"rope_type": "default", "rope_theta": 1000.0}),
+        [70, 64],
+        width={"hidden_size": 25, "ffn_hidden_size": 19},
+        everything={"hidden_size": 27, "ffn_hidden_size": 21, "num_layers": 2},
+    ),
+    # Branches side by side, queries, keys and values head by head, an older name for the head. Its loader takes
+    # head_dim from hidden_size and heads, so that only layers and ffn channels can go.
+    "gpt_neox_parallel": _case(
+        _config("gpt_neox", "GPTNeoXForCausalLM", 48, 58, 4, 3, None, 47, layer_norm_eps=1e-5, hidden_act="gelu",
+                rotary_pct=0.25, rotary_emb_base=500, use_parallel_residual=True, tie_word_embeddings=False),
+        [40, 19],
+        moves={"parallel": {"use_parallel_residual": False}, "rotary": {"rotary_pct": 1.0},
+               "base": {"rotary_emb_base": 10000}},
+        spelling={"lm_head.weight": "embed_out.weight"},
+        width={"ffn_hidden_size": 29},
+        depth={"num_layers": 3},
+        everything={"ffn_hidden_size": 37, "num_layers": 2},
+        identity={},
+    ),
+    "gpt_neox_serial": _case(
+        _config("gpt_neox", "GPTNeoXForCausalLM", 32, 38, 3, 2, None, 43, layer_norm_eps=1e-5, hidden_act="gelu_new",
+                use_parallel_residual=False, attention_bias=False, tie_word_embeddings=True,
+                rope_parameters={"rope_type": "default", "rope_theta": 1000.0, "partial_rotary_factor": 0.5}),
+        [40, 40, 19],
+        moves={"parallel": {"use_parallel_residual": True}},
+        everything={"ffn_hidden_size": 25, "num_layers": 2},
     ),
     "starcoder2_window": _case(
         _config("starcoder2", "Starcoder2ForCausalLM", 48, 58, 4, 4, 2, 47, norm_epsilon=1e-5, use_bias=True,

@@ -27,6 +27,15 @@ from reference_minitron import choose, head_dim_of, logits_of
 HERE = pathlib.Path(__file__).resolve().parent
 
 
+HEADS_STAY = ("qwen3_5_text", "qwen3_next")  # families whose heads cannot be pruned
+
+
+def adds_one(norm):
+    """Whether the norm multiplies by 1 + weight."""
+    name = type(norm).__name__
+    return name.startswith("Gemma") or name.endswith("1P") or name in ("Qwen3_5RMSNorm", "Qwen3NextRMSNorm")
+
+
 class Anatomy:
     """Which of a published model's modules is what."""
 
@@ -38,12 +47,16 @@ class Anatomy:
 
     @staticmethod
     def attention(layer):
-        return getattr(layer, "self_attn", None) or layer.attention
+        for name in ("self_attn", "linear_attn", "attention"):
+            if hasattr(layer, name):
+                return getattr(layer, name)
 
     @classmethod
     def output(cls, layer):
         attention = cls.attention(layer)
-        return getattr(attention, "o_proj", None) or attention.dense
+        for name in ("o_proj", "out_proj", "dense"):
+            if hasattr(attention, name):
+                return getattr(attention, name)
 
     @staticmethod
     def down(layer):
@@ -86,7 +99,10 @@ class Statistics(reference.Statistics):
                     self._add(self.hidden[i], tap, x)
 
                 yield module.register_forward_hook(seen, with_kwargs=True)
-            for module, store in ((anatomy.down(layer), self.ffn), (anatomy.output(layer), self.heads)):
+            seen_inside = [(anatomy.down(layer), self.ffn)]
+            if self.config.model_type not in HEADS_STAY:
+                seen_inside.append((anatomy.output(layer), self.heads))
+            for module, store in seen_inside:
                 yield module.register_forward_pre_hook(
                     lambda _m, args, i=i, store=store: self._add(store, i, args[0])
                 )
@@ -98,6 +114,15 @@ class Statistics(reference.Statistics):
                 self.cosines[i].append(torch.nn.functional.cosine_similarity(before, after, dim=-1).double())
 
             yield layer.register_forward_hook(over_layer, with_kwargs=True)
+
+    def importances(self):
+        if self.config.model_type not in HEADS_STAY:
+            return super().importances()
+        taps = [tap.sqrt() for layer in self.hidden for tap in layer]
+        return {
+            "hidden_size": torch.stack(taps).sum(dim=0).float(),
+            "ffn_hidden_size": torch.stack(self.ffn).sqrt().float(),
+        }
 
     @torch.no_grad()
     def run(self, model, tokens, lengths):
@@ -115,8 +140,7 @@ def norm_over(norm, flags):
     """The norm's function with statistics over the flagged channels, zero elsewhere."""
     count = flags.sum()
     weight, bias = norm.weight, getattr(norm, "bias", None)
-    name = type(norm).__name__
-    if name.startswith("Gemma") or name.endswith("1P"):
+    if adds_one(norm):
         weight = weight + 1
     epsilon = getattr(norm, "variance_epsilon", None) or norm.eps
 
@@ -157,7 +181,8 @@ def masked(model, kept):
             continue
         input_mask(anatomy.down(layer), reference._flags(kept["ffn_hidden_size"][i], config.intermediate_size))
         heads = reference._flags(kept["num_attention_heads"][i], config.num_attention_heads).repeat_interleave(dim)
-        input_mask(anatomy.output(layer), heads)
+        if config.model_type not in HEADS_STAY:
+            input_mask(anatomy.output(layer), heads)
         query_norm = getattr(anatomy.attention(layer), "q_norm", None)
         if query_norm is not None and query_norm.weight.numel() == heads.numel():
             replace(query_norm, norm_over(query_norm, heads))
@@ -182,20 +207,25 @@ def checkpoint(config, draw):
         settings = AutoConfig.from_pretrained(folder)
     model = AutoModelForCausalLM.from_config(settings)
     tied = settings.tie_word_embeddings
-    centred = any(type(m).__name__.startswith("Gemma") or type(m).__name__.endswith("1P") for m in model.modules()
-                  if "Norm" in type(m).__name__)
+    centred_names = {name for name, module in model.named_modules() if adds_one(module)}
     behind = any(hasattr(layer, "post_feedforward_layernorm") for layer in model.base_model.layers)
     state = {}
     for name, parameter in model.state_dict().items():
         shape = tuple(parameter.shape)
         layer = int(name.split(".layers.")[1].split(".")[0]) if ".layers." in name else 0
         gain = 0.2 + 0.12 * ((layer * 7 + 3) % 5)  # layers of clearly different weight in the residual stream
+        centred = name.removesuffix(".weight") in centred_names
         if name == "lm_head.weight":
             if not tied:
                 state[name] = draw.matrix(*shape, 1.5, 0.1)
         elif "embed" in name:
             # Gemma multiplies embeddings by the root of hidden_size.
-            state[name] = draw.normal(*shape, std=(0.5 if tied else 1.0) * (shape[1] ** -0.5 * 2 if centred and behind else 1))
+            state[name] = draw.normal(*shape, std=(0.5 if tied else 1.0) * (
+                shape[1] ** -0.5 * 2 if settings.model_type.startswith("gemma") else 1))
+        elif name.endswith(("A_log", "dt_bias")):
+            state[name] = draw.uniform(*shape, low=-2.0, high=1.0)
+        elif len(shape) == 3:
+            state[name] = draw.matrix(shape[0], shape[2], 2.0).unsqueeze(1)
         elif name.endswith(".bias"):
             state[name] = draw.normal(*shape, std=0.2)
         elif len(shape) == 1:
@@ -204,7 +234,7 @@ def checkpoint(config, draw):
                 low, high = gain * 0.5, gain * 1.5
             state[name] = draw.uniform(*shape, low=low - centred, high=high - centred)
         else:
-            writes = name.rsplit(".", 2)[-2] in ("o_proj", "down_proj", "c_proj", "dense", "dense_4h_to_h")
+            writes = name.rsplit(".", 2)[-2] in ("o_proj", "out_proj", "down_proj", "c_proj", "dense", "dense_4h_to_h")
             state[name] = draw.matrix(*shape, gain if writes and not behind else 1.0)
     return state
 
@@ -222,13 +252,15 @@ def indices_of(kept, config, layer):
         "Q": rows,
         "QKV": rows + list(range(heads * dim, (heads + 2 * groups) * dim)),
         "": None,
-    }
+    } | ({"Q": None} if config.model_type in HEADS_STAY else {})
 
 
 AXES = {  # of a module's output and input; whatever is not named is a norm over the residual stream
-    "embed_tokens": ("", "H"), "lm_head": ("", "H"), "embed_in": ("", "H"),
+    "embed_tokens": ("", "H"), "lm_head": ("", "H"), "embed_out": ("", "H"), "embed_in": ("", "H"),
     "q_proj": ("Q", "H"), "k_proj": ("", "H"), "v_proj": ("", "H"), "o_proj": ("H", "Q"), "qkv_proj": ("QKV", "H"),
     "gate_proj": ("F", "H"), "up_proj": ("F", "H"), "down_proj": ("H", "F"), "gate_up_proj": ("FF", "H"),
+    "in_proj_qkv": ("", "H"), "in_proj_z": ("", "H"), "in_proj_b": ("", "H"), "in_proj_a": ("", "H"),
+    "in_proj_qkvz": ("", "H"), "in_proj_ba": ("", "H"), "out_proj": ("H", ""),
     "c_fc": ("F", "H"), "c_proj": ("H", "F"),
     "query_key_value": ("", "H"), "dense": ("H", "Q"), "dense_h_to_4h": ("F", "H"), "dense_4h_to_h": ("H", "F"),
 }
@@ -241,7 +273,7 @@ def sliced(state, config, kept):
         if layer is not None and layer + 1 not in kept["num_layers"]:
             continue
         module = name.rsplit(".", 2)[-2]
-        axes = AXES.get(module, ("H",))
+        axes = AXES.get(module, ("", "", "") if ".linear_attn." in name else ("H",))
         if module in ("q_norm", "k_norm"):
             whole = tensor.numel() == config.num_attention_heads * head_dim_of(config) and module == "q_norm"
             axes = ("Q",) if whole else ("",)
@@ -281,7 +313,7 @@ def attempt(name, case, seed):
     draw = Draw(seed)
     config = case["config"]
     folder = HERE / "dense2" / name
-    state = checkpoint(config, draw)
+    state = {case["spelling"].get(k, k): v for k, v in checkpoint(config, draw).items()}
     write(folder, config, state)
     model = load(folder)
     settings = model.config
@@ -306,7 +338,8 @@ def attempt(name, case, seed):
         hidden_size=settings.hidden_size, intermediate_size=settings.intermediate_size)
     prunings, worst = [], 0.0
     for pruning, sizes in case["prunings"].items():
-        kept, gap = choose(shape, importances, tensors["importance.num_layers.mb1"], sizes)
+        ranked = {"num_attention_heads": torch.zeros(shape.num_hidden_layers, shape.num_attention_heads)} | importances
+        kept, gap = choose(shape, ranked, tensors["importance.num_layers.mb1"], sizes)
         if gap is not None and gap < SMALLEST_GAP:
             return None, f"{pruning} has a cut decided by {gap:.2g}"
         with masked(model, kept):

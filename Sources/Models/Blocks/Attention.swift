@@ -27,6 +27,9 @@ public struct Attention: Block {
   /// give it its size, 3.
   static let kinds = Dimension(fixed: "query, key and value")
 
+  /// Query and gate of one head, in a gated query projection. A family that has them gives it its size, 2.
+  static let pair = Dimension(fixed: "query and gate")
+
   private let layout: Layout
   private let inputs: [Linear]
   private let output: Linear
@@ -39,6 +42,8 @@ public struct Attention: Block {
   private let window: Int?
   /// The factor on scores before softmax.
   private let scale: Double
+  /// The query projection also gives a gate for each channel, head by head: outputs × sigmoid(gate) (Qwen3-Next).
+  private let isGated: Bool
   /// A learned score for each head that takes part in softmax and gives nothing (gpt-oss).
   private let sinks: Weight?
   /// Scores pass through `softcap × tanh(score / softcap)`; nil for none.
@@ -52,14 +57,16 @@ public struct Attention: Block {
     _ prefix: String, headDim: Int, rotary: Rotary?, qkvBias: Bool = false, outputBias: Bool = false,
     normEpsilon: Double? = nil, normKind: Norm.Kind = .rms, normSpan: NormSpan = .head, window: Int? = nil,
     scale: Double? = nil, softcap: Double? = nil, sinks: Bool = false, layout: Layout = .separate,
-    outputName: String = "o_proj"
+    outputName: String = "o_proj", isGated: Bool = false
   ) {
     let heads = Axis.heads * .headDim
     let kvHeads = Axis.kvHeads * .headDim
     func input(_ name: String, _ axis: Axis) -> Linear { Linear(prefix + "." + name, [axis, .hidden], bias: qkvBias) }
     self.layout = layout
     switch layout {
-    case .separate: inputs = [input("q_proj", heads), input("k_proj", kvHeads), input("v_proj", kvHeads)]
+    case .separate:
+      let queries = isGated ? .heads * Axis(Self.pair) * .headDim : heads
+      inputs = [input("q_proj", queries), input("k_proj", kvHeads), input("v_proj", kvHeads)]
     case .stacked(let name): inputs = [input(name, heads + kvHeads + kvHeads)]
     case .interleaved(let name): inputs = [input(name, .heads * Axis(Self.kinds) * .headDim)]
     }
@@ -77,6 +84,7 @@ public struct Attention: Block {
     self.window = window
     self.scale = scale ?? 1 / Double(headDim).squareRoot()
     self.softcap = softcap
+    self.isGated = isGated
     self.sinks = sinks ? Weight(prefix + ".sinks", [.heads]) : nil
   }
 
@@ -91,7 +99,7 @@ public struct Attention: Block {
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     let (rows, tokens) = (x.shape[0], x.shape[1])
-    let (queries, keys, values) = try project(x, weights: weights)
+    let (queries, keys, values, gate) = try project(x, weights: weights)
     func place(_ y: Tensor, _ norm: Norm?) throws -> Tensor {
       var y = y
       if let norm, normSpan == .projection { y = try norm.forward(y, weights: weights) }
@@ -116,7 +124,8 @@ public struct Attention: Block {
         query: q, key: k, value: v, mask: mask, isCausal: mask == nil && tokens > 1, scale: scale,
         enableGQA: q.shape[1] != k.shape[1])
     }
-    let joined = try attended.transpose(1, 2).reshape([rows, tokens, -1])
+    var joined = try attended.transpose(1, 2).reshape([rows, tokens, -1])
+    if let gate { joined = try joined.multiplied(by: gate.sigmoid()) }
     try context.observe(.heads, joined)
     return try output.forward(joined, weights: weights)
   }
@@ -154,22 +163,26 @@ public struct Attention: Block {
     return try attended.narrow(dim: 3, start: 0, length: v.shape[3])
   }
 
-  /// Queries `[B, S, N × D]`, keys and values `[B, S, K × D]`.
-  private func project(_ x: Tensor, weights: LayerWeights) throws -> (Tensor, Tensor, Tensor) {
+  /// Queries `[B, S, N × D]`, keys and values `[B, S, K × D]`, gates like queries.
+  private func project(_ x: Tensor, weights: LayerWeights) throws -> (Tensor, Tensor, Tensor, gate: Tensor?) {
+    let (rows, tokens) = (x.shape[0], x.shape[1])
     let projected = try inputs.map { try $0.forward(x, weights: weights) }
     switch layout {
-    case .separate: return (projected[0], projected[1], projected[2])
+    case .separate:
+      guard isGated else { return (projected[0], projected[1], projected[2], nil) }
+      let parts = try projected[0].reshape([rows, tokens, -1, 2 * headDim]).chunk(2, dim: 3)
+        .map { try $0.reshape([rows, tokens, -1]) }
+      return (parts[0], projected[1], projected[2], parts[1])
     case .stacked:
       // What is left of the heads shows in the width that the output projection takes.
       let heads = try weights[output.weight].shape[1]
       let rest = (projected[0].shape[2] - heads) / 2
       let parts = try projected[0].split([heads, rest, rest], dim: 2)
-      return (parts[0], parts[1], parts[2])
+      return (parts[0], parts[1], parts[2], nil)
     case .interleaved:
-      let (rows, tokens) = (x.shape[0], x.shape[1])
       let parts = try projected[0].reshape([rows, tokens, -1, 3 * headDim]).chunk(3, dim: 3)
         .map { try $0.reshape([rows, tokens, -1]) }
-      return (parts[0], parts[1], parts[2])
+      return (parts[0], parts[1], parts[2], nil)
     }
   }
 

@@ -99,9 +99,11 @@ public struct Mamba2: Block {
         try before?.state.select(dim: 0, index: row).clone()
         ?? StateSpaceScan.emptyState(groups: groups, size: state, heads: heads, headDim: headDim, device: x.device)
       states.append(carried)
-      return try scan(
-        x: part(mixed[0], [heads, headDim]), step: part(step, [heads]), input: part(mixed[1], [groups, state]),
+      let y = try part(mixed[0], [heads, headDim])
+      try scan(
+        x: y, step: part(step, [heads]), input: part(mixed[1], [groups, state]),
         output: part(mixed[2], [groups, state]), state: carried)
+      return y
     }
     if let cache = context.cache {
       cache.scans[context.layer] = (convolution: try tail.clone(), state: try Tensor.stack(states, dim: 0))

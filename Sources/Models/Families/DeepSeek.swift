@@ -1,10 +1,12 @@
 import Foundation
-import JSON
+public import JSON
 
 /// DeepSeek-V2 (arXiv 2405.04434; `transformers` modeling_deepseek_v2.py): latent attention, dense layers in front,
 /// shared experts, routing by softmax, limited to groups in the large models.
 public enum DeepSeekV2: Family {
   public static let modelTypes = ["deepseek_v2"]
+
+  public static func sample(modelType: String) -> JSON.Object { LatentSample.config(modelType) }
 
   public static func describe(_ config: ConfigReader) throws -> ModelDescription {
     let method = try config.string("topk_method", default: "greedy")
@@ -32,6 +34,8 @@ public enum DeepSeekV2: Family {
 /// bias on the choice. The modules that predict further tokens stay behind.
 public enum DeepSeekV3: Family {
   public static let modelTypes = ["deepseek_v3"]
+
+  public static func sample(modelType: String) -> JSON.Object { LatentSample.config(modelType) }
 
   public static func describe(_ config: ConfigReader) throws -> ModelDescription {
     var decoder = try DeepSeekDecoder(config, defaultRank: 1536, defaultDense: 3, topK: 8)
@@ -146,5 +150,14 @@ struct DeepSeekDecoder {
     let factor = try section.positive("factor")
     let magnitude = factor <= 1 ? 1 : 0.1 * all * log(factor) + 1
     return plain * magnitude * magnitude
+  }
+}
+
+/// Models with latent attention have as many key-value heads as heads.
+private enum LatentSample {
+  static func config(_ modelType: String) -> JSON.Object {
+    var config = Families.commonSample(modelType)
+    config["num_key_value_heads"] = config["num_attention_heads"]
+    return config
   }
 }

@@ -15,7 +15,8 @@ struct DenseDecoder {
 
   let config: ConfigReader
   let layers: Int
-  let sizes: Sizes
+  /// Families add what further sizes their blocks have.
+  var sizes: Sizes
   let epsilon: Double
 
   var norms = Norms.before
@@ -27,6 +28,10 @@ struct DenseDecoder {
   /// Whether the head is the embedding when the config does not say.
   var tiedByDefault = false
   var layerLists: [String] = []
+  /// Hyperparameters that cannot change.
+  var fixed: Set<Hyperparameter> = []
+  /// Tensors left behind, by how their names begin, and why.
+  var dropped: [(prefix: String, note: String)] = []
   var editConfig: @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in }
   var refusal: @Sendable (Sizes) -> String? = { _ in nil }
 
@@ -100,7 +105,8 @@ struct DenseDecoder {
         ("hidden_size", .hidden), ("intermediate_size", .ffn), ("num_attention_heads", .heads),
         ("num_key_value_heads", .kvHeads), ("head_dim", .headDim),
       ],
-      layerLists: layerLists, scales: scales, editConfig: editConfig, refusal: refusal)
+      dropped: dropped, layerLists: layerLists, scales: scales, fixed: fixed,
+      editConfig: editConfig, refusal: refusal)
   }
 
   /// With the gated MLP of Llama.
