@@ -33,6 +33,7 @@ struct PruneJob {
     }
     let model = try SourceModel(directory: options.model.directory())
     let description = model.description
+    for note in model.notes { console.note(note) }
     let byHand = try options.search.byHand()
     for warning in try byHand?.validate(for: description) ?? [] { console.warn(warning) }
     for hyperparameter in settings.skipped where !description.hyperparameters.contains(hyperparameter) {
