@@ -45,7 +45,7 @@ let package = Package(
         .unsafeFlags([
           "-isystem", "\(libtorch)/include", "-isystem", "\(libtorch)/include/torch/csrc/api/include",
           "-fvisibility=hidden",
-        ])
+        ]),
       ],
       linkerSettings: [
         .unsafeFlags(["-L\(libtorch)/lib", "-Xlinker", "--no-as-needed", "-ltorch_cpu", "-lc10"])
@@ -98,6 +98,14 @@ let package = Package(
         "JSON", "Datasets", "Models", "Execution", "Minitron", "Evaluation", "Tokenization", "Torch", "TestSupport",
       ]),
     tests("TokenizationTests", ["Tokenization", "JSON"]),
+    tests("ModelsTests", ["JSON", "Models", "Minitron", "TestSupport"]),
+    // Runs the built executables.
+    tests(
+      "CommandTests",
+      [
+        "JSON", "Checkpoint", "Tokenization", "Models", "Execution", "Torch", "CoppiceCommands", "TestSupport",
+        "coppice", "prune_minitron",
+      ]),
     .testTarget(
       name: "DatasetsTests", dependencies: ["Datasets", "JSON"], exclude: ["Data"], swiftSettings: strict),
   ],

@@ -46,7 +46,7 @@ public final class CheckpointReader: Sendable {
       throw CheckpointError(
         .missing, "\(directory) holds no config.json; name the directory of a Hugging Face checkpoint")
     }
-    return (try jsonObject(in: file, limit: 64 << 20), file)
+    return (try jsonObject(in: file, limit: 64 << 20, nonFinite: true), file)
   }
 
   public func entry(_ name: String) -> TensorEntry? { weights.entry(name) }
@@ -146,9 +146,12 @@ public final class CheckpointReader: Sendable {
 }
 
 /// A file that must hold one JSON object.
-func jsonObject(in path: String, limit: Int) throws -> JSON.Object {
+///
+/// - Parameter nonFinite: whether `Infinity` may stand in it, as Python writes it.
+func jsonObject(in path: String, limit: Int, nonFinite: Bool = false) throws -> JSON.Object {
   let value: JSON
-  do { value = try JSON(parsing: try readFile(path, limit: limit)) } catch let error as JSONError {
+  do { value = try JSON(parsing: try readFile(path, limit: limit), nonFinite: nonFinite) } catch let error as JSONError
+  {
     throw CheckpointError(.malformed, "\(path) is \(error)")
   }
   guard let object = value.object else {

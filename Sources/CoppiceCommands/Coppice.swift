@@ -14,7 +14,8 @@ public struct Coppice: ParsableCommand {
       """,
     version: coppiceVersion,
     subcommands: [
-      PruneCommand.self, PlanCommand.self, InspectCommand.self, EvalCommand.self, GenerateCommand.self,
+      PruneCommand.self, PlanCommand.self, InspectCommand.self, FamiliesCommand.self, EvalCommand.self,
+      GenerateCommand.self,
       EncodeCommand.self, DecodeCommand.self, DoctorCommand.self,
     ])
 

@@ -8,8 +8,12 @@ public enum Entry {
   public static func run(_ root: any ParsableCommand.Type, arguments: [String] = CommandLine.arguments) {
     // A reader that closes its end early (`| head`) is an error of the write, not a signal.
     signal(SIGPIPE, SIG_IGN)
+    // So is a file that outgrows `ulimit -f`.
+    signal(SIGXFSZ, SIG_IGN)
     do {
-      var command = try root.parseAsRoot(normalize(Array(arguments.dropFirst())))
+      let arguments = normalize(Array(arguments.dropFirst()))
+      try checkNames(root, arguments)
+      var command = try root.parseAsRoot(arguments)
       try command.run()
     } catch {
       root.exit(withError: error)
@@ -25,10 +29,14 @@ public enum Entry {
       if argument.hasPrefix("--") {
         let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
         let name = String(parts[0])
-        let own = ["--generate-completion", "---completion", "--experimental", "--help-hidden"].contains(
-          where: name.hasPrefix)
+        let own = ownFlags.contains(where: name.hasPrefix)
         let flag = own ? name : "--" + name.dropFirst(2).replacingOccurrences(of: "-", with: "_")
-        result.append(parts.count == 2 ? "\(flag)=\(parts[1])" : flag)
+        let next = index + 1 < arguments.count ? arguments[index + 1] : "--"
+        if parts.count == 2 {
+          result.append("\(flag)=\(parts[1])")
+        } else if !mayBeEmpty.contains(flag) || !next.hasPrefix("--") {
+          result.append(flag)
+        }
       } else if looksNegative(argument), let flag = result.last, flag.hasPrefix("--"), !flag.contains("=") {
         result[result.count - 1] = "\(flag)=\(argument)"
       } else {
@@ -36,6 +44,34 @@ public enum Entry {
       }
     }
     return result
+  }
+
+  /// Flags of the argument parser itself, spelled with dashes.
+  private static let ownFlags = ["--generate-completion", "---completion", "--experimental", "--help-hidden"]
+  /// Lists that scripts pass without an entry, which is their default; the argument parser wants at least one.
+  private static let mayBeEmpty = ["--hparams_to_skip"]
+
+  /// Refuses commands and flags that are not there, with the nearest that is: the argument parser would speak of
+  /// what is missing first, which is often the very flag that was misspelled.
+  static func checkNames(_ root: any ParsableCommand.Type, _ arguments: [String]) throws {
+    func refuse(_ what: String, _ name: String, _ known: [String]) -> ValidationError {
+      ValidationError("\(what) '\(name)'." + (nearest(name, in: known).map { " Did you mean '\($0)'?" } ?? ""))
+    }
+    var command = root
+    let subcommands = root.configuration.subcommands
+    if !subcommands.isEmpty, let name = arguments.first, !name.hasPrefix("-"), name != "help" {
+      guard let found = subcommands.first(where: { $0.configuration.commandName == name }) else {
+        throw refuse("Unknown command", name, subcommands.compactMap { $0.configuration.commandName })
+      }
+      command = found
+    }
+    let help = root.helpMessage(for: command, includeHidden: true, columns: 1000)
+    let known = Set(help.matches(of: /--[a-z_]+/).map { String($0.output) })
+    for argument in arguments.prefix(while: { $0 != "--" }) where argument.hasPrefix("--") {
+      let name = String(argument.prefix { $0 != "=" })
+      if known.contains(name) || ownFlags.contains(where: name.hasPrefix) { continue }
+      throw refuse("Unknown option", name, known.sorted())
+    }
   }
 
   private static func looksNegative(_ argument: String) -> Bool {

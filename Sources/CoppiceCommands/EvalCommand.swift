@@ -131,15 +131,17 @@ private struct EvalJob {
         let divergence = try walk("divergence", rows) {
           try rows.negativeDivergence(executor, subjects: [whole], from: reference, budget: budget, progress: $0)
         }
+        // Never below zero but for rounding.
+        let mean = max(-divergence.mean, 0)
         table.add([
-          "KL from reference", Format.decimal(-divergence.mean, places: 4),
+          "KL from reference", Format.decimal(mean, places: 4),
           Format.decimal(divergence.standardError, places: 4), over,
         ])
         json.append(
           (
             "kl",
             .object([
-              ("mean", .double(-divergence.mean)), ("stderr", .double(divergence.standardError)),
+              ("mean", .double(mean)), ("stderr", .double(divergence.standardError)),
               ("reference", .text(reference.weights.model.checkpoint.directory)),
               ("rows", .int(divergence.weights.count)),
               ("tokens", .int(tokens)),
@@ -224,12 +226,11 @@ private struct EvalJob {
   }
 
   private func report(_ questions: MultipleChoice, _ scores: ItemScores, in table: inout Table) -> JSON {
-    var subjects: [(name: String, scores: ItemScores)] = []
-    // Questions come subject by subject.
-    for (prompt, correct) in zip(questions.prompts, scores.sums) {
-      if subjects.last?.name != prompt.subject { subjects.append((prompt.subject, ItemScores(sums: [], weights: []))) }
-      subjects[subjects.count - 1].scores.sums.append(correct)
-      subjects[subjects.count - 1].scores.weights.append(1)
+    // By their bytes, not by Unicode's equivalence.
+    let indices = Dictionary(grouping: questions.prompts.indices) { JSON.Text(questions.prompts[$0].subject) }
+    let subjects = indices.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }.map { subject, indices in
+      let sums = indices.map { scores.sums[$0] }
+      return (name: subject.description, scores: ItemScores(sums: sums, weights: sums.map { _ in 1 }))
     }
     func add(_ name: String, _ scores: ItemScores) {
       table.add([

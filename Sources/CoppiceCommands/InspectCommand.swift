@@ -44,10 +44,11 @@ public struct InspectCommand: ParsableCommand {
       try console.result(
         "\(description.family): \(Format.count(metrics.params)) parameters"
           + (metrics.activeParams == metrics.params ? "" : ", \(Format.count(metrics.activeParams)) active"))
-      try console.result(partsTable(description, metrics, parts))
-      try console.result(memoryTable(metrics, parts))
-      try console.result(pruningTable(description))
-      try console.result(weights.text)
+      for table in [partsTable(description, metrics, parts), memoryTable(metrics, parts), pruningTable(description)] {
+        try console.result("")
+        try console.result(table)
+      }
+      try console.result("\n" + weights.text)
     }
     if let problem = weights.problem { throw ModelError(problem) }
   }

@@ -55,7 +55,7 @@ struct ModelParts {
   /// `attention`, `mlp`; a block without a name of its own goes by its type's: `MixtureOfExperts` is
   /// `mixture_of_experts`.
   private static func name(of block: any Block) -> String {
-    if block is GatedMLP { return "mlp" }
+    if block is GatedMLP || block is PlainMLP { return "mlp" }
     var name = ""
     for character in String(describing: type(of: block)) {
       if character.isUppercase, name.last?.isLowercase == true { name += "_" }

@@ -51,7 +51,9 @@ struct ComputeOptions: ParsableArguments {
   var memoryBudget: String?
 
   mutating func validate() throws {
-    if let memoryBudget { _ = try usage { try Format.parseBytes(memoryBudget) } }
+    if let memoryBudget {
+      do { _ = try Format.parseBytes(memoryBudget) } catch { throw ValidationError("--memory_budget: \(error)") }
+    }
     guard device.wholeMatch(of: /auto|cpu|mps|cuda(:[0-9]+)?/) != nil else {
       throw ValidationError("--device is \"\(device)\"; it can be auto, cpu, cuda, cuda:0 and so on, or mps")
     }

@@ -33,6 +33,7 @@ struct PruneJob {
     }
     let model = try SourceModel(directory: options.model.directory())
     let description = model.description
+    for note in model.notes { console.note(note) }
     let byHand = try options.search.byHand()
     for warning in try byHand?.validate(for: description) ?? [] { console.warn(warning) }
     for hyperparameter in settings.skipped where !description.hyperparameters.contains(hyperparameter) {
@@ -79,9 +80,12 @@ struct PruneJob {
       return kept
     }
     let rows = try inputs.calibrationRows()
-    let batches = TokenBatch.groups(rows.rows, size: options.batchSize)
+    // Experts are scored by micro-batch inside their block; everything else can be told apart afterwards.
+    let micro = TokenBatch.groups(rows.rows, size: options.batchSize)
+    let batches =
+      description.hyperparameters.contains(.numMoEExperts) ? micro : TokenBatch.packed(micro, tokens: 2048)
     let whole = Selection(all: description)
-    let observer = ImportanceObserver(description)
+    let observer = ImportanceObserver(description, microBatch: options.batchSize)
     let tokens = batches.reduce(0) { $0 + $1.tokenCount }
     let chunks = executor.chunks(batches, subjects: [whole], budget: inputs.budget)
     console.note(

@@ -104,7 +104,8 @@ struct SearchOptions: ParsableArguments {
     }
     func memory(_ text: String?) throws -> Double? {
       guard let text else { return nil }
-      let value = try usage { try Format.parseNumber(text) }
+      let value: Double
+      do { value = try Format.parseNumber(text) } catch { throw ValidationError("--prune_target_memory_mb: \(error)") }
       guard value > 0 else { throw ValidationError("--prune_target_memory_mb should be above zero, found \(text)") }
       return value
     }

@@ -26,13 +26,24 @@ public final class OutputHead {
   /// `[M, H]` → `[M, rows]` in float32, for these vocabulary rows only; the others are not read.
   public func logits(_ x: Tensor, rows: [Int]) throws -> Tensor {
     let picked = try stored().indexSelect(dim: 0, Tensor(rows.map(Int64.init), shape: [rows.count]))
-    return try x.linear(weight: prepare(picked)).to(.float32)
+    return try finish(x.linear(weight: prepare(picked)))
   }
 
   /// `[M, H]` → `[M, V]` in float32.
   public func logits(_ x: Tensor) throws -> Tensor {
     let head = try whole ?? prepare(stored())
     whole = head
-    return try x.linear(weight: head).to(.float32)
+    return try finish(x.linear(weight: head))
+  }
+
+  /// What some families do to logits.
+  private func finish(_ logits: Tensor) throws -> Tensor {
+    let scales = weights.model.description.scales
+    var logits = try logits.to(.float32)
+    if let factor = scales.logits { logits = try logits.multiplied(by: factor) }
+    if let softcap = scales.softcap {
+      logits = try logits.divided(by: softcap).tanh().multiplied(by: softcap)
+    }
+    return logits
   }
 }

@@ -21,6 +21,23 @@ public struct TokenBatch: Sendable {
     }
   }
 
+  /// Puts consecutive batches of full rows of one length together, up to `tokens` tokens: small ones leave the
+  /// processor waiting. A batch with a shorter row stays by itself.
+  public static func packed(_ batches: [TokenBatch], tokens: Int) -> [TokenBatch] {
+    var result: [TokenBatch] = []
+    for batch in batches {
+      let isFull = batch.rows.allSatisfy { $0.count == batch.width }
+      if isFull, let last = result.last, last.width == batch.width, last.rows.allSatisfy({ $0.count == last.width }),
+        (last.rows.count + batch.rows.count) * batch.width <= tokens
+      {
+        result[result.count - 1] = TokenBatch(last.rows + batch.rows)
+      } else {
+        result.append(batch)
+      }
+    }
+    return result
+  }
+
   public var tokenCount: Int { rows.reduce(0) { $0 + $1.count } }
 
   /// Token numbers, `[B, S]` int64; padding is token 0.

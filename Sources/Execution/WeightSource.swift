@@ -12,16 +12,21 @@ public final class WeightSource {
   }
 
   private func names(layer: Int) -> [String] {
-    model.description.layers[layer].weights.map { $0.name(layer: layer) }
+    model.description.layers[layer].weights
+      .flatMap { $0.tensors(layer: layer, sizes: model.description.sizes).map(\.name) }
   }
 
   /// One layer's weights, whole.
   public func layer(_ layer: Int) throws -> LayerWeights {
     var tensors: [Weight: Tensor] = [:]
+    var experts: [Weight: [Tensor]] = [:]
     for weight in model.description.layers[layer].weights {
-      tensors[weight] = try model.tensor(weight.name(layer: layer)).to(dtype)
+      let stored = try weight.tensors(layer: layer, sizes: model.description.sizes).map {
+        try model.tensor($0.name).to(weight.isWide ? .float32 : dtype)
+      }
+      if weight.isPerExpert { experts[weight] = stored } else { tensors[weight] = stored.first }
     }
-    return LayerWeights(tensors)
+    return LayerWeights(tensors, experts: experts)
   }
 
   /// Tells the system that a layer is wanted soon.
@@ -32,9 +37,13 @@ public final class WeightSource {
   /// Gives a layer's mapped pages back.
   public func release(layer: Int) { model.checkpoint.release(names(layer: layer)) }
 
-  /// The embedding's rows of these tokens, `[B, S]` → `[B, S, H]`. Only the pages of these rows are read.
+  /// The embedding's rows of these tokens, scaled where the family does: `[B, S]` → `[B, S, H]`. Only the pages of these rows are read.
   func embed(_ tokens: Tensor) throws -> Tensor {
-    try Tensor.embedding(weight: model.tensor(model.description.embedding.name), indices: tokens).to(dtype)
+    let description = model.description
+    let rows = try Tensor.embedding(weight: model.tensor(description.embedding.name), indices: tokens).to(dtype)
+    guard let scale = description.scales.embedding?(description.sizes) else { return rows }
+    // The factor is rounded to the type computed with, as Gemma was trained.
+    return try rows.multiplied(by: Tensor([Float(scale)], shape: [1]).to(dtype))
   }
 
   func releaseEmbedding() { model.checkpoint.release([model.description.embedding.name]) }
@@ -46,17 +55,27 @@ extension LayerWeights {
     var tensors: [Weight: Tensor] = [:]
     // Many axes of a layer keep the same indices: make each index tensor once.
     var made: [Axis: Tensor] = [:]
-    for (weight, tensor) in all {
+    func slice(_ tensor: Tensor, _ axes: some Sequence<Axis>, _ kept: some Sequence<[Int]?>) throws -> Tensor {
       var sliced = tensor
-      for (dim, kept) in selection.keptIndices(of: weight, layer: layer, sizes: sizes).enumerated() {
+      for (dim, (axis, kept)) in zip(axes, kept).enumerated() {
         guard let kept else { continue }
-        let axis = weight.axes[dim]
         let indices = try made[axis] ?? Tensor(kept.map(Int64.init), shape: [kept.count])
         made[axis] = indices
         sliced = try sliced.indexSelect(dim: dim, indices)
       }
-      tensors[weight] = sliced
+      return sliced
     }
-    return LayerWeights(tensors)
+    for (weight, tensor) in all {
+      let kept = selection.keptIndices(of: weight, layer: layer, sizes: sizes)
+      tensors[weight] = try slice(tensor, weight.axes, kept)
+    }
+    var experts: [Weight: [Tensor]] = [:]
+    for (weight, list) in allExperts {
+      let kept = selection.keptIndices(of: weight, layer: layer, sizes: sizes)
+      // Experts that go are not touched at all.
+      let stay = kept.first.flatMap { $0 } ?? Array(list.indices)
+      experts[weight] = try stay.map { try slice(list[$0], weight.axes.dropFirst(), kept.dropFirst()) }
+    }
+    return LayerWeights(tensors, experts: experts)
   }
 }

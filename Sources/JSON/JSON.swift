@@ -2,7 +2,7 @@
 ///
 /// Foundation's decoders lose what this project needs: the order of a config's keys, `1e-06` against `0.000001`,
 /// duplicate keys (an attack on safetensors headers), and vocabulary entries that Swift's `String` equality
-/// merges because Unicode calls them canonically equivalent. RFC 8259 syntax, nothing beyond it.
+/// merges because Unicode calls them canonically equivalent. RFC 8259 syntax, and nothing beyond it unless asked for.
 public indirect enum JSON: Sendable, Equatable {
   case null
   case bool(Bool)

@@ -13,19 +13,21 @@ extension JSON {
 
   /// Parses one JSON text (RFC 8259, UTF-8, no byte order mark).
   ///
+  /// - Parameter nonFinite: also takes the numbers that Python's `json` writes beyond the standard: `Infinity`,
+  ///   `-Infinity` and `NaN`. Published configs hold them (Mamba-2's `time_step_limit`).
   /// - Throws: `JSONError` for any other text, duplicate keys, depth over `maximumDepth`.
-  public init(parsing bytes: some Collection<UInt8>) throws(JSONError) {
+  public init(parsing bytes: some Collection<UInt8>, nonFinite: Bool = false) throws(JSONError) {
     let parsed: Result<JSON, JSONError>? = bytes.withContiguousStorageIfAvailable { buffer in
-      Self.parse(buffer)
+      Self.parse(buffer, nonFinite: nonFinite)
     }
-    let result = parsed ?? Array(bytes).withUnsafeBufferPointer(Self.parse)
+    let result = parsed ?? Array(bytes).withUnsafeBufferPointer { Self.parse($0, nonFinite: nonFinite) }
     self = try result.get()
   }
 
   public init(parsing string: String) throws(JSONError) { try self.init(parsing: Array(string.utf8)) }
 
-  private static func parse(_ buffer: UnsafeBufferPointer<UInt8>) -> Result<JSON, JSONError> {
-    var parser = Parser(bytes: buffer)
+  private static func parse(_ buffer: UnsafeBufferPointer<UInt8>, nonFinite: Bool) -> Result<JSON, JSONError> {
+    var parser = Parser(bytes: buffer, nonFinite: nonFinite)
     do throws(JSONError) {
       let value = try parser.value(depth: 0)
       parser.skipSpace()
@@ -37,9 +39,13 @@ extension JSON {
 
 private struct Parser {
   let bytes: UnsafeBufferPointer<UInt8>
+  let nonFinite: Bool
   var at = 0
 
-  init(bytes: UnsafeBufferPointer<UInt8>) { self.bytes = bytes }
+  init(bytes: UnsafeBufferPointer<UInt8>, nonFinite: Bool) {
+    self.bytes = bytes
+    self.nonFinite = nonFinite
+  }
 
   func error(_ message: String, at offset: Int? = nil) -> JSONError {
     JSONError(message: message, offset: offset ?? at)
@@ -66,6 +72,10 @@ private struct Parser {
     case UInt8(ascii: "t"): return try word("true", .bool(true))
     case UInt8(ascii: "f"): return try word("false", .bool(false))
     case UInt8(ascii: "n"): return try word("null", .null)
+    case UInt8(ascii: "I") where nonFinite: return try word("Infinity", .number(JSON.Number(unchecked: "Infinity")))
+    case UInt8(ascii: "N") where nonFinite: return try word("NaN", .number(JSON.Number(unchecked: "NaN")))
+    case UInt8(ascii: "-") where nonFinite && at + 1 < bytes.count && bytes[at + 1] == UInt8(ascii: "I"):
+      return try word("-Infinity", .number(JSON.Number(unchecked: "-Infinity")))
     case UInt8(ascii: "-")?, (UInt8(ascii: "0")...UInt8(ascii: "9"))?: return try number()
     case nil: throw error("the text ends where a value should be")
     default: throw error("a character that starts no value")

@@ -79,8 +79,8 @@ public struct ExportConfig: Sendable, Hashable, CustomStringConvertible {
       let groups = model.groups(of: entry.hyperparameter)
       guard entry.value % groups == 0 else {
         throw ModelError(
-          "\(name) should be a multiple of \(groups), the number of groups (key-value heads) it is split in, since "
-            + "every group loses the same number; found \(entry.value)")
+          "\(name) should be a multiple of \(groups), the number of groups (\(entry.hyperparameter.groupName)) it is "
+            + "split in, since every group loses the same number; found \(entry.value)")
       }
       let granularity = entry.hyperparameter.preferredMultiple
       if entry.value != original, entry.value % granularity != 0 {
@@ -97,6 +97,15 @@ public struct ExportConfig: Sendable, Hashable, CustomStringConvertible {
 }
 
 extension Hyperparameter {
+  /// What its groups are called.
+  fileprivate var groupName: String {
+    switch self {
+    case .numAttentionHeads: "key-value heads"
+    case .numMoEExperts: "n_group, the groups of experts that routing chooses among"
+    default: "n_groups"
+    }
+  }
+
   /// What values should be multiples of to run well everywhere.
   var preferredMultiple: Int {
     switch self {

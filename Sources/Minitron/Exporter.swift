@@ -2,6 +2,7 @@ public import Checkpoint
 import Foundation
 public import JSON
 public import Models
+import Torch
 
 /// Writes a pruned model as a Hugging Face checkpoint, straight from the mapped source: an index-select on every
 /// axis that carries something pruned, tensor by tensor. No model is ever held in memory.
@@ -21,28 +22,37 @@ public struct Exporter {
     let target: PlannedTensor
     let source: TensorEntry
     let kept: [[Int]?]
+    /// Set where values change too: see `ModelDescription.rescaled`.
+    let change: (offset: Double, factor: Double)?
   }
 
   private var sizes: Sizes { config.sizes(from: model.description.sizes) }
 
   private func parts() throws -> [Part] {
     let description = model.description
-    func part(_ weight: Weight, from original: Int?, to position: Int?) throws -> Part {
-      let name = original.map { weight.name(layer: $0) } ?? weight.name
-      guard let source = model.checkpoint.entry(name) else {
-        throw ModelError("\(model.checkpoint.directory): the tensor \(name) is gone")
-      }
-      let target = PlannedTensor(
-        name: position.map { weight.name(layer: $0) } ?? weight.name, type: source.type, shape: weight.shape(sizes))
+    let rescaled = try description.rescaled(to: sizes)
+    /// A weight's tensors: one, or one for each expert that stays, numbered anew.
+    func tensors(_ weight: Weight, from original: Int?, to position: Int?) throws -> [Part] {
       let kept = selection.keptIndices(of: weight, layer: original, sizes: description.sizes)
-      return Part(target: target, source: source, kept: kept)
+      let sources = weight.tensors(layer: original, sizes: description.sizes).map(\.name)
+      let staying = weight.isPerExpert ? kept.first.flatMap { $0 }.map { $0.map { sources[$0] } } : nil
+      return try zip(staying ?? sources, weight.tensors(layer: position, sizes: sizes)).map { name, target in
+        guard let source = model.checkpoint.entry(name) else {
+          throw ModelError("\(model.checkpoint.directory): the tensor \(name) is gone")
+        }
+        // Few and small, and float32 keeps the pruned model what it should be to the last digit.
+        let type = rescaled[weight] == nil ? source.type : .float32
+        return Part(
+          target: PlannedTensor(name: target.name, type: type, shape: target.shape), source: source,
+          kept: weight.isPerExpert ? Array(kept.dropFirst()) : kept, change: rescaled[weight])
+      }
     }
-    var parts = [try part(description.embedding, from: nil, to: nil)]
+    var parts = try tensors(description.embedding, from: nil, to: nil)
     for (position, original) in selection.layers.enumerated() {
-      parts += try description.layers[original].weights.map { try part($0, from: original, to: position) }
+      parts += try description.layers[original].weights.flatMap { try tensors($0, from: original, to: position) }
     }
-    parts += try description.finalNorm.weights.map { try part($0, from: nil, to: nil) }
-    if let head = description.head { parts.append(try part(head, from: nil, to: nil)) }
+    parts += try description.finalNorm.weights.flatMap { try tensors($0, from: nil, to: nil) }
+    if let head = description.head { parts += try tensors(head, from: nil, to: nil) }
     return parts
   }
 
@@ -76,6 +86,13 @@ public struct Exporter {
           throw ModelError(
             "\(part.source.name): what stays has shape \(slicer.shape), the plan says \(part.target.shape)")
         }
+        if let change = part.change {
+          let values = try rescaledValues(part, change)
+          try writer.write(part.target.name) { append in try values.withUnsafeBytes { try append($0) } }
+          done += values.count * ElementType.float32.byteCount
+          progress(done, total)
+          continue
+        }
         try writer.write(part.target.name) { append in
           try model.checkpoint.copy(part.source.name, keeping: part.kept) { piece in
             try append(piece)
@@ -102,6 +119,16 @@ public struct Exporter {
         throw ModelError("\(directory): \(found) parameters were written, \(expected) were planned")
       }
     }
+  }
+
+  /// What stays of a tensor, its values changed: float32.
+  private func rescaledValues(_ part: Part, _ change: (offset: Double, factor: Double)) throws -> [Float] {
+    var tensor = try model.tensor(part.source.name).to(.float32)
+    for (dim, kept) in part.kept.enumerated() {
+      guard let kept else { continue }
+      tensor = try tensor.indexSelect(dim: dim, Tensor(kept.map(Int64.init), shape: [kept.count]))
+    }
+    return try tensor.floats().map { Float((Double($0) + change.offset) * change.factor - change.offset) }
   }
 
   private func write(_ json: JSON, to path: String) throws {

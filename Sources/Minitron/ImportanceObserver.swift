@@ -17,8 +17,13 @@ public final class ImportanceObserver: TapObserver {
   private var layerScores: [Double]
   private var experts: [Int: (norms: Tensor, counts: Tensor, channels: Tensor)] = [:]
 
-  public init(_ model: ModelDescription) {
+  private let microBatch: Int
+
+  /// - Parameter microBatch: rows of a micro-batch. Batches may hold several of them: they go through the model
+  ///   together and are scored apart.
+  public init(_ model: ModelDescription, microBatch: Int = .max) {
     self.model = model
+    self.microBatch = max(microBatch, 1)
     layerScores = Array(repeating: 0, count: model.layers.count)
   }
 
@@ -45,11 +50,16 @@ public final class ImportanceObserver: TapObserver {
     let similarity = try input.to(.float32).cosineSimilarity(output.to(.float32), dim: 2)  // [B, S]
     let values = try similarity.floats()
     let tokens = input.shape[1]
-    var distance = 0.0
+    var (distance, seen, rows) = (0.0, 0, 0)
     for (row, length) in lengths.enumerated() {
       for value in values[row * tokens..<row * tokens + length] { distance += 1 - Double(value) }
+      seen += length
+      rows += 1
+      if rows == microBatch || row == lengths.count - 1 {
+        layerScores[layer] += distance / Double(seen)
+        (distance, seen, rows) = (0, 0, 0)
+      }
     }
-    layerScores[layer] += distance / Double(lengths.reduce(0, +))
   }
 
   public func observeExperts(layer: Int, norms: Tensor, counts: Tensor, channels: Tensor, routedRows: Int) throws {

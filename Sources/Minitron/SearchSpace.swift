@@ -33,6 +33,11 @@ public struct Constraints: Sendable, Equatable {
       && memoryMB.map { metrics.memoryMB <= $0 } ?? true
   }
 
+  /// What the primary metric counts.
+  var primaryUnit: String {
+    activeParams != nil ? "active parameters" : params != nil || memoryMB == nil ? "parameters" : "MiB"
+  }
+
   /// The metric candidates are ordered by: active_params, else params, else memory_mb.
   func primary(_ metrics: Metrics) -> Double {
     if activeParams != nil { return Double(metrics.activeParams) }
@@ -151,7 +156,8 @@ extension SearchSpace {
       if kept.count > settings.topK { kept.removeLast() }
     }
     if fitting == 0, constraints != Constraints() {
-      let least = smallest.map { " The smallest architecture of the search space has \(Self.text($0))." } ?? ""
+      let unit = constraints.primaryUnit
+      let least = smallest.map { " The smallest architecture of the search space has \(Self.text($0)) \(unit)." } ?? ""
       throw ModelError(
         "no architecture of the search space (\(size) points) meets the target.\(least) Raise the target, or allow "
           + "more with --max_width_pruning and --max_depth_pruning")

@@ -19,9 +19,20 @@ public struct Dimension: Sendable, Hashable {
   public static let hidden = Dimension(.hiddenSize)
   public static let heads = Dimension(.numAttentionHeads)
   public static let ffn = Dimension(.ffnHiddenSize)
+  public static let experts = Dimension(.numMoEExperts)
+  public static let moeFFN = Dimension(.moeFFNHiddenSize)
+  public static let sharedFFN = Dimension(.moeSharedExpertIntermediateSize)
+  /// Groups that routing chooses among before it chooses experts; absent where it does not.
+  public static let expertGroups = Dimension(fixed: "n_group")
   public static let vocabulary = Dimension(fixed: "vocab_size")
   public static let kvHeads = Dimension(fixed: "num_key_value_heads")
   public static let headDim = Dimension(fixed: "head_dim")
+  public static let mambaHeads = Dimension(.mambaNumHeads)
+  public static let mambaHeadDim = Dimension(.mambaHeadDim)
+  /// Groups of Mamba heads that share their B and C.
+  public static let mambaGroups = Dimension(fixed: "n_groups")
+  public static let mambaState = Dimension(fixed: "ssm_state_size")
+  public static let convKernel = Dimension(fixed: "conv_kernel")
 }
 
 /// One axis of a weight, in symbols: a sum (concatenation) of products of dimensions.
@@ -38,9 +49,19 @@ public struct Axis: Sendable, Hashable {
   public static let hidden = Axis(.hidden)
   public static let heads = Axis(.heads)
   public static let ffn = Axis(.ffn)
+  public static let experts = Axis(.experts)
+  public static let moeFFN = Axis(.moeFFN)
+  public static let sharedFFN = Axis(.sharedFFN)
   public static let vocabulary = Axis(.vocabulary)
   public static let kvHeads = Axis(.kvHeads)
   public static let headDim = Axis(.headDim)
+  public static let mambaHeads = Axis(.mambaHeads)
+  public static let mambaHeadDim = Axis(.mambaHeadDim)
+  public static let mambaGroups = Axis(.mambaGroups)
+  public static let mambaState = Axis(.mambaState)
+  public static let convKernel = Axis(.convKernel)
+  /// An axis of size one.
+  public static let one = Axis(segments: [[]])
 
   public static func * (a: Axis, b: Axis) -> Axis {
     Axis(segments: a.segments.flatMap { left in b.segments.map { left + $0 } })

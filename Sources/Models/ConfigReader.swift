@@ -86,6 +86,16 @@ public struct ConfigReader: Sendable {
     }
   }
 
+  /// A list of numbers above zero.
+  func positives(_ key: String, count: Int) throws -> [Double] {
+    let numbers = object[key]?.array?.map(\.double) ?? []
+    let positive = numbers.compactMap { $0.flatMap { $0.isFinite && $0 > 0 ? $0 : nil } }
+    guard positive.count == count, numbers.count == count else {
+      throw wrong(key, "a list of \(count) numbers above zero", object[key])
+    }
+    return positive
+  }
+
   /// A nested object; nil when absent or null.
   public func section(_ key: String) throws -> ConfigReader? {
     guard has(key), let value = object[key] else { return nil }

@@ -6,15 +6,37 @@ public protocol Family: Sendable {
   static var modelTypes: [String] { get }
   /// - Throws: `ModelError` naming the field that is wrong.
   static func describe(_ config: ConfigReader) throws -> ModelDescription
+  /// The config of a small model of this family, to tell what can be pruned in it. Has a default that suits most.
+  static func sample(modelType: String) -> JSON.Object
 }
 
 /// Every family there is, one line each.
 public enum Families {
   public static let all: [any Family.Type] = [
     Llama.self,
+    Mamba2Family.self,
     Mistral.self,
+    NemotronH.self,
     Qwen2.self,
     Qwen3.self,
+    Qwen35.self,
+    Qwen3Next.self,
+    Qwen3MoE.self,
+    Qwen2MoE.self,
+    Mixtral.self,
+    OLMoE.self,
+    GPTOSS.self,
+    DeepSeekV2.self,
+    DeepSeekV3.self,
+    SmolLM3.self,
+    Granite.self,
+    OLMo2.self,
+    Gemma2.self,
+    Gemma3.self,
+    Phi3.self,
+    Nemotron.self,
+    GPTNeoX.self,
+    Starcoder2.self,
   ]
 
   public static var modelTypes: [String] { all.flatMap { $0.modelTypes } }

@@ -21,8 +21,32 @@ public struct Sublayer: Sendable {
 /// One layer: its residual branches in order.
 public struct LayerDescription: Sendable {
   public let sublayers: [Sublayer]
-  public init(_ sublayers: [Sublayer]) { self.sublayers = sublayers }
+  /// All branches read the layer's input (GPT-NeoX); otherwise each reads what the ones before it left.
+  public let isParallel: Bool
+
+  public init(_ sublayers: [Sublayer], isParallel: Bool = false) {
+    self.sublayers = sublayers
+    self.isParallel = isParallel
+  }
+
   public var weights: [Weight] { sublayers.flatMap(\.weights) }
+}
+
+/// What multiplies embeddings and logits in some families.
+public struct OuterScales: Sendable {
+  /// The factor on embeddings. Where the architecture computes it from hidden_size itself (Gemma: its square
+  /// root) it follows the sizes, and the exported weights have to make up for its change.
+  public let embedding: (@Sendable (Sizes) -> Double)?
+  /// The factor on logits; nil for one.
+  public let logits: Double?
+  /// Logits pass through `softcap × tanh(logit / softcap)`, after the factor; nil for none.
+  public let softcap: Double?
+
+  public init(embedding: (@Sendable (Sizes) -> Double)? = nil, logits: Double? = nil, softcap: Double? = nil) {
+    self.embedding = embedding
+    self.logits = logits
+    self.softcap = softcap
+  }
 }
 
 /// A model as its family describes it: blocks, weights with axes, sizes and the config fields that hold them.
@@ -35,22 +59,33 @@ public struct ModelDescription: Sendable {
   public let layers: [LayerDescription]
   public let finalNorm: Norm
   /// The output head, `[vocab, hidden]`; nil when it is tied to the embedding.
-  public let head: Weight?
+  public private(set) var head: Weight?
+  /// Other names that the head has in some checkpoints.
+  public let headNames: [String]
   /// Config keys that hold a dimension's size, where this architecture keeps them.
   public let fields: [(key: String, dimension: Dimension)]
+  /// Config keys whose value follows from several sizes.
+  public let derivedFields: [(key: String, value: @Sendable (Sizes) -> Int)]
+  /// Parts of a checkpoint that are left behind: what their tensors' names begin with, and the line that says so.
+  public let dropped: [(prefix: String, note: String)]
   /// The config key of the number of layers.
   public let layersField: String
   /// Config keys with a list of one entry a layer.
   public let layerLists: [String]
   /// Further edits of the config for the layers that stay (original, 0-based), after the fields are written.
   public let editConfig: @Sendable (inout JSON.Object, _ keptLayers: [Int]) -> Void
+  public let scales: OuterScales
+  /// Hyperparameters that stand in axes and yet cannot change in this architecture.
+  public let fixed: Set<Hyperparameter>
   /// Why the architecture's own loader would refuse these sizes; nil when it takes them.
   public let refusal: @Sendable (Sizes) -> String?
 
   public init(
     family: String, config: JSON.Object, sizes: Sizes, embedding: Weight, layers: [LayerDescription],
-    finalNorm: Norm, head: Weight?, fields: [(key: String, dimension: Dimension)],
-    layersField: String = "num_hidden_layers", layerLists: [String] = [],
+    finalNorm: Norm, head: Weight?, headNames: [String] = [], fields: [(key: String, dimension: Dimension)],
+    derivedFields: [(key: String, value: @Sendable (Sizes) -> Int)] = [],
+    dropped: [(prefix: String, note: String)] = [], layersField: String = "num_hidden_layers",
+    layerLists: [String] = [], scales: OuterScales = OuterScales(), fixed: Set<Hyperparameter> = [],
     editConfig: @escaping @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in },
     refusal: @escaping @Sendable (Sizes) -> String? = { _ in nil }
   ) {
@@ -61,11 +96,24 @@ public struct ModelDescription: Sendable {
     self.layers = layers
     self.finalNorm = finalNorm
     self.head = head
+    self.headNames = headNames
     self.fields = fields
+    self.derivedFields = derivedFields
+    self.dropped = dropped
     self.layersField = layersField
     self.layerLists = layerLists
+    self.scales = scales
+    self.fixed = fixed
     self.editConfig = editConfig
     self.refusal = refusal
+  }
+
+  /// The description with the head under the name that it has among `names`.
+  func spelled(as names: Set<String>) -> ModelDescription {
+    guard let head, !names.contains(head.name), let other = headNames.first(where: names.contains) else { return self }
+    var description = self
+    description.head = Weight(other, head.axes)
+    return description
   }
 
   /// Weights outside the layers.
@@ -83,7 +131,7 @@ public struct ModelDescription: Sendable {
         }
       }
     }
-    return seen
+    return seen.filter { !fixed.contains($0) }
   }
 
   /// The original value of a hyperparameter.
@@ -94,7 +142,36 @@ public struct ModelDescription: Sendable {
   /// Groups within which a hyperparameter is ranked, each losing the same number; also what its values are
   /// multiples of.
   public func groups(of hyperparameter: Hyperparameter) -> Int {
-    hyperparameter == .numAttentionHeads ? sizes[.kvHeads] : 1
+    switch hyperparameter {
+    case .numAttentionHeads: max(sizes[.kvHeads], 1)
+    case .numMoEExperts: max(sizes[.expertGroups], 1)
+    case .mambaNumHeads: max(sizes[.mambaGroups], 1)
+    default: 1
+    }
+  }
+
+  /// How weights change in value once the sizes do: what is written for them is
+  /// `(offset + weight) × factor − offset`, in float32. Empty for most families.
+  ///
+  /// An architecture that computes the factor on embeddings from hidden_size would shift the balance between them
+  /// and what layers add. So everything added shrinks (or grows) as the factor does: the norms behind the blocks
+  /// take it in, and those over the residual stream, the final one too, do not see the difference.
+  ///
+  /// - Throws: `ModelError` when a layer has nothing behind its blocks that could take it in.
+  public func rescaled(to changed: Sizes) throws -> [Weight: (offset: Double, factor: Double)] {
+    guard let scale = scales.embedding, scale(changed) != scale(sizes) else { return [:] }
+    let factor = scale(changed) / scale(sizes)
+    var rescaled: [Weight: (offset: Double, factor: Double)] = [:]
+    for sublayer in layers.flatMap(\.sublayers) {
+      guard let norm = sublayer.postNorm else {
+        throw ModelError(
+          "hidden_size cannot be pruned in a \(family) model yet: the change of its embeddings' scale has to be made up for"
+        )
+      }
+      rescaled[norm.weight] = (norm.kind.offset, factor)
+      if let bias = norm.bias { rescaled[bias] = (0, factor) }
+    }
+    return rescaled
   }
 
   /// Every tensor of a checkpoint of this model with these layers and sizes: name and shape, in order.
@@ -102,7 +179,7 @@ public struct ModelDescription: Sendable {
     let sizes = changed ?? self.sizes
     var tensors = [(embedding.name, embedding.shape(sizes))]
     for (position, original) in (kept ?? Array(layers.indices)).enumerated() {
-      tensors += layers[original].weights.map { ($0.name(layer: position), $0.shape(sizes)) }
+      tensors += layers[original].weights.flatMap { $0.tensors(layer: position, sizes: sizes) }
     }
     tensors += finalNorm.weights.map { ($0.name, $0.shape(sizes)) }
     if let head { tensors.append((head.name, head.shape(sizes))) }
@@ -116,6 +193,10 @@ public struct ModelDescription: Sendable {
       let value = changed[dimension]
       // A key that is absent had its default or was derived from others: say it outright once they change.
       if config[key]?.int != value, config[key] != nil || changed != sizes { config[key] = .int(value) }
+    }
+    for (key, value) in derivedFields {
+      let now = value(changed)
+      if config[key]?.int != now, config[key] != nil || value(sizes) != now { config[key] = .int(now) }
     }
     if kept.count != layers.count || config[layersField] == nil { config[layersField] = .int(kept.count) }
     for key in layerLists {

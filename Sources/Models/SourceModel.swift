@@ -13,12 +13,20 @@ public final class SourceModel: Sendable {
   public init(directory: String) throws {
     checkpoint = try CheckpointReader(directory: directory)
     description = try Families.describe(config: checkpoint.config, file: checkpoint.configFile)
+      .spelled(as: Set(checkpoint.tensors.map(\.name)))
     try verify()
+  }
+
+  /// What of the checkpoint is left behind, one line for each part.
+  public var notes: [String] {
+    description.dropped.filter { part in checkpoint.tensors.contains { $0.name.hasPrefix(part.prefix) } }.map(\.note)
   }
 
   /// Tensors that some checkpoints carry and no model needs: recomputed buffers, a tied head's second copy.
   private func isIgnorable(_ name: String) -> Bool {
-    name.hasSuffix(".rotary_emb.inv_freq") || (description.head == nil && name == "lm_head.weight")
+    [".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias"].contains(where: name.hasSuffix)
+      || (description.head == nil && name == "lm_head.weight")
+      || description.dropped.contains { name.hasPrefix($0.prefix) }
   }
 
   private func verify() throws {
@@ -45,11 +53,13 @@ public final class SourceModel: Sendable {
       guard let shape = expected[entry.name] else { continue }
       guard entry.shape == shape else {
         throw ModelError(
-          "\(entry.file): \(entry.name) should have shape \(shape) by the config, found \(entry.shape)")
+          "\(checkpoint.directory)/\(entry.file): \(entry.name) should have shape \(shape) by the config, found \(entry.shape)"
+        )
       }
       guard entry.type.dtype != nil else {
         throw ModelError(
-          "\(entry.file): \(entry.name) is of type \(entry.type.rawValue); supported are BF16, F16 and F32")
+          "\(checkpoint.directory)/\(entry.file): \(entry.name) is of type \(entry.type.rawValue); supported are BF16, F16 and F32"
+        )
       }
     }
   }

@@ -1,27 +1,45 @@
 /// One weight of a family: its Hugging Face name and its axes. Everything else (strict loading, counts,
 /// the search space, slicing, export) is derived from here and from no other place.
 public struct Weight: Sendable, Hashable {
-  /// The tensor's name, with `{layer}` where the 0-based layer number goes.
+  /// The tensor's name, with `{layer}` where the 0-based layer number goes. With `{expert}` in it the weight is
+  /// stored as one tensor for each index of its first axis; the remaining axes are those of the tensors.
   public let name: String
   public let axes: [Axis]
+  /// Computed with in float32, whatever the type of the rest: what decides which experts a token goes to.
+  public let isWide: Bool
 
-  public init(_ name: String, _ axes: [Axis]) {
+  public init(_ name: String, _ axes: [Axis], isWide: Bool = false) {
     self.name = name
     self.axes = axes
+    self.isWide = isWide
   }
 
-  /// The tensor's name in layer `layer` (0-based).
-  public func name(layer: Int) -> String {
-    guard let range = name.firstRange(of: "{layer}") else { return name }
-    return name.replacingCharacters(in: range, with: String(layer))
+  /// Whether each expert has a tensor of its own.
+  public var isPerExpert: Bool { name.contains("{expert}") }
+
+  /// The name of the tensor in layer `layer` and of expert `expert` (both 0-based).
+  public func name(layer: Int?, expert: Int? = nil) -> String {
+    var name = name
+    if let layer { name.fill("{layer}", with: layer) }
+    if let expert { name.fill("{expert}", with: expert) }
+    return name
   }
 
+  /// The tensors that hold this weight: one, or one an expert.
+  public func tensors(layer: Int?, sizes: Sizes) -> [(name: String, shape: [Int])] {
+    guard isPerExpert else { return [(name(layer: layer), shape(sizes))] }
+    let shape = Array(shape(sizes).dropFirst())
+    return (0..<(axes.first?.size(sizes) ?? 0)).map { (name(layer: layer, expert: $0), shape) }
+  }
+
+  /// The sizes of all axes, experts included.
   public func shape(_ sizes: Sizes) -> [Int] { axes.map { $0.size(sizes) } }
   public func elementCount(_ sizes: Sizes) -> Int { axes.reduce(1) { $0 * $1.size(sizes) } }
 }
 
 extension String {
-  fileprivate func replacingCharacters(in range: Range<Index>, with text: String) -> String {
-    String(self[..<range.lowerBound]) + text + String(self[range.upperBound...])
+  fileprivate mutating func fill(_ placeholder: String, with number: Int) {
+    guard let range = firstRange(of: placeholder) else { return }
+    self = String(self[..<range.lowerBound]) + String(number) + String(self[range.upperBound...])
   }
 }

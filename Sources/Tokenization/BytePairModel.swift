@@ -2,7 +2,7 @@ internal import JSON
 
 /// Byte-pair encoding: a word starts as its characters and neighbours merge, lowest rank first
 /// (Sennrich et al., https://arxiv.org/abs/1508.07909).
-struct BytePairModel: Model {
+final class BytePairModel: Model {
   private let vocabulary: Vocabulary
   private let merges: MergeTable
   private let unknown: [UInt8]?

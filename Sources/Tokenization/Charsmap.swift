@@ -19,7 +19,9 @@ struct Charsmap: Sendable {
     }
     units = (0..<size / 4).map { Self.word(bytes, 4 + 4 * $0) }
     replacements = Array(bytes[(4 + size)...])
-    guard String(validating: replacements, as: UTF8.self) != nil else { throw field.error("replacements that are not UTF-8") }
+    guard String(validating: replacements, as: UTF8.self) != nil else {
+      throw field.error("replacements that are not UTF-8")
+    }
   }
 
   private static func word(_ bytes: [UInt8], _ at: Int) -> UInt32 {

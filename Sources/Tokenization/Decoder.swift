@@ -42,7 +42,13 @@ indirect enum Decoder: Sendable {
 
   func decode(_ tokens: [[UInt8]]) throws -> [[UInt8]] {
     switch self {
-    case .sequence(let parts): return try parts.reduce(tokens) { try $1.decode($0) }
+    case .sequence(let parts):
+      let count = tokens.reduce(0) { $0 + $1.count }
+      return try parts.reduce(tokens) { current, part in
+        let next = try part.decode(current)
+        try Limits.check(next.reduce(0) { $0 + $1.count }, from: count)
+        return next
+      }
     case .byteLevel: return [Self.repaired(tokens.flatMap { ByteAlphabet.unmap($0) ?? $0 })]
     case .byteFallback: return Self.byteFallback(tokens)
     case .fuse: return [Array(tokens.joined())]

@@ -61,7 +61,9 @@ struct Field {
   }
 
   func number() throws -> Double {
-    guard let number = value.double, !number.isNaN else { throw error("expected a number, found \(Field.spell(value))") }
+    guard let number = value.double, number.isFinite else {
+      throw error("expected a number, found \(Field.spell(value))")
+    }
     return number
   }
 

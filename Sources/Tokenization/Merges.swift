@@ -33,7 +33,9 @@ struct MergeTable: Sendable {
         return UInt64(id)
       }
       let (a, b) = (try id(left), try id(right))
-      guard right.count >= prefix.count else { throw failure("the second token is shorter than the prefix of its kind") }
+      guard right.count >= prefix.count else {
+        throw failure("the second token is shorter than continuing_subword_prefix")
+      }
       let merged = try id(left + right.dropFirst(prefix.count))
       map.insert(a << 32 | b, UInt64(rank) << 32 | merged)
       rank += 1

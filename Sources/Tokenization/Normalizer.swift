@@ -65,6 +65,7 @@ indirect enum Normalizer: Sendable {
             try part.normalize(text, atOrigin: &atOrigin)
           }
         if let next { current = next }
+        try Limits.check(current?.count ?? 0, from: text.count)
       }
       return current
     case .form(let form): return form.normalize(text)

@@ -2,7 +2,7 @@
 ///
 /// Own rather than Foundation's: the oracle's character classes are of one Unicode version and Foundation's of
 /// another, its `\s` and `\h` mean other sets, and it works on UTF-16.
-final class Pattern: Sendable {
+package final class Pattern: Sendable {
   private let steps: [PatternStep]
   private let sets: [MatchSet]
   private let starts: [ByteSet?]
@@ -11,8 +11,8 @@ final class Pattern: Sendable {
   /// As many steps back as the oracle's engine takes in one match before it gives up.
   static let maximumBacktracks = 10_000_000
 
-  /// - Throws: `PatternParser.Failure` for a pattern that is wrong, or uses what is not supported.
-  init(_ pattern: String) throws {
+  /// - Throws: `PatternFailure` for a pattern that is wrong, or uses what is not supported.
+  package init(_ pattern: String) throws {
     let node = try PatternParser.parse(pattern)
     let compiler = try PatternCompiler(node)
     steps = compiler.steps
@@ -35,6 +35,16 @@ final class Pattern: Sendable {
       try body(start, end)
       at = end
       lastEnd = end
+    }
+  }
+
+  /// The matches in a text.
+  package func matches(in text: String) throws -> [String] {
+    let bytes = Array(text.utf8)
+    return try bytes.withUnsafeBufferPointer { buffer in
+      var found: [String] = []
+      try matches(in: buffer) { found.append(String(decoding: buffer[$0..<$1], as: UTF8.self)) }
+      return found
     }
   }
 

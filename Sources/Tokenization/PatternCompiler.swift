@@ -114,7 +114,7 @@ struct PatternCompiler {
   }
 
   private mutating func add(_ step: PatternStep) throws {
-    if steps.count >= Self.maximumSteps { throw PatternParser.Failure(message: "the pattern is too large") }
+    if steps.count >= Self.maximumSteps { throw PatternFailure(message: "the pattern is too large") }
     steps.append(step)
   }
 
@@ -188,7 +188,7 @@ struct PatternCompiler {
   private mutating func emit(look part: PatternNode, ahead: Bool, negative: Bool) throws {
     let parts = if case .alternatives(let parts) = part { parts } else { [part] }
     let widths = Set(parts.map(\.width.min))
-    if !ahead, widths.count > 1 { throw PatternParser.Failure(message: "a look-behind of several lengths") }
+    if !ahead, widths.count > 1 { throw PatternFailure(message: "a look-behind of several lengths") }
     let at = steps.count
     try add(.accept)
     try emit(part)

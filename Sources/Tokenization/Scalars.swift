@@ -60,7 +60,8 @@ enum ScalarClass {
   /// The mask of a category ("Lu") or a group of them ("L"); nil for an unknown name.
   static func mask(named name: String) -> ClassMask? {
     var mask: ClassMask = 0
-    for (index, category) in names.enumerated() where category == name || (name.count == 1 && category.hasPrefix(name)) {
+    for (index, category) in names.enumerated() where category == name || (name.count == 1 && category.hasPrefix(name))
+    {
       mask |= 1 << UInt32(index)
     }
     return mask == 0 ? nil : mask

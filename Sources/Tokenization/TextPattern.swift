@@ -14,7 +14,7 @@ enum TextPattern: Sendable {
       let source = try expression.string()
       do {
         self = .expression(try Pattern(source))
-      } catch let failure as PatternParser.Failure {
+      } catch let failure as PatternFailure {
         throw expression.error("the regular expression \"\(source)\" cannot be used: \(failure.message)")
       }
     } else {

@@ -154,6 +154,7 @@ public final class Tokenizer: Sendable {
       for (index, step) in steps.enumerated() {
         try pieces.apply(step, to: part)
         if case .byteLevel = step, mapsBytes || index < steps.count - 1 { pieces.mapBytes(part) }
+        try Limits.check(pieces.buffer?.count ?? 0, from: part.count)
       }
       try pieces.withText(part) { text in
         for piece in pieces.pieces {

@@ -7,3 +7,12 @@ public struct TokenizerError: Error, CustomStringConvertible, Sendable, Equatabl
 
   public var description: String { message }
 }
+
+enum Limits {
+  /// Stops a tokenizer whose parts each blow a text up, before memory ends.
+  static func check(_ count: Int, from original: Int) throws {
+    if count >> 8 > original, count > 1 << 24 {
+      throw TokenizerError("the tokenizer makes \(count) bytes out of a text of \(original); it is broken")
+    }
+  }
+}

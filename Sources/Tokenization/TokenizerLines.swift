@@ -47,7 +47,7 @@ public enum TokenizerLines {
       } catch { throw TokenizerError("line \(number) of the input: \(error)") }
     }
     while true {
-      let chunk = input.availableData
+      let chunk = try available(input)
       if chunk.isEmpty { break }
       waiting.append(contentsOf: chunk)
       var start = 0
@@ -58,12 +58,30 @@ public enum TokenizerLines {
           start = end + 1
         }
       } catch {
-        try output.write(contentsOf: out)
+        try write(out, to: output)
         throw error
       }
-      try output.write(contentsOf: out)
+      try write(out, to: output)
       waiting.removeFirst(start)
     }
-    if !waiting.isEmpty { try output.write(contentsOf: reply(waiting[...])) }
+    if !waiting.isEmpty { try write(reply(waiting[...]), to: output) }
+  }
+
+  /// Bytes that are there, waiting for the first; none at the end. (`FileHandle.availableData` traps where reading
+  /// fails: on a directory, on a closed descriptor.)
+  private static func available(_ input: FileHandle) throws -> [UInt8] {
+    var count = 0
+    let bytes = [UInt8](unsafeUninitializedCapacity: 1 << 16) { buffer, filled in
+      repeat { count = read(input.fileDescriptor, buffer.baseAddress, buffer.count) } while count < 0 && errno == EINTR
+      filled = max(count, 0)
+    }
+    guard count >= 0 else { throw TokenizerError("the input cannot be read: \(String(cString: strerror(errno)))") }
+    return bytes
+  }
+
+  private static func write(_ bytes: [UInt8], to output: FileHandle) throws {
+    do { try output.write(contentsOf: bytes) } catch {
+      throw TokenizerError("the output cannot be written: \(error.localizedDescription)")
+    }
   }
 }

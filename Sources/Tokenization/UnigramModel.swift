@@ -2,7 +2,7 @@ internal import JSON
 
 /// The unigram language model: of all ways to cut a word into tokens, the one with the highest sum of scores
 /// (Kudo, https://arxiv.org/abs/1804.10959), found as SentencePiece's `EncodeOptimized` does.
-struct UnigramModel: Model {
+final class UnigramModel: Model {
   private let vocabulary: Vocabulary
   private let scores: [Double]
   private let trie: ByteTrie

@@ -1,7 +1,7 @@
 internal import JSON
 
 /// WordPiece, as BERT has it: the longest token first, from left to right.
-struct WordPieceModel: Model {
+final class WordPieceModel: Model {
   private let vocabulary: Vocabulary
   private let unknown: [UInt8]
   private let prefix: [UInt8]
@@ -50,7 +50,7 @@ struct WordPieceModel: Model {
 }
 
 /// One token per word.
-struct WordLevelModel: Model {
+final class WordLevelModel: Model {
   private let vocabulary: Vocabulary
   private let unknown: [UInt8]
   private let file: String

@@ -38,9 +38,10 @@ import Torch
       .pack(encoder: Encoder(tokenizer: tokenizer), seqLength: 192, count: count, skippingRows: skipping, seed: 1).rows
   }
 
-  private func importance(rows: [[Int32]], microBatch: Int = 1) throws -> ImportanceScores {
-    let observer = ImportanceObserver(model.description)
-    try executor.observe(TokenBatch.groups(rows, size: microBatch), observer: observer)
+  private func importance(rows: [[Int32]], microBatch: Int = 1, packed: Bool = true) throws -> ImportanceScores {
+    let observer = ImportanceObserver(model.description, microBatch: microBatch)
+    let batches = TokenBatch.groups(rows, size: microBatch)
+    try executor.observe(packed ? TokenBatch.packed(batches, tokens: 2048) : batches, observer: observer)
     return try observer.scores()
   }
 
@@ -93,6 +94,8 @@ import Torch
       let found = try importance(rows: rows, microBatch: size).layers.map(Float.init)
       #expect(elementwiseDifference(found, numbers(wanted[name])) <= 1e-5)
     }
+    let apart = try importance(rows: rows, packed: false)
+    #expect(elementwiseDifference(apart.layers.map(Float.init), scores.layers.map(Float.init)) <= 1e-6)
     for pruning in expected["calibration"]?["prunings"]?.array ?? [] {
       let config = try ExportConfig(parsing: try #require(pruning["export_config"]))
       let selection = try scores.selection(for: config, of: model.description)

@@ -9,7 +9,9 @@ import Testing
     #expect(ScoreFunction(parsing: "neg_kl") == .negKL)
   }
 
-  @Test(arguments: ["", "mmlu", "mmlu_0pct_bs1", "mmlu_101pct_bs1", "mmlu_10pct_bs0", "mmlu_-1pct_bs1", "mmlu_10pct", "loss"])
+  @Test(arguments: [
+    "", "mmlu", "mmlu_0pct_bs1", "mmlu_101pct_bs1", "mmlu_10pct_bs0", "mmlu_-1pct_bs1", "mmlu_10pct", "loss",
+  ])
   func refusesOthers(_ text: String) { #expect(ScoreFunction(parsing: text) == nil) }
 
   @Test func standardErrorsAreThoseOfTheMean() {

@@ -27,6 +27,18 @@ import Testing
     #expect(throws: JSONError.self) { try JSON(parsing: String(repeating: "[", count: 100_000)) }
   }
 
+  @Test func takesPythonsNonFiniteNumbersOnlyWhenAsked() throws {
+    let text = #"{"time_step_limit": [0.0, Infinity, -Infinity, NaN]}"#
+    let value = try JSON(parsing: Array(text.utf8), nonFinite: true)
+    #expect(value.serialized() == text)
+    #expect(value["time_step_limit"]?.array?[1].double == .infinity)
+    #expect(value["time_step_limit"]?.array?[2].double == -.infinity)
+    #expect(throws: JSONError.self) { try JSON(parsing: text) }
+    for wrong in ["Infinit", "-", "-I", "-Inf", "Na", "inf", "nan", "InfinityX"] {
+      #expect(throws: JSONError.self, "\(wrong)") { try JSON(parsing: Array(wrong.utf8), nonFinite: true) }
+    }
+  }
+
   @Test func indentsAsHuggingFaceDoes() throws {
     let value = try JSON(parsing: #"{"a":[1,2],"b":{},"c":[]}"#)
     #expect(value.serialized(indent: 2) == "{\n  \"a\": [\n    1,\n    2\n  ],\n  \"b\": {},\n  \"c\": []\n}")

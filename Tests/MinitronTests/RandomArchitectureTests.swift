@@ -7,10 +7,23 @@ import Testing
 
 /// Planned parameter counts against what is written, over random architectures.
 @Suite struct RandomArchitectureTests {
-  static let families = ["llama3", "mistral_window", "qwen2_tied", "qwen3_tied"]
+  /// One golden of every family.
+  static let models: [Golden] = {
+    var seen: Set<String> = []
+    return Golden.all().filter { golden in
+      guard let model = try? SourceModel(directory: golden.directory) else { return false }
+      return seen.insert(model.description.family).inserted
+    }
+  }()
 
-  @Test(arguments: families) func plannedCountsEqualTheElementsWritten(_ name: String) throws {
-    let model = try SourceModel(directory: Golden.root + "/Tests/Goldens/dense/" + name)
+  @Test func everyFamilyHasAGolden() throws {
+    let found = try Set(Self.models.map { try SourceModel(directory: $0.directory).description.family })
+    #expect(found == Set(Families.modelTypes))
+  }
+
+  @Test(arguments: models) func plannedCountsEqualTheElementsWritten(_ golden: Golden) throws {
+    let name = golden.name
+    let model = try SourceModel(directory: golden.directory)
     let description = model.description
     var generator = SplitMix64(state: UInt64(name.utf8.reduce(7) { $0 &* 31 &+ UInt64($1) }))
     var scores = ImportanceScores()

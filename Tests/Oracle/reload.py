@@ -50,7 +50,9 @@ def check(folder):
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             model, info = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
+                # The grouped kernels for experts want sizes that tiny models do not have.
+                folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager",
+                output_loading_info=True
             )
     finally:
         logger.removeHandler(said)

@@ -9,6 +9,7 @@ the ids, and as many random lists of ids, decoded with and without special token
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -33,6 +34,20 @@ def ask(binary, command, folder, lines, *flags):
     if process.returncode != 0:
         print(f"{folder}: {command} failed: {process.stderr.decode()[-500:]}")
     return [json.loads(line) for line in process.stdout.decode().split("\n") if line]
+
+
+@contextlib.contextmanager
+def silenced():
+    """What the library panics at it also prints, with its stack; nobody here wants to read that."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def guarded(function, value):
@@ -68,7 +83,8 @@ def check(folder, arguments):
     differences = 0
     encoded = {}
     for special in (True, False):
-        wanted = [guarded(lambda text: library.encode(text, add_special_tokens=special).ids, text) for text in texts]
+        with silenced():
+            wanted = [guarded(lambda text: library.encode(text, add_special_tokens=special).ids, text) for text in texts]
         usable = [(text, ids) for text, ids in zip(texts, wanted) if ids is not None]
         skipped = len(texts) - len(usable)
         flags = [] if special else ["--no_special_tokens"]
@@ -79,7 +95,8 @@ def check(folder, arguments):
     known = sorted(library.get_vocab(with_added_tokens=True).values())
     lists = encoded[True] + [[random_.choice(known) for _ in range(random_.randint(0, 12))] for _ in range(arguments.count)]
     for skip in (False, True):
-        wanted = [guarded(lambda ids: library.decode(ids, skip_special_tokens=skip), ids) for ids in lists]
+        with silenced():
+            wanted = [guarded(lambda ids: library.decode(ids, skip_special_tokens=skip), ids) for ids in lists]
         usable = [(ids, text) for ids, text in zip(lists, wanted) if text is not None]
         flags = ["--skip_special_tokens"] if skip else []
         got = ask(arguments.binary, "decode", folder, [ids for ids, _ in usable], *flags)

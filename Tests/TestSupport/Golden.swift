@@ -17,6 +17,12 @@ public struct Golden: Sendable, CustomStringConvertible {
   public static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent().path
 
+  /// Every case of every group: `Tests/Goldens/<group>/<case>`.
+  public static func all() -> [Golden] {
+    let groups = (try? FileManager.default.contentsOfDirectory(atPath: root + "/Tests/Goldens").sorted()) ?? []
+    return groups.flatMap(all)
+  }
+
   /// Every case below `Tests/Goldens/<folder>`.
   public static func all(_ folder: String) -> [Golden] {
     let path = root + "/Tests/Goldens/" + folder

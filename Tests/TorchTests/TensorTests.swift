@@ -206,36 +206,41 @@ import Torch
   }
 }
 
+/// Each in a process of its own: what tests beside them hold must not count.
 @Suite struct Memory {
   /// A leak of one tensor per operation would be hundreds of megabytes.
-  @Test func aMillionOperationsLeakNothing() throws {
-    let a = try floats([1, 2, 3, 4], [2, 2])
-    func loop(_ count: Int) throws {
-      for i in 0..<count {
-        switch i % 4 {
-        case 0: _ = try a.add(a, scaledBy: 0)
-        case 1: _ = try a.multiplied(by: 2)
-        case 2: _ = try a.narrow(dim: 0, start: 0, length: 1)
-        default: _ = try a.sum(dims: [1])
+  private static let allowed = 48 << 20
+
+  @Test func aMillionOperationsLeakNothing() async {
+    await #expect(processExitsWith: .success) {
+      let a = try floats([1, 2, 3, 4], [2, 2])
+      func loop(_ count: Int) throws {
+        for i in 0..<count {
+          switch i % 4 {
+          case 0: _ = try a.add(a, scaledBy: 0)
+          case 1: _ = try a.multiplied(by: 2)
+          case 2: _ = try a.narrow(dim: 0, start: 0, length: 1)
+          default: _ = try a.sum(dims: [1])
+          }
         }
       }
+      try loop(10_000)
+      let before = residentBytes()
+      try loop(1_000_000)
+      try #require(residentBytes() - before < Memory.allowed)
     }
-    try loop(10_000)
-    let before = residentBytes()
-    let start = ContinuousClock.now
-    try loop(1_000_000)
-    #expect(residentBytes() - before < 48 << 20)
-    #expect(ContinuousClock.now - start < .seconds(20))
   }
 
-  @Test func failingOperationsLeakNothing() throws {
-    let a = try Tensor.zeros([2, 3], dtype: .float32)
-    func loop(_ count: Int) {
-      for _ in 0..<count { #expect(throws: TorchError.self) { try a.matmul(a) } }
+  @Test func failingOperationsLeakNothing() async {
+    await #expect(processExitsWith: .success) {
+      let a = try Tensor.zeros([2, 3], dtype: .float32)
+      func loop(_ count: Int) {
+        for _ in 0..<count { _ = try? a.matmul(a) }
+      }
+      loop(100)
+      let before = residentBytes()
+      loop(5_000)
+      try #require(residentBytes() - before < Memory.allowed)
     }
-    loop(100)
-    let before = residentBytes()
-    loop(5_000)
-    #expect(residentBytes() - before < 48 << 20)
   }
 }

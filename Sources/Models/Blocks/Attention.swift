@@ -2,41 +2,95 @@ public import Torch
 
 // Shapes: B rows, S tokens, H hidden, N heads, K key-value heads, D head_dim.
 
-/// Grouped-query attention with rotary positions (Ainslie et al. 2023, arXiv 2305.13245), optional biases,
-/// per-head norms of queries and keys (Qwen3) and a sliding window (Mistral). Tap: `heads`.
+/// Grouped-query attention with rotary positions (Ainslie et al. 2023, arXiv 2305.13245), optional biases, norms
+/// of queries and keys, a sliding window (Mistral), soft-capped scores (Gemma 2), sinks (gpt-oss). Tap: `heads`.
 public struct Attention: Block {
-  let query: Weight, key: Weight, value: Weight, output: Weight
-  let queryBias: Weight?, keyBias: Weight?, valueBias: Weight?, outputBias: Weight?
-  let queryNorm: Norm?, keyNorm: Norm?
-  let headDim: Int
-  /// nil for layers without positions.
-  let rotary: Rotary?
-  /// Positions a token sees, itself included; nil for all before it.
-  let window: Int?
+  /// How queries, keys and values are projected.
+  public enum Layout: Sendable {
+    /// `q_proj`, `k_proj`, `v_proj`.
+    case separate
+    /// One projection of this name: all queries, then all keys, then all values (Phi-3).
+    case stacked(String)
+    /// One projection of this name, head after head: its query, key and value (GPT-NeoX; as many of each).
+    case interleaved(String)
+  }
 
+  /// What the norms of queries and keys run over.
+  public enum NormSpan: Sendable {
+    /// Each head on its own (Qwen3).
+    case head
+    /// All heads together (OLMo 2).
+    case projection
+  }
+
+  /// Query, key and value of one head: the three of an interleaved projection. A family of this layout has to
+  /// give it its size, 3.
+  static let kinds = Dimension(fixed: "query, key and value")
+
+  /// Query and gate of one head, in a gated query projection. A family that has them gives it its size, 2.
+  static let pair = Dimension(fixed: "query and gate")
+
+  private let layout: Layout
+  private let inputs: [Linear]
+  private let output: Linear
+  private let queryNorm: Norm?, keyNorm: Norm?
+  private let normSpan: NormSpan
+  private let headDim: Int
+  /// nil for layers without positions.
+  private let rotary: Rotary?
+  /// Positions a token sees, itself included; nil for all before it.
+  private let window: Int?
+  /// The factor on scores before softmax.
+  private let scale: Double
+  /// The query projection also gives a gate for each channel, head by head: outputs × sigmoid(gate) (Qwen3-Next).
+  private let isGated: Bool
+  /// A learned score for each head that takes part in softmax and gives nothing (gpt-oss).
+  private let sinks: Weight?
+  /// Scores pass through `softcap × tanh(score / softcap)`; nil for none.
+  private let softcap: Double?
+
+  /// - Parameters:
+  ///   - normEpsilon: of the norms of queries and keys; nil for no norms.
+  ///   - scale: nil for 1 / √head_dim.
+  ///   - outputName: the output projection's name, after the prefix.
   public init(
     _ prefix: String, headDim: Int, rotary: Rotary?, qkvBias: Bool = false, outputBias: Bool = false,
-    normEpsilon: Double? = nil,
-    window: Int? = nil
+    normEpsilon: Double? = nil, normKind: Norm.Kind = .rms, normSpan: NormSpan = .head, window: Int? = nil,
+    scale: Double? = nil, softcap: Double? = nil, sinks: Bool = false, layout: Layout = .separate,
+    outputName: String = "o_proj", isGated: Bool = false
   ) {
-    query = Weight(prefix + ".q_proj.weight", [.heads * .headDim, .hidden])
-    key = Weight(prefix + ".k_proj.weight", [.kvHeads * .headDim, .hidden])
-    value = Weight(prefix + ".v_proj.weight", [.kvHeads * .headDim, .hidden])
-    output = Weight(prefix + ".o_proj.weight", [.hidden, .heads * .headDim])
-    queryBias = qkvBias ? Weight(prefix + ".q_proj.bias", [.heads * .headDim]) : nil
-    keyBias = qkvBias ? Weight(prefix + ".k_proj.bias", [.kvHeads * .headDim]) : nil
-    valueBias = qkvBias ? Weight(prefix + ".v_proj.bias", [.kvHeads * .headDim]) : nil
-    self.outputBias = outputBias ? Weight(prefix + ".o_proj.bias", [.hidden]) : nil
-    queryNorm = normEpsilon.map { Norm(prefix + ".q_norm", over: .headDim, epsilon: $0) }
-    keyNorm = normEpsilon.map { Norm(prefix + ".k_norm", over: .headDim, epsilon: $0) }
+    let heads = Axis.heads * .headDim
+    let kvHeads = Axis.kvHeads * .headDim
+    func input(_ name: String, _ axis: Axis) -> Linear { Linear(prefix + "." + name, [axis, .hidden], bias: qkvBias) }
+    self.layout = layout
+    switch layout {
+    case .separate:
+      let queries = isGated ? .heads * Axis(Self.pair) * .headDim : heads
+      inputs = [input("q_proj", queries), input("k_proj", kvHeads), input("v_proj", kvHeads)]
+    case .stacked(let name): inputs = [input(name, heads + kvHeads + kvHeads)]
+    case .interleaved(let name): inputs = [input(name, .heads * Axis(Self.kinds) * .headDim)]
+    }
+    output = Linear(prefix + "." + outputName, [.hidden, heads], bias: outputBias)
+    func norm(_ name: String, _ all: Axis) -> Norm? {
+      normEpsilon.map {
+        Norm(prefix + name, over: normSpan == .head ? .headDim : all, epsilon: $0, kind: normKind)
+      }
+    }
+    queryNorm = norm(".q_norm", heads)
+    keyNorm = norm(".k_norm", kvHeads)
+    self.normSpan = normSpan
     self.headDim = headDim
     self.rotary = rotary
     self.window = window
+    self.scale = scale ?? 1 / Double(headDim).squareRoot()
+    self.softcap = softcap
+    self.isGated = isGated
+    self.sinks = sinks ? Weight(prefix + ".sinks", [.heads]) : nil
   }
 
   public var weights: [Weight] {
-    [query, queryBias, key, keyBias, value, valueBias, output, outputBias].compactMap { $0 }
-      + (queryNorm?.weights ?? []) + (keyNorm?.weights ?? [])
+    inputs.flatMap(\.weights) + output.weights + (queryNorm?.weights ?? []) + (keyNorm?.weights ?? [])
+      + (sinks.map { [$0] } ?? [])
   }
 
   public func cacheElements(rows: Int, tokens: Int, sizes: Sizes) -> Int {
@@ -45,30 +99,129 @@ public struct Attention: Block {
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     let (rows, tokens) = (x.shape[0], x.shape[1])
-    func project(_ weight: Weight, _ bias: Weight?, _ norm: Norm?) throws -> Tensor {
-      var y = try x.linear(weight: weights[weight], bias: weights[optional: bias]).reshape([rows, tokens, -1, headDim])
-      if let norm { y = try norm.forward(y, weights: weights) }
+    let (queries, keys, values, gate) = try project(x, weights: weights)
+    func place(_ y: Tensor, _ norm: Norm?) throws -> Tensor {
+      var y = y
+      if let norm, normSpan == .projection { y = try norm.forward(y, weights: weights) }
+      y = try y.reshape([rows, tokens, -1, headDim])
+      if let norm, normSpan == .head { y = try norm.forward(y, weights: weights) }
       return try y.transpose(1, 2)  // [B, N or K, S, D]
     }
-    func place(_ y: Tensor) throws -> Tensor { try rotary.map { try context.positions.rotate(y, $0) } ?? y }
-    let q = try place(project(query, queryBias, queryNorm))
-    var k = try place(project(key, keyBias, keyNorm))
-    var v = try project(value, valueBias, nil)
+    func turn(_ y: Tensor) throws -> Tensor { try rotary.map { try context.positions.rotate(y, $0) } ?? y }
+    let q = try turn(place(queries, queryNorm))
+    var k = try turn(place(keys, keyNorm))
+    var v = try place(values, nil)
     if let cache = context.cache { (k, v) = try cache.append(key: k, value: v, layer: context.layer) }
 
-    let mask = try context.positions.mask(queries: tokens, keys: k.shape[2], window: window)
-    let attended = try Tensor.scaledDotProductAttention(
-      query: q, key: k, value: v, mask: mask, isCausal: mask == nil && tokens > 1,
-      scale: 1 / Double(headDim).squareRoot(), enableGQA: q.shape[1] != k.shape[1])
-    let joined = try attended.transpose(1, 2).reshape([rows, tokens, -1])
+    let attended: Tensor
+    if let softcap {
+      attended = try capped(q, k, v, softcap: softcap)
+    } else if let sinks {
+      attended = try withSinks(q, k, v, weights[sinks], context: context)
+    } else {
+      let mask = try context.positions.mask(queries: tokens, keys: k.shape[2], window: window)
+      attended = try Tensor.scaledDotProductAttention(
+        query: q, key: k, value: v, mask: mask, isCausal: mask == nil && tokens > 1, scale: scale,
+        enableGQA: q.shape[1] != k.shape[1])
+    }
+    var joined = try attended.transpose(1, 2).reshape([rows, tokens, -1])
+    if let gate { joined = try joined.multiplied(by: gate.sigmoid()) }
     try context.observe(.heads, joined)
-    return try joined.linear(weight: weights[output], bias: weights[optional: outputBias])
+    return try output.forward(joined, weights: weights)
+  }
+
+  /// Attention with sinks, by the fused kernels: one more key for each head, whose score is the sink whatever the
+  /// query and whose value is zero. The score is carried by channels that all queries hold at one.
+  private func withSinks(_ q: Tensor, _ k: Tensor, _ v: Tensor, _ sinks: Tensor, context: ForwardContext) throws
+    -> Tensor
+  {
+    let (rows, heads, tokens, keys) = (q.shape[0], q.shape[1], q.shape[2], k.shape[2])
+    let shared = heads / max(k.shape[1], 1)
+    // Eight channels, so that heads keep a width that kernels like; the first two add up to the score, the second
+    // being what the first lost in rounding.
+    let (extra, type) = (8, q.dtype)
+    func zeros(_ shape: [Int]) throws -> Tensor { try .zeros(shape, dtype: type, device: q.device) }
+    func ones(_ shape: [Int]) throws -> Tensor { try .ones(shape, dtype: type, device: q.device) }
+    let queries = try Tensor.cat(
+      [q, ones([rows, heads, tokens, 2]), zeros([rows, heads, tokens, extra - 2])], dim: 3)
+    let score = try sinks.to(.float32).divided(by: scale)
+    let coarse = try score.to(type)
+    let fine = try score.subtracting(coarse.to(.float32)).to(type)
+    let sink = try Tensor.cat(
+      [
+        zeros([heads, q.shape[3]]), coarse.reshape([heads, 1]), fine.reshape([heads, 1]), zeros([heads, extra - 2]),
+      ], dim: 1
+    ).reshape([1, heads, 1, q.shape[3] + extra]).expand([rows, heads, 1, q.shape[3] + extra])
+    func spread(_ x: Tensor) throws -> Tensor { shared == 1 ? x : try x.repeatInterleave(shared, dim: 1) }
+    let all = try Tensor.cat([spread(k), zeros([rows, heads, keys, extra])], dim: 3)
+    let values = try Tensor.cat([spread(v), zeros([rows, heads, keys, extra])], dim: 3)
+    let attended = try Tensor.scaledDotProductAttention(
+      query: queries, key: .cat([all, sink], dim: 2),
+      value: .cat([values, zeros([rows, heads, 1, v.shape[3] + extra])], dim: 2),
+      mask: context.positions.mask(queries: tokens, keys: keys, window: window, sink: true), isCausal: false,
+      scale: scale, enableGQA: false)
+    return try attended.narrow(dim: 3, start: 0, length: v.shape[3])
+  }
+
+  /// Queries `[B, S, N × D]`, keys and values `[B, S, K × D]`, gates like queries.
+  private func project(_ x: Tensor, weights: LayerWeights) throws -> (Tensor, Tensor, Tensor, gate: Tensor?) {
+    let (rows, tokens) = (x.shape[0], x.shape[1])
+    let projected = try inputs.map { try $0.forward(x, weights: weights) }
+    switch layout {
+    case .separate:
+      guard isGated else { return (projected[0], projected[1], projected[2], nil) }
+      let parts = try projected[0].reshape([rows, tokens, -1, 2 * headDim]).chunk(2, dim: 3)
+        .map { try $0.reshape([rows, tokens, -1]) }
+      return (parts[0], projected[1], projected[2], parts[1])
+    case .stacked:
+      // What is left of the heads shows in the width that the output projection takes.
+      let heads = try weights[output.weight].shape[1]
+      let rest = (projected[0].shape[2] - heads) / 2
+      let parts = try projected[0].split([heads, rest, rest], dim: 2)
+      return (parts[0], parts[1], parts[2], nil)
+    case .interleaved:
+      let parts = try projected[0].reshape([rows, tokens, -1, 3 * headDim]).chunk(3, dim: 3)
+        .map { try $0.reshape([rows, tokens, -1]) }
+      return (parts[0], parts[1], parts[2], nil)
+    }
+  }
+
+  /// Attention with soft-capped scores, which the fused kernels do not know: a stretch of queries at a time, so
+  /// that scores of a long row never stand in memory whole.
+  private func capped(_ q: Tensor, _ k: Tensor, _ v: Tensor, softcap: Double) throws -> Tensor {
+    let (tokens, keys, stretch) = (q.shape[2], k.shape[2], 512)
+    let shared = q.shape[1] / max(k.shape[1], 1)
+    let k = shared == 1 ? k : try k.repeatInterleave(shared, dim: 1)
+    let v = shared == 1 ? v : try v.repeatInterleave(shared, dim: 1)
+    var parts: [Tensor] = []
+    for start in stride(from: 0, to: tokens, by: stretch) {
+      let count = min(stretch, tokens - start)
+      // The keys that any query of the stretch can see.
+      let first = keys - tokens + start
+      let from = window.map { max(first - $0 + 1, 0) } ?? 0
+      let length = first + count - from
+      let scores = try q.narrow(dim: 2, start: start, length: count)
+        .matmul(k.narrow(dim: 2, start: from, length: length).transpose(2, 3)).multiplied(by: scale)
+        .divided(by: softcap).tanh().multiplied(by: softcap)
+      func range(from start: Int, _ count: Int) throws -> Tensor {
+        try Tensor.arange(from: Double(start), to: Double(start + count), dtype: .int64)
+      }
+      let key = try range(from: from, length).reshape([1, length])
+      var hidden = try key.gt(range(from: first, count).reshape([count, 1]))
+      if let window { hidden = try hidden.logicalOr(key.le(range(from: first - window, count).reshape([count, 1]))) }
+      let shares = try scores.maskedFill(hidden.to(device: q.device), -.infinity)
+        .softmax(dim: 3, dtype: .float32).to(q.dtype)
+      parts.append(try shares.matmul(v.narrow(dim: 2, start: from, length: length)))
+    }
+    return parts.count == 1 ? parts[0] : try Tensor.cat(parts, dim: 2)
   }
 }
 
 /// Keys and values of the tokens seen so far, by layer: `[B, K, S, D]`.
 public final class KeyValueCache {
   private var entries: [Int: (key: Tensor, value: Tensor)] = [:]
+  /// Of Mamba layers: the convolution's last inputs `[B, conv_kernel − 1, C]` and the scan's state `[B, G, K, R × P]`.
+  var scans: [Int: (convolution: Tensor, state: Tensor)] = [:]
   public init() {}
 
   func append(key: Tensor, value: Tensor, layer: Int) throws -> (Tensor, Tensor) {

@@ -25,7 +25,22 @@ extension Block {
 /// The tensors of one layer (or of the parts outside the layers), by weight.
 public struct LayerWeights {
   private let tensors: [Weight: Tensor]
-  public init(_ tensors: [Weight: Tensor]) { self.tensors = tensors }
+  /// Those that are stored expert by expert.
+  private let expertTensors: [Weight: [Tensor]]
+
+  public init(_ tensors: [Weight: Tensor], experts: [Weight: [Tensor]] = [:]) {
+    self.tensors = tensors
+    expertTensors = experts
+  }
+
+  /// One expert's part of a weight, however it is stored.
+  public func expert(_ index: Int, of weight: Weight) throws -> Tensor {
+    guard let list = expertTensors[weight] else { return try self[weight].select(dim: 0, index: index) }
+    guard list.indices.contains(index) else {
+      throw ModelError("the weight \(weight.name) has \(list.count) experts; asked for number \(index)")
+    }
+    return list[index]
+  }
 
   public subscript(weight: Weight) -> Tensor {
     get throws {
@@ -42,6 +57,7 @@ public struct LayerWeights {
   }
 
   public var all: [Weight: Tensor] { tensors }
+  public var allExperts: [Weight: [Tensor]] { expertTensors }
 }
 
 /// Where activations are looked at. Scores follow in `Minitron`; a tap only says what is seen.
@@ -102,7 +118,8 @@ extension LayerDescription {
   public func forward(_ input: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     var h = input
     for (index, sublayer) in sublayers.enumerated() {
-      let x = try sublayer.norm?.forward(h, weights: weights) ?? h
+      let read = isParallel ? input : h
+      let x = try sublayer.norm?.forward(read, weights: weights) ?? read
       try context.observe(.hidden(sublayer: index), x)
       var y = try sublayer.block.forward(x, weights: weights, context: context)
       if let norm = sublayer.postNorm { y = try norm.forward(y, weights: weights) }

@@ -7,6 +7,8 @@ public enum Activation: String, Sendable, CaseIterable {
   case silu, swish, gelu, relu
   case geluNew = "gelu_new"
   case geluTanh = "gelu_pytorch_tanh"
+  /// Squared ReLU (So et al. 2021, arXiv 2109.08668).
+  case squaredReLU = "relu2"
 
   init(_ config: ConfigReader, key: String = "hidden_act", default fallback: String = "silu") throws {
     let name = try config.string(key, default: fallback)
@@ -23,38 +25,43 @@ public enum Activation: String, Sendable, CaseIterable {
     case .gelu: try x.gelu()
     case .geluNew, .geluTanh: try x.gelu(approximate: .tanh)
     case .relu: try x.relu()
+    case .squaredReLU: try x.relu().square()
     }
   }
 }
 
 /// `down(act(gate(x)) × up(x))` (Shazeer 2020, arXiv 2002.05202). Tap: the input of `down`.
 public struct GatedMLP: Block {
-  let gate: Weight, up: Weight, down: Weight
-  let gateBias: Weight?, upBias: Weight?, downBias: Weight?
+  /// Gate and up: two projections, or one that holds gate's rows and then up's (Phi-3).
+  let inputs: [Linear]
+  let down: Linear
   let activation: Activation
   let hyperparameter: Hyperparameter
 
-  /// - Parameter hyperparameter: what counts its channels (a shared expert has one of its own).
+  /// - Parameters:
+  ///   - hyperparameter: what counts its channels (a shared expert has one of its own).
+  ///   - joined: the name of the projection that gate and up share, after the prefix; nil where each has its own.
   public init(
-    _ prefix: String, activation: Activation, bias: Bool = false, hyperparameter: Hyperparameter = .ffnHiddenSize
+    _ prefix: String, activation: Activation, bias: Bool = false, hyperparameter: Hyperparameter = .ffnHiddenSize,
+    joined: String? = nil
   ) {
     let ffn = Axis(Dimension(hyperparameter))
-    gate = Weight(prefix + ".gate_proj.weight", [ffn, .hidden])
-    up = Weight(prefix + ".up_proj.weight", [ffn, .hidden])
-    down = Weight(prefix + ".down_proj.weight", [.hidden, ffn])
-    gateBias = bias ? Weight(prefix + ".gate_proj.bias", [ffn]) : nil
-    upBias = bias ? Weight(prefix + ".up_proj.bias", [ffn]) : nil
-    downBias = bias ? Weight(prefix + ".down_proj.bias", [.hidden]) : nil
+    inputs =
+      joined.map { [Linear(prefix + "." + $0, [ffn + ffn, .hidden], bias: bias)] }
+      ?? [".gate_proj", ".up_proj"].map { Linear(prefix + $0, [ffn, .hidden], bias: bias) }
+    down = Linear(prefix + ".down_proj", [.hidden, ffn], bias: bias)
     self.activation = activation
     self.hyperparameter = hyperparameter
   }
 
-  public var weights: [Weight] { [gate, gateBias, up, upBias, down, downBias].compactMap { $0 } }
+  public var weights: [Weight] { inputs.flatMap(\.weights) + down.weights }
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
-    let gated = try activation(x.linear(weight: weights[gate], bias: weights[optional: gateBias]))
-    try gated.multiply(by: x.linear(weight: weights[up], bias: weights[optional: upBias]))
+    var projected = try inputs.map { try $0.forward(x, weights: weights) }
+    if projected.count == 1 { projected = try projected[0].chunk(2, dim: -1) }
+    let gated = try activation(projected[0])
+    try gated.multiply(by: projected[1])
     try context.observe(.channels(hyperparameter), gated)
-    return try gated.linear(weight: weights[down], bias: weights[optional: downBias])
+    return try down.forward(gated, weights: weights)
   }
 }

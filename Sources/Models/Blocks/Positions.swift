@@ -32,6 +32,14 @@ public final class Positions {
     return table
   }
 
+  /// Rotates neighbouring channels of `[B, N, S, D]` by one another, as DeepSeek lays them out; they come back as
+  /// two halves, which scores do not see as long as queries and keys both do.
+  func rotateInterleaved(_ x: Tensor, _ rotary: Rotary) throws -> Tensor {
+    let shape = x.shape
+    let halves = try x.reshape(Array(shape.dropLast()) + [shape[3] / 2, 2]).transpose(3, 4).reshape(shape)
+    return try rotate(halves, rotary)
+  }
+
   /// Rotates `[B, N, S, D]` by the halves of its first `rotary.dimension` channels, as Llama does; channels
   /// behind those (partial rotary) pass as they are.
   func rotate(_ x: Tensor, _ rotary: Rotary) throws -> Tensor {
@@ -51,20 +59,23 @@ public final class Positions {
 
   /// What each query may see, `[S, keys]` of booleans; nil when plain causality says it all.
   ///
-  /// - Parameter window: positions a token sees, itself included; nil for all before it.
-  func mask(queries: Int, keys: Int, window: Int?) throws -> Tensor? {
+  /// - Parameters:
+  ///   - window: positions a token sees, itself included; nil for all before it.
+  ///   - sink: one more key at the end, which all queries see.
+  func mask(queries: Int, keys: Int, window: Int?, sink: Bool = false) throws -> Tensor? {
     let offset = keys - queries
     let narrow = window.flatMap { $0 < keys ? $0 : nil }
-    guard narrow != nil || (offset > 0 && queries > 1) else { return nil }
-    let id = [queries, keys, narrow ?? -1]
+    guard sink || narrow != nil || (offset > 0 && queries > 1) else { return nil }
+    let id = [queries, keys, narrow ?? -1, sink ? 1 : 0]
     if let mask = masks[id] { return mask }
     var seen: [Bool] = []
     seen.reserveCapacity(queries * keys)
     for query in 0..<queries {
       let at = query + offset
       for key in 0..<keys { seen.append(key <= at && narrow.map { key > at - $0 } ?? true) }
+      if sink { seen.append(true) }
     }
-    let mask = try Tensor(seen, shape: [queries, keys]).to(device: device)
+    let mask = try Tensor(seen, shape: [queries, keys + (sink ? 1 : 0)]).to(device: device)
     masks[id] = mask
     return mask
   }

@@ -13,6 +13,9 @@ public struct Rotary: Sendable, Hashable {
     /// YaRN (Peng et al. 2023, arXiv 2309.00071).
     case yarn(
       factor: Double, fast: Double, slow: Double, original: Double, truncate: Bool, attention: Double)
+    /// LongRoPE (Ding et al. 2024, arXiv 2402.13753): a divisor for each frequency, one list for sequences of up to
+    /// `original` tokens and one for longer ones.
+    case longrope(short: [Double], long: [Double], original: Double, attention: Double)
   }
 
   public let dimension: Int
@@ -20,24 +23,48 @@ public struct Rotary: Sendable, Hashable {
   public let scaling: Scaling
   public let maxPositions: Int
 
+  /// Positions of all layers alike: `rope_theta` and `rope_scaling`, or `rope_parameters`.
+  ///
+  /// - Parameters:
+  ///   - dimension: head_dim.
+  ///   - partial: the part of head_dim that turns when the config does not say; nil for families in which all does.
   /// - Throws: `ModelError` for an unknown type or a field that is missing or out of range.
-  init(_ config: ConfigReader, dimension: Int, defaultTheta: Double = 10_000) throws {
-    guard dimension % 2 == 0 else {
-      throw ModelError("\(config.file): rotary positions want an even head_dim, found \(dimension)")
-    }
-    self.dimension = dimension
-    maxPositions = try config.size("max_position_embeddings", default: 2048)
-    let topTheta = try config.positive("rope_theta", default: defaultTheta)
+  init(
+    _ config: ConfigReader, dimension: Int, defaultTheta: Double = 10_000, partial: Double? = nil,
+    thetaKey: String = "rope_theta", partialKey: String = "partial_rotary_factor"
+  ) throws {
     let section = try config.section("rope_scaling") ?? config.section("rope_parameters")
-    theta = try section?.positive("rope_theta", default: topTheta) ?? topTheta
-    let positions = maxPositions
-    scaling = try section.map { try Self.scaling($0, config: config, maxPositions: positions) } ?? .none
-    if let section, section.has("partial_rotary_factor"), try section.number("partial_rotary_factor") != 1 {
-      throw ModelError("\(section.file): \"partial_rotary_factor\" other than 1 is not supported for this family")
-    }
+    try self.init(
+      config, section: section, dimension: dimension, theta: config.positive(thetaKey, default: defaultTheta),
+      partial: partial.map { try config.positive(partialKey, default: $0) })
   }
 
-  private static func scaling(_ section: ConfigReader, config: ConfigReader, maxPositions: Int) throws -> Scaling {
+  /// Positions by a section of their own (Gemma 3 has one for each kind of layer).
+  ///
+  /// - Parameters:
+  ///   - section: as `rope_parameters`; nil for unscaled positions.
+  ///   - theta, partial: where the section does not say.
+  init(_ config: ConfigReader, section: ConfigReader?, dimension: Int, theta: Double, partial: Double?) throws {
+    let part = try section?.positive("partial_rotary_factor", default: partial ?? 1) ?? partial ?? 1
+    guard part == 1 || (partial != nil && part < 1) else {
+      let range = partial == nil ? "1 for this family" : "above 0 and at most 1"
+      throw ModelError("\(config.file): \"partial_rotary_factor\" should be \(range), found \(part)")
+    }
+    let turning = Int(Double(dimension) * part)
+    guard turning % 2 == 0, turning > 0 else {
+      throw ModelError("\(config.file): rotary positions want an even number of channels of a head, found \(turning)")
+    }
+    self.dimension = turning
+    maxPositions = try config.size("max_position_embeddings", default: 2048)
+    self.theta = try section?.positive("rope_theta", default: theta) ?? theta
+    let positions = maxPositions
+    scaling =
+      try section.map { try Self.scaling($0, config: config, maxPositions: positions, dimension: turning) } ?? .none
+  }
+
+  private static func scaling(_ section: ConfigReader, config: ConfigReader, maxPositions: Int, dimension: Int) throws
+    -> Scaling
+  {
     let type = try section.string("rope_type", default: section.string("type", default: "default"))
     func original() throws -> Double {
       if let value = try config.optionalSize("original_max_position_embeddings") { return Double(value) }
@@ -70,9 +97,18 @@ public struct Rotary: Sendable, Hashable {
         factor: factor, fast: try orDefault("beta_fast", 32), slow: try orDefault("beta_slow", 1),
         original: original, truncate: try section.flag("truncate", default: true),
         attention: try section.optionalNumber("attention_factor") ?? attention)
+    case "longrope", "su":
+      let original = try original()
+      let factor = try section.optionalNumber("factor") ?? (Double(maxPositions) / original)
+      let attention = factor <= 1 ? 1 : (1 + log(factor) / log(original)).squareRoot()
+      return .longrope(
+        short: try section.positives("short_factor", count: dimension / 2),
+        long: try section.positives("long_factor", count: dimension / 2), original: original,
+        attention: try section.optionalNumber("attention_factor") ?? attention)
     default:
       throw ModelError(
-        "\(section.file): rope type \"\(type)\" is not supported; supported are default, linear, dynamic, llama3, yarn")
+        "\(section.file): rope type \"\(type)\" is not supported; supported are default, linear, dynamic, llama3, "
+          + "yarn, longrope")
     }
   }
 
@@ -114,6 +150,10 @@ public struct Rotary: Sendable, Hashable {
         let extrapolated = 1 - ramp
         return 1 / (Float(factor) * base) * (1 - extrapolated) + 1 / base * extrapolated
       }
+      return (values, Float(attention))
+    case .longrope(let short, let long, let original, let attention):
+      let divisors = Double(length) > original ? long : short
+      let values = zip(exponents, divisors).map { 1 / (Float($1) * powf(Float(theta), $0)) }
       return (values, Float(attention))
     }
   }

@@ -1,19 +1,52 @@
 import JSON
 
-/// What Llama and everything shaped like it share: pre-norm attention and gated MLP under the same names.
+/// What Llama and everything shaped like it share: attention and an MLP in every layer, with norms around them.
+/// A family sets what differs, then describes.
 struct DenseDecoder {
+  /// Where the norms over the residual stream stand.
+  enum Norms {
+    /// Before each block (Llama).
+    case before
+    /// Behind each block, on what it adds (OLMo 2).
+    case behind
+    /// Both (Gemma 2).
+    case around
+  }
+
   let config: ConfigReader
   let layers: Int
-  let sizes: Sizes
+  /// Families add what further sizes their blocks have.
+  var sizes: Sizes
   let epsilon: Double
 
-  /// - Parameter defaultHeadDim: head_dim when the config says none; nil: hidden_size / num_attention_heads.
-  init(_ config: ConfigReader, defaultHeadDim: Int? = nil) throws {
+  var norms = Norms.before
+  var normKind = Norm.Kind.rms
+  var normBias = false
+  /// The factor on what blocks add.
+  var residualScale: Double?
+  var scales = OuterScales()
+  /// Whether the head is the embedding when the config does not say.
+  var tiedByDefault = false
+  var layerLists: [String] = []
+  /// Hyperparameters that cannot change.
+  var fixed: Set<Hyperparameter> = []
+  /// Tensors left behind, by how their names begin, and why.
+  var dropped: [(prefix: String, note: String)] = []
+  var editConfig: @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in }
+  var refusal: @Sendable (Sizes) -> String? = { _ in nil }
+
+  /// - Parameters:
+  ///   - defaultHeadDim: head_dim when the config says none; nil: hidden_size / num_attention_heads.
+  ///   - defaultKVHeads: num_key_value_heads when the config says none; nil: as many as heads.
+  init(
+    _ config: ConfigReader, defaultHeadDim: Int? = nil, defaultKVHeads: Int? = nil,
+    epsilonKey: String = "rms_norm_eps", defaultEpsilon: Double = 1e-6
+  ) throws {
     self.config = config
     layers = try config.layerCount("num_hidden_layers")
     let hidden = try config.size("hidden_size")
     let heads = try config.size("num_attention_heads")
-    let kvHeads = try config.size("num_key_value_heads", default: heads)
+    let kvHeads = try config.size("num_key_value_heads", default: defaultKVHeads ?? heads)
     guard heads % kvHeads == 0 else {
       throw ModelError(
         "\(config.file): num_attention_heads (\(heads)) should be a multiple of num_key_value_heads (\(kvHeads))")
@@ -22,90 +55,79 @@ struct DenseDecoder {
     guard implied > 0 || config.has("head_dim") else {
       throw ModelError("\(config.file): hidden_size (\(hidden)) is below num_attention_heads (\(heads))")
     }
-    epsilon = try config.positive("rms_norm_eps", default: 1e-6)
+    epsilon = try config.positive(epsilonKey, default: defaultEpsilon)
     sizes = Sizes([
       .hidden: hidden, .heads: heads, .kvHeads: kvHeads, .headDim: try config.size("head_dim", default: implied),
       .ffn: try config.size("intermediate_size"), .vocabulary: try config.size("vocab_size"),
     ])
   }
 
-  /// - Parameter attention: the attention of a layer, from its names' prefix, head_dim, positions and number (0-based).
+  var headDim: Int { sizes[.headDim] }
+
+  /// A norm over the residual stream, of this family's kind.
+  func norm(_ name: String) -> Norm { Norm(name, epsilon: epsilon, kind: normKind, bias: normBias) }
+
+  /// - Parameters:
+  ///   - attention: the attention of a layer, from its names' prefix and number (0-based).
+  ///   - mlp: its MLP, from its names' prefix.
   func describe(
-    attention: (_ prefix: String, _ headDim: Int, _ rotary: Rotary, _ layer: Int) -> Attention, mlpBias: Bool = false,
-    layerLists: [String] = [],
-    editConfig: @escaping @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in },
-    refusal: @escaping @Sendable (Sizes) -> String? = { _ in nil }
+    attention: (_ prefix: String, _ layer: Int) throws -> any Block, mlp: (_ prefix: String) throws -> any Block
   ) throws -> ModelDescription {
-    let activation = try Activation(config)
-    let rotary = try Rotary(config, dimension: sizes[.headDim])
     let prefix = "model.layers.{layer}"
-    let mlp = GatedMLP(prefix + ".mlp", activation: activation, bias: mlpBias)
-    let descriptions = (0..<layers).map { layer in
-      LayerDescription([
-        Sublayer(
-          norm: Norm(prefix + ".input_layernorm", epsilon: epsilon),
-          block: attention(prefix + ".self_attn", sizes[.headDim], rotary, layer)),
-        Sublayer(norm: Norm(prefix + ".post_attention_layernorm", epsilon: epsilon), block: mlp),
-      ])
+    let feedForward = try mlp(prefix + ".mlp")
+    let descriptions = try (0..<layers).map { layer in
+      let names: (before: [String?], behind: [String?])
+      switch norms {
+      case .before: names = ([".input_layernorm", ".post_attention_layernorm"], [nil, nil])
+      case .behind: names = ([nil, nil], [".post_attention_layernorm", ".post_feedforward_layernorm"])
+      case .around:
+        names = (
+          [".input_layernorm", ".pre_feedforward_layernorm"],
+          [".post_attention_layernorm", ".post_feedforward_layernorm"]
+        )
+      }
+      let blocks = [try attention(prefix + ".self_attn", layer), feedForward]
+      return LayerDescription(
+        blocks.indices.map { index in
+          Sublayer(
+            norm: names.before[index].map { norm(prefix + $0) }, block: blocks[index],
+            postNorm: names.behind[index].map { norm(prefix + $0) }, residualScale: residualScale)
+        })
     }
-    let tied = try config.flag("tie_word_embeddings", default: false)
+    let tied = try config.flag("tie_word_embeddings", default: tiedByDefault)
     return ModelDescription(
       family: try config.string("model_type"), config: config.object, sizes: sizes,
       embedding: Weight("model.embed_tokens.weight", [.vocabulary, .hidden]),
       layers: descriptions,
-      finalNorm: Norm("model.norm", epsilon: epsilon),
+      finalNorm: norm("model.norm"),
       head: tied ? nil : Weight("lm_head.weight", [.vocabulary, .hidden]),
       fields: [
         ("hidden_size", .hidden), ("intermediate_size", .ffn), ("num_attention_heads", .heads),
         ("num_key_value_heads", .kvHeads), ("head_dim", .headDim),
       ],
-      layerLists: layerLists, editConfig: editConfig, refusal: refusal)
+      dropped: dropped, layerLists: layerLists, scales: scales, fixed: fixed,
+      editConfig: editConfig, refusal: refusal)
   }
 
+  /// With the gated MLP of Llama.
+  ///
+  /// - Parameter attention: the attention of a layer, from its names' prefix, head_dim, positions and number (0-based).
   func describe(
-    attention: (_ prefix: String, _ headDim: Int, _ rotary: Rotary) -> Attention, mlpBias: Bool = false,
-    refusal: @escaping @Sendable (Sizes) -> String? = { _ in nil }
+    attention: (_ prefix: String, _ headDim: Int, _ rotary: Rotary, _ layer: Int) -> Attention, mlpBias: Bool = false,
+    defaultTheta: Double = 10_000
+  ) throws -> ModelDescription {
+    let activation = try Activation(config)
+    let rotary = try Rotary(config, dimension: headDim, defaultTheta: defaultTheta)
+    return try describe(
+      attention: { attention($0, headDim, rotary, $1) },
+      mlp: { GatedMLP($0, activation: activation, bias: mlpBias) })
+  }
+
+  /// With the gated MLP of Llama, and all layers' attention alike.
+  func describe(
+    attention: (_ prefix: String, _ headDim: Int, _ rotary: Rotary) -> Attention, mlpBias: Bool = false
   ) throws -> ModelDescription {
     try describe(
-      attention: { prefix, headDim, rotary, _ in attention(prefix, headDim, rotary) }, mlpBias: mlpBias,
-      refusal: refusal)
-  }
-}
-
-/// Which layers of a Qwen model see only a window: by `layer_types`, else from `max_window_layers` on.
-struct WindowedLayers: Sendable {
-  private let windows: [Int?]
-  private let boundary: Int?
-
-  init(_ config: ConfigReader) throws {
-    let layers = try config.layerCount("num_hidden_layers")
-    let used = try config.flag("use_sliding_window", default: false)
-    let window = used ? try config.size("sliding_window", default: 4096) : nil
-    let first = try config.size("max_window_layers", default: 28, atLeast: 0)
-    // Said outright once layers go, also where the published default was meant.
-    boundary = used || config.has("max_window_layers") ? first : nil
-    if let types = try config.optionalStrings("layer_types", count: layers) {
-      windows = try types.map { type in
-        switch type {
-        case "full_attention": return nil
-        case "sliding_attention":
-          guard let window else {
-            throw ModelError("\(config.file): a layer is \"sliding_attention\" without use_sliding_window")
-          }
-          return window
-        default: throw ModelError("\(config.file): layer type \"\(type)\" is not supported for this family")
-        }
-      }
-    } else {
-      windows = (0..<layers).map { $0 >= first ? window : nil }
-    }
-  }
-
-  subscript(layer: Int) -> Int? { windows[layer] }
-
-  /// `max_window_layers` counts the full layers in front: of those that stay, only the kept ones.
-  func edit(_ config: inout JSON.Object, kept: [Int]) {
-    guard let boundary, kept.count != windows.count else { return }
-    config["max_window_layers"] = .int(kept.count { $0 < boundary })
+      attention: { prefix, headDim, rotary, _ in attention(prefix, headDim, rotary) }, mlpBias: mlpBias)
   }
 }

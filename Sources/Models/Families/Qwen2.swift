@@ -6,10 +6,12 @@ public enum Qwen2: Family {
 
   public static func describe(_ config: ConfigReader) throws -> ModelDescription {
     let windows = try WindowedLayers(config)
-    return try DenseDecoder(config).describe(
+    var decoder = try DenseDecoder(config)
+    decoder.layerLists = ["layer_types"]
+    decoder.editConfig = windows.edit
+    return try decoder.describe(
       attention: { prefix, headDim, rotary, layer in
         Attention(prefix, headDim: headDim, rotary: rotary, qkvBias: true, window: windows[layer])
-      },
-      layerLists: ["layer_types"], editConfig: windows.edit)
+      })
   }
 }

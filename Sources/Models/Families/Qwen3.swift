@@ -8,12 +8,14 @@ public enum Qwen3: Family {
     let windows = try WindowedLayers(config)
     let bias = try config.flag("attention_bias", default: false)
     let epsilon = try config.positive("rms_norm_eps", default: 1e-6)
-    return try DenseDecoder(config, defaultHeadDim: 128).describe(
+    var decoder = try DenseDecoder(config, defaultHeadDim: 128)
+    decoder.layerLists = ["layer_types"]
+    decoder.editConfig = windows.edit
+    return try decoder.describe(
       attention: { prefix, headDim, rotary, layer in
         Attention(
           prefix, headDim: headDim, rotary: rotary, qkvBias: bias, outputBias: bias, normEpsilon: epsilon,
           window: windows[layer])
-      },
-      layerLists: ["layer_types"], editConfig: windows.edit)
+      })
   }
 }

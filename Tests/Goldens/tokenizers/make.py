@@ -4,6 +4,7 @@
     python make.py [--out DIR] [--full]
 
 Needs tokenizers 0.23.3 and sentencepiece. Writes NAME/tokenizer.json, NAME/tokenizer_config.json, NAME/golden.json.
+Training is not the same on every run (ties go by hash order), so a tokenizer and its goldens belong together.
 With --full there is one more, with SentencePiece's whole nmt_nfkc character map (too large to keep), and no goldens.
 """
 
@@ -12,6 +13,7 @@ import base64
 import io
 import json
 import pathlib
+import tempfile
 import unicodedata
 
 import sentencepiece
@@ -188,16 +190,19 @@ def clip():
 SPM_DECODER = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
 
 
-def sentencepiece_bpe(normalizer, pre_tokenizer, decoder, bos=True, **options):
+def sentencepiece_bpe(normalizer, pre_tokenizer, decoder, bos=True, by_words=True, **options):
+    """SentencePiece lets no token reach across a space; training on words does the same. Without, tokens may."""
     trainer = trainers.BpeTrainer(vocab_size=1000, show_progress=False, limit_alphabet=150,
                                   special_tokens=["<unk>", "<s>", "</s>"] + BYTES)
-    tokenizer = train(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True), trainer, normalizer, pre_tokenizer,
-                      decoders.Sequence(decoder))
+    words = pre_tokenizers.Metaspace("▁", prepend_scheme="always")
+    tokenizer = train(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True), trainer, normalizer,
+                      words if by_words else pre_tokenizer, decoders.Sequence(decoder))
     # The bytes are ordinary tokens, not added ones.
     def plain(data):
         data["added_tokens"] = data["added_tokens"][:3]
         data["model"].update(options)
     tokenizer = rewritten(tokenizer, plain)
+    tokenizer.pre_tokenizer = pre_tokenizer
     tokenizer.add_tokens(added())
     if bos:
         tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
@@ -207,6 +212,12 @@ def sentencepiece_bpe(normalizer, pre_tokenizer, decoder, bos=True, **options):
 def llama2():
     return sentencepiece_bpe(
         normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]), None, SPM_DECODER)
+
+
+def llama2_across():
+    """Tokens that hold several words."""
+    return sentencepiece_bpe(
+        normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]), None, SPM_DECODER, by_words=False)
 
 
 def mistral():
@@ -229,7 +240,7 @@ def metaspace_strip():
 
 def spm_unigram(full):
     """A Unigram model with a compiled character map, trained by SentencePiece itself."""
-    path = pathlib.Path("/tmp") / "coppice-rules.tsv"
+    path = pathlib.Path(tempfile.mkdtemp()) / "rules.tsv"
     options = {"normalization_rule_name": "nmt_nfkc"}
     if not full:
         rules = {}
@@ -320,7 +331,7 @@ def subword_prefix():
     return tokenizer, {}
 
 
-MAKERS = [gpt2, llama3, qwen, deepseek, deepseek_coder, o200k, kimi, falcon, bloom, roberta, byte_normalizer, clip, llama2, mistral,
+MAKERS = [gpt2, llama3, qwen, deepseek, deepseek_coder, o200k, kimi, falcon, bloom, roberta, byte_normalizer, clip, llama2, llama2_across, mistral,
           gemma, metaspace_strip, unigram_charsmap, unigram_bytes, bert, word_level, subword_prefix]
 
 

@@ -8,13 +8,24 @@ import TestSupport
 import Testing
 import Torch
 
-/// Every dense family against PyTorch and `transformers`, from golden files (`Tests/Goldens/README.md`).
-@Suite struct DenseGoldenTests {
-  static let cases = Golden.all("dense")
+/// Every family against PyTorch and `transformers`, from golden files (`Tests/Goldens/README.md`).
+@Suite struct GoldenTests {
+  static let cases = Golden.all()
 
-  @Test func everyFamilyHasThreeShapes() throws {
-    let families = try Self.cases.map { try SourceModel(directory: $0.directory).description.family }
-    for family in ["llama", "mistral", "qwen2", "qwen3"] { #expect(families.count { $0 == family } >= 3) }
+  @Test func everyFamilyIsPrunedInWidthInDepthAndInBoth() throws {
+    var seen: [String: Set<String>] = [:]
+    for golden in Self.cases {
+      let family = try SourceModel(directory: golden.directory).description.family
+      for pruning in golden.facts["prunings"]?.array ?? [] {
+        let config = try architecture(pruning)
+        let width = config.entries.contains { $0.hyperparameter != .numLayers }
+        let depth = config[.numLayers] != nil
+        seen[family, default: []].insert(width ? (depth ? "both" : "width") : (depth ? "depth" : "nothing"))
+      }
+    }
+    for family in Families.modelTypes {
+      #expect(seen[family]?.isSuperset(of: ["width", "depth", "both"]) == true, "\(family) has \(seen[family] ?? [])")
+    }
   }
 
   @Test(arguments: cases) func logitsEqualTransformersInFloat32(_ golden: Golden) throws {
@@ -54,6 +65,11 @@ import Torch
     for (hyperparameter, lists) in scores.perLayer {
       for (layer, list) in lists.enumerated() {
         let expected = try golden.list("importance.\(hyperparameter.rawValue)", layer: layer)
+        if list.isEmpty {
+          // A layer without this hyperparameter.
+          #expect(expected.allSatisfy { $0 == 0 }, "\(hyperparameter) of layer \(layer + 1)")
+          continue
+        }
         #expect(elementwiseDifference(list, expected) <= 1e-5, "\(hyperparameter) of layer \(layer + 1)")
       }
     }

@@ -1,0 +1,63 @@
+public import ArgumentParser
+import JSON
+import Models
+import Report
+
+/// `coppice families`: which models are supported, and what can be pruned in each.
+public struct FamiliesCommand: ParsableCommand {
+  public static let configuration = CommandConfiguration(
+    commandName: "families",
+    abstract: "List the supported model types (model_type in config.json) and what can be pruned in each.")
+
+  @OptionGroup(title: "Output") var output: OutputOptions
+
+  public init() {}
+
+  public func run() throws {
+    let entries = try Families.entries().sorted { $0.modelType < $1.modelType }
+    let console = output.console
+    try output.json ? console.result(json(entries).serialized(indent: 2)) : console.result(table(entries))
+  }
+
+  /// A list reads better than a grid: most models lack half of the nine columns it would have.
+  private func table(_ entries: [Families.Entry]) -> Table {
+    var table = Table(
+      title: "Supported models",
+      columns: [Table.Column("model_type"), Table.Column("what can be pruned", isFlexible: true)])
+    for entry in entries {
+      for (index, line) in lines(entry.hyperparameters.map(\.rawValue)).enumerated() {
+        table.add([index == 0 ? entry.modelType : "", line])
+      }
+    }
+    return table
+  }
+
+  /// Names side by side, in lines that fit a terminal.
+  private func lines(_ names: [String], width: Int = 70) -> [String] {
+    var lines: [String] = []
+    for name in names {
+      if let last = lines.last, last.count + name.count + 2 <= width {
+        lines[lines.count - 1] += ", " + name
+      } else {
+        if !lines.isEmpty { lines[lines.count - 1] += "," }
+        lines.append(name)
+      }
+    }
+    return lines
+  }
+
+  private func json(_ entries: [Families.Entry]) -> JSON {
+    .object([
+      (
+        "families",
+        .array(
+          entries.map { entry in
+            .object([
+              ("model_type", .text(entry.modelType)),
+              ("hyperparameters", .array(entry.hyperparameters.map { .text($0.rawValue) })),
+            ])
+          })
+      )
+    ])
+  }
+}

@@ -1,0 +1,126 @@
+import Torch
+
+// Shapes: R routed rows of one expert, H hidden, F expert ffn, E experts.
+
+/// The routed experts of a layer: gated or plain MLPs of one size.
+public struct Experts: Sendable {
+  /// How a checkpoint stores them.
+  public enum Layout: Sendable {
+    /// A tensor for each expert and projection; the names follow `<prefix>.{expert}.`. No gate: a plain MLP.
+    case separate(gate: String?, up: String, down: String)
+    /// `gate_up_proj` `[E, 2F, H]`, gate's rows before up's, and `down_proj` `[E, H, F]`.
+    case stacked
+    /// gpt-oss: `gate_up_proj` `[E, H, 2F]`, gate and up taking turns, `down_proj` `[E, F, H]`, and biases.
+    case interleaved
+
+    public static let gated = Layout.separate(gate: "gate_proj", up: "up_proj", down: "down_proj")
+  }
+
+  /// What happens between the projections.
+  public enum Nonlinearity: Sendable {
+    /// `act(gate) × up`, or `act(up)` without a gate.
+    case activation(Activation)
+    /// gpt-oss: `gate × sigmoid(alpha × gate) × (up + 1)`, gate at most `limit`, up within ± `limit`.
+    case clamped(alpha: Double, limit: Double)
+  }
+
+  private enum Projections: Sendable {
+    case gated(gate: Weight, up: Weight)
+    case plain(Weight)
+    case stacked(Weight)
+    case interleaved(Weight, bias: Weight)
+  }
+
+  /// Gate and up of one channel, of an interleaved projection: a family of that layout gives it its size, 2.
+  static let pair = Dimension(fixed: "gate and up")
+
+  private let inputs: Projections
+  private let down: Weight
+  private let downBias: Weight?
+  private let nonlinearity: Nonlinearity
+
+  /// - Parameter width: what experts read and write: the hidden size, or a latent one.
+  public init(
+    _ prefix: String, layout: Layout = .gated, nonlinearity: Nonlinearity, width: Axis = .hidden
+  ) {
+    self.nonlinearity = nonlinearity
+    switch layout {
+    case .separate(let gate, let up, let down):
+      func weight(_ name: String, _ axes: [Axis]) -> Weight {
+        Weight("\(prefix).{expert}.\(name).weight", [.experts] + axes)
+      }
+      let second = weight(up, [.moeFFN, width])
+      inputs = gate.map { .gated(gate: weight($0, [.moeFFN, width]), up: second) } ?? .plain(second)
+      self.down = weight(down, [width, .moeFFN])
+      downBias = nil
+    case .stacked:
+      inputs = .stacked(Weight(prefix + ".gate_up_proj", [.experts, .moeFFN + .moeFFN, width]))
+      down = Weight(prefix + ".down_proj", [.experts, width, .moeFFN])
+      downBias = nil
+    case .interleaved:
+      let both = Axis.moeFFN * Axis(Self.pair)
+      inputs = .interleaved(
+        Weight(prefix + ".gate_up_proj", [.experts, width, both]),
+        bias: Weight(prefix + ".gate_up_proj_bias", [.experts, both]))
+      down = Weight(prefix + ".down_proj", [.experts, .moeFFN, width])
+      downBias = Weight(prefix + ".down_proj_bias", [.experts, width])
+    }
+  }
+
+  public var weights: [Weight] {
+    let first: [Weight] =
+      switch inputs {
+      case .gated(let gate, let up): [gate, up]
+      case .plain(let up): [up]
+      case .stacked(let both): [both]
+      case .interleaved(let both, let bias): [both, bias]
+      }
+    return first + [down] + (downBias.map { [$0] } ?? [])
+  }
+
+  /// The input of one expert's down projection: `[R, H]` → `[R, F]`.
+  func inner(_ rows: Tensor, expert: Int, weights: LayerWeights) throws -> Tensor {
+    func part(_ weight: Weight) throws -> Tensor { try weights.expert(expert, of: weight) }
+    switch inputs {
+    case .gated(let gate, let up):
+      return try combine(rows.linear(weight: part(gate)), rows.linear(weight: part(up)))
+    case .plain(let up):
+      guard case .activation(let activation) = nonlinearity else {
+        throw ModelError("experts without a gate need a plain activation")
+      }
+      return try activation(rows.linear(weight: part(up)))
+    case .stacked(let both):
+      let halves = try rows.linear(weight: part(both)).chunk(2, dim: 1)
+      return try combine(halves[0], halves[1])
+    case .interleaved(let both, let bias):
+      let joined = try rows.matmul(part(both)).adding(part(bias)).reshape([rows.shape[0], -1, 2])
+      return try combine(joined.select(dim: 2, index: 0), joined.select(dim: 2, index: 1))
+    }
+  }
+
+  private func combine(_ gate: Tensor, _ up: Tensor) throws -> Tensor {
+    switch nonlinearity {
+    case .activation(let activation):
+      let gated = try activation(gate)
+      try gated.multiply(by: up)
+      return gated
+    case .clamped(let alpha, let limit):
+      let gate = try gate.clamp(max: limit)
+      let gated = try gate.multiplied(by: alpha).sigmoid()
+      try gated.multiply(by: gate)
+      try gated.multiply(by: up.clamp(min: -limit, max: limit).adding(1))
+      return gated
+    }
+  }
+
+  /// One expert's output: `[R, F]` → `[R, H]`.
+  ///
+  /// - Parameters:
+  ///   - inner: weighed by the router already.
+  ///   - share: `[R, 1]`, the weights, for a bias.
+  func output(_ inner: Tensor, share: Tensor, expert: Int, weights: LayerWeights) throws -> Tensor {
+    let matrix = try weights.expert(expert, of: down)
+    guard let downBias else { return try inner.linear(weight: matrix) }
+    return try inner.matmul(matrix).adding(share.multiplied(by: weights.expert(expert, of: downBias)))
+  }
+}

@@ -1,0 +1,142 @@
+public import Torch
+
+// Shapes: B rows, S tokens, H hidden, N heads, P head_dim, I = N × P, G groups, K state size.
+
+/// The Mamba-2 mixer (Dao & Gu 2024, arXiv 2405.21060; `transformers` modeling_mamba2.py): one projection to the gate z,
+/// x, B, C and Δ, a causal convolution over x, B and C, the state-space scan, a gated norm and the projection back.
+/// Tap: `mamba`.
+///
+/// Heads are ranked within their groups, whose B and C they share; head_dim has one ranking for all heads of the layer.
+public struct Mamba2: Block {
+  let input: Linear, output: Linear
+  let convolution: Weight, convolutionBias: Weight?
+  let stepBias: Weight, logDecay: Weight, skip: Weight
+  let norm: Weight
+  private let settings: Settings
+
+  /// What a family says besides sizes.
+  public struct Settings: Sendable {
+    /// Groups of heads that share B and C (G).
+    public var groups: Int
+    /// Groups of channels that the gated norm runs over.
+    public var normGroups: Int
+    public var epsilon: Double
+    /// After the convolution.
+    public var activation: Activation
+    /// Bounds of Δ.
+    public var stepLimit: ClosedRange<Double>
+    /// Whether the two projections have biases.
+    public var bias: Bool
+    public var convolutionBias: Bool
+
+    public init(
+      groups: Int, normGroups: Int? = nil, epsilon: Double, activation: Activation = .silu,
+      stepLimit: ClosedRange<Double> = 0 ... .infinity, bias: Bool = false, convolutionBias: Bool = true
+    ) {
+      self.groups = groups
+      self.normGroups = normGroups ?? groups
+      self.epsilon = epsilon
+      self.activation = activation
+      self.stepLimit = stepLimit
+      self.bias = bias
+      self.convolutionBias = convolutionBias
+    }
+  }
+
+  public init(_ prefix: String, settings: Settings) {
+    let inner = Axis.mambaHeads * .mambaHeadDim
+    let shared = Axis.mambaGroups * .mambaState
+    let convolved = inner + shared + shared
+    input = Linear(prefix + ".in_proj", [inner + convolved + .mambaHeads, .hidden], bias: settings.bias)
+    convolution = Weight(prefix + ".conv1d.weight", [convolved, .one, .convKernel])
+    convolutionBias = settings.convolutionBias ? Weight(prefix + ".conv1d.bias", [convolved]) : nil
+    stepBias = Weight(prefix + ".dt_bias", [.mambaHeads])
+    logDecay = Weight(prefix + ".A_log", [.mambaHeads])
+    skip = Weight(prefix + ".D", [.mambaHeads])
+    norm = Weight(prefix + ".norm.weight", [inner])
+    output = Linear(prefix + ".out_proj", [.hidden, inner], bias: settings.bias)
+    self.settings = settings
+  }
+
+  public var weights: [Weight] {
+    input.weights + [convolution, convolutionBias, stepBias, logDecay, skip, norm].compactMap { $0 } + output.weights
+  }
+
+  /// The convolution's last inputs and the scan's state, whatever the number of tokens.
+  public func cacheElements(rows: Int, tokens: Int, sizes: Sizes) -> Int {
+    let channels = convolution.axes[0].size(sizes)
+    let inner = norm.axes[0].size(sizes)
+    return rows * (channels * (sizes[.convKernel] - 1) + inner * sizes[.mambaState])
+  }
+
+  public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
+    let (rows, tokens) = (x.shape[0], x.shape[1])
+    // Sizes come from the weights, which may be sliced.
+    let heads = try weights[logDecay].shape[0]
+    let inner = try weights[norm].shape[0]
+    let channels = try weights[convolution].shape[0]
+    let groups = settings.groups
+    let shared = (channels - inner) / 2
+    let (headDim, state) = (inner / max(heads, 1), shared / max(groups, 1))
+
+    let parts = try input.forward(x, weights: weights).split([inner, channels, heads], dim: 2)
+    try context.observe(.mamba(headDim: headDim), parts[1].narrow(dim: 2, start: 0, length: inner))
+    let before = context.cache?.scans[context.layer]
+    let (convolved, tail) = try convolve(parts[1], after: before?.convolution, weights: weights)
+    let mixed = try convolved.split([inner, shared, shared], dim: 2)
+    let step = try parts[2].to(.float32).adding(weights[stepBias].to(.float32)).softplus()
+      .clamp(min: settings.stepLimit.lowerBound, max: settings.stepLimit.upperBound)
+
+    let scan = try StateSpaceScan(
+      decay: weights[logDecay].to(.float32).exp().negated(), skip: weights[skip].to(.float32))
+    var states: [Tensor] = []
+    // A row at a time: the views of one row are those that batched products take without a copy.
+    let scanned = try (0..<rows).map { row in
+      func part(_ whole: Tensor, _ shape: [Int]) throws -> Tensor {
+        try whole.select(dim: 0, index: row).contiguous().view([tokens] + shape)
+      }
+      let carried =
+        try before?.state.select(dim: 0, index: row).clone()
+        ?? StateSpaceScan.emptyState(groups: groups, size: state, heads: heads, headDim: headDim, device: x.device)
+      states.append(carried)
+      let y = try part(mixed[0], [heads, headDim])
+      try scan(
+        x: y, step: part(step, [heads]), input: part(mixed[1], [groups, state]),
+        output: part(mixed[2], [groups, state]), state: carried)
+      return y
+    }
+    if let cache = context.cache {
+      cache.scans[context.layer] = (convolution: try tail.clone(), state: try Tensor.stack(states, dim: 0))
+    }
+    let y = try (rows == 1 ? scanned[0].unsqueeze(0) : Tensor.stack(scanned, dim: 0)).view([rows, tokens, inner])
+    return try output.forward(gatedNorm(y, gate: parts[0], weights: weights).to(x.dtype), weights: weights)
+  }
+
+  /// The causal convolution, channel by channel, and its activation: `[B, S, C]` → `[B, S, C]` float32, and a view of
+  /// the inputs that the next tokens need.
+  ///
+  /// A kernel of a few tokens is as many scaled sums of shifted inputs: where they lie, without the transposed copies
+  /// that convolution operators want, in a tenth of their time.
+  private func convolve(_ x: Tensor, after tail: Tensor?, weights: LayerWeights) throws -> (Tensor, tail: Tensor) {
+    let kernel = try weights[convolution].to(.float32).squeeze(1).transpose(0, 1).contiguous()  // [conv_kernel, C]
+    let reach = kernel.shape[0] - 1
+    let tokens = x.shape[1]
+    // What comes before the first token is zero.
+    let history = try tail ?? Tensor.zeros([x.shape[0], reach, x.shape[2]], dtype: x.dtype, device: x.device)
+    let padded = try Tensor.cat([history, x], dim: 1)
+    let wide = try padded.to(.float32)
+    func shifted(_ by: Int) throws -> Tensor { try wide.narrow(dim: 1, start: by, length: tokens) }
+    let y = try shifted(0).multiplied(by: kernel.select(dim: 0, index: 0))
+    for offset in 0..<reach { try y.addProduct(shifted(offset + 1), kernel.select(dim: 0, index: offset + 1)) }
+    if let bias = try weights[optional: convolutionBias] { try y.add(bias.to(.float32)) }
+    return (try settings.activation(y), try padded.narrow(dim: 1, start: tokens, length: reach))
+  }
+
+  /// The RMS norm over each group of channels of `y × silu(gate)`, in float32.
+  private func gatedNorm(_ y: Tensor, gate: Tensor, weights: LayerWeights) throws -> Tensor {
+    let shape = y.shape
+    try y.multiply(by: gate.to(.float32).silu())
+    return try y.view([shape[0], shape[1], settings.normGroups, -1]).rmsNorm(weight: nil, eps: settings.epsilon)
+      .view(shape).multiplied(by: weights[norm].to(.float32))
+  }
+}

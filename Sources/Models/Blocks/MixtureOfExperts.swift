@@ -1,0 +1,127 @@
+public import Torch
+
+// Shapes: B rows, S tokens, T tokens without padding, K experts per token, R tokens of one expert, H hidden,
+// F expert ffn, E experts.
+
+/// A mixture of experts (Shazeer et al. 2017, arXiv 1701.06538): each token through its K experts, and through
+/// what all tokens share. Tokens are grouped by expert; experts without tokens cost nothing. Taps: the experts'
+/// weighted outputs and inner channels, and those of the shared expert.
+public struct MixtureOfExperts: Block {
+  let router: Router
+  let experts: Experts
+  /// Projections around the routed experts, where these work in a space of their own (Nemotron 3 Super).
+  let latent: (enter: Linear, leave: Linear)?
+  /// An MLP that every token passes (Qwen2-MoE, DeepSeek).
+  let shared: (any Block)?
+  /// `[1, H]`: the shared expert's output is weighted by the sigmoid of this projection.
+  let sharedGate: Weight?
+
+  public init(
+    router: Router, experts: Experts, latent: (enter: Linear, leave: Linear)? = nil, shared: (any Block)? = nil,
+    sharedGateName: String? = nil
+  ) {
+    self.router = router
+    self.experts = experts
+    self.latent = latent
+    self.shared = shared
+    sharedGate = sharedGateName.map { Weight($0 + ".weight", [.one, .hidden]) }
+  }
+
+  public var weights: [Weight] {
+    router.weights + experts.weights + (latent.map { $0.enter.weights + $0.leave.weights } ?? [])
+      + (shared?.weights ?? []) + (sharedGate.map { [$0] } ?? [])
+  }
+
+  public func activeElements(sizes: Sizes) -> Int {
+    var used = sizes
+    used[.experts] = min(router.topK, sizes[.experts])
+    func count(_ weights: [Weight], _ sizes: Sizes) -> Int { weights.reduce(0) { $0 + $1.elementCount(sizes) } }
+    return count(experts.weights, used) + count(weights, sizes) - count(experts.weights, sizes)
+  }
+
+  public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
+    var y = try routed(x, weights: weights, context: context)
+    guard let shared else { return y }
+    var common = try shared.forward(x, weights: weights, context: context)
+    if let sharedGate { common = try common.multiplied(by: x.linear(weight: weights[sharedGate]).sigmoid()) }
+    y = try y.adding(common)
+    return y
+  }
+
+  /// What the routed experts add, `[B, S, H]` → `[B, S, H]`; zero at padding, which is not routed at all.
+  private func routed(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
+    let (rows, width, hidden) = (x.shape[0], x.shape[1], x.shape[2])
+    let flat = try x.reshape([rows * width, hidden])
+    guard context.lengths.contains(where: { $0 < width }) else {
+      return try mix(flat, weights: weights, context: context).reshape([rows, width, hidden])
+    }
+    let valid = context.lengths.enumerated().flatMap { row, length in (0..<length).map { Int64(row * width + $0) } }
+    let places = try Tensor(valid, shape: [valid.count]).to(device: x.device)
+    let mixed = try mix(flat.indexSelect(dim: 0, places), weights: weights, context: context)
+    let result = try Tensor.zeros([rows * width, hidden], dtype: x.dtype, device: x.device)
+    try result.indexCopy(dim: 0, index: places, source: mixed)
+    return try result.reshape([rows, width, hidden])
+  }
+
+  /// `[T, H]` → `[T, H]`.
+  private func mix(_ tokens: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
+    let (shares, chosen) = try router.route(tokens, weights: weights)
+    let grouping = try ExpertGrouping(chosen.int64s(), count: weights[router.weight].shape[0])
+    func indices(_ values: [Int64]) throws -> Tensor {
+      try Tensor(values, shape: [values.count]).to(device: tokens.device)
+    }
+    // Sorted by expert: each expert's rows lie side by side.
+    let entering = try latent?.enter.forward(tokens, weights: weights) ?? tokens
+    let sources = try indices(grouping.order.map { Int64($0 / router.topK) })
+    let sorted = try shares.reshape([-1, 1]).indexSelect(dim: 0, indices(grouping.order.map(Int64.init)))
+      .to(tokens.dtype)  // [T × K, 1]
+    let result = try Tensor.zeros(entering.shape, dtype: tokens.dtype, device: tokens.device)
+    var statistics = context.observer.map { _ in ExpertStatistics() }
+    var start = 0
+    for (expert, rows) in grouping.counts.enumerated() {
+      guard rows > 0 else {
+        try statistics?.skip()
+        continue
+      }
+      let source = try sources.narrow(dim: 0, start: start, length: rows)
+      let share = try sorted.narrow(dim: 0, start: start, length: rows)
+      // Gathered expert by expert, rows are still in the caches when they are multiplied.
+      let inner = try experts.inner(entering.indexSelect(dim: 0, source), expert: expert, weights: weights)
+      // Weighed while they are narrow, as the reference does; a bias behind them is weighed all the same.
+      try inner.multiply(by: share)
+      let output = try experts.output(inner, share: share, expert: expert, weights: weights)
+      try statistics?.add(inner: inner, output: output)
+      try result.indexAdd(dim: 0, index: source, source: output)
+      start += rows
+    }
+    if let observer = context.observer, let statistics {
+      try statistics.report(to: observer, layer: context.layer, counts: grouping.counts)
+    }
+    return try latent?.leave.forward(result, weights: weights) ?? result
+  }
+}
+
+/// What the importance of experts and of their channels is made of, over one micro-batch.
+private struct ExpertStatistics {
+  private var norms: [Tensor] = []
+  private var channels: Tensor?
+
+  /// An expert that no token went to.
+  mutating func skip() throws { norms.append(try Tensor.zeros([], dtype: .float32)) }
+
+  /// - Parameters:
+  ///   - inner: `[R, F]`, the down projection's input, weighed by the router.
+  ///   - output: `[R, H]`, weighed too.
+  mutating func add(inner: Tensor, output: Tensor) throws {
+    norms.append(try output.norm(p: 2, dims: [1], dtype: .float32).sum().to(device: .cpu))
+    let sums = try inner.norm(p: 1, dims: [0], dtype: .float32)
+    if let channels { try channels.add(sums) } else { channels = sums }
+  }
+
+  func report(to observer: any TapObserver, layer: Int, counts: [Int]) throws {
+    guard let channels else { return }
+    try observer.observeExperts(
+      layer: layer, norms: Tensor.stack(norms, dim: 0), counts: Tensor(counts.map(Float.init), shape: [counts.count]),
+      channels: channels.to(device: .cpu), routedRows: counts.reduce(0, +))
+  }
+}

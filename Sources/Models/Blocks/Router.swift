@@ -1,0 +1,127 @@
+import Torch
+
+// Shapes: T tokens, H hidden, E experts, K experts per token, G groups of experts.
+
+/// Decides which experts a token goes to and with what weight.
+public struct Router: Sendable {
+  /// How weights come out of the router's logits.
+  public enum Scoring: Sendable {
+    /// Softmax over all experts, then the best K (Shazeer et al. 2017, arXiv 1701.06538, as Mixtral and Qwen do).
+    case softmax
+    /// The best K logits, then softmax over those (gpt-oss).
+    case softmaxOfChosen
+    /// Each expert's sigmoid (DeepSeek-V3, arXiv 2412.19437).
+    case sigmoid
+  }
+
+  /// Routing limited to the best few groups of experts (DeepSeek-V2, arXiv 2405.04434).
+  public struct Groups: Sendable {
+    /// How a group's score comes of its experts' scores.
+    public enum Score: Sendable { case best, sumOfBestTwo }
+    let count: Int
+    let chosen: Int
+    let score: Score
+
+    /// - Parameters:
+    ///   - count: groups of neighbouring experts.
+    ///   - chosen: groups that a token's experts may come from.
+    public init(count: Int, chosen: Int, score: Score) {
+      self.count = count
+      self.chosen = chosen
+      self.score = score
+    }
+  }
+
+  let weight: Weight
+  let bias: Weight?
+  /// Added to scores when experts are chosen, not to their weights (`e_score_correction_bias`).
+  let correction: Weight?
+  /// Experts per token.
+  public let topK: Int
+  let scoring: Scoring
+  let groups: Groups?
+  /// Weights of a token's experts are made to add up to one.
+  let normalises: Bool
+  let scale: Double
+
+  /// - Parameters:
+  ///   - name: of the router's projection.
+  ///   - correctionName: of the bias of the choice, where there is one.
+  ///   - isWide: logits are computed in float32 whatever the type of the rest.
+  ///   - scale: a factor on the weights.
+  public init(
+    _ name: String, topK: Int, scoring: Scoring = .softmax, normalises: Bool = false, bias: Bool = false,
+    correctionName: String? = nil, groups: Groups? = nil, scale: Double = 1, isWide: Bool = false
+  ) {
+    weight = Weight(name + ".weight", [.experts, .hidden], isWide: isWide)
+    self.bias = bias ? Weight(name + ".bias", [.experts], isWide: isWide) : nil
+    correction = correctionName.map { Weight($0, [.experts], isWide: true) }
+    self.topK = topK
+    self.scoring = scoring
+    self.groups = groups
+    self.normalises = normalises
+    self.scale = scale
+  }
+
+  public var weights: [Weight] { [weight, bias, correction].compactMap { $0 } }
+
+  /// `[T, H]` → weights `[T, K]` (float32, but for gpt-oss) and experts `[T, K]` (int64).
+  func route(_ x: Tensor, weights: LayerWeights) throws -> (weights: Tensor, experts: Tensor) {
+    let matrix = try weights[weight]
+    let logits = try x.to(matrix.dtype).linear(weight: matrix, bias: weights[optional: bias])
+    if case .softmaxOfChosen = scoring {
+      let (values, experts) = try logits.topK(topK, dim: 1)
+      return (try values.softmax(dim: 1), experts)
+    }
+    let scores: Tensor
+    if case .sigmoid = scoring {
+      scores = try logits.to(.float32).sigmoid()
+    } else {
+      scores = try logits.softmax(dim: 1, dtype: .float32)
+    }
+    var choice = scores
+    if let correction { choice = try scores.adding(weights[correction]) }
+    if let groups { choice = try groups.limit(choice) }
+    let experts = try choice.topK(topK, dim: 1).indices
+    var chosen = try scores.gather(dim: 1, index: experts)
+    if normalises { chosen = try chosen.divided(by: chosen.sum(dims: [1], keepDim: true).adding(1e-20)) }
+    if scale != 1 { chosen = try chosen.multiplied(by: scale) }
+    return (chosen, experts)
+  }
+}
+
+extension Router.Groups {
+  /// Why this many experts cannot be routed so, in the words of configs; nil when they can.
+  func refusal(experts: Int, topK: Int) -> String? {
+    guard experts % count == 0 else {
+      return "n_routed_experts has to be a multiple of n_group, which is \(count)"
+    }
+    guard chosen <= count else { return "topk_group (\(chosen)) is above n_group (\(count))" }
+    let least = score == .sumOfBestTwo ? 2 : 1
+    guard experts / count >= least else { return "each of n_group = \(count) groups needs at least \(least) experts" }
+    guard experts / count * chosen >= topK else {
+      return "topk_group = \(chosen) groups have to hold at least num_experts_per_tok = \(topK) experts"
+    }
+    return nil
+  }
+
+  /// Scores with everything outside the best groups out of reach: `[T, E]` → `[T, E]`.
+  func limit(_ scores: Tensor) throws -> Tensor {
+    let (tokens, experts) = (scores.shape[0], scores.shape[1])
+    guard count > 1, chosen < count else { return scores }
+    guard experts % count == 0, experts / count >= 2 || score == .best else {
+      throw ModelError("\(experts) experts cannot be routed in \(count) groups")
+    }
+    let grouped = try scores.reshape([tokens, count, experts / count])
+    let groupScores =
+      switch score {
+      case .best: try grouped.amax(dims: [2])
+      case .sumOfBestTwo: try grouped.topK(2, dim: 2).values.sum(dims: [2])
+      }
+    let best = try groupScores.topK(chosen, dim: 1).indices
+    let open = try Tensor.zeros([tokens, count], dtype: .float32, device: scores.device)
+      .scatter(dim: 1, index: best, source: .ones([tokens, chosen], dtype: .float32, device: scores.device))
+    let shut = try open.eq(0).unsqueeze(2).expand([tokens, count, experts / count]).reshape([tokens, experts])
+    return try scores.maskedFill(shut, -.infinity)
+  }
+}

@@ -1,0 +1,29 @@
+import JSON
+
+/// `layer_types` of families whose layers differ in what they see: from the config, or from a rule.
+struct LayerTypes: Sendable {
+  static let sliding = "sliding_attention"
+  static let full = "full_attention"
+  static let linear = "linear_attention"
+  let names: [String]
+
+  /// - Parameters:
+  ///   - kinds: the types that layers of the family may have.
+  ///   - rule: the type of a layer (0-based) when the config lists none.
+  init(_ config: ConfigReader, layers: Int, kinds: [String] = [sliding, full], rule: (Int) -> String) throws {
+    names = try config.optionalStrings("layer_types", count: layers) ?? (0..<layers).map(rule)
+    if let other = names.first(where: { !kinds.contains($0) }) {
+      throw ModelError("\(config.file): layer type \"\(other)\" is not supported for this family")
+    }
+  }
+
+  func isLinear(_ layer: Int) -> Bool { names[layer] == Self.linear }
+  func isSliding(_ layer: Int) -> Bool { names[layer] == Self.sliding }
+
+  /// Once layers go, a rule by their number no longer says which is which: the list does.
+  func edit(_ config: inout JSON.Object, kept: [Int]) {
+    guard kept.count != names.count else { return }
+    config["layer_types"] = .array(kept.map { .text(names[$0]) })
+    for rule in ["sliding_window_pattern", "full_attention_interval"] { config[rule] = nil }
+  }
+}

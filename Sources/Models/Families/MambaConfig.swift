@@ -1,0 +1,35 @@
+import JSON
+
+/// What configs of models with Mamba-2 layers have in common.
+enum MambaConfig {
+  /// A pair of bounds such as `time_step_limit`: `[0.0, Infinity]` as Python's json writes it, `{"__float__": "Infinity"}`
+  /// for the infinity as `transformers` 5 does.
+  static func range(_ config: ConfigReader, _ key: String) throws -> ClosedRange<Double> {
+    guard config.has(key), let value = config.object[key] else { return 0 ... .infinity }
+    let bounds = value.array?.map { $0.double ?? $0["__float__"]?.string.flatMap(Double.init) ?? .nan } ?? []
+    guard bounds.count == 2, bounds[0] >= 0, bounds[0] <= bounds[1] else {
+      throw ModelError(
+        "\(config.file): \"\(key)\" should be a list of two numbers, 0 or more and ascending, found "
+          + "\(value.serialized().prefix(60))")
+    }
+    return bounds[0]...bounds[1]
+  }
+
+  /// Groups of heads; they must come out even.
+  static func groups(_ config: ConfigReader, heads: Int, headsKey: String) throws -> Int {
+    let groups = try config.size("n_groups", default: 8)
+    guard heads % groups == 0 else {
+      throw ModelError("\(config.file): \(headsKey) (\(heads)) should be a multiple of n_groups (\(groups))")
+    }
+    return groups
+  }
+
+  /// Sizes of the recurrent state, within bounds that keep what a cache of them takes countable.
+  static func state(_ config: ConfigReader, _ key: String) throws -> Int {
+    try config.size(key, default: 128, atMost: 1 << 16)
+  }
+
+  static func kernel(_ config: ConfigReader) throws -> Int {
+    try config.size("conv_kernel", default: 4, atMost: 1 << 10)
+  }
+}

@@ -1,0 +1,190 @@
+import JSON
+
+/// Nemotron-H, Nemotron Nano v2 and Nemotron 3 (arXiv 2504.03624; `transformers` modeling_nemotron_h.py): every layer is
+/// one norm and one mixer: a Mamba-2 block, attention without positions, a squared-ReLU MLP, or a mixture of such MLPs.
+public enum NemotronH: Family {
+  public static let modelTypes = ["nemotron_h"]
+
+  /// The kinds of layers, by their letter in `hybrid_override_pattern`.
+  enum Kind: Character, CaseIterable {
+    case mamba = "M"
+    case attention = "*"
+    case mlp = "-"
+    case experts = "E"
+
+    /// By a name in `layers_block_type`, of today or of older checkpoints.
+    init?(name: String) {
+      switch name {
+      case "mamba", "linear_attention": self = .mamba
+      case "attention", "full_attention": self = .attention
+      case "mlp": self = .mlp
+      case "moe": self = .experts
+      default: return nil
+      }
+    }
+  }
+
+  /// What each layer is. Where a config has both spellings, the list holds, as for `transformers`.
+  static func kinds(_ config: ConfigReader) throws -> [Kind] {
+    let list = config.object["layers_block_type"]
+    let pattern = config.object["hybrid_override_pattern"]
+    let kinds: [Kind?]
+    if let list, !list.isNull {
+      kinds = list.array?.map { $0.string.flatMap(Kind.init(name:)) } ?? []
+    } else {
+      kinds = pattern?.string?.map(Kind.init(rawValue:)) ?? []
+    }
+    let known = kinds.compactMap { $0 }
+    guard !known.isEmpty, known.count == kinds.count, known.count <= ConfigReader.largestLayerCount else {
+      throw ModelError(
+        "\(config.file): either \"layers_block_type\" (a list of mamba, attention, mlp and moe) or "
+          + "\"hybrid_override_pattern\" (a string of M, *, - and E) should say what each layer is, found "
+          + "\((list ?? pattern ?? .null).serialized().prefix(80))")
+    }
+    if let count = try config.optionalSize("num_hidden_layers"), count != known.count {
+      throw ModelError("\(config.file): num_hidden_layers is \(count), but \(known.count) layers are described")
+    }
+    return known
+  }
+
+  public static func describe(_ config: ConfigReader) throws -> ModelDescription {
+    let kinds = try kinds(config)
+    let epsilon = try config.positive("layer_norm_epsilon", default: 1e-5)
+    var parts = Parts(sizes: Sizes([:]))
+    parts.sizes[.hidden] = try config.size("hidden_size")
+    parts.sizes[.vocabulary] = try config.size("vocab_size")
+    var blocks: [Kind: any Block] = [:]
+    for kind in Kind.allCases where kinds.contains(kind) {
+      switch kind {
+      case .mamba: blocks[kind] = try parts.mamba(config, epsilon: epsilon)
+      case .attention: blocks[kind] = try parts.attention(config)
+      case .mlp: blocks[kind] = try parts.mlp(config)
+      case .experts: blocks[kind] = try parts.experts(config)
+      }
+    }
+    let layers = kinds.compactMap { kind in
+      blocks[kind].map {
+        LayerDescription([
+          Sublayer(norm: Norm("backbone.layers.{layer}.norm", epsilon: epsilon, kind: .rmsWide), block: $0)
+        ])
+      }
+    }
+    return ModelDescription(
+      family: "nemotron_h", config: config.object, sizes: parts.sizes,
+      embedding: Weight("backbone.embeddings.weight", [.vocabulary, .hidden]), layers: layers,
+      finalNorm: Norm("backbone.norm_f", epsilon: epsilon, kind: .rmsWide),
+      // Never tied, whatever tie_word_embeddings says: so `transformers` has it.
+      head: Weight("lm_head.weight", [.vocabulary, .hidden]),
+      fields: [("hidden_size", .hidden)] + parts.fields,
+      dropped: [
+        (
+          prefix: "mtp.",
+          note:
+            "the multi-token-prediction layers (mtp.*) are left behind: they were trained on the whole model's hidden "
+            + "states; the pruned config says num_nextn_predict_layers 0"
+        )
+      ],
+      layerLists: ["layers_block_type"],
+      editConfig: { config, kept in
+        if config["num_nextn_predict_layers"] != nil { config["num_nextn_predict_layers"] = .int(0) }
+        guard let pattern = config["hybrid_override_pattern"]?.string.map(Array.init), pattern.count == kinds.count
+        else { return }
+        config["hybrid_override_pattern"] = .text(String(kept.map { pattern[$0] }))
+      },
+      refusal: { [rule = parts.expertsRule] in rule($0) })
+  }
+}
+
+/// The blocks of a model's layers, with the sizes and config fields that come with them.
+private struct Parts {
+  var sizes: Sizes
+  var fields: [(key: String, dimension: Dimension)] = []
+  /// Why these sizes cannot be routed; nil when they can.
+  var expertsRule: @Sendable (Sizes) -> String? = { _ in nil }
+  /// What experts in a latent space read and write.
+  private static let latent = Dimension(fixed: "moe_latent_size")
+  private let mixer = "backbone.layers.{layer}.mixer"
+
+  init(sizes: Sizes) { self.sizes = sizes }
+
+  mutating func mamba(_ config: ConfigReader, epsilon: Double) throws -> Mamba2 {
+    let heads = try config.size("mamba_num_heads", default: 128)
+    let groups = try MambaConfig.groups(config, heads: heads, headsKey: "mamba_num_heads")
+    sizes[.mambaHeads] = heads
+    sizes[.mambaHeadDim] = try config.size("mamba_head_dim", default: 64)
+    sizes[.mambaGroups] = groups
+    sizes[.mambaState] = try MambaConfig.state(config, "ssm_state_size")
+    sizes[.convKernel] = try MambaConfig.kernel(config)
+    fields += [("mamba_num_heads", .mambaHeads), ("mamba_head_dim", .mambaHeadDim)]
+    let shortest = try config.number("time_step_min", default: 0.001)
+    guard shortest >= 0 else { throw ModelError("\(config.file): \"time_step_min\" should not be below zero") }
+    return Mamba2(
+      mixer,
+      settings: Mamba2.Settings(
+        groups: groups, epsilon: epsilon, activation: try Activation(config, key: "mamba_hidden_act"),
+        stepLimit: shortest ... .infinity, bias: try config.flag("use_bias", default: false),
+        convolutionBias: try config.flag("use_conv_bias", default: true)))
+  }
+
+  mutating func attention(_ config: ConfigReader) throws -> Attention {
+    let heads = try config.size("num_attention_heads", default: 32)
+    let kvHeads = try config.size("num_key_value_heads", default: config.has("num_key_value_heads") ? nil : 8)
+    guard heads % kvHeads == 0 else {
+      throw ModelError(
+        "\(config.file): num_attention_heads (\(heads)) should be a multiple of num_key_value_heads (\(kvHeads))")
+    }
+    sizes[.heads] = heads
+    sizes[.kvHeads] = kvHeads
+    sizes[.headDim] = try config.size("head_dim", default: config.size("attention_head_dim", default: 128))
+    fields += [("num_attention_heads", .heads), ("num_key_value_heads", .kvHeads), ("head_dim", .headDim)]
+    return Attention(mixer, headDim: sizes[.headDim], rotary: nil)
+  }
+
+  mutating func mlp(_ config: ConfigReader) throws -> PlainMLP {
+    sizes[.ffn] = try config.size("intermediate_size", default: 21504)
+    fields.append(("intermediate_size", .ffn))
+    return PlainMLP(
+      up: mixer + ".up_proj", down: mixer + ".down_proj",
+      activation: try Activation(config, key: "mlp_hidden_act", default: "relu2"),
+      bias: try config.flag("mlp_bias", default: false))
+  }
+  mutating func experts(_ config: ConfigReader) throws -> MixtureOfExperts {
+    let experts = try config.size("n_routed_experts", default: 8, atMost: 1 << 14)
+    let topK = try config.size("num_experts_per_tok", default: 2)
+    let groups = Router.Groups(
+      count: try config.size("n_group", default: 1), chosen: try config.size("topk_group", default: 1),
+      score: .sumOfBestTwo)
+    if let reason = groups.refusal(experts: experts, topK: topK) { throw ModelError("\(config.file): \(reason)") }
+    expertsRule = { groups.refusal(experts: $0[.experts], topK: topK) }
+    sizes[.experts] = experts
+    sizes[.expertGroups] = groups.count
+    sizes[.moeFFN] = try config.size("moe_intermediate_size", default: 7688)
+    sizes[.sharedFFN] = try config.size("moe_shared_expert_intermediate_size", default: 7688)
+    fields += [
+      ("n_routed_experts", .experts), ("moe_intermediate_size", .moeFFN),
+      ("moe_shared_expert_intermediate_size", .sharedFFN),
+    ]
+    let activation = try Activation(config, key: "mlp_hidden_act", default: "relu2")
+    let bias = try config.flag("mlp_bias", default: false)
+    let latentSize = try config.optionalSize("moe_latent_size")
+    if let latentSize { sizes[Self.latent] = latentSize }
+    let width = latentSize == nil ? Axis.hidden : Axis(Self.latent)
+    return MixtureOfExperts(
+      router: Router(
+        mixer + ".gate", topK: topK, scoring: .sigmoid, normalises: try config.flag("norm_topk_prob", default: true),
+        correctionName: mixer + ".gate.e_score_correction_bias", groups: groups,
+        scale: try config.number("routed_scaling_factor", default: 1), isWide: true),
+      experts: Experts(
+        mixer + ".experts", layout: .separate(gate: nil, up: "up_proj", down: "down_proj"),
+        nonlinearity: .activation(activation), width: width),
+      latent: latentSize == nil
+        ? nil
+        : (
+          enter: Linear(mixer + ".fc1_latent_proj", [width, .hidden], bias: bias),
+          leave: Linear(mixer + ".fc2_latent_proj", [.hidden, width], bias: bias)
+        ),
+      shared: PlainMLP(
+        up: mixer + ".shared_experts.up_proj", down: mixer + ".shared_experts.down_proj", activation: activation,
+        bias: bias, hyperparameter: .moeSharedExpertIntermediateSize))
+  }
+}

@@ -1,0 +1,25 @@
+/// Phi-3, 3.5 and 4 (Abdin et al. 2024, arXiv 2404.14219): fused projections, LongRoPE, in Phi-4-mini part of each
+/// head without positions.
+public enum Phi3: Family {
+  public static let modelTypes = ["phi3"]
+
+  public static func describe(_ config: ConfigReader) throws -> ModelDescription {
+    var decoder = try DenseDecoder(config, defaultEpsilon: 1e-5)
+    let rotary = try Rotary(config, dimension: decoder.headDim, partial: 1)
+    if case .longrope(let short, _, _, _) = rotary.scaling {
+      let part = Double(rotary.dimension) / Double(decoder.headDim)
+      decoder.refusal = { sizes in
+        // The loader counts the factors by hidden_size / num_attention_heads, whatever head_dim says.
+        Int(Double(sizes[.hidden] / sizes[.heads]) * part) / 2 == short.count
+          ? nil : "Phi3Config wants as many LongRoPE factors as hidden_size / num_attention_heads implies"
+      }
+    }
+    let window = try config.optionalSize("sliding_window")
+    let activation = try Activation(config)
+    return try decoder.describe(
+      attention: { [headDim = decoder.headDim] prefix, _ in
+        Attention(prefix, headDim: headDim, rotary: rotary, window: window, layout: .stacked("qkv_proj"))
+      },
+      mlp: { GatedMLP($0, activation: activation, joined: "gate_up_proj") })
+  }
+}

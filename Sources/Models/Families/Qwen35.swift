@@ -1,0 +1,61 @@
+/// What Qwen3-Next and Qwen3.5 share: three layers of gated delta net to each of gated attention, norms by
+/// `1 + weight`, a quarter of each head with positions. Heads of either kind stay.
+struct HybridQwen {
+  let types: LayerTypes
+  private let linear: GatedDeltaNet
+  private let full: Attention
+
+  /// - Parameter sizes: those of the model; takes in the blocks' own.
+  init(_ config: ConfigReader, layers: Int, sizes: inout Sizes, layout: GatedDeltaNet.Layout, epsilon: Double) throws {
+    types = try Self.types(config, layers: layers)
+    try GatedDeltaNet.readSizes(config, into: &sizes)
+    sizes[Attention.pair] = 2
+    let prefix = "model.layers.{layer}"
+    linear = GatedDeltaNet(
+      prefix + ".linear_attn", sizes: sizes, layout: layout, activation: try Activation(config), epsilon: epsilon)
+    let bias = try config.flag("attention_bias", default: false)
+    full = Attention(
+      prefix + ".self_attn", headDim: sizes[.headDim],
+      rotary: try Rotary(config, dimension: sizes[.headDim], partial: 0.25), qkvBias: bias, outputBias: bias,
+      normEpsilon: epsilon, normKind: .rmsPlusOne, isGated: true)
+  }
+
+  func mixer(_ layer: Int) -> any Block { types.isLinear(layer) ? linear : full }
+
+  private static func types(_ config: ConfigReader, layers: Int) throws -> LayerTypes {
+    let interval = try config.size("full_attention_interval", default: 4)
+    return try LayerTypes(config, layers: layers, kinds: [LayerTypes.linear, LayerTypes.full]) {
+      ($0 + 1) % interval == 0 ? LayerTypes.full : LayerTypes.linear
+    }
+  }
+
+  /// The module that predicts a further token, where a checkpoint carries one.
+  static let dropped = [
+    (
+      prefix: "mtp.",
+      note:
+        "the multi-token-prediction module (mtp.*) is left behind: it was trained on the whole model's hidden states"
+    )
+  ]
+}
+
+/// The dense text models of Qwen3.5 (`transformers` modeling_qwen3_5.py).
+public enum Qwen35: Family {
+  public static let modelTypes = ["qwen3_5_text"]
+
+  public static func describe(_ config: ConfigReader) throws -> ModelDescription {
+    var decoder = try DenseDecoder(config, defaultHeadDim: 256, defaultKVHeads: 4)
+    decoder.normKind = .rmsPlusOne
+    let hybrid = try HybridQwen(
+      config, layers: decoder.layers, sizes: &decoder.sizes, layout: .separate, epsilon: decoder.epsilon)
+    decoder.fixed = [.numAttentionHeads]
+    decoder.dropped = HybridQwen.dropped
+    decoder.editConfig = { [types = hybrid.types] config, kept in
+      types.edit(&config, kept: kept)
+      if config["mtp_num_hidden_layers"] != nil { config["mtp_num_hidden_layers"] = .int(0) }
+    }
+    let activation = try Activation(config)
+    return try decoder.describe(
+      attention: { _, layer in hybrid.mixer(layer) }, mlp: { GatedMLP($0, activation: activation) })
+  }
+}

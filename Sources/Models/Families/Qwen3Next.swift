@@ -1,0 +1,35 @@
+import JSON
+
+/// Qwen3-Next (`transformers` modeling_qwen3_next.py): gated delta nets and gated attention with mixtures of experts
+/// behind them. Heads of either kind stay.
+public enum Qwen3Next: Family {
+  public static let modelTypes = ["qwen3_next"]
+
+  public static func describe(_ config: ConfigReader) throws -> ModelDescription {
+    var decoder = try SparseDecoder(
+      config, expertsKeys: ["num_experts"], expertWidthKey: "moe_intermediate_size", topK: 10)
+    decoder.normKind = .rmsPlusOne
+    try decoder.readHeadDim(default: 256)
+    decoder.sizes[.sharedFFN] = try config.size("shared_expert_intermediate_size", default: 512)
+    decoder.fields.append(("shared_expert_intermediate_size", .sharedFFN))
+    let sparse = try SparseLayers(config)
+    if sparse.hasDense { try decoder.readDenseWidth() }
+    let hybrid = try HybridQwen(
+      config, layers: decoder.layers, sizes: &decoder.sizes, layout: .grouped, epsilon: decoder.epsilon)
+    let mlp = SparseDecoder.prefix + ".mlp"
+    let experts = MixtureOfExperts(
+      router: Router(mlp + ".gate", topK: decoder.topK, normalises: try config.flag("norm_topk_prob", default: true)),
+      experts: Experts(mlp + ".experts", nonlinearity: .activation(decoder.activation)),
+      shared: GatedMLP(
+        mlp + ".shared_expert", activation: decoder.activation, hyperparameter: .moeSharedExpertIntermediateSize),
+      sharedGateName: mlp + ".shared_expert_gate")
+    let dense = GatedMLP(mlp, activation: decoder.activation)
+    return try decoder.describe(
+      attention: hybrid.mixer, mlp: { layer -> any Block in sparse.isDense(layer) ? dense : experts },
+      dropped: HybridQwen.dropped, fixed: [.numAttentionHeads],
+      editConfig: { [types = hybrid.types] config, kept in
+        sparse.edit(&config, kept: kept)
+        types.edit(&config, kept: kept)
+      })
+  }
+}

@@ -1,0 +1,136 @@
+import JSON
+
+/// What decoders with mixtures of experts share: Llama's names around blocks that differ from layer to layer.
+struct SparseDecoder {
+  static let prefix = "model.layers.{layer}"
+
+  let config: ConfigReader
+  let layers: Int
+  let topK: Int
+  let epsilon: Double
+  let activation: Activation
+  var sizes: Sizes
+  var normKind = Norm.Kind.rms
+  /// Config keys of sizes.
+  var fields: [(key: String, dimension: Dimension)]
+  /// Experts of all layers together that a config is believed.
+  static let largestExpertCount = 1 << 18
+
+  /// - Parameters:
+  ///   - expertsKeys: the spellings of the number of experts, the usual one first.
+  ///   - expertWidthKey: the config key of an expert's size.
+  ///   - topK: experts per token when the config says none.
+  init(
+    _ config: ConfigReader, expertsKeys: [String], expertWidthKey: String, topK fallback: Int? = nil,
+    epsilon fallbackEpsilon: Double = 1e-6
+  ) throws {
+    self.config = config
+    layers = try config.layerCount("num_hidden_layers")
+    let heads = try config.size("num_attention_heads")
+    let kvHeads = try config.size("num_key_value_heads", default: heads)
+    guard heads % kvHeads == 0 else {
+      throw ModelError(
+        "\(config.file): num_attention_heads (\(heads)) should be a multiple of num_key_value_heads (\(kvHeads))")
+    }
+    let experts = try config.size(
+      expertsKeys.first(where: config.has) ?? expertsKeys[0], atMost: Self.largestExpertCount / layers)
+    topK = try config.size("num_experts_per_tok", default: fallback)
+    guard topK <= experts else {
+      throw ModelError("\(config.file): num_experts_per_tok (\(topK)) is above the number of experts (\(experts))")
+    }
+    epsilon = try config.positive("rms_norm_eps", default: fallbackEpsilon)
+    activation = try Activation(config)
+    sizes = Sizes([
+      .hidden: try config.size("hidden_size"), .heads: heads, .kvHeads: kvHeads, .experts: experts,
+      .moeFFN: try config.size(expertWidthKey), .vocabulary: try config.size("vocab_size"),
+    ])
+    fields = [("hidden_size", .hidden), ("num_attention_heads", .heads), ("num_key_value_heads", .kvHeads)]
+    fields += expertsKeys.filter { config.has($0) || $0 == expertsKeys[0] }.map { ($0, .experts) }
+    fields.append((expertWidthKey, .moeFFN))
+  }
+
+  /// Takes `head_dim` in: what the config says, else `hidden_size / num_attention_heads` (or `fallback`).
+  mutating func readHeadDim(default fallback: Int? = nil) throws {
+    let implied = fallback ?? sizes[.hidden] / sizes[.heads]
+    guard implied > 0 || config.has("head_dim") else {
+      throw ModelError("\(config.file): hidden_size is below num_attention_heads (\(sizes[.heads]))")
+    }
+    sizes[.headDim] = try config.size("head_dim", default: implied)
+    fields.append(("head_dim", .headDim))
+  }
+
+  /// Takes in the size of the layers without experts.
+  mutating func readDenseWidth() throws {
+    sizes[.ffn] = try config.size("intermediate_size")
+    fields.append(("intermediate_size", .ffn))
+  }
+
+  /// A norm of the residual stream, `name` after the layer's prefix.
+  private func norm(_ name: String) -> Norm { Norm(Self.prefix + "." + name, epsilon: epsilon, kind: normKind) }
+
+  /// - Parameters:
+  ///   - attention, mlp: the blocks of a layer (0-based).
+  ///   - fixed: what stands in axes and cannot change all the same.
+  ///   - refusal: what the family's loader refuses beyond too few experts.
+  func describe(
+    attention: (_ layer: Int) throws -> any Block, mlp: (_ layer: Int) throws -> any Block,
+    derivedFields: [(key: String, value: @Sendable (Sizes) -> Int)] = [],
+    dropped: [(prefix: String, note: String)] = [], layerLists: [String] = [],
+    fixed: Set<Hyperparameter> = [],
+    editConfig: @escaping @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in },
+    refusal: @escaping @Sendable (Sizes) -> String? = { _ in nil }
+  ) throws -> ModelDescription {
+    let topK = topK
+    let tied = try config.flag("tie_word_embeddings", default: false)
+    return ModelDescription(
+      family: try config.string("model_type"), config: config.object, sizes: sizes,
+      embedding: Weight("model.embed_tokens.weight", [.vocabulary, .hidden]),
+      layers: try (0..<layers).map { layer in
+        LayerDescription([
+          Sublayer(norm: norm("input_layernorm"), block: try attention(layer)),
+          Sublayer(norm: norm("post_attention_layernorm"), block: try mlp(layer)),
+        ])
+      },
+      finalNorm: Norm("model.norm", epsilon: epsilon, kind: normKind),
+      head: tied ? nil : Weight("lm_head.weight", [.vocabulary, .hidden]),
+      fields: fields, derivedFields: derivedFields, dropped: dropped, layerLists: layerLists, fixed: fixed,
+      editConfig: editConfig,
+      refusal: { sizes in
+        sizes[.experts] < topK
+          ? "a token goes to num_experts_per_tok = \(topK) experts, so at least \(topK) have to stay" : refusal(sizes)
+      })
+  }
+}
+
+/// Which layers of a Qwen mixture have experts: `mlp_only_layers` have none, and of the others every
+/// `decoder_sparse_step`-th.
+struct SparseLayers: Sendable {
+  private let dense: [Bool]
+  private let isImplied: Bool
+
+  init(_ config: ConfigReader) throws {
+    let layers = try config.layerCount("num_hidden_layers")
+    let step = try config.size("decoder_sparse_step", default: 1)
+    var listed: Set<Int> = []
+    if config.has("mlp_only_layers") {
+      for entry in config.object["mlp_only_layers"]?.array ?? [.null] {
+        guard let layer = entry.int, layer >= 0 else {
+          throw ModelError("\(config.file): \"mlp_only_layers\" should be a list of layer numbers from 0 on")
+        }
+        listed.insert(layer)
+      }
+    }
+    dense = (0..<layers).map { listed.contains($0) || ($0 + 1) % step != 0 }
+    isImplied = step != 1
+  }
+
+  func isDense(_ layer: Int) -> Bool { dense[layer] }
+  var hasDense: Bool { dense.contains(true) }
+
+  /// Layer numbers follow the layers that stay; a step that counted the dropped ones is spelled out.
+  func edit(_ config: inout JSON.Object, kept: [Int]) {
+    guard kept.count != dense.count, hasDense else { return }
+    config["mlp_only_layers"] = .array(kept.indices.filter { dense[kept[$0]] }.map { .int($0) })
+    if isImplied { config["decoder_sparse_step"] = .int(1) }
+  }
+}

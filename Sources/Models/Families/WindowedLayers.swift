@@ -1,0 +1,39 @@
+import JSON
+
+/// Which layers of a Qwen model see only a window: by `layer_types`, else from `max_window_layers` on.
+struct WindowedLayers: Sendable {
+  private let windows: [Int?]
+  private let boundary: Int?
+
+  init(_ config: ConfigReader) throws {
+    let layers = try config.layerCount("num_hidden_layers")
+    let used = try config.flag("use_sliding_window", default: false)
+    let window = used ? try config.size("sliding_window", default: 4096) : nil
+    let first = try config.size("max_window_layers", default: 28, atLeast: 0)
+    // Said outright once layers go, also where the published default was meant.
+    boundary = used || config.has("max_window_layers") ? first : nil
+    if let types = try config.optionalStrings("layer_types", count: layers) {
+      windows = try types.map { type in
+        switch type {
+        case "full_attention": return nil
+        case "sliding_attention":
+          guard let window else {
+            throw ModelError("\(config.file): a layer is \"sliding_attention\" without use_sliding_window")
+          }
+          return window
+        default: throw ModelError("\(config.file): layer type \"\(type)\" is not supported for this family")
+        }
+      }
+    } else {
+      windows = (0..<layers).map { $0 >= first ? window : nil }
+    }
+  }
+
+  subscript(layer: Int) -> Int? { windows[layer] }
+
+  /// `max_window_layers` counts the full layers in front: of those that stay, only the kept ones.
+  func edit(_ config: inout JSON.Object, kept: [Int]) {
+    guard let boundary, kept.count != windows.count else { return }
+    config["max_window_layers"] = .int(kept.count { $0 < boundary })
+  }
+}

@@ -1,0 +1,150 @@
+import Checkpoint
+import Foundation
+import JSON
+import TestSupport
+import Testing
+
+/// `prune` from end to end, and what it makes of results and scores that are there already.
+@Suite struct PruneTests {
+  private let search = [
+    "--prune_target_params", "3M", "--ss_channel_divisor", "32", "--prune_score_func", "neg_loss", "--eval_num_samples",
+    "2", "--top_k", "3", "--hparams_to_skip", "num_attention_heads",
+  ]
+  private let byHand = ["--prune_export_config", #"{"ffn_hidden_size": 256, "num_layers": 6}"#]
+
+  @Test func aSearchPrintsItsCandidatesAndWritesTheBest() throws {
+    try withTemporaryDirectory { directory in
+      let output = directory + "/out"
+      let result = try Program.run(prune(to: output, search + ["--json", "--quiet"]))
+      result.expectSuccess()
+      // Nothing but JSON on standard output, and nothing at all beside it when quiet.
+      let json = try #require(result.json)
+      #expect(result.error.isEmpty, "\(result.error)")
+      let candidates = try #require(json["candidates"]?.array)
+      #expect(candidates.count == 3)
+      let scores = candidates.compactMap { $0["score"]?.double }
+      let best = try #require(json["best"])
+      #expect(scores.count == 3 && best["score"]?.double == scores.max())
+      #expect(candidates.allSatisfy { ($0["score_stderr"]?.double ?? 0) > 0 && ($0["params"]?.int ?? 0) <= 3_000_000 })
+      let chosen = try #require(candidates.first { $0["export_config"] == best["export_config"] })
+      let written = try CheckpointReader(directory: output)
+      #expect(written.tensors.reduce(0) { $0 + $1.elementCount } == chosen["params"]?.int)
+      #expect(written.config["intermediate_size"] == best["export_config"]?["ffn_hidden_size"])
+      #expect(try FileManager.default.contentsOfDirectory(atPath: directory) == ["out"])
+    }
+  }
+
+  @Test func talkGoesToStandardErrorAndWithoutControlCharacters() throws {
+    try withTemporaryDirectory { directory in
+      let result = try Program.run(prune(to: directory + "/out", byHand + ["--json"]))
+      result.expectSuccess()
+      #expect(result.json?["best"]?["export_config"]?["num_layers"]?.int == 6)
+      #expect(result.json?["best"]?["score"] == nil)
+      #expect(result.error.contains("calibrat"))
+      #expect(!result.error.contains("\u{1B}") && !result.error.contains("\r"))
+    }
+  }
+
+  @Test func aFinishedOutputIsLeftAsItIs() throws {
+    try withTemporaryDirectory { directory in
+      let output = directory + "/out"
+      try Program.run(prune(to: output, byHand)).expectSuccess()
+      func contents() throws -> [String: Data] {
+        var files: [String: Data] = [:]
+        for name in try FileManager.default.contentsOfDirectory(atPath: output) {
+          files[name] = try Data(contentsOf: URL(fileURLWithPath: output + "/" + name))
+        }
+        return files
+      }
+      let before = try contents()
+      let again = try Program.run(prune(to: output, ["--prune_export_config", #"{"num_layers": 4}"#]))
+      again.expectSuccess()
+      #expect(again.error.contains(output))
+      #expect(try contents() == before)
+    }
+  }
+
+  @Test func anOutputThatHoldsSomethingElseIsRefused() throws {
+    try withTemporaryDirectory { directory in
+      let output = directory + "/out"
+      try FileManager.default.createDirectory(atPath: output, withIntermediateDirectories: true)
+      let file = output + "/model.safetensors"
+      try Data("half".utf8).write(to: URL(fileURLWithPath: file))
+      let result = try Program.run(prune(to: output, byHand))
+      result.expectFailure(saying: output, "exists")
+      #expect(try FileManager.default.contentsOfDirectory(atPath: output) == ["model.safetensors"])
+      #expect(!result.error.contains("calibrat"))
+    }
+  }
+
+  @Test func keptScoresServeAnotherTargetAndAreRefusedWhenStale() throws {
+    try withTemporaryDirectory { directory in
+      let kept = ["--prune_intermediate_ckpt", directory + "/scores"]
+      let first = try Program.run(prune(to: directory + "/a", byHand + kept))
+      first.expectSuccess()
+      #expect(first.error.contains("calibrating"))
+      let second = try Program.run(
+        prune(to: directory + "/b", ["--prune_export_config", #"{"num_layers": 4}"#] + kept))
+      second.expectSuccess()
+      #expect(!second.error.contains("calibrating"))
+      let other = ["--calib_num_samples", "5"]
+      let stale = try Program.run(prune(to: directory + "/c", byHand + kept + other))
+      stale.expectFailure(saying: "calib_num_samples was 4 and is 5", "--fresh")
+      #expect(!FileManager.default.fileExists(atPath: directory + "/c"))
+      let fresh = try Program.run(prune(to: directory + "/c", byHand + kept + other + ["--fresh"]))
+      fresh.expectSuccess()
+      #expect(fresh.error.contains("calibrating"))
+      // Damaged ones are neither used nor overwritten in silence.
+      try Data("{\"fingerprint".utf8).write(to: URL(fileURLWithPath: directory + "/scores/importance.json"))
+      try Program.run(prune(to: directory + "/d", byHand + kept + other))
+        .expectFailure(saying: "importance.json", "--fresh")
+    }
+  }
+
+  @Test func candidateScoresAreKept() throws {
+    try withTemporaryDirectory { directory in
+      let kept = ["--prune_intermediate_ckpt", directory + "/scores", "--json"]
+      let first = try Program.run(prune(to: directory + "/a", search + kept))
+      first.expectSuccess()
+      let second = try Program.run(prune(to: directory + "/b", search + kept))
+      second.expectSuccess()
+      #expect(second.output == first.output)
+      #expect(second.error.contains("3 of 3 candidates are scored already"), "\(second.error)")
+      func weights(_ name: String) throws -> Data {
+        try Data(contentsOf: URL(fileURLWithPath: directory + "/\(name)/model.safetensors"))
+      }
+      #expect(try weights("a") == weights("b"))
+    }
+  }
+
+  @Test func aScoreBelowTheBoundFailsAndIsWritten() throws {
+    try withTemporaryDirectory { directory in
+      let result = try Program.run(prune(to: directory + "/out", search + ["--score_lower_bound", "-0.001"]))
+      #expect(result.code == 1)
+      #expect(result.error.contains("--score_lower_bound"))
+      #expect(OutputDirectory.isFinished(directory + "/out"))
+    }
+  }
+
+  @Test func aDryRunWritesNothing() throws {
+    try withTemporaryDirectory { directory in
+      let result = try Program.run(prune(to: directory + "/out", search + ["--dry_run", "--json"]))
+      result.expectSuccess()
+      #expect(result.json?["candidates"]?.int == 3)
+      #expect((result.json?["seconds"]?.double ?? 0) > 0)
+      #expect(try FileManager.default.contentsOfDirectory(atPath: directory).isEmpty)
+    }
+  }
+
+  @Test func theReferencesScriptTakesItsFlags() throws {
+    try withTemporaryDirectory { directory in
+      var flags = prune(to: directory + "/out", byHand)
+      flags.removeFirst()
+      let result = try Program.run(
+        flags + ["--trust_remote_code", "--no_moe_grouped_gemm", "--pp_size", "1", "--calib_batch_size", "2"],
+        name: "prune_minitron")
+      result.expectSuccess()
+      #expect(OutputDirectory.isFinished(directory + "/out"))
+    }
+  }
+}

@@ -1,0 +1,182 @@
+"""The mixtures of experts: one entry each, `config` being config.json as it is written, key for key.
+
+`rows` are the row lengths; every row is padded to the first. `moves` are changes of the config that must move the
+logits: a case that would pass without what it tests is no test.
+"""
+
+
+def _case(model_type, architecture, layers, vocab, config, rows, prunings, moves=None, **more):
+    config = {
+        "architectures": [architecture],
+        "model_type": model_type,
+        "vocab_size": vocab,
+        "num_hidden_layers": layers,
+        "hidden_act": "silu",
+        "max_position_embeddings": 64,
+        "rms_norm_eps": 1e-06,
+        "tie_word_embeddings": False,
+        "initializer_range": 0.02,
+        "use_cache": True,
+        "dtype": "bfloat16",
+    } | config
+    return {"config": config, "rows": rows, "prunings": prunings, "moves": moves or {}, **more}
+
+
+HEADS = {"hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2}
+PLAIN = {"rope_type": "default", "rope_theta": 10000.0}
+LATENT = {
+    "hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 4, "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 4, "v_head_dim": 6, "kv_lora_rank": 12,
+}
+
+CASES = {
+    # Experts in every layer; head_dim that hidden_size does not imply.
+    "qwen3_moe": _case(
+        "qwen3_moe", "Qwen3MoeForCausalLM", 3, 41,
+        HEADS | {"intermediate_size": 40, "moe_intermediate_size": 20, "head_dim": 12, "num_experts": 8,
+                 "num_experts_per_tok": 2, "norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": [],
+                 "rope_theta": 10000.0},
+        [20, 20, 11],
+        {"width": {"hidden_size": 26, "num_moe_experts": 6, "moe_ffn_hidden_size": 14},
+         "depth": {"num_layers": 2},
+         "everything": {"num_layers": 2, "hidden_size": 24, "num_attention_heads": 2, "num_moe_experts": 5,
+                        "moe_ffn_hidden_size": 11},
+         "identity": {}},
+        {"norm_topk_prob": {"norm_topk_prob": False}, "experts per token": {"num_experts_per_tok": 3}},
+    ),
+    # Dense layers by both rules, biases, a window; what stays decides which layers are dense.
+    "qwen3_moe_mixed": _case(
+        "qwen3_moe", "Qwen3MoeForCausalLM", 6, 37,
+        HEADS | {"intermediate_size": 36, "moe_intermediate_size": 18, "num_experts": 6, "num_experts_per_tok": 2,
+                 "norm_topk_prob": False, "decoder_sparse_step": 2, "mlp_only_layers": [3], "attention_bias": True,
+                 "use_sliding_window": True, "sliding_window": 7, "tie_word_embeddings": True,
+                 "rope_parameters": PLAIN},
+        [20, 20, 13],
+        {"width": {"hidden_size": 28, "ffn_hidden_size": 27, "num_moe_experts": 4, "moe_ffn_hidden_size": 13},
+         "depth": {"num_layers": 4},
+         "everything": {"num_layers": 5, "hidden_size": 25, "num_attention_heads": 2, "ffn_hidden_size": 21,
+                        "num_moe_experts": 3, "moe_ffn_hidden_size": 10}},
+        {"norm_topk_prob": {"norm_topk_prob": True}, "window": {"sliding_window": 60}},
+    ),
+    # A gated shared expert, a dense layer in front, windows in every other layer of those in front.
+    "qwen2_moe": _case(
+        "qwen2_moe", "Qwen2MoeForCausalLM", 4, 43,
+        HEADS | {"intermediate_size": 36, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 28,
+                 "num_experts": 6, "num_experts_per_tok": 2, "norm_topk_prob": False, "decoder_sparse_step": 1,
+                 "mlp_only_layers": [1], "use_sliding_window": True, "sliding_window": 6, "max_window_layers": 3,
+                 "rope_theta": 10000.0},
+        [20, 20, 12],
+        {"width": {"hidden_size": 26, "ffn_hidden_size": 27, "num_moe_experts": 5, "moe_ffn_hidden_size": 11,
+                   "moe_shared_expert_intermediate_size": 19},
+         "depth": {"num_layers": 3},
+         "everything": {"num_layers": 3, "hidden_size": 25, "num_attention_heads": 2, "ffn_hidden_size": 30,
+                        "num_moe_experts": 4, "moe_ffn_hidden_size": 9, "moe_shared_expert_intermediate_size": 15},
+         "identity": {}},
+        {"norm_topk_prob": {"norm_topk_prob": True}, "window": {"use_sliding_window": False}},
+    ),
+    "mixtral": _case(
+        "mixtral", "MixtralForCausalLM", 3, 41,
+        HEADS | {"intermediate_size": 20, "num_local_experts": 8, "num_experts_per_tok": 2, "sliding_window": 9,
+                 "rope_theta": 1000.0, "output_router_logits": False, "router_aux_loss_coef": 0.02},
+        [20, 20, 9],
+        {"width": {"hidden_size": 26, "num_moe_experts": 6, "moe_ffn_hidden_size": 13},
+         "depth": {"num_layers": 2},
+         "everything": {"num_layers": 2, "hidden_size": 24, "num_attention_heads": 2, "num_moe_experts": 4,
+                        "moe_ffn_hidden_size": 11},
+         "identity": {}},
+        {"window": {"sliding_window": None}, "experts per token": {"num_experts_per_tok": 1}},
+        noise=0.02,
+    ),
+    # Norms over all heads: hidden_size goes with the heads.
+    "olmoe": _case(
+        "olmoe", "OlmoeForCausalLM", 3, 41,
+        HEADS | {"intermediate_size": 20, "num_experts": 8, "num_experts_per_tok": 3, "norm_topk_prob": False,
+                 "clip_qkv": None, "rope_parameters": PLAIN},
+        [18, 18, 11],
+        {"width": {"hidden_size": 16, "num_attention_heads": 2, "num_moe_experts": 6, "moe_ffn_hidden_size": 13},
+         "experts": {"num_moe_experts": 5},
+         "depth": {"num_layers": 2},
+         "everything": {"num_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "num_moe_experts": 4,
+                        "moe_ffn_hidden_size": 11}},
+        {"norm_topk_prob": {"norm_topk_prob": True}},
+    ),
+    # Sinks, biases everywhere, a clamp that is reached, YaRN with untruncated bounds.
+    "gpt_oss": _case(
+        "gpt_oss", "GptOssForCausalLM", 4, 37,
+        HEADS | {"intermediate_size": 14, "head_dim": 12, "num_local_experts": 6, "num_experts_per_tok": 2,
+                 "sliding_window": 6, "swiglu_limit": 1.5, "attention_bias": True,
+                 "layer_types": ["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
+                 "rope_theta": 1000.0,
+                 "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "beta_fast": 8.0, "beta_slow": 1.0,
+                                  "truncate": False, "original_max_position_embeddings": 16}},
+        [20, 20, 13],
+        {"width": {"hidden_size": 26, "num_moe_experts": 4, "moe_ffn_hidden_size": 9},
+         "depth": {"num_layers": 3},
+         "everything": {"num_layers": 3, "hidden_size": 24, "num_attention_heads": 2, "num_moe_experts": 3,
+                        "moe_ffn_hidden_size": 8},
+         "identity": {}},
+        {"window": {"sliding_window": 60}, "clamp": {"swiglu_limit": 7.0}, "alpha": {"swiglu_alpha": 1.0}},
+    ),
+    # Groups, a bias on the choice, two shared experts, YaRN that also scales scores, neighbouring channels turning.
+    "deepseek_v3": _case(
+        "deepseek_v3", "DeepseekV3ForCausalLM", 4, 41,
+        LATENT | {"intermediate_size": 36, "moe_intermediate_size": 12, "q_lora_rank": 14, "n_routed_experts": 12,
+                  "n_shared_experts": 2, "num_experts_per_tok": 3, "n_group": 3, "topk_group": 2,
+                  "first_k_dense_replace": 2, "routed_scaling_factor": 1.7, "norm_topk_prob": True,
+                  "scoring_func": "sigmoid", "topk_method": "noaux_tc", "moe_layer_freq": 1, "rope_theta": 1000.0,
+                  "num_nextn_predict_layers": 0,
+                  "rope_scaling": {"type": "yarn", "factor": 4.0, "beta_fast": 8, "beta_slow": 1, "mscale": 1.0,
+                                   "mscale_all_dim": 1.0, "original_max_position_embeddings": 16}},
+        [10, 10, 7],
+        {"width": {"hidden_size": 26, "ffn_hidden_size": 25, "num_moe_experts": 9, "moe_ffn_hidden_size": 9,
+                   "moe_shared_expert_intermediate_size": 18},
+         "shared": {"moe_ffn_hidden_size": 8, "moe_shared_expert_intermediate_size": 24},
+         "depth": {"num_layers": 3},
+         "everything": {"num_layers": 3, "hidden_size": 24, "ffn_hidden_size": 23, "num_moe_experts": 6,
+                        "moe_ffn_hidden_size": 8, "moe_shared_expert_intermediate_size": 8},
+         "identity": {}},
+        {"groups": {"topk_group": 1}, "scaling": {"routed_scaling_factor": 1.0},
+         "norm_topk_prob": {"norm_topk_prob": False}, "interleave": {"rope_interleave": False}},
+    ),
+    # One group, queries in one step, halves turning, a bias in attention, values wider than nothing published.
+    "deepseek_v3_plain": _case(
+        "deepseek_v3", "DeepseekV3ForCausalLM", 3, 37,
+        LATENT | {"intermediate_size": 36, "moe_intermediate_size": 12, "q_lora_rank": None, "n_routed_experts": 8,
+                  "v_head_dim": 12, "n_shared_experts": 1, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1,
+                  "first_k_dense_replace": 0, "routed_scaling_factor": 1.0, "norm_topk_prob": False,
+                  "rope_interleave": False, "attention_bias": True, "rope_parameters": PLAIN},
+        [18, 18, 11],
+        {"experts": {"num_moe_experts": 5, "moe_ffn_hidden_size": 8, "moe_shared_expert_intermediate_size": 8}},
+        {"interleave": {"rope_interleave": True}},
+    ),
+    "deepseek_v2": _case(
+        "deepseek_v2", "DeepseekV2ForCausalLM", 3, 41,
+        LATENT | {"intermediate_size": 36, "moe_intermediate_size": 12, "q_lora_rank": 14, "n_routed_experts": 12,
+                  "n_shared_experts": 2, "num_experts_per_tok": 3, "n_group": 3, "topk_group": 2,
+                  "topk_method": "group_limited_greedy", "first_k_dense_replace": 1, "routed_scaling_factor": 1.6,
+                  "norm_topk_prob": False, "scoring_func": "softmax", "moe_layer_freq": 1,
+                  "rope_theta": 1000.0,
+                  "rope_scaling": {"type": "yarn", "factor": 4.0, "beta_fast": 8, "beta_slow": 1, "mscale": 0.7,
+                                   "mscale_all_dim": 0.9, "original_max_position_embeddings": 16}},
+        [10, 10, 7],
+        {"width": {"hidden_size": 24, "ffn_hidden_size": 25, "num_moe_experts": 9, "moe_ffn_hidden_size": 9,
+                   "moe_shared_expert_intermediate_size": 18},
+         "depth": {"num_layers": 2},
+         "everything": {"num_layers": 2, "hidden_size": 20, "ffn_hidden_size": 23, "num_moe_experts": 6,
+                        "moe_ffn_hidden_size": 8, "moe_shared_expert_intermediate_size": 16},
+         "identity": {}},
+        {"groups": {"topk_group": 1}, "scaling": {"routed_scaling_factor": 1.0}},
+    ),
+    # Groups that the method does not look at, biases in MLPs.
+    "deepseek_v2_lite": _case(
+        "deepseek_v2", "DeepseekV2ForCausalLM", 3, 37,
+        LATENT | {"intermediate_size": 36, "moe_intermediate_size": 12, "q_lora_rank": None, "n_routed_experts": 8,
+                  "n_shared_experts": 2, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1,
+                  "topk_method": "greedy", "first_k_dense_replace": 1, "norm_topk_prob": False, "mlp_bias": True,
+                  "rope_parameters": PLAIN},
+        [18, 18, 11],
+        {"everything": {"num_layers": 2, "hidden_size": 24, "ffn_hidden_size": 23, "num_moe_experts": 5,
+                        "moe_ffn_hidden_size": 8, "moe_shared_expert_intermediate_size": 24}},
+        {"groups": {"topk_method": "group_limited_greedy", "n_group": 4, "topk_group": 1}},
+    ),
+}

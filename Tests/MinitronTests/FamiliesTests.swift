@@ -1,0 +1,66 @@
+import JSON
+import Models
+import TestSupport
+import Testing
+
+@Suite struct FamiliesTests {
+  @Test func everyTypeIsListedWithWhatItsTableOfWeightsCarries() throws {
+    let entries = try Families.entries()
+    #expect(entries.map(\.modelType) == Families.modelTypes)
+    for entry in entries { #expect(entry.hyperparameters.starts(with: [.numLayers]), "\(entry.modelType)") }
+    let llama = try #require(entries.first { $0.modelType == "llama" })
+    #expect(llama.hyperparameters == [.numLayers, .hiddenSize, .numAttentionHeads, .ffnHiddenSize])
+  }
+
+  /// The sample stands for real models: whatever a golden can prune, the list names.
+  @Test(arguments: RandomArchitectureTests.models) func theListNamesWhatGoldensPrune(_ golden: Golden) throws {
+    let model = try SourceModel(directory: golden.directory).description
+    let entry = try #require(try Families.entries().first { $0.modelType == model.family })
+    let prunable = model.hyperparameters.filter { model.value(of: $0) / max(model.groups(of: $0), 1) > 1 }
+    #expect(Set(prunable).isSubset(of: entry.hyperparameters))
+  }
+}
+
+/// Configs that lie.
+@Suite struct HostileConfigTests {
+  private static let values: [JSON] = [
+    .null, .bool(true), .int(0), .int(-1), .int(1), .int(3), .int(1 << 24), .int(Int.max), .double(0.3),
+    .double(-1e300), .text(""), .text("linear_attention"), .array([]), .array([.int(1), .int(0), .null, .int(7)]),
+    .object([("rope_type", .text("longrope")), ("factor", .int(0)), ("short_factor", .array([.int(1)]))]),
+    .object([("full_attention", .object([("rope_type", .text("yarn")), ("factor", .double(4))]))]),
+  ]
+  /// Fields that families read besides those of the sample.
+  private static let more = [
+    "rope_theta", "rope_scaling", "rope_parameters", "partial_rotary_factor", "rotary_pct", "sliding_window",
+    "layer_types", "no_rope_layers", "no_rope_layer_interval", "sliding_window_pattern", "query_pre_attn_scalar",
+    "attn_logit_softcapping", "final_logit_softcapping", "embedding_multiplier", "logits_scaling", "hidden_act",
+    "hidden_activation", "rms_norm_eps", "norm_eps", "layer_norm_eps", "linear_num_key_heads",
+    "linear_num_value_heads", "linear_key_head_dim", "full_attention_interval", "tie_word_embeddings",
+    "original_max_position_embeddings", "use_sliding_window", "attention_bias", "layers_block_type", "state_size",
+    "conv_kernel", "time_step_limit", "time_step_min", "use_conv_bias", "mamba_hidden_act", "mlp_hidden_act",
+    "moe_latent_size", "routed_scaling_factor", "num_nextn_predict_layers", "layer_norm_epsilon",
+  ]
+
+  /// Either a description whose sizes can be counted, or an error that names the field: never a crash.
+  @Test(arguments: Families.modelTypes) func everyFieldMayHoldAnything(_ type: String) throws {
+    let family = try #require(Families.all.first { $0.modelTypes.contains(type) })
+    let sample = family.sample(modelType: type)
+    var refused = 0
+    for key in sample.entries.map(\.key.description) + Self.more where key != "model_type" {
+      for value in Self.values {
+        var config = sample
+        config[key] = value
+        do {
+          let model = try Families.describe(config: config, file: "config.json")
+          #expect(model.tensors().allSatisfy { $0.shape.allSatisfy { $0 > 0 } }, "\(key): \(value.serialized())")
+          _ = model.refusal(model.sizes)
+          _ = model.prunedConfig(layers: [0], sizes: model.sizes)
+        } catch let error as ModelError {
+          refused += 1
+          #expect(error.description.contains("config.json"), "\(error)")
+        }
+      }
+    }
+    #expect(refused > 20)
+  }
+}
