@@ -35,19 +35,14 @@ public final class ImportanceObserver: TapObserver {
 
   /// The mean over each row's valid tokens of |x|: `[B, S, C]` → `[B, C]` float32.
   private static func rowMeans(_ x: Tensor, lengths: [Int]) throws -> Tensor {
-    let tokens = x.shape[1]
-    if lengths.allSatisfy({ $0 == tokens }) {
-      return try x.norm(p: 1, dims: [1], dtype: .float32).multiplied(by: 1 / Double(tokens))
-    }
-    return try Tensor.stack(
-      lengths.enumerated().map { row, length in
-        try x.select(dim: 0, index: row).narrow(dim: 0, start: 0, length: length)
-          .norm(p: 1, dims: [0], dtype: .float32).multiplied(by: 1 / Double(length))
-      }, dim: 0)
+    let sums = try ChannelSums(lengths: lengths, channels: x.shape[2], device: x.device)
+    try sums.add(x)
+    let shares = try Tensor(lengths.map { 1 / Float($0) }, shape: [lengths.count, 1]).to(device: x.device)
+    return try sums.sums.multiplied(by: shares)
   }
 
   public func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws {
-    let similarity = try input.to(.float32).cosineSimilarity(output.to(.float32), dim: 2)  // [B, S]
+    let similarity = try input.tokenCosines(output)  // [B, S]
     let values = try similarity.floats()
     let tokens = input.shape[1]
     var (distance, seen, rows) = (0.0, 0, 0)

@@ -100,31 +100,29 @@ public struct Attention: Block {
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     let (rows, tokens) = (x.shape[0], x.shape[1])
     let (queries, keys, values, gate) = try project(x, weights: weights)
-    func place(_ y: Tensor, _ norm: Norm?) throws -> Tensor {
+    // Heads stay where the projections put them: [B, S, N or K, D].
+    func place(_ y: Tensor, _ norm: Norm?, turns: Bool = true) throws -> Tensor {
       var y = y
       if let norm, normSpan == .projection { y = try norm.forward(y, weights: weights) }
       y = try y.reshape([rows, tokens, -1, headDim])
-      if let norm, normSpan == .head { y = try norm.forward(y, weights: weights) }
-      return try y.transpose(1, 2)  // [B, N or K, S, D]
+      guard turns, let rotary else {
+        return try norm.map { normSpan == .head ? try $0.forward(y, weights: weights) : y } ?? y
+      }
+      guard let norm, normSpan == .head else { return try context.positions.turn(y, rotary) }
+      if case .rms = norm.kind {
+        return try context.positions.turn(y, rotary, norm: (weights[norm.weight], norm.epsilon))
+      }
+      return try context.positions.turn(norm.forward(y, weights: weights), rotary)
     }
-    func turn(_ y: Tensor) throws -> Tensor { try rotary.map { try context.positions.rotate(y, $0) } ?? y }
-    let q = try turn(place(queries, queryNorm))
-    var k = try turn(place(keys, keyNorm))
-    var v = try place(values, nil)
-    if let cache = context.cache { (k, v) = try cache.append(key: k, value: v, layer: context.layer) }
+    let q = try place(queries, queryNorm)
+    var k = try place(keys, keyNorm)
+    var v = try place(values, nil, turns: false)
+    if let cache = context.cache { (k, v) = try cache.append(key: k, value: v, layer: context.layer, tokenAxis: 1) }
 
-    let attended: Tensor
-    if let softcap {
-      attended = try capped(q, k, v, softcap: softcap)
-    } else if let sinks {
-      attended = try withSinks(q, k, v, weights[sinks], context: context)
-    } else {
-      let mask = try context.positions.mask(queries: tokens, keys: k.shape[2], window: window)
-      attended = try Tensor.scaledDotProductAttention(
-        query: q, key: k, value: v, mask: mask, isCausal: mask == nil && tokens > 1, scale: scale,
-        enableGQA: q.shape[1] != k.shape[1])
-    }
-    var joined = try attended.transpose(1, 2).reshape([rows, tokens, -1])
+    let attended =
+      try sinks.map { try withSinks(q, k, v, weights[$0], context: context) }
+      ?? Tensor.fusedAttention(query: q, key: k, value: v, window: window, scale: scale, softcap: softcap)
+    var joined = try attended.reshape([rows, tokens, -1])
     if let gate { joined = try joined.multiplied(by: gate.sigmoid()) }
     try context.observe(.heads, joined)
     return try output.forward(joined, weights: weights)
@@ -135,6 +133,7 @@ public struct Attention: Block {
   private func withSinks(_ q: Tensor, _ k: Tensor, _ v: Tensor, _ sinks: Tensor, context: ForwardContext) throws
     -> Tensor
   {
+    let (q, k, v) = (try q.transpose(1, 2), try k.transpose(1, 2), try v.transpose(1, 2))
     let (rows, heads, tokens, keys) = (q.shape[0], q.shape[1], q.shape[2], k.shape[2])
     let shared = heads / max(k.shape[1], 1)
     // Eight channels, so that heads keep a width that kernels like; the first two add up to the score, the second
@@ -160,7 +159,7 @@ public struct Attention: Block {
       value: .cat([values, zeros([rows, heads, 1, v.shape[3] + extra])], dim: 2),
       mask: context.positions.mask(queries: tokens, keys: keys, window: window, sink: true), isCausal: false,
       scale: scale, enableGQA: false)
-    return try attended.narrow(dim: 3, start: 0, length: v.shape[3])
+    return try attended.narrow(dim: 3, start: 0, length: v.shape[3]).transpose(1, 2)
   }
 
   /// Queries `[B, S, N × D]`, keys and values `[B, S, K × D]`, gates like queries.
@@ -185,50 +184,21 @@ public struct Attention: Block {
       return (parts[0], parts[1], parts[2], nil)
     }
   }
-
-  /// Attention with soft-capped scores, which the fused kernels do not know: a stretch of queries at a time, so
-  /// that scores of a long row never stand in memory whole.
-  private func capped(_ q: Tensor, _ k: Tensor, _ v: Tensor, softcap: Double) throws -> Tensor {
-    let (tokens, keys, stretch) = (q.shape[2], k.shape[2], 512)
-    let shared = q.shape[1] / max(k.shape[1], 1)
-    let k = shared == 1 ? k : try k.repeatInterleave(shared, dim: 1)
-    let v = shared == 1 ? v : try v.repeatInterleave(shared, dim: 1)
-    var parts: [Tensor] = []
-    for start in stride(from: 0, to: tokens, by: stretch) {
-      let count = min(stretch, tokens - start)
-      // The keys that any query of the stretch can see.
-      let first = keys - tokens + start
-      let from = window.map { max(first - $0 + 1, 0) } ?? 0
-      let length = first + count - from
-      let scores = try q.narrow(dim: 2, start: start, length: count)
-        .matmul(k.narrow(dim: 2, start: from, length: length).transpose(2, 3)).multiplied(by: scale)
-        .divided(by: softcap).tanh().multiplied(by: softcap)
-      func range(from start: Int, _ count: Int) throws -> Tensor {
-        try Tensor.arange(from: Double(start), to: Double(start + count), dtype: .int64)
-      }
-      let key = try range(from: from, length).reshape([1, length])
-      var hidden = try key.gt(range(from: first, count).reshape([count, 1]))
-      if let window { hidden = try hidden.logicalOr(key.le(range(from: first - window, count).reshape([count, 1]))) }
-      let shares = try scores.maskedFill(hidden.to(device: q.device), -.infinity)
-        .softmax(dim: 3, dtype: .float32).to(q.dtype)
-      parts.append(try shares.matmul(v.narrow(dim: 2, start: from, length: length)))
-    }
-    return parts.count == 1 ? parts[0] : try Tensor.cat(parts, dim: 2)
-  }
 }
 
-/// Keys and values of the tokens seen so far, by layer: `[B, K, S, D]`.
+/// Keys and values of the tokens seen so far, by layer.
 public final class KeyValueCache {
   private var entries: [Int: (key: Tensor, value: Tensor)] = [:]
   /// Of Mamba layers: the convolution's last inputs `[B, conv_kernel − 1, C]` and the scan's state `[B, G, K, R × P]`.
   var scans: [Int: (convolution: Tensor, state: Tensor)] = [:]
   public init() {}
 
-  func append(key: Tensor, value: Tensor, layer: Int) throws -> (Tensor, Tensor) {
+  /// - Parameter tokenAxis: the axis that tokens stand on.
+  func append(key: Tensor, value: Tensor, layer: Int, tokenAxis: Int) throws -> (Tensor, Tensor) {
     var entry = (key: key, value: value)
     if let before = entries[layer] {
-      entry.key = try Tensor.cat([before.key, key], dim: 2)
-      entry.value = try Tensor.cat([before.value, value], dim: 2)
+      entry.key = try Tensor.cat([before.key, key], dim: tokenAxis)
+      entry.value = try Tensor.cat([before.value, value], dim: tokenAxis)
     }
     entries[layer] = entry
     return (entry.key, entry.value)

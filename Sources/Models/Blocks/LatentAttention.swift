@@ -78,7 +78,9 @@ public struct LatentAttention: Block {
     let compressed = try compress.forward(x, weights: weights).split([latent, turning], dim: 2)
     var small = try latentNorm.forward(compressed[0], weights: weights).unsqueeze(1)  // [B, 1, S, latent]
     var turned = try turn(compressed[1].unsqueeze(1))  // [B, 1, S, R]
-    if let cache = context.cache { (small, turned) = try cache.append(key: small, value: turned, layer: context.layer) }
+    if let cache = context.cache {
+      (small, turned) = try cache.append(key: small, value: turned, layer: context.layer, tokenAxis: 2)
+    }
     let keys = small.shape[2]
     let expanded = try expand.forward(small.squeeze(1), weights: weights)
       .reshape([rows, keys, heads, plain + valueDim]).transpose(1, 2).split([plain, valueDim], dim: 3)

@@ -19,15 +19,20 @@ public enum Activation: String, Sendable, CaseIterable {
     self = activation
   }
 
-  func callAsFunction(_ x: Tensor) throws -> Tensor {
+  private var gate: GateActivation {
     switch self {
-    case .silu, .swish: try x.silu()
-    case .gelu: try x.gelu()
-    case .geluNew, .geluTanh: try x.gelu(approximate: .tanh)
-    case .relu: try x.relu()
-    case .squaredReLU: try x.relu().square()
+    case .silu, .swish: .silu
+    case .gelu: .gelu
+    case .geluNew, .geluTanh: .geluTanh
+    case .relu: .relu
+    case .squaredReLU: .reluSquared
     }
   }
+
+  func callAsFunction(_ x: Tensor) throws -> Tensor { try x.gated(gate, up: nil) }
+
+  /// act(`gate`) × `up`, in one pass; `gate`'s memory receives it.
+  func callAsFunction(_ x: Tensor, times up: Tensor) throws -> Tensor { try x.gated(gate, up: up, into: x) }
 }
 
 /// `down(act(gate(x)) × up(x))` (Shazeer 2020, arXiv 2002.05202). Tap: the input of `down`.
@@ -59,8 +64,9 @@ public struct GatedMLP: Block {
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     var projected = try inputs.map { try $0.forward(x, weights: weights) }
     if projected.count == 1 { projected = try projected[0].chunk(2, dim: -1) }
-    let gated = try activation(projected[0])
-    try gated.multiply(by: projected[1])
+    let gated =
+      try projected[0].isContiguous
+      ? activation(projected[0], times: projected[1]) : activation(projected[0]).multiplied(by: projected[1])
     try context.observe(.channels(hyperparameter), gated)
     return try down.forward(gated, weights: weights)
   }

@@ -41,7 +41,7 @@ public struct Norm: Sendable {
   public func forward(_ x: Tensor, weights: LayerWeights) throws -> Tensor {
     let weight = try weights[weight]
     switch kind {
-    case .rms: return try x.rmsNorm(weight: weight, eps: epsilon)
+    case .rms: return try x.fusedRMSNorm(weight: weight, eps: epsilon)
     case .rmsWide:
       return try x.to(.float32).rmsNorm(weight: weight.to(.float32), eps: epsilon).to(x.dtype)
     case .rmsPlusOne:
