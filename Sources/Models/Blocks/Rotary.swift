@@ -52,7 +52,8 @@ public struct Rotary: Sendable, Hashable {
     }
     let turning = Int(Double(dimension) * part)
     guard turning % 2 == 0, turning > 0 else {
-      throw ModelError("\(config.file): rotary positions want an even head_dim (or rotated part of it), found \(turning)")
+      throw ModelError(
+        "\(config.file): rotary positions want an even head_dim (or rotated part of it), found \(turning)")
     }
     self.dimension = turning
     maxPositions = try config.size("max_position_embeddings", default: 2048)
