@@ -84,6 +84,9 @@ let package = Package(
       name: "prune_minitron", dependencies: ["CoppiceCommands", argumentParser], swiftSettings: strict),
     .executableTarget(
       name: "kernel-bench", dependencies: ["Torch"], path: "Benchmarks/KernelBench", swiftSettings: strict),
+    .executableTarget(
+      name: "block-bench", dependencies: ["JSON", "Models", "Execution", "Torch"], path: "Benchmarks/BlockBench",
+      swiftSettings: strict),
     tests("JSONTests", ["JSON"]),
     tests("TorchTests", ["Torch", "CTorch"]),
     tests("CheckpointTests", ["Checkpoint", "JSON"]),

@@ -25,7 +25,7 @@ typedef ct_tensor *_Nullable *_Nonnull ct_out;
 typedef const int64_t *_Nullable ct_dims;
 
 // Raised whenever the layout of `ct_api` or the meaning of a number below changes.
-#define CT_ABI 2
+#define CT_ABI 3
 
 // The one libtorch that this code is written and checked against.
 #define CT_LIBTORCH_VERSION "2.11.0"
@@ -238,6 +238,9 @@ typedef struct ct_api {
   // for other devices, types and layouts, and under autograd, by libtorch's operators with the same result within
   // rounding. `into` and the like receive results: a tensor of the right shape and type, which may be the input.
   const char *_Nonnull (*_Nonnull kernels)(void);
+  // Runs task(context, 0) … task(context, count - 1) on libtorch's threads; operations inside use one thread each.
+  ct_error (*_Nonnull share_out)(
+    int64_t count, void *_Nonnull context, void (*_Nonnull task)(void *_Nonnull context, int64_t index));
   ct_error (*_Nonnull set_kernels)(const char *name);
   // out = norm(x) · weight; with a residual `sum` receives x + residual first, and that is what is normed. `rstd`
   // (float32, one number a token) receives the reciprocal roots.

@@ -1,8 +1,11 @@
 // Norms, gated activations and statistics: by the kernels where they fit, else by libtorch's operators.
 
+#include "parallel.hpp"
 #include "rows.hpp"
 
 #include <ATen/MemoryOverlap.h>
+
+#include <limits>
 
 namespace coppice {
 
@@ -157,6 +160,8 @@ void fill_row_kernels(ct_api &api) {
     const Table *table = chosen();
     return table ? table->name : "off";
   };
+  api.share_out = [](int64_t count, void *context, void (*task)(void *, int64_t)) -> ct_error CT_CALL(
+    parallel(count, std::numeric_limits<int64_t>::max(), [&](int64_t index) { task(context, index); }));
   api.set_kernels = [](const char *name) -> ct_error CT_CALL(TORCH_CHECK(
     choose(name), "there are no kernels named \"", name, "\" for this machine"));
   api.norm_kernel = [](

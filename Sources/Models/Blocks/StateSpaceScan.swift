@@ -45,7 +45,8 @@ public struct StateSpaceScan {
     let (groups, perGroup) = (input.shape[1], x.shape[1] / max(input.shape[1], 1))
     // A few groups of heads at a time: what one chunk of them takes stays in the processor's cache.
     let band = max(Self.headsAtOnce / max(perGroup, 1), 1)
-    for first in stride(from: 0, to: groups, by: band) {
+    try LibTorch.parallel((groups + band - 1) / band) { index in
+      let first = index * band
       let count = min(band, groups - first)
       func heads(_ whole: Tensor, dim: Int) throws -> Tensor {
         try whole.narrow(dim: dim, start: first * perGroup, length: count * perGroup)
