@@ -123,11 +123,24 @@ import Torch
         #expect(relativeDifference(found, masked) <= 1e-4, "\(name), exported")
         let sliced = try logits(model, rows: rows, selection: selection)
         #expect(relativeDifference(sliced, masked) <= 1e-4, "\(name), sliced while walking")
-        if name == "identity" { try expectSameTensors(model, exported) }
         try keepForReload(
           "\(golden.name)-\(name)", export: output, rows: rows, logits: found,
           vocabulary: model.description.sizes[.vocabulary])
       }
+    }
+  }
+
+  @Test(arguments: cases) func pruningToTheOriginalShapeGivesEveryTensorBitForBit(_ golden: Golden) throws {
+    let model = try SourceModel(directory: golden.directory)
+    // Every hyperparameter named, with the value it has.
+    let config = ExportConfig(model.description.hyperparameters.map { ($0, model.description.value(of: $0)) })
+    try withTemporaryDirectory { directory in
+      let output = directory + "/same"
+      try Exporter(
+        model, config: config, selection: scores(golden, microBatch: 1).selection(for: config, of: model.description)
+      )
+      .write(to: output, record: .object([]), importance: nil)
+      try expectSameTensors(model, SourceModel(directory: output))
     }
   }
 
