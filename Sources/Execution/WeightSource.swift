@@ -34,8 +34,11 @@ public final class WeightSource {
     if model.description.layers.indices.contains(layer) { model.checkpoint.willNeed(names(layer: layer)) }
   }
 
-  /// Gives a layer's mapped pages back.
-  public func release(layer: Int) { model.checkpoint.release(names(layer: layer)) }
+  /// Gives a layer's mapped pages back, and those of the one before: the system maps pages around those that are
+  /// read, so that the first reads of a layer bring back the end of the last.
+  public func release(layer: Int) {
+    for layer in max(layer - 1, 0)...max(layer, 0) { model.checkpoint.release(names(layer: layer)) }
+  }
 
   /// The embedding's rows of these tokens, scaled where the family does: `[B, S]` → `[B, S, H]`. Only the pages of these rows are read.
   func embed(_ tokens: Tensor) throws -> Tensor {
