@@ -109,7 +109,6 @@ func experts(repeats: Int) throws {
 let arguments = CommandLine.arguments
 let repeats = arguments.firstIndex(of: "--repeats").flatMap { Int(arguments[min($0 + 1, arguments.count - 1)]) } ?? 7
 try LibTorch.load()
-LibTorch.keepMemory(blocksUpTo: 64 << 20)
 try scan("64 heads of 64, 8 groups, state 128", heads: 64, width: 64, groups: 8, state: 128, repeats: repeats)
 try scan("128 heads of 80, 8 groups, state 128", heads: 128, width: 80, groups: 8, state: 128, repeats: repeats)
 try experts(repeats: repeats)

@@ -78,7 +78,7 @@ while !arguments.isEmpty {
   let argument = arguments.removeFirst()
   switch argument {
   case "--repeats": repeats = arguments.isEmpty ? repeats : Int(arguments.removeFirst()) ?? repeats
-  case "--keep": LibTorch.keepMemory(blocksUpTo: 1 << 30)
+  case "--no-keep": try LibTorch.keepMemory(0)
   case "--threads":
     if let count = arguments.isEmpty ? nil : Int(arguments.removeFirst()) { try LibTorch.setThreads(count) }
   default: filter = argument

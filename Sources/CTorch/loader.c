@@ -8,10 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
-
 static char *message(const char *format, ...) {
   char *text = NULL;
   va_list arguments;
@@ -39,9 +35,14 @@ ct_error ct_open(
   const char *lib, const char *shim, const ct_api *_Nullable *_Nonnull api, char *_Nullable *_Nonnull cuda_reason) {
   *api = NULL;
   *cuda_reason = NULL;
-  // Idle OpenMP workers spin by default, which starves the other threads of a small machine. OpenMP reads
-  // this once, when it is loaded.
-  setenv("OMP_WAIT_POLICY", "PASSIVE", 0);
+  // How idle OpenMP workers wait; read once, when OpenMP is loaded. By default they spin for milliseconds, and where
+  // cores are shared an operation then waits whole time slices for a worker that lost its core. Sleeping at once
+  // costs a wake-up for each operation, half the time of small models. So they spin for some tens of
+  // microseconds and sleep then (Benchmarks/kernels.md).
+  if (!getenv("OMP_WAIT_POLICY")) {
+    setenv("OMP_WAIT_POLICY", "PASSIVE", 1);
+    setenv("GOMP_SPINCOUNT", "10000", 0);
+  }
 
   char *error = open_library(lib, "libc10.so");
   if (!error) error = open_library(lib, "libtorch_cpu.so");
@@ -82,20 +83,4 @@ char *_Nullable ct_own_path(void) {
   Dl_info info;
   if (dladdr((void *)&ct_own_path, &info) == 0 || !info.dli_fname) return NULL;
   return realpath(info.dli_fname, NULL);
-}
-
-void ct_keep_memory(size_t bytes) {
-#ifdef __GLIBC__
-  int limit = bytes > 0x7fffffff ? 0x7fffffff : (int)bytes;
-  mallopt(M_MMAP_THRESHOLD, limit);
-  mallopt(M_TRIM_THRESHOLD, limit);
-#else
-  (void)bytes;
-#endif
-}
-
-void ct_release_caches(void) {
-#ifdef __GLIBC__
-  malloc_trim(0);
-#endif
 }

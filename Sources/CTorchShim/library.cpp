@@ -117,6 +117,7 @@ extern "C" __attribute__((visibility("default"))) const ct_api *coppice_torch_ap
   static const ct_api table = [] {
     ct_api api{};
     coppice::fill_library(api);
+    coppice::fill_memory(api);
     coppice::fill_tensors(api);
     coppice::fill_shapes(api);
     coppice::fill_pointwise(api);

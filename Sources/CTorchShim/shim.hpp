@@ -19,6 +19,7 @@ namespace coppice {
 
 // Each file fills its members of the table.
 void fill_library(ct_api &api);
+void fill_memory(ct_api &api);
 void fill_tensors(ct_api &api);
 void fill_shapes(ct_api &api);
 void fill_pointwise(ct_api &api);

@@ -47,17 +47,16 @@ public enum LibTorch {
     try check(try api.pointee.manual_seed(seed))
   }
 
-  /// Lets the allocator keep freed blocks of up to `bytes` (below 2 GiB) and hand them out again, for the whole
-  /// process. By default large ones go back to the system, which clears every page of the next one: more time
-  /// than most operations over it take. The price is memory that stays: `releaseCaches()` gives it back.
-  public static func keepMemory(blocksUpTo bytes: Int) {
-    ct_keep_memory(max(bytes, 0))
+  /// How much memory of large tensors may stay with the process when they go, to be handed out again: a gibibyte
+  /// unless this says otherwise. 0 gives everything back to the system at once, which then clears every page of the
+  /// next tensor: more time than most operations over it take.
+  public static func keepMemory(_ bytes: Int) throws {
+    try api.pointee.keep_memory(max(bytes, 0))
   }
 
-  /// Gives memory that the allocator keeps for itself back to the system. Takes milliseconds: for the ends
-  /// of long steps, not for inner loops.
-  public static func releaseCaches() {
-    ct_release_caches()
+  /// Gives memory that is kept for later tensors back to the system: for the ends of long steps.
+  public static func releaseMemory() throws {
+    try api.pointee.release_memory()
   }
 
   /// What was found, for `doctor`. Opens libtorch, and does not throw when that fails: `problem` says why.

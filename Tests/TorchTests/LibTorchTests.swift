@@ -45,8 +45,21 @@ import Torch
     }
   }
 
-  @Test func cachesCanBeReleasedAtAnyTime() {
-    LibTorch.releaseCaches()
+  @Test func memoryOfALargeTensorIsHandedOutAgainUntilItIsReleased() throws {
+    func address() throws -> Int {
+      let tensor = try Tensor.zeros([3, 1 << 20], dtype: .float32)
+      return try tensor.withUnsafeBytes { Int(bitPattern: $0.baseAddress) }
+    }
+    let first = try address()
+    #expect(try address() == first)
+    // A tensor that lives keeps its values, whatever is released meanwhile.
+    let kept = try Tensor.ones([3, 1 << 20], dtype: .float32)
+    try LibTorch.releaseMemory()
+    try LibTorch.keepMemory(0)
+    _ = try address()
+    #expect(try kept.sum().item() == 3 * 1_048_576)
+    try LibTorch.keepMemory(1 << 30)
+    #expect(try address() == address())
   }
 }
 

@@ -25,7 +25,7 @@ typedef ct_tensor *_Nullable *_Nonnull ct_out;
 typedef const int64_t *_Nullable ct_dims;
 
 // Raised whenever the layout of `ct_api` or the meaning of a number below changes.
-#define CT_ABI 3
+#define CT_ABI 4
 
 // The one libtorch that this code is written and checked against.
 #define CT_LIBTORCH_VERSION "2.11.0"
@@ -127,6 +127,10 @@ typedef struct ct_api {
   int32_t (*_Nonnull cuda_devices)(void);
   ct_error (*_Nonnull set_deterministic)(bool on);
   ct_error (*_Nonnull manual_seed)(uint64_t seed);
+  // Memory of large tensors stays with the process when they go, up to `bytes` of it, and is handed out again; 0
+  // gives all of it back to the system at once. `release_memory` gives back what is kept now.
+  void (*_Nonnull keep_memory)(size_t bytes);
+  void (*_Nonnull release_memory)(void);
   // Autograd is off on every thread until it asks for it; returns what the switch was.
   bool (*_Nonnull set_gradients)(bool on);
 
@@ -276,14 +280,6 @@ ct_error ct_open(
 
 // The file that contains the loader (an executable, or a library that embeds it); NULL when unknown.
 char *_Nullable ct_own_path(void);
-
-// Lets malloc keep blocks of up to `bytes` when they are freed, and hand them out again. By default it gives large
-// ones back, and the system clears every page of the next one, which costs several times what most
-// operations do. `ct_release_caches` gives them back when asked.
-void ct_keep_memory(size_t bytes);
-
-// Gives memory that malloc keeps for itself back to the system.
-void ct_release_caches(void);
 
 #pragma clang assume_nonnull end
 
