@@ -2,6 +2,10 @@
 
 #include "shim.hpp"
 
+#include <ATen/core/dispatch/Dispatcher.h>
+
+#include <algorithm>
+
 namespace coppice {
 namespace {
 
@@ -38,13 +42,59 @@ at::Tensor attention(
   return at::scaled_dot_product_attention(query, key, value, mask, 0.0, is_causal, scale, heads != groups);
 }
 
+// oneDNN's matrix product of plain weights puts them into its own order at every call. These operators of libtorch,
+// which its compiler uses, do it once; they have no C++ declaration.
+at::Tensor call_mkldnn(const char *name, std::vector<c10::IValue> arguments) {
+  auto operation = c10::Dispatcher::singleton().findSchemaOrThrow(name, "");
+  operation.callBoxed(&arguments);
+  return arguments.at(0).toTensor();
+}
+
+bool has_bf16_products() {
+#ifdef __x86_64__
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
+at::Tensor pack_linear(const at::Tensor &weight, int64_t rows) {
+  // Only these were found to gain: float32 products are MKL's.
+  bool fits = weight.dim() == 2 && weight.numel() > 0 && weight.is_cpu() && weight.layout() == at::kStrided &&
+    weight.scalar_type() == at::kBFloat16 && at::globalContext().hasMKLDNN() &&
+    at::globalContext().userEnabledMkldnn() && has_bf16_products();
+  if (!fits) return weight;
+  return call_mkldnn("mkldnn::_reorder_linear_weight", {weight.contiguous(), std::max<int64_t>(rows, 1)});
+}
+
+at::Tensor project(const at::Tensor &a, const at::Tensor &weight, const std::optional<at::Tensor> &bias) {
+  if (!weight.is_mkldnn()) return at::linear(a, weight, bias);
+  TORCH_CHECK(
+    a.dim() > 0 && a.size(-1) == weight.size(1), "an input of shape ", a.sizes(), " does not fit a packed weight of shape ",
+    weight.sizes());
+  TORCH_CHECK(
+    a.is_cpu() && a.scalar_type() == at::kBFloat16, "a packed weight takes bfloat16 on the CPU, not ", a.scalar_type());
+  if (a.numel() == 0) {
+    auto shape = a.sizes().vec();
+    shape.back() = weight.size(0);
+    return at::zeros(shape, a.options());
+  }
+  return call_mkldnn(
+    "mkldnn::_linear_pointwise",
+    {a, weight, bias, "none", c10::List<std::optional<at::Scalar>>(), std::optional<std::string>()});
+}
+
 }  // namespace
 
 void fill_networks(ct_api &api) {
   api.matmul = [](ct_tensor *a, ct_tensor *b, ct_out out) -> ct_error
     CT_CALL(*out = box(at::matmul(a->value, b->value)));
   api.linear = [](ct_tensor *a, ct_tensor *weight, ct_tensor *bias, ct_out out) -> ct_error
-    CT_CALL(*out = box(at::linear(a->value, weight->value, optional(bias))));
+    CT_CALL(*out = box(project(a->value, weight->value, optional(bias))));
+  api.pack_linear = [](ct_tensor *weight, int64_t rows, ct_out out) -> ct_error
+    CT_CALL(*out = box(pack_linear(weight->value, rows)));
+  api.is_packed = [](ct_tensor *tensor) { return tensor->value.is_mkldnn(); };
   api.embedding = [](ct_tensor *weight, ct_tensor *indices, ct_out out) -> ct_error
     CT_CALL(*out = box(at::embedding(weight->value, indices->value)));
   api.rms_norm = [](ct_tensor *a, ct_tensor *weight, double eps, ct_out out) -> ct_error

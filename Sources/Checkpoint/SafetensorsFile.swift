@@ -64,11 +64,14 @@ public final class SafetensorsFile: Sendable {
     return UnsafeRawBufferPointer(start: base + entry.range.lowerBound, count: entry.range.count)
   }
 
-  /// Tells the system to start reading these bytes.
+  /// Tells the system to start reading these bytes. May take milliseconds where they are many.
   func willNeed(_ range: Range<Int>) {
     let page = Self.pageSize
-    let start = range.lowerBound / page * page
-    if range.upperBound > start { madvise(base + start, range.upperBound - start, MADV_WILLNEED) }
+    // Linux starts to read no more than its window for reading ahead, however much is asked for at once.
+    let step = 1 << 19
+    for start in stride(from: range.lowerBound / page * page, to: range.upperBound, by: step) {
+      madvise(base + start, min(step, range.upperBound - start), MADV_WILLNEED)
+    }
   }
 
   /// Gives back the memory of the whole pages inside a range; they are read again when they are touched again.

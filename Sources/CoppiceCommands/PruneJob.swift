@@ -9,6 +9,7 @@ import Minitron
 import Models
 import Report
 import Tokenization
+import Torch
 
 /// One run of `prune`: load, calibrate, search, score, export. Every step that takes long is kept for resuming.
 struct PruneJob {
@@ -46,6 +47,8 @@ struct PruneJob {
         _ = try SearchSpace(description, settings).search(description, settings, constraints, layerRanking: nil)
       }
     }
+    // From here on everything is there that could be refused quickly.
+    LibTorch.loadInBackground()
     let tokenizer = try Tokenizer(directory: model.checkpoint.directory)
     let inputs = try PruneInputs(options, model: model, tokenizer: tokenizer, console: console)
     if options.dryRun {
@@ -84,11 +87,12 @@ struct PruneJob {
     // More tokens at once are a little faster on tiny models, and hold more activations than a layer weighs.
     let micro = TokenBatch.groups(rows.rows, size: options.batchSize)
     let batches =
-      description.hyperparameters.contains(.numMoEExperts) ? micro : TokenBatch.packed(micro, tokens: 512)
+      description.hyperparameters.contains(.numMoEExperts) ? micro : TokenBatch.packed(micro, tokens: Int(ProcessInfo.processInfo.environment["TOK"] ?? "512") ?? 512)
     let whole = Selection(all: description)
     let observer = ImportanceObserver(description, microBatch: options.batchSize)
     let tokens = batches.reduce(0) { $0 + $1.tokenCount }
     let chunks = executor.chunks(batches, subjects: [whole], budget: inputs.budget)
+    try LibTorch.load()
     console.note(
       "calibrating on \(rows.rows.count) rows, \(Format.grouped(tokens)) tokens, in \(inputs.dtype); "
         + "\(chunks.count) pass\(chunks.count == 1 ? "" : "es") over the weights")

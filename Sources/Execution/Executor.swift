@@ -65,7 +65,8 @@ public final class Executor {
       let whole = try weights.layer(layer)
       weights.prefetch(layer: layer + 1)
       for subject in takers {
-        let sliced = try whole.sliced(by: subjects[subject], layer: layer, sizes: description.sizes)
+        var sliced = try whole.sliced(by: subjects[subject], layer: layer, sizes: description.sizes)
+        if batches.reduce(0, { $0 + $1.rows.count * $1.width }) >= 2048 { sliced = try sliced.packed(rows: batches[0].width * batches[0].rows.count) }
         for (index, batch) in batches.enumerated() {
           guard let positions = positions[batch.width] else { continue }
           let context = ForwardContext(

@@ -1,3 +1,4 @@
+import Dispatch
 public import Models
 public import Torch
 
@@ -29,9 +30,12 @@ public final class WeightSource {
     return LayerWeights(tensors, experts: experts)
   }
 
-  /// Tells the system that a layer is wanted soon.
+  private let reader = DispatchQueue(label: "coppice.prefetch", qos: .userInitiated)
+
+  /// Has a layer read while others are computed.
   public func prefetch(layer: Int) {
-    if model.description.layers.indices.contains(layer) { model.checkpoint.willNeed(names(layer: layer)) }
+    guard model.description.layers.indices.contains(layer) else { return }
+    reader.async { [checkpoint = model.checkpoint, names = names(layer: layer)] in checkpoint.willNeed(names) }
   }
 
   /// Gives a layer's mapped pages back, and those of the one before: the system maps pages around those that are

@@ -27,18 +27,11 @@ public final class ImportanceObserver: TapObserver {
     layerScores = Array(repeating: 0, count: model.layers.count)
   }
 
-  public func observe(_ tap: Tap, layer: Int, _ x: Tensor, lengths: [Int]) throws {
-    let squares = try Self.rowMeans(x, lengths: lengths).square().sum(dims: [0])
+  public func observe(_ tap: Tap, layer: Int, _ seen: ChannelSums) throws {
     let site = Site(tap: tap, layer: layer)
-    if let sum = sums[site] { try sum.add(squares) } else { sums[site] = squares }
-  }
-
-  /// The mean over each row's valid tokens of |x|: `[B, S, C]` → `[B, C]` float32.
-  private static func rowMeans(_ x: Tensor, lengths: [Int]) throws -> Tensor {
-    let sums = try ChannelSums(lengths: lengths, channels: x.shape[2], device: x.device)
-    try sums.add(x)
-    let shares = try Tensor(lengths.map { 1 / Float($0) }, shape: [lengths.count, 1]).to(device: x.device)
-    return try sums.sums.multiplied(by: shares)
+    let sum = try sums[site] ?? Tensor.zeros([seen.sums.shape[1]], dtype: .float32, device: seen.sums.device)
+    sums[site] = sum
+    try seen.addMeanSquares(to: sum)
   }
 
   public func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws {

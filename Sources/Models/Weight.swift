@@ -7,11 +7,14 @@ public struct Weight: Sendable, Hashable {
   public let axes: [Axis]
   /// Computed with in float32, whatever the type of the rest: what decides which experts a token goes to.
   public let isWide: Bool
+  /// Read by matrix products alone, in whatever order they like best.
+  public let isProjection: Bool
 
-  public init(_ name: String, _ axes: [Axis], isWide: Bool = false) {
+  public init(_ name: String, _ axes: [Axis], isWide: Bool = false, isProjection: Bool = false) {
     self.name = name
     self.axes = axes
     self.isWide = isWide
+    self.isProjection = isProjection
   }
 
   /// Whether each expert has a tensor of its own.

@@ -1,4 +1,5 @@
 import CTorch
+import Dispatch
 
 #if canImport(Glibc)
   import Glibc
@@ -17,6 +18,12 @@ public enum LibTorch {
   /// - Throws: `TorchError` that says what was looked for, where, and what to do; the same one at every call.
   public static func load() throws {
     _ = try api
+  }
+
+  /// Opens libtorch on a thread of its own, a fifth of a second in which the caller can do something else. Whoever needs
+  /// it meanwhile waits; that it cannot be opened is said then.
+  public static func loadInBackground() {
+    DispatchQueue.global(qos: .userInitiated).async { try? load() }
   }
 
   /// The version of the libtorch in use, "2.11.0".

@@ -32,6 +32,13 @@ public final class ChannelSums {
     self.lengths = lengths
   }
 
+  /// Adds Σ over rows of (sums / length)² to `total`, `[C]` float32: what Minitron makes of activations.
+  public func addMeanSquares(to total: Tensor) throws {
+    try Tensor.run(total, sums, operation: "addMeanSquares") { api in
+      withTap(self) { tap in tap.map { api.pointee.add_mean_squares($0, total.handle) } ?? nil }
+    }
+  }
+
   /// Adds up `x`, `[B, S, C]`.
   public func add(_ x: Tensor) throws {
     try Tensor.run(x, sums, operation: "ChannelSums.add") { api in
@@ -56,40 +63,45 @@ public enum GateActivation: Sendable, CaseIterable {
 }
 
 extension Tensor {
-  /// `rmsNorm` in one pass: statistics and scaling in float32, rounded to the input's type, then × `weight`.
+  /// RMS norm in one pass: statistics and scaling in float32, rounded to the input's type, then × `weight`.
   ///
   /// - Parameters:
+  ///   - offset: where given, scaled by `weight` + offset in float32 and rounded once (Gemma, OLMo 2).
   ///   - into: receives the result, may be `self`; nil for a new tensor.
   ///   - tap: sees the result, which must be `[B, S, C]` then.
   ///   - rstd: float32 of one element a token; receives 1 / √(mean x² + eps), which a backward pass needs.
   /// - Throws: `TorchError` where shapes or types do not fit.
   public func fusedRMSNorm(
-    weight: Tensor?, eps: Double, into: Tensor? = nil, tap: ChannelSums? = nil, rstd: Tensor? = nil
+    weight: Tensor?, eps: Double, offset: Double? = nil, into: Tensor? = nil, tap: ChannelSums? = nil,
+    rstd: Tensor? = nil
   ) throws -> Tensor {
-    try norm(nil, weight, eps, nil, into, tap, rstd)
+    try norm(nil, weight, eps, offset, nil, into, tap, rstd)
   }
 
   /// The residual sum and the norm behind it: `sum` receives `self` + `residual`, rounded to their type, and
   /// the result is that sum's RMS norm.
   ///
-  /// - Parameter sum: nil adds in place.
+  /// - Parameters:
+  ///   - sum: nil adds in place.
+  ///   - into: may be `residual`.
   public func fusedRMSNorm(
-    adding residual: Tensor, sum: Tensor? = nil, weight: Tensor?, eps: Double, into: Tensor? = nil,
-    tap: ChannelSums? = nil,
-    rstd: Tensor? = nil
+    adding residual: Tensor, sum: Tensor? = nil, weight: Tensor?, eps: Double, offset: Double? = nil,
+    into: Tensor? = nil, tap: ChannelSums? = nil, rstd: Tensor? = nil
   ) throws -> Tensor {
-    try norm(residual, weight, eps, sum ?? self, into, tap, rstd)
+    try norm(residual, weight, eps, offset, sum ?? self, into, tap, rstd)
   }
 
   private func norm(
-    _ residual: Tensor?, _ weight: Tensor?, _ eps: Double, _ sum: Tensor?, _ into: Tensor?, _ tap: ChannelSums?,
-    _ rstd: Tensor?, operation: StaticString = "fusedRMSNorm"
+    _ residual: Tensor?, _ weight: Tensor?, _ eps: Double, _ offset: Double?, _ sum: Tensor?, _ into: Tensor?,
+    _ tap: ChannelSums?, _ rstd: Tensor?, operation: StaticString = "fusedRMSNorm"
   ) throws -> Tensor {
     defer { withExtendedLifetime((sum, into, tap, rstd)) {} }
     return try Self.make(self, residual, weight, operation: operation) { api, out in
-      withTap(tap) {
-        api.pointee.norm_kernel(
-          handle, residual?.handle, weight?.handle, eps, sum?.handle, into?.handle, $0, rstd?.handle, &out)
+      withOptional(offset) { offset in
+        withTap(tap) {
+          api.pointee.norm_kernel(
+            handle, residual?.handle, weight?.handle, eps, offset, sum?.handle, into?.handle, $0, rstd?.handle, &out)
+        }
       }
     }
   }

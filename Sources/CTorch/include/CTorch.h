@@ -224,6 +224,10 @@ typedef struct ct_api {
   // Networks.
   ct_error (*_Nonnull matmul)(ct_tensor *a, ct_tensor *b, ct_out out);
   ct_error (*_Nonnull linear)(ct_tensor *a, ct_tensor *weight, ct_tensor *_Nullable bias, ct_out out);
+  // A copy of a weight [out, in] in the order in which oneDNN multiplies, for about so many rows: `linear` takes it in
+  // the weight's place, and nothing else does. The same tensor where there is no such order (`is_packed`).
+  ct_error (*_Nonnull pack_linear)(ct_tensor *weight, int64_t rows, ct_out out);
+  bool (*_Nonnull is_packed)(ct_tensor *tensor);
   ct_error (*_Nonnull embedding)(ct_tensor *weight, ct_tensor *indices, ct_out out);
   ct_error (*_Nonnull rms_norm)(ct_tensor *a, ct_tensor *_Nullable weight, double eps, ct_out out);
   ct_error (*_Nonnull layer_norm)(
@@ -247,13 +251,17 @@ typedef struct ct_api {
     int64_t count, void *_Nonnull context, void (*_Nonnull task)(void *_Nonnull context, int64_t index));
   ct_error (*_Nonnull set_kernels)(const char *name);
   // out = norm(x) · weight; with a residual `sum` receives x + residual first, and that is what is normed. `rstd`
-  // (float32, one number a token) receives the reciprocal roots.
+  // (float32, one number a token) receives the reciprocal roots. Rounded before the weight and behind it; with an
+  // offset, which is added to the weight, only behind it.
   ct_error (*_Nonnull norm_kernel)(
-    ct_tensor *x, ct_tensor *_Nullable residual, ct_tensor *_Nullable weight, double eps, ct_tensor *_Nullable sum,
-    ct_tensor *_Nullable into, const ct_tap *_Nullable tap, ct_tensor *_Nullable rstd, ct_out out);
+    ct_tensor *x, ct_tensor *_Nullable residual, ct_tensor *_Nullable weight, double eps,
+    const double *_Nullable offset, ct_tensor *_Nullable sum, ct_tensor *_Nullable into, const ct_tap *_Nullable tap,
+    ct_tensor *_Nullable rstd, ct_out out);
   ct_error (*_Nonnull gate_kernel)(
     ct_gate kind, ct_tensor *gate, ct_tensor *_Nullable up, ct_tensor *_Nullable into, const ct_tap *_Nullable tap,
     ct_out out);
+  // total [C] float32 += Σ over rows of (sums / length)².
+  ct_error (*_Nonnull add_mean_squares)(const ct_tap *tap, ct_tensor *total);
   ct_error (*_Nonnull column_sums)(ct_tensor *x, const ct_tap *tap);
   ct_error (*_Nonnull token_cosines)(ct_tensor *a, ct_tensor *b, double eps, ct_out out);
   // Of [B, S, N, D]: the first `width` channels of each head turn by the angles whose cosines and sines are given,

@@ -39,6 +39,8 @@ struct NormCall {
   float *rstd;  // [B, S] or null
   int64_t tokens, channels;
   float eps;
+  bool wide;     // round once, behind the weight, instead of before it and behind it
+  float offset;  // added to the weight, where `wide`
 };
 
 enum Gate : int32_t { kSilu, kGelu, kGeluTanh, kReluSquared, kRelu };

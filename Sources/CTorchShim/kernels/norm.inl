@@ -15,20 +15,37 @@ COPPICE_INLINE float reciprocal_root(float sum, int64_t channels, float eps) {
   return 1.0f / __builtin_sqrtf(sum / static_cast<float>(channels) + eps);
 }
 
-// One row, as LlamaRMSNorm of transformers rounds: to the element type before the weight and after it.
-template <class T, bool HasWeight, bool HasTap>
-COPPICE_INLINE void scale_row(const T *x, const T *weight, T *out, float *sums, int64_t channels, float scale) {
+// One row. As LlamaRMSNorm of transformers rounds: to the element type before the weight and behind it. Wide, as
+// Gemma and OLMo 2 do: in float32 by weight + offset, rounded once.
+template <class T, bool HasTap, class Value>
+COPPICE_INLINE void put_row(T *out, float *sums, int64_t channels, Value value) {
   each(channels, [&](int64_t i, auto piece, int) __attribute__((always_inline)) {
-    F v = rounded(piece.get(x + i) * scale, x);
-    if constexpr (HasWeight) v = rounded(v * piece.get(weight + i), x);
+    F v = rounded(value(i, piece), out);
     piece.put(out + i, v);
     if constexpr (HasTap) piece.put(sums + i, piece.get(sums + i) + magnitude(v));
   });
 }
 
+template <class T, bool HasTap>
+COPPICE_INLINE void scale_row(const NormCall &call, const T *x, T *out, float *sums, float scale) {
+  const T *weight = static_cast<const T *>(call.weight);
+  if (!weight) {
+    put_row<T, HasTap>(out, sums, call.channels, [&](int64_t i, auto piece) __attribute__((always_inline)) {
+      return piece.get(x + i) * scale;
+    });
+  } else if (call.wide) {
+    put_row<T, HasTap>(out, sums, call.channels, [&](int64_t i, auto piece) __attribute__((always_inline)) {
+      return piece.get(x + i) * scale * (piece.get(weight + i) + call.offset);
+    });
+  } else {
+    put_row<T, HasTap>(out, sums, call.channels, [&](int64_t i, auto piece) __attribute__((always_inline)) {
+      return rounded(piece.get(x + i) * scale, x) * piece.get(weight + i);
+    });
+  }
+}
+
 template <class T>
 void norm(const NormCall &call, const Block &block) {
-  const T *weight = static_cast<const T *>(call.weight);
   const int64_t channels = call.channels;
   for (int64_t s = block.first; s < block.last; ++s) {
     const T *x = static_cast<const T *>(call.x.data) + block.b * call.x.row + s * call.x.token;
@@ -49,15 +66,10 @@ void norm(const NormCall &call, const Block &block) {
     }
     float scale = reciprocal_root(squares, channels, call.eps);
     if (call.rstd) call.rstd[block.b * call.tokens + s] = scale;
-    bool tap = s < block.valid;
-    if (weight && tap) {
-      scale_row<T, true, true>(x, weight, out, block.sums, channels, scale);
-    } else if (weight) {
-      scale_row<T, true, false>(x, weight, out, nullptr, channels, scale);
-    } else if (tap) {
-      scale_row<T, false, true>(x, nullptr, out, block.sums, channels, scale);
+    if (s < block.valid) {
+      scale_row<T, true>(call, x, out, block.sums, scale);
     } else {
-      scale_row<T, false, false>(x, nullptr, out, nullptr, channels, scale);
+      scale_row<T, false>(call, x, out, nullptr, scale);
     }
   }
 }

@@ -5,6 +5,7 @@
 
 #include <ATen/MemoryOverlap.h>
 
+#include <algorithm>
 #include <limits>
 
 namespace coppice {
@@ -14,8 +15,8 @@ using namespace kernels;
 namespace {
 
 at::Tensor norm(
-  at::Tensor x, ct_tensor *residual_box, ct_tensor *weight_box, double eps, ct_tensor *sum_box, ct_tensor *into,
-  const ct_tap *tap_box, ct_tensor *rstd_box) {
+  at::Tensor x, ct_tensor *residual_box, ct_tensor *weight_box, double eps, const double *offset, ct_tensor *sum_box,
+  ct_tensor *into, const ct_tap *tap_box, ct_tensor *rstd_box) {
   RowShape shape(x);
   at::Tensor residual = residual_box ? residual_box->value : at::Tensor();
   at::Tensor sum;
@@ -58,6 +59,8 @@ at::Tensor norm(
         .tokens = shape.tokens,
         .channels = shape.channels,
         .eps = static_cast<float>(eps),
+        .wide = offset != nullptr,
+        .offset = offset ? static_cast<float>(*offset) : 0.0f,
       };
       for_blocks(shape, tap ? &*tap : nullptr, [&](const Block &block) { table->norm[*element](call, block); });
       return out;
@@ -70,8 +73,10 @@ at::Tensor norm(
   at::Tensor wide = x.to(at::kFloat);
   at::Tensor scale = at::rsqrt(at::mean(at::square(wide), {-1}, /*keepdim=*/true).add_(eps));
   if (rstd_box) rstd.copy_(scale.view(rstd.sizes()));
-  at::Tensor out = at::mul(wide, scale).to(x.scalar_type());
-  if (weight_box) out = at::mul(weight, out);
+  at::Tensor out = at::mul(wide, scale);
+  if (weight_box && offset) out = at::mul(out, weight.to(at::kFloat).add(*offset));
+  out = out.to(x.scalar_type());
+  if (weight_box && !offset) out = at::mul(weight, out);
   if (tap) tap_with_operators(*tap, out);
   if (into) return destination(into, out).copy_(out);
   return out;
@@ -130,6 +135,42 @@ void column_sums(at::Tensor x, const ct_tap *tap_box) {
   for_blocks(shape, &*tap, [&](const Block &block) { table->columns[*element](call, block); });
 }
 
+// total += Σ over rows of (sums / length)².
+void add_mean_squares(const ct_tap *tap, ct_tensor *total_box) {
+  const at::Tensor &sums = tap->sums->value;
+  at::Tensor &total = writable(total_box);
+  TORCH_CHECK(
+    sums.dim() == 2 && sums.size(0) == static_cast<int64_t>(tap->count) && sums.scalar_type() == at::kFloat &&
+      total.dim() == 1 && total.size(0) == sums.size(1) && total.scalar_type() == at::kFloat &&
+      total.device() == sums.device(),
+    "sums of shape ", sums.sizes(), " and of ", tap->count, " rows cannot be added to a tensor of shape ", total.sizes(),
+    ": both must be float32, of as many channels, on one device");
+  if (plain(sums) && plain(total) && sums.is_contiguous() && total.is_contiguous()) {
+    // The typed accessor has another mangled name in Clang than in the compiler of libtorch.
+    const float *from = static_cast<const float *>(sums.const_data_ptr());
+    float *to = total.mutable_data_ptr<float>();
+    const int64_t channels = sums.size(1);
+    for (int64_t b = 0; b < sums.size(0); ++b, from += channels) {
+      if (tap->lengths[b] <= 0) continue;
+      const float share = 1.0f / static_cast<float>(tap->lengths[b]);
+      for (int64_t c = 0; c < channels; ++c) {
+        const float mean = from[c] * share;
+        to[c] += mean * mean;
+      }
+    }
+    return;
+  }
+  // Rows of one length, which is what calibration has, need nothing from the host.
+  at::IntArrayRef lengths(tap->lengths, tap->count);
+  if (std::ranges::all_of(lengths, [&](int64_t length) { return length == lengths[0]; })) {
+    if (!lengths.empty() && lengths[0] > 0) total.add_(at::mul(sums, 1.0 / lengths[0]).square_().sum(0));
+    return;
+  }
+  for (int64_t b = 0; b < sums.size(0); ++b) {
+    if (lengths[b] > 0) total.add_(at::mul(sums.select(0, b), 1.0 / lengths[b]).square_());
+  }
+}
+
 at::Tensor token_cosines(at::Tensor a, at::Tensor b, double eps) {
   TORCH_CHECK(
     a.sizes() == b.sizes() && a.scalar_type() == b.scalar_type(), "the tensors differ: ", a.sizes(), " of ",
@@ -165,13 +206,14 @@ void fill_row_kernels(ct_api &api) {
   api.set_kernels = [](const char *name) -> ct_error CT_CALL(TORCH_CHECK(
     choose(name), "there are no kernels named \"", name, "\" for this machine"));
   api.norm_kernel = [](
-                      ct_tensor *x, ct_tensor *residual, ct_tensor *weight, double eps, ct_tensor *sum, ct_tensor *into,
-                      const ct_tap *tap, ct_tensor *rstd, ct_out out) -> ct_error
-    CT_CALL(*out = box(norm(x->value, residual, weight, eps, sum, into, tap, rstd)));
+                      ct_tensor *x, ct_tensor *residual, ct_tensor *weight, double eps, const double *offset,
+                      ct_tensor *sum, ct_tensor *into, const ct_tap *tap, ct_tensor *rstd, ct_out out) -> ct_error
+    CT_CALL(*out = box(norm(x->value, residual, weight, eps, offset, sum, into, tap, rstd)));
   api.gate_kernel = [](
                       ct_gate kind, ct_tensor *gate_, ct_tensor *up, ct_tensor *into, const ct_tap *tap,
                       ct_out out) -> ct_error
     CT_CALL(*out = box(gate(kind, gate_->value, up, into, tap)));
+  api.add_mean_squares = [](const ct_tap *tap, ct_tensor *total) -> ct_error CT_CALL(add_mean_squares(tap, total));
   api.column_sums = [](ct_tensor *x, const ct_tap *tap) -> ct_error CT_CALL(column_sums(x->value, tap));
   api.token_cosines = [](ct_tensor *a, ct_tensor *b, double eps, ct_out out) -> ct_error
     CT_CALL(*out = box(token_cosines(a->value, b->value, eps)));

@@ -56,6 +56,19 @@ public struct LayerWeights {
     get throws { try weight.map { try self[$0] } }
   }
 
+  /// The same weights, projections in the order in which products of `rows` tokens are quickest.
+  ///
+  /// - Parameter packed: told when a weight has been copied, and its old memory is needed no longer.
+  public func packed(rows: Int, packed: (Weight) -> Void = { _ in }) throws -> LayerWeights {
+    var tensors = tensors
+    for (weight, tensor) in self.tensors where weight.isProjection {
+      let copy = try tensor.packedForLinear(rows: rows)
+      tensors[weight] = copy
+      if copy !== tensor { packed(weight) }
+    }
+    return LayerWeights(tensors, experts: expertTensors)
+  }
+
   public var all: [Weight: Tensor] { tensors }
   public var allExperts: [Weight: [Tensor]] { expertTensors }
 }
@@ -74,9 +87,13 @@ public enum Tap: Hashable, Sendable {
 
 /// Sees activations as they pass. `lengths` are the valid tokens of each row; what lies behind is padding.
 public protocol TapObserver: AnyObject {
-  /// `layer` is the original layer's 0-based number.
-  func observe(_ tap: Tap, layer: Int, _ x: Tensor, lengths: [Int]) throws
-  /// A whole layer's input and output, `[B, S, H]`.
+  /// |activations| added up over each row's tokens, most of them while they were computed.
+  ///
+  /// - Parameters:
+  ///   - layer: the original layer's 0-based number.
+  ///   - sums: of one batch.
+  func observe(_ tap: Tap, layer: Int, _ sums: ChannelSums) throws
+  /// A whole layer's input and output, `[B, S, H]`; they must not be kept.
   func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws
   /// One micro-batch at a layer's routed experts, padding left out.
   /// - Parameters:
@@ -108,24 +125,53 @@ public struct ForwardContext {
     self.cache = cache
   }
 
+  /// Lets the observer, where there is one, see what `compute` hands to the sums.
+  func observing<R>(_ tap: Tap, channels: Int, of x: Tensor, _ compute: (ChannelSums?) throws -> R) throws -> R {
+    guard let observer else { return try compute(nil) }
+    let sums = try ChannelSums(lengths: lengths, channels: channels, device: x.device)
+    let result = try compute(sums)
+    try observer.observe(tap, layer: layer, sums)
+    return result
+  }
+
+  /// The same for activations that are there already, `[B, S, C]`.
   func observe(_ tap: Tap, _ x: Tensor) throws {
-    try observer?.observe(tap, layer: layer, x, lengths: lengths)
+    guard observer != nil else { return }
+    try observing(tap, channels: x.shape[2], of: x) { try $0?.add(x) }
   }
 }
 
 extension LayerDescription {
   /// One layer over `[B, S, H]`.
+  ///
+  /// A branch is added to the residual stream together with the norm that reads the sum, which saves a pass.
   public func forward(_ input: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     var h = input
+    var branch: Tensor?
     for (index, sublayer) in sublayers.enumerated() {
-      let read = isParallel ? input : h
-      let x = try sublayer.norm?.forward(read, weights: weights) ?? read
-      try context.observe(.hidden(sublayer: index), x)
+      let tap = Tap.hidden(sublayer: index)
+      let x: Tensor
+      if let norm = sublayer.norm {
+        x = try context.observing(tap, channels: input.shape[2], of: input) { sums in
+          if isParallel { return try norm.forward(input, weights: weights, tap: sums) }
+          guard let added = branch else { return try norm.forward(h, weights: weights, tap: sums) }
+          let (sum, normed) = try norm.forward(
+            adding: added, to: h, keepsInput: h === input, weights: weights, tap: sums)
+          (h, branch) = (sum, nil)
+          return normed
+        }
+      } else {
+        if let added = branch, !isParallel { (h, branch) = (try h.residualSum(added, keepsInput: h === input), nil) }
+        x = isParallel ? input : h
+        try context.observe(tap, x)
+      }
+      if let added = branch { (h, branch) = (try h.residualSum(added, keepsInput: h === input), nil) }
       var y = try sublayer.block.forward(x, weights: weights, context: context)
       if let norm = sublayer.postNorm { y = try norm.forward(y, weights: weights) }
       if let scale = sublayer.residualScale { y = try y.multiplied(by: scale) }
-      h = try h.adding(y)
+      branch = y
     }
+    if let branch { h = try h.residualSum(branch, keepsInput: h === input) }
     try context.observer?.observeLayer(context.layer, input: input, output: h, lengths: context.lengths)
     return h
   }

@@ -7,7 +7,7 @@ public struct Linear: Sendable {
 
   /// - Parameter axes: of the output and of the input.
   public init(_ name: String, _ axes: [Axis], bias: Bool = false) {
-    weight = Weight(name + ".weight", axes)
+    weight = Weight(name + ".weight", axes, isProjection: true)
     self.bias = bias ? Weight(name + ".bias", Array(axes.prefix(1))) : nil
   }
 

@@ -29,10 +29,10 @@ public enum Activation: String, Sendable, CaseIterable {
     }
   }
 
-  func callAsFunction(_ x: Tensor) throws -> Tensor { try x.gated(gate, up: nil) }
-
-  /// act(`gate`) × `up`, in one pass; `gate`'s memory receives it.
-  func callAsFunction(_ x: Tensor, times up: Tensor) throws -> Tensor { try x.gated(gate, up: up, into: x) }
+  /// act(`x`), or act(`x`) × `up`, in one pass; `x`'s memory receives it where it lies without gaps.
+  func callAsFunction(_ x: Tensor, times up: Tensor? = nil, tap: ChannelSums? = nil) throws -> Tensor {
+    try x.gated(gate, up: up, into: x.isContiguous ? x : nil, tap: tap)
+  }
 }
 
 /// `down(act(gate(x)) × up(x))` (Shazeer 2020, arXiv 2002.05202). Tap: the input of `down`.
@@ -64,10 +64,10 @@ public struct GatedMLP: Block {
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     var projected = try inputs.map { try $0.forward(x, weights: weights) }
     if projected.count == 1 { projected = try projected[0].chunk(2, dim: -1) }
-    let gated =
-      try projected[0].isContiguous
-      ? activation(projected[0], times: projected[1]) : activation(projected[0]).multiplied(by: projected[1])
-    try context.observe(.channels(hyperparameter), gated)
+    let (gate, up) = (projected[0], projected[1])
+    let gated = try context.observing(.channels(hyperparameter), channels: gate.shape[2], of: x) {
+      try activation(gate, times: up, tap: $0)
+    }
     return try down.forward(gated, weights: weights)
   }
 }

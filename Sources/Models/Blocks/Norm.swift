@@ -38,17 +38,52 @@ public struct Norm: Sendable {
   public var weights: [Weight] { bias.map { [weight, $0] } ?? [weight] }
 
   /// `[…, C]` → `[…, C]`, statistics in float32.
-  public func forward(_ x: Tensor, weights: LayerWeights) throws -> Tensor {
+  ///
+  /// - Parameter tap: sees the result, `[B, S, C]` then.
+  public func forward(_ x: Tensor, weights: LayerWeights, tap: ChannelSums? = nil) throws -> Tensor {
     let weight = try weights[weight]
-    switch kind {
-    case .rms: return try x.fusedRMSNorm(weight: weight, eps: epsilon)
-    case .rmsWide:
-      return try x.to(.float32).rmsNorm(weight: weight.to(.float32), eps: epsilon).to(x.dtype)
-    case .rmsPlusOne:
-      return try x.to(.float32).rmsNorm(weight: weight.to(.float32).adding(1), eps: epsilon).to(x.dtype)
-    case .layer: return try x.layerNorm(weight: weight, bias: weights[optional: bias], eps: epsilon)
-    case .layerPlusOne:
-      return try x.layerNorm(weight: weight.adding(1), bias: weights[optional: bias], eps: epsilon)
+    if let offset = fusedOffset {
+      return try x.fusedRMSNorm(weight: weight, eps: epsilon, offset: offset.value, tap: tap)
     }
+    let shifted = kind.offset == 0 ? weight : try weight.adding(kind.offset)
+    let normed = try x.layerNorm(weight: shifted, bias: weights[optional: bias], eps: epsilon)
+    try tap?.add(normed)
+    return normed
+  }
+
+  /// The residual sum and its norm: in one pass where the kind allows.
+  ///
+  /// - Parameters:
+  ///   - branch: added to `x`; its memory is used again.
+  ///   - keepsInput: whether `x` must stay as it is; otherwise it becomes the sum.
+  func forward(
+    adding branch: Tensor, to x: Tensor, keepsInput: Bool, weights: LayerWeights, tap: ChannelSums?
+  ) throws -> (sum: Tensor, normed: Tensor) {
+    guard let offset = fusedOffset else {
+      let sum = try x.residualSum(branch, keepsInput: keepsInput)
+      return (sum, try forward(sum, weights: weights, tap: tap))
+    }
+    let sum = keepsInput ? try Tensor.empty(x.shape, dtype: x.dtype, device: x.device) : x
+    let normed = try x.fusedRMSNorm(
+      adding: branch, sum: sum, weight: weights[weight], eps: epsilon, offset: offset.value, into: branch, tap: tap)
+    return (sum, normed)
+  }
+
+  /// How the fused kernel takes the weight; nil for the kinds that it does not know.
+  private var fusedOffset: (value: Double?, Void)? {
+    switch kind {
+    case .rms: (nil, ())
+    case .rmsWide, .rmsPlusOne: (kind.offset, ())
+    case .layer, .layerPlusOne: nil
+    }
+  }
+}
+
+extension Tensor {
+  /// `self` + `branch`, in `self`'s memory unless that must stay.
+  func residualSum(_ branch: Tensor, keepsInput: Bool) throws -> Tensor {
+    if keepsInput { return try adding(branch) }
+    try add(branch)
+    return self
   }
 }

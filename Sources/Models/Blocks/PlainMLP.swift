@@ -26,8 +26,10 @@ public struct PlainMLP: Block {
   public var weights: [Weight] { up.weights + down.weights }
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
-    let active = try activation(up.forward(x, weights: weights))
-    try context.observe(.channels(hyperparameter), active)
+    let inner = try up.forward(x, weights: weights)
+    let active = try context.observing(.channels(hyperparameter), channels: inner.shape[2], of: x) {
+      try activation(inner, tap: $0)
+    }
     return try down.forward(active, weights: weights)
   }
 }

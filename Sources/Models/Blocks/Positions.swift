@@ -57,12 +57,12 @@ public final class Positions {
     return try Tensor.cat([rotated, rest], dim: 3)
   }
 
-  /// Rotates `[B, S, N, D]` as `rotate` does, in one pass.
+  /// Rotates `[B, S, N, D]` as `rotate` does, in one pass and in place.
   ///
   /// - Parameter norm: the weight `[D]` and epsilon of an RMS norm over each head before it turns.
   func turn(_ x: Tensor, _ rotary: Rotary, norm: (weight: Tensor, eps: Double)? = nil) throws -> Tensor {
     let (cosine, sine) = try table(rotary)
-    return try x.rotated(cosine: cosine, sine: sine, width: rotary.dimension, norm: norm)
+    return try x.rotated(cosine: cosine, sine: sine, width: rotary.dimension, norm: norm, into: x)
   }
 
   /// What each query may see, `[S, keys]` of booleans; nil when plain causality says it all.
