@@ -94,7 +94,7 @@ class Blocks final : public c10::Allocator {
       trim(0);
       memory = map(size);
     }
-    TORCH_CHECK(memory, "there is no memory for a tensor of ", bytes, " bytes");
+    TORCH_CHECK(memory, "cannot allocate the memory of a tensor of ", bytes, " bytes");
     used_[memory] = size;
     return memory;
   }

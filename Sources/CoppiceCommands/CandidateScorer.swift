@@ -97,13 +97,13 @@ struct CandidateScorer {
     _ executor: Executor, _ subjects: [Selection], _ progress: (Int, Int) -> Void
   ) throws -> [ItemScores] {
     if let questions {
-      return try questions.score(executor, subjects: subjects, budget: inputs.budget, progress: progress)
+      return try questions.score(executor, subjects: subjects, progress: progress)
     }
     guard let rows else { return [] }
     if function == .negKL {
       return try rows.negativeDivergence(
-        executor, subjects: subjects, from: executor, budget: inputs.budget, progress: progress)
+        executor, subjects: subjects, from: executor, progress: progress)
     }
-    return try rows.negativeLoss(executor, subjects: subjects, budget: inputs.budget, progress: progress)
+    return try rows.negativeLoss(executor, subjects: subjects, progress: progress)
   }
 }

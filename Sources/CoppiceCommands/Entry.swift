@@ -15,13 +15,22 @@ public enum Entry {
       try checkNames(root, arguments)
       var command = try root.parseAsRoot(arguments)
       try command.run()
-      // Everything is written and closed. What libtorch would take down on the way out is a tenth of a second of work that
-      // nobody waits for.
-      fflush(nil)
-      _exit(0)
+      leave(0)
     } catch {
-      root.exit(withError: error)
+      let code = root.exitCode(for: error)
+      let message = root.fullMessage(for: error)
+      let stream = code.isSuccess ? FileHandle.standardOutput : .standardError
+      fflush(nil)
+      if !message.isEmpty { try? stream.write(contentsOf: Data((message + "\n").utf8)) }
+      leave(code.rawValue)
     }
+  }
+
+  /// Ends the process without taking libtorch down: a tenth of a second of work that nobody waits for, and not safe while it
+  /// is being opened on another thread. Everything is written and closed by now.
+  private static func leave(_ code: Int32) -> Never {
+    fflush(nil)
+    _exit(code)
   }
 
   /// Makes `--top-k` and `--top_k` the same flag, and `--prune_target_params -5` a value: that a number is

@@ -74,7 +74,6 @@ private struct EvalJob {
   let source: SourceModel
   let tokenizer: Tokenizer
   let executor: Executor
-  let budget: Int
   private var whole: Selection { Selection(all: source.description) }
 
   init(_ options: EvalCommand) throws {
@@ -82,8 +81,7 @@ private struct EvalJob {
     console = options.output.console
     source = try SourceModel(directory: options.model.directory())
     tokenizer = try Tokenizer(directory: source.checkpoint.directory)
-    executor = Executor(source, dtype: try options.compute.dtype(for: source))
-    budget = try options.compute.budget()
+    executor = try options.compute.executor(source)
   }
 
   func run() throws {
@@ -106,7 +104,7 @@ private struct EvalJob {
     }
     if let rows {
       let loss = try walk("loss", rows) {
-        try rows.negativeLoss(executor, subjects: [whole], budget: budget, progress: $0)
+        try rows.negativeLoss(executor, subjects: [whole], progress: $0)
       }
       let tokens = Int(loss.weights.reduce(0, +))
       let over = "\(Format.grouped(tokens)) tokens in \(loss.weights.count) rows"
@@ -129,7 +127,7 @@ private struct EvalJob {
         ))
       if let reference {
         let divergence = try walk("divergence", rows) {
-          try rows.negativeDivergence(executor, subjects: [whole], from: reference, budget: budget, progress: $0)
+          try rows.negativeDivergence(executor, subjects: [whole], from: reference, progress: $0)
         }
         // Never below zero but for rounding.
         let mean = max(-divergence.mean, 0)
@@ -188,7 +186,7 @@ private struct EvalJob {
     if let other = files[1], files[0] != other {
       console.warn("\(path) has another tokenizer.json than \(source.checkpoint.directory): are its tokens the same?")
     }
-    return Executor(model, dtype: try options.compute.dtype(for: model))
+    return try options.compute.executor(model)
   }
 
   // MARK: Walks
@@ -210,7 +208,7 @@ private struct EvalJob {
     var lines = [JSON](repeating: .null, count: count)
     let progress = console.progress("mmlu", total: count, unit: "questions")
     let scores = try questions.score(
-      executor, subjects: [whole], budget: budget,
+      executor, subjects: [whole],
       progress: { done, total in progress.update(Int(Double(count) * Double(done) / Double(max(total, 1)))) },
       predicted: { _, question, logits in
         let prompt = questions.prompts[question]

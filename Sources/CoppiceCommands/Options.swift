@@ -71,6 +71,11 @@ struct ComputeOptions: ParsableArguments {
     }
   }
 
+  /// - Parameter scratch: where hidden states beyond the budget go; nil for the system's temporary directory.
+  func executor(_ model: SourceModel, scratch: String? = nil) throws -> Executor {
+    Executor(model, dtype: try dtype(for: model), budget: try budget(), scratch: scratch)
+  }
+
   func budget() throws -> Int { try memoryBudget.map(Format.parseBytes) ?? MemoryBudget.automatic() }
 }
 

@@ -59,7 +59,7 @@ struct PruneJob {
     // A result that cannot be written should not be learnt of after hours.
     try OutputDirectory.checkWritable(outputPath)
 
-    let executor = Executor(model, dtype: inputs.dtype)
+    let executor = try options.compute.executor(model)
     let store = PruneStore(
       directory: options.intermediate ?? PruneStore.automaticDirectory(inputs.fingerprint), fresh: options.fresh)
     let scores = whole ? nil : try importance(executor, inputs, store)
@@ -84,22 +84,21 @@ struct PruneJob {
     }
     let rows = try inputs.calibrationRows()
     // Experts are scored by micro-batch inside their block; everything else can be told apart afterwards.
-    // More tokens at once are a little faster on tiny models, and hold more activations than a layer weighs.
     let micro = TokenBatch.groups(rows.rows, size: options.batchSize)
+    let atOnce = description.tokensAtOnce(elementSize: inputs.dtype.byteCount)
     let batches =
-      description.hyperparameters.contains(.numMoEExperts) ? micro : TokenBatch.packed(micro, tokens: Int(ProcessInfo.processInfo.environment["TOK"] ?? "512") ?? 512)
+      description.hyperparameters.contains(.numMoEExperts) ? micro : TokenBatch.packed(micro, tokens: atOnce)
     let whole = Selection(all: description)
     let observer = ImportanceObserver(description, microBatch: options.batchSize)
     let tokens = batches.reduce(0) { $0 + $1.tokenCount }
-    let chunks = executor.chunks(batches, subjects: [whole], budget: inputs.budget)
+    let plan = executor.plan(batches, subjects: [whole])
     try LibTorch.load()
     console.note(
-      "calibrating on \(rows.rows.count) rows, \(Format.grouped(tokens)) tokens, in \(inputs.dtype); "
-        + "\(chunks.count) pass\(chunks.count == 1 ? "" : "es") over the weights")
+      "calibrating on \(rows.rows.count) rows, \(Format.grouped(tokens)) tokens, in \(inputs.dtype); \(plan.summary)")
     let progress = console.progress("calibration", total: tokens, unit: "tokens")
     let work = Executor.work(batches, subjects: [whole])
     var before = 0
-    for chunk in chunks {
+    for chunk in plan.chunks {
       try executor.observe(chunk, observer: observer) {
         progress.update(Int(Double(tokens) * Double(before + $0) / Double(max(work, 1))))
       }

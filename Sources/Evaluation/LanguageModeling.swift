@@ -27,11 +27,10 @@ public struct LanguageModeling: Sendable {
 
   /// Cross-entropy of each next token, negated: sums and numbers of predicted tokens, row by row.
   public func negativeLoss(
-    _ executor: Executor, subjects: [Selection], budget: Int,
-    progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+    _ executor: Executor, subjects: [Selection], progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws -> [ItemScores] {
-    try walk(executor, subjects: subjects, budget: budget, progress: progress) { _, hidden, head, row, range in
-      let targets = try Tensor(range.map { Int64(row[$0 + 1]) }, shape: [range.count, 1])
+    try walk(executor, subjects: subjects, progress: progress) { _, hidden, head, row, range in
+      let targets = try Tensor(range.map { Int64(row[$0 + 1]) }, shape: [range.count, 1]).to(device: hidden.device)
       return try head.logits(hidden).logSoftmax(dim: 1).gather(dim: 1, index: targets).sum(dims: [0, 1]).item()
     }
   }
@@ -40,7 +39,7 @@ public struct LanguageModeling: Sendable {
   ///
   /// - Parameter reference: the unpruned model, run over the same rows first; its final hidden states are kept.
   public func negativeDivergence(
-    _ executor: Executor, subjects: [Selection], from reference: Executor, budget: Int,
+    _ executor: Executor, subjects: [Selection], from reference: Executor,
     progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws -> [ItemScores] {
     let vocabulary = reference.weights.model.description.sizes[.vocabulary]
@@ -51,7 +50,7 @@ public struct LanguageModeling: Sendable {
     var known: [Int: Tensor] = [:]
     var referenceHead: OutputHead?
     return try walk(
-      executor, subjects: subjects, budget: budget, progress: progress,
+      executor, subjects: subjects, progress: progress,
       before: { chunk in
         known = [:]
         let keep: Executor.Finish = { _, batch, hidden, head in
@@ -71,7 +70,7 @@ public struct LanguageModeling: Sendable {
 
   /// Walks all rows, and sums `value` over slices of each row's predicted positions.
   private func walk(
-    _ executor: Executor, subjects: [Selection], budget: Int, progress: (Int, Int) -> Void,
+    _ executor: Executor, subjects: [Selection], progress: (Int, Int) -> Void,
     before: ([TokenBatch]) throws -> Void = { _ in },
     value: (_ batch: Int, _ hidden: Tensor, _ head: OutputHead, _ row: [Int32], _ range: Range<Int>) throws -> Double
   ) throws -> [ItemScores] {
@@ -79,7 +78,7 @@ public struct LanguageModeling: Sendable {
     let total = Executor.work(batches, subjects: subjects)
     var sums = subjects.map { _ in [Double]() }
     var done = 0
-    for chunk in executor.chunks(batches, subjects: subjects, budget: budget) {
+    for chunk in executor.plan(batches, subjects: subjects).chunks {
       try before(chunk)
       try executor.run(chunk, subjects: subjects, progress: { progress(done + $0, total) }) {
         subject, batch, hidden, head in

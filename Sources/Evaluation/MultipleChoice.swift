@@ -59,39 +59,58 @@ public struct MultipleChoice: Sendable {
   /// Tokens that go through the model together: bounds what attention and the MLP need at once.
   private static let tokensPerBatch = 4096
 
-  /// Scores every question for every subject in as few walks over the weights as `budget` bytes allow.
+  /// Prompts on their way through the model: a batch, and the prompts in it in the order of its rows.
+  private struct Group {
+    let batch: TokenBatch
+    let prompts: [Int]
+  }
+
+  /// Prompts without padding where the model can tell them apart, what a subject's prompts begin with once for all of
+  /// them; the others in order of length, padded to the longest of a batch.
+  private func groups(_ chosen: [Int], _ executor: Executor) -> [Group] {
+    let description = executor.weights.model.description
+    let longest = executor.weights.device == .cpu ? description.longestPacked : 0
+    let tokens = { prompts[$0].tokens.count }
+    let bySubject = Dictionary(grouping: chosen.filter { tokens($0) <= longest }, by: { prompts[$0].subject })
+    let subjects = bySubject.values.sorted { ($0.first ?? 0) < ($1.first ?? 0) }
+    let limit = description.tokensAtOnce(elementSize: executor.weights.dtype.byteCount)
+    let packed = PromptPacker.rows(prompts.map(\.tokens), groups: subjects, limit: limit)
+      .map { Group(batch: $0.batch, prompts: $0.prompts) }
+    var padded: [[Int]] = []
+    for index in chosen.filter({ tokens($0) > longest }).sorted(by: { (tokens($0), $0) < (tokens($1), $1) }) {
+      // Prompts in order of length: the last of a batch is its longest.
+      if let last = padded.last, (last.count + 1) * tokens(index) <= Self.tokensPerBatch {
+        padded[padded.count - 1].append(index)
+      } else {
+        padded.append([index])
+      }
+    }
+    return packed + padded.map { Group(batch: TokenBatch($0.map { prompts[$0].tokens }), prompts: $0) }
+  }
+
+  /// Scores questions for every subject in as few walks over the weights as the executor's memory allows.
   ///
-  /// Prompts are packed by length. Only the last position meets the head, and only with the answers' rows.
-  /// - Parameter predicted: called with the logits of the four answers: subject, question, logits.
+  /// Only the last position of a prompt meets the head, and only with the answers' rows.
+  /// - Parameters:
+  ///   - questions: numbers of prompts; nil for all. What is not asked has weight zero.
+  ///   - predicted: called with the logits of the four answers: subject, question, logits.
   public func score(
-    _ executor: Executor, subjects: [Selection], budget: Int,
+    _ executor: Executor, subjects: [Selection], questions: [Int]? = nil,
     progress: (_ done: Int, _ total: Int) -> Void = { _, _ in },
     predicted: (_ subject: Int, _ question: Int, _ logits: [Float]) throws -> Void = { _, _, _ in }
   ) throws -> [ItemScores] {
-    let order = prompts.indices.sorted { (prompts[$0].tokens.count, $0) < (prompts[$1].tokens.count, $1) }
-    var groups: [[Int]] = []
-    for index in order {
-      // Prompts in order of length: the last of a batch is its longest.
-      if let last = groups.last, (last.count + 1) * prompts[index].tokens.count <= Self.tokensPerBatch {
-        groups[groups.count - 1].append(index)
-      } else {
-        groups.append([index])
-      }
-    }
-    let batches = groups.map { TokenBatch($0.map { prompts[$0].tokens }) }
+    let asked = questions ?? Array(prompts.indices)
+    let groups = groups(asked, executor)
+    let batches = groups.map(\.batch)
     let total = Executor.work(batches, subjects: subjects)
     var correct = subjects.map { _ in [Double](repeating: 0, count: prompts.count) }
     var (before, firstBatch) = (0, 0)
-    for chunk in executor.chunks(batches, subjects: subjects, budget: budget) {
+    for chunk in executor.plan(batches, subjects: subjects).chunks {
       let start = firstBatch
       try executor.run(chunk, subjects: subjects, progress: { progress(before + $0, total) }) {
         subject, batch, hidden, head in
-        let last = try Tensor.stack(
-          chunk[batch].lengths.enumerated().map { row, length in
-            try hidden.select(dim: 0, index: row).select(dim: 0, index: length - 1)
-          }, dim: 0)
-        let logits = try head.logits(last, rows: answerTokens).floats()
-        for (row, question) in groups[start + batch].enumerated() {
+        let logits = try head.logits(last(hidden, chunk[batch]), rows: answerTokens).floats()
+        for (row, question) in groups[start + batch].prompts.enumerated() {
           let four = Array(logits[row * answerTokens.count..<(row + 1) * answerTokens.count])
           guard four.allSatisfy(\.isFinite) else {
             throw EvaluationError("the model's logits are not finite: the weights hold NaN or infinite values")
@@ -105,8 +124,18 @@ public struct MultipleChoice: Sendable {
       before += Executor.work(chunk, subjects: subjects)
       firstBatch += chunk.count
     }
-    let weights = [Double](repeating: 1, count: prompts.count)
+    var weights = [Double](repeating: 0, count: prompts.count)
+    for question in asked { weights[question] = 1 }
     return correct.map { ItemScores(sums: $0, weights: weights) }
+  }
+
+  /// The last token's state of each prompt: `[prompts, H]`. A packed row holds nothing else.
+  private func last(_ hidden: Tensor, _ batch: TokenBatch) throws -> Tensor {
+    if batch.packing != nil { return try hidden.select(dim: 0, index: 0) }
+    return try Tensor.stack(
+      batch.lengths.enumerated().map { row, length in
+        try hidden.select(dim: 0, index: row).select(dim: 0, index: length - 1)
+      }, dim: 0)
   }
 }
 

@@ -20,7 +20,7 @@ public final class OutputHead {
   }
 
   private func prepare(_ rows: Tensor) throws -> Tensor {
-    try (hidden.map { try rows.indexSelect(dim: 1, $0) } ?? rows).to(weights.dtype)
+    try (hidden.map { try rows.indexSelect(dim: 1, $0) } ?? rows).to(weights.dtype).to(device: weights.device)
   }
 
   /// `[M, H]` → `[M, rows]` in float32, for these vocabulary rows only; the others are not read.

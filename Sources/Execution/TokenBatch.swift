@@ -1,17 +1,28 @@
+public import Models
 import Torch
 
-/// Rows of tokens that go through the model together: `[B, S]`, padded on the right.
+/// Rows of tokens that go through the model together: `[B, S]`, padded on the right; or one packed row of several
+/// sequences.
 public struct TokenBatch: Sendable {
   public let rows: [[Int32]]
   /// Valid tokens of each row.
   public var lengths: [Int] { rows.map(\.count) }
   /// The longest row's tokens (S).
   public let width: Int
+  /// How several sequences share the one row; nil where each row is a sequence.
+  public let packing: Packing?
 
   /// - Parameter width: tokens to pad to; never fewer than the longest row has.
   public init(_ rows: [[Int32]], width: Int = 0) {
     self.rows = rows
     self.width = max(rows.map(\.count).max() ?? 0, width)
+    packing = nil
+  }
+
+  init(packed tokens: [Int32], _ packing: Packing) {
+    rows = [tokens]
+    width = tokens.count
+    self.packing = packing
   }
 
   /// Consecutive rows in groups of `size`, the last one possibly smaller.
@@ -40,12 +51,36 @@ public struct TokenBatch: Sendable {
 
   public var tokenCount: Int { rows.reduce(0) { $0 + $1.count } }
 
+  /// Tokens with the padding.
+  var paddedCount: Int { rows.count * width }
+
   /// Token numbers, `[B, S]` int64; padding is token 0.
   func tensor() throws -> Tensor {
-    var values = [Int64](repeating: 0, count: rows.count * width)
+    var values = [Int64](repeating: 0, count: paddedCount)
     for (index, row) in rows.enumerated() {
       for (position, token) in row.enumerated() { values[index * width + position] = Int64(token) }
     }
     return try Tensor(values, shape: [rows.count, width])
+  }
+}
+
+extension ModelDescription {
+  /// Tokens that go through a layer together: more keep the processor busier, until their activations in the widest
+  /// block take more memory than half a layer's weights do (or 16 MiB).
+  ///
+  /// - Parameter elementSize: bytes of a number computed with.
+  public func tokensAtOnce(elementSize: Int) -> Int {
+    let sizes = self.sizes
+    var (widest, layerElements) = (0, 0)
+    for layer in layers {
+      layerElements = max(layerElements, layer.weights.reduce(0) { $0 + $1.elementCount(sizes) })
+      for sublayer in layer.sublayers {
+        // What projections give lies there at once, beside the residual stream, its norm and the layer's input.
+        let outputs = sublayer.block.weights.filter(\.isProjection).reduce(0) { $0 + ($1.axes.first?.size(sizes) ?? 0) }
+        widest = max(widest, outputs + 4 * sizes[.hidden])
+      }
+    }
+    let bytes = max(layerElements * elementSize / 2, 16 << 20)
+    return min(max(bytes / max(widest * elementSize, 1), 256), 4096)
   }
 }

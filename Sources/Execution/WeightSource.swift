@@ -6,15 +6,28 @@ public import Torch
 public final class WeightSource {
   public let model: SourceModel
   public let dtype: DType
+  public let device: Device
+  private let reader = DispatchQueue(label: "coppice.prefetch", qos: .userInitiated)
 
-  public init(_ model: SourceModel, dtype: DType) {
+  public init(_ model: SourceModel, dtype: DType, device: Device = .cpu) {
     self.model = model
     self.dtype = dtype
+    self.device = device
   }
 
   private func names(layer: Int) -> [String] {
     model.description.layers[layer].weights
       .flatMap { $0.tensors(layer: layer, sizes: model.description.sizes).map(\.name) }
+  }
+
+  /// Bytes of these layers in the file.
+  func storedBytes(layers: some Sequence<Int>) -> Int {
+    layers.reduce(0) { $0 + names(layer: $1).reduce(0) { $0 + (model.checkpoint.entry($1)?.range.count ?? 0) } }
+  }
+
+  /// A tensor of the checkpoint as it is computed with.
+  func tensor(_ name: String, isWide: Bool = false) throws -> Tensor {
+    try model.tensor(name).to(isWide ? .float32 : dtype).to(device: device)
   }
 
   /// One layer's weights, whole.
@@ -23,14 +36,12 @@ public final class WeightSource {
     var experts: [Weight: [Tensor]] = [:]
     for weight in model.description.layers[layer].weights {
       let stored = try weight.tensors(layer: layer, sizes: model.description.sizes).map {
-        try model.tensor($0.name).to(weight.isWide ? .float32 : dtype)
+        try tensor($0.name, isWide: weight.isWide)
       }
       if weight.isPerExpert { experts[weight] = stored } else { tensors[weight] = stored.first }
     }
     return LayerWeights(tensors, experts: experts)
   }
-
-  private let reader = DispatchQueue(label: "coppice.prefetch", qos: .userInitiated)
 
   /// Has a layer read while others are computed.
   public func prefetch(layer: Int) {
@@ -44,13 +55,19 @@ public final class WeightSource {
     for layer in max(layer - 1, 0)...max(layer, 0) { model.checkpoint.release(names(layer: layer)) }
   }
 
+  /// Gives one weight's mapped pages back.
+  func release(_ weight: Weight, layer: Int) {
+    model.checkpoint.release(weight.tensors(layer: layer, sizes: model.description.sizes).map(\.name))
+  }
+
   /// The embedding's rows of these tokens, scaled where the family does: `[B, S]` → `[B, S, H]`. Only the pages of these rows are read.
   func embed(_ tokens: Tensor) throws -> Tensor {
     let description = model.description
     let rows = try Tensor.embedding(weight: model.tensor(description.embedding.name), indices: tokens).to(dtype)
+      .to(device: device)
     guard let scale = description.scales.embedding?(description.sizes) else { return rows }
     // The factor is rounded to the type computed with, as Gemma was trained.
-    return try rows.multiplied(by: Tensor([Float(scale)], shape: [1]).to(dtype))
+    return try rows.multiplied(by: Tensor([Float(scale)], shape: [1]).to(dtype).to(device: device))
   }
 
   func releaseEmbedding() { model.checkpoint.release([model.description.embedding.name]) }
@@ -66,7 +83,7 @@ extension LayerWeights {
       var sliced = tensor
       for (dim, (axis, kept)) in zip(axes, kept).enumerated() {
         guard let kept else { continue }
-        let indices = try made[axis] ?? Tensor(kept.map(Int64.init), shape: [kept.count])
+        let indices = try made[axis] ?? Tensor(kept.map(Int64.init), shape: [kept.count]).to(device: tensor.device)
         made[axis] = indices
         sliced = try sliced.indexSelect(dim: dim, indices)
       }

@@ -153,6 +153,7 @@ extension Tensor {
   /// consecutive heads.
   ///
   /// - Parameters:
+  ///   - segments: of a packed row, B = 1: which keys each stretch of queries sees; together they hold all queries.
   ///   - isCausal: the last query attends to all keys, each one before it to one key fewer.
   ///   - window: keys that a query sees, its own included; nil for all.
   ///   - scale: 1 / √D where nil.
@@ -161,16 +162,40 @@ extension Tensor {
   ///   - logSumExp: float32 `[B, S, N]`, receives log Σ exp(score), which a backward pass needs.
   /// - Throws: `TorchError` where shapes or types do not fit, and where causal queries outnumber keys.
   public static func fusedAttention(
-    query: Tensor, key: Tensor, value: Tensor, isCausal: Bool = true, window: Int? = nil, scale: Double? = nil,
-    softcap: Double? = nil, into: Tensor? = nil, logSumExp: Tensor? = nil
+    query: Tensor, key: Tensor, value: Tensor, segments: [AttentionSegment]? = nil, isCausal: Bool = true,
+    window: Int? = nil, scale: Double? = nil, softcap: Double? = nil, into: Tensor? = nil, logSumExp: Tensor? = nil
   ) throws -> Tensor {
     let scale = scale ?? 1 / Double(max(query.shape.last ?? 1, 1)).squareRoot()
     defer { withExtendedLifetime((into, logSumExp)) {} }
-    return try make(query, key, value) {
-      $0.pointee.attention_kernel(
-        query.handle, key.handle, value.handle, isCausal, Int64(window ?? 0), scale, softcap ?? 0, into?.handle,
-        logSumExp?.handle, &$1)
+    let stretches = segments?.map {
+      ct_segment(
+        query: Int64($0.query), queries: Int64($0.queries), prefix: Int64($0.prefix),
+        prefix_keys: Int64($0.prefixKeys), own: Int64($0.own), keys: Int64($0.keys))
     }
+    return try make(query, key, value) { api, out in
+      (stretches ?? []).withUnsafeBufferPointer {
+        api.pointee.attention_kernel(
+          query.handle, key.handle, value.handle, $0.baseAddress, $0.count, isCausal, Int64(window ?? 0), scale,
+          softcap ?? 0, into?.handle, logSumExp?.handle, &out)
+      }
+    }
+  }
+}
+
+/// A stretch of queries of a packed row and the keys it sees: some that several stretches share, then its own. Causal:
+/// the last query sees all of them, each one before it one key fewer.
+public struct AttentionSegment: Sendable, Equatable {
+  /// The first query, and how many follow one another.
+  public var query: Int, queries: Int
+  /// The first shared key, and how many there are.
+  public var prefix: Int, prefixKeys: Int
+  /// The first key of its own, and how many there are: at least as many as queries.
+  public var own: Int, keys: Int
+
+  public init(query: Int, queries: Int, prefix: Int = 0, prefixKeys: Int = 0, own: Int, keys: Int) {
+    (self.query, self.queries) = (query, queries)
+    (self.prefix, self.prefixKeys) = (prefix, prefixKeys)
+    (self.own, self.keys) = (own, keys)
   }
 }
 

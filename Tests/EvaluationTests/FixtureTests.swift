@@ -24,7 +24,6 @@ import Torch
   let model: SourceModel
   let tokenizer: Tokenizer
   let executor: Executor
-  let budget = 1 << 30
 
   init() throws {
     expected = try Golden.json(Golden.root + "/Tests/Goldens/fixture/expected.json")
@@ -64,14 +63,14 @@ import Torch
       for (found, value) in zip(four, wanted[question]) { worst = max(worst, abs(Double(found) - value) / largest) }
     }
     let scores = try task.score(
-      executor, subjects: [Selection(all: model.description)], budget: budget, predicted: predicted)
+      executor, subjects: [Selection(all: model.description)], predicted: predicted)
     #expect(wrong.isEmpty)
     #expect(worst < 1e-4)
     let accuracy = try #require(expected["mmlu"]?["accuracy"]?["100"]?.double)
     #expect(abs(scores[0].mean - accuracy) < 1e-12)
     for percent in [5.0, 10.0] {
       let part = try questions(percent)
-      let found = try part.score(executor, subjects: [Selection(all: model.description)], budget: budget)[0].mean
+      let found = try part.score(executor, subjects: [Selection(all: model.description)])[0].mean
       #expect(abs(found - (expected["mmlu"]?["accuracy"]?[percent == 5 ? "5" : "10"]?.double ?? 0)) < 1e-12)
     }
   }
@@ -112,12 +111,12 @@ import Torch
     let task = try LanguageModeling(rows: rows(16, skipping: 32))
     let whole = Selection(all: model.description)
     let cut = Selection(layers: [0, 2, 4, 5, 6, 7])
-    let losses = try task.negativeLoss(executor, subjects: [whole, cut], budget: budget)
+    let losses = try task.negativeLoss(executor, subjects: [whole, cut])
     let wanted = try #require(expected["evaluation"]?["loss"]?.double)
     let wantedCut = try #require(expected["without_layers_2_and_4"]?["loss"]?.double)
     #expect(abs(losses[0].mean + wanted) < 1e-5)
     #expect(abs(losses[1].mean + wantedCut) < 1e-5)
-    let divergences = try task.negativeDivergence(executor, subjects: [whole, cut], from: executor, budget: budget)
+    let divergences = try task.negativeDivergence(executor, subjects: [whole, cut], from: executor)
     let divergence = try #require(expected["without_layers_2_and_4"]?["kl"]?["predicted"]?.double)
     #expect(abs(divergences[0].mean) < 1e-6)
     #expect(abs(divergences[1].mean + divergence) < 1e-5)
@@ -146,9 +145,9 @@ import Torch
       rows: documents.map { try tokenizer.encode($0, addSpecialTokens: false).map { Int32($0) } })
     let quick = Executor(model, dtype: .bfloat16)
     for found in [
-      try text.negativeLoss(quick, subjects: subjects, budget: budget),
-      try text.negativeDivergence(quick, subjects: subjects, from: quick, budget: budget),
-      try questions(5).score(quick, subjects: subjects, budget: budget),
+      try text.negativeLoss(quick, subjects: subjects),
+      try text.negativeDivergence(quick, subjects: subjects, from: quick),
+      try questions(5).score(quick, subjects: subjects),
     ] {
       let means = found.map(\.mean)
       // A draw may happen to be what importance chose (2 of 8 layers: one in 28), so the median is what must lose.
@@ -162,8 +161,8 @@ import Torch
     let task = try questions(10)
     let whole = Selection(all: model.description)
     // A budget of nothing runs batch after batch: the same answers as all in one walk.
-    let apart = try task.score(executor, subjects: [whole], budget: 0)
-    #expect(apart == (try task.score(executor, subjects: [whole, whole], budget: budget)).suffix(1))
+    let apart = try task.score(Executor(model, dtype: .float32, budget: 0), subjects: [whole])
+    #expect(apart == (try task.score(executor, subjects: [whole, whole])).suffix(1))
   }
 
   @Test func fewShotPromptsHoldTheExamplesWithTheirNewline() throws {

@@ -113,6 +113,12 @@ typedef struct ct_tap {
   size_t count;
 } ct_tap;
 
+// A stretch of queries in attention over a packed row, and the keys it sees: `prefix_keys` from `prefix` on, then `keys`
+// from `own` on. Causal: the last query sees all of them, each one before it one key fewer.
+typedef struct ct_segment {
+  int64_t query, queries, prefix, prefix_keys, own, keys;
+} ct_segment;
+
 // Everything the shim offers. Each member is a non-null function pointer once `ct_open` has succeeded.
 // `dims` and `shape` arguments are an array and its length; negative dimensions count from the end.
 // A dtype or device of CT_KEEP leaves that of the input.
@@ -269,10 +275,12 @@ typedef struct ct_api {
   ct_error (*_Nonnull rotary_kernel)(
     ct_tensor *x, ct_tensor *cosine, ct_tensor *sine, int64_t width, ct_tensor *_Nullable norm_weight, double eps,
     ct_tensor *_Nullable into, ct_out out);
-  // Of [B, S, N, D]; a window and a softcap of 0 are none. `lse` (float32 [B, S, N]) receives log Σ exp of scores.
+  // Of [B, S, N, D]; a window and a softcap of 0 are none. `lse` (float32 [B, S, N]) receives log Σ exp of scores. With
+  // segments there is one row, and each query belongs to one of them; `lse` must be NULL then.
   ct_error (*_Nonnull attention_kernel)(
-    ct_tensor *query, ct_tensor *key, ct_tensor *value, bool causal, int64_t window, double scale, double softcap,
-    ct_tensor *_Nullable into, ct_tensor *_Nullable lse, ct_out out);
+    ct_tensor *query, ct_tensor *key, ct_tensor *value, const ct_segment *_Nullable segments, size_t segment_count,
+    bool causal, int64_t window, double scale, double softcap, ct_tensor *_Nullable into, ct_tensor *_Nullable lse,
+    ct_out out);
 } ct_api;
 
 // The one symbol of the shim: its table, or NULL where it speaks another CT_ABI.

@@ -35,15 +35,18 @@ void attention(const AttentionCall &call, const AttentionBlock &block, void *scr
   first = first > 0 ? first / kKeys * kKeys : 0;
   const int64_t end = call.causal ? block.last + offset : call.keys;
 
-  const T *k = static_cast<const T *>(call.k.data) + block.b * call.k.row + block.group * call.k.head;
-  const T *v = static_cast<const T *>(call.v.data) + block.b * call.v.row + block.group * call.v.head;
+  auto row = [&](const Heads &own, const void *prefix, int64_t j) __attribute__((always_inline)) {
+    const bool early = j < call.prefix;
+    return static_cast<const T *>(early ? prefix : own.data) + block.b * own.row + block.group * own.head +
+      (early ? j : j - call.prefix) * own.token;
+  };
   // What lies behind the last key, up to a tile, takes part in products whose results nobody reads.
   const int64_t padded = round_up(end - first, kTile);
   for (int64_t j = 0; j < padded; ++j) {
     float *to = keys + j * sizes.steps;
     to[sizes.steps - 1] = 0.0f;
     if (first + j < end) {
-      Cells::pack_row(k + (first + j) * call.k.token, to, call.width);
+      Cells::pack_row(row(call.k, call.prefix_k, first + j), to, call.width);
     } else {
       __builtin_memset(to, 0, static_cast<unsigned long>(sizes.steps) * sizeof(float));
     }
@@ -51,8 +54,8 @@ void attention(const AttentionCall &call, const AttentionBlock &block, void *scr
   for (int64_t j = 0; first + j < end; j += Cells::kDepth) {
     float *to = values + j / Cells::kDepth * sizes.value_width;
     for (int64_t i = call.value_width; i < sizes.value_width; ++i) to[i] = 0.0f;
-    const T *row = v + (first + j) * call.v.token;
-    Cells::pack_values(row, first + j + 1 < end ? row + call.v.token : nullptr, to, call.value_width);
+    const T *second = first + j + 1 < end ? row(call.v, call.prefix_v, first + j + 1) : nullptr;
+    Cells::pack_values(row(call.v, call.prefix_v, first + j), second, to, call.value_width);
   }
 
   const Packed packed{
@@ -68,10 +71,10 @@ void attention(const AttentionCall &call, const AttentionBlock &block, void *scr
   };
   const int64_t heads = call.heads / call.groups;
   const int64_t last_row = block.last * heads;
-  int64_t row = block.first * heads;
-  while (last_row - row > kLanes) {
-    attend<T, Cells, kBlockVectors>(call, packed, block.b, block.group, row, last_row);
-    row += kBlockVectors * kLanes;
+  int64_t next = block.first * heads;
+  while (last_row - next > kLanes) {
+    attend<T, Cells, kBlockVectors>(call, packed, block.b, block.group, next, last_row);
+    next += kBlockVectors * kLanes;
   }
-  if (row < last_row) attend<T, Cells, 1>(call, packed, block.b, block.group, row, last_row);
+  if (next < last_row) attend<T, Cells, 1>(call, packed, block.b, block.group, next, last_row);
 }

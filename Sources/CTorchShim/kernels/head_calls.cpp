@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <limits>
 #include <memory>
+#include <vector>
 
 namespace coppice {
 
@@ -105,11 +106,64 @@ void *scratch(int64_t bytes) {
   return memory.get();
 }
 
+using Segments = c10::ArrayRef<ct_segment>;
+
 struct Options {
   bool causal;
   int64_t window;
   double scale, softcap;
 };
+
+// One call for each segment of a row.
+std::vector<AttentionCall> calls_of(Segments segments, const AttentionCall &whole, int64_t element_size) {
+  std::vector<AttentionCall> calls;
+  calls.reserve(segments.size());
+  auto token = [&](const Heads &x, int64_t at) {
+    return static_cast<void *>(static_cast<char *>(x.data) + at * x.token * element_size);
+  };
+  for (const ct_segment &s : segments) {
+    AttentionCall call = whole;
+    call.q.data = token(whole.q, s.query);
+    call.out.data = token(whole.out, s.query);
+    call.prefix_k = token(whole.k, s.prefix);
+    call.prefix_v = token(whole.v, s.prefix);
+    call.k.data = token(whole.k, s.own);
+    call.v.data = token(whole.v, s.own);
+    call.prefix = s.prefix_keys;
+    call.queries = s.queries;
+    call.keys = s.prefix_keys + s.keys;
+    calls.push_back(call);
+  }
+  return calls;
+}
+
+// Shares out calls of `rows` rows each.
+void run_attention(
+  const Table &table, Element element, c10::ArrayRef<AttentionCall> calls, int64_t rows, int64_t elements) {
+  int64_t bytes = 0;
+  for (const AttentionCall &call : calls) bytes = std::max(bytes, table.attention_scratch[element](call));
+  // Enough tasks for every thread, but none so short that packing keys would show; the long ones first.
+  const int64_t groups = calls[0].groups;
+  const int64_t pairs = static_cast<int64_t>(calls.size()) * rows * groups;
+  const int64_t wanted = (4 * at::get_num_threads() + pairs - 1) / pairs;
+  const int64_t parts =
+    calls.size() > 1 ? 1 : std::clamp<int64_t>(wanted, 1, std::max<int64_t>(1, calls[0].queries / 128));
+  std::atomic<bool> failed = false;
+  parallel(pairs * parts, elements, [&](int64_t task) {
+    void *memory = scratch(bytes);
+    if (!memory) {
+      failed = true;
+      return;
+    }
+    const int64_t part = parts - 1 - task / pairs;
+    const int64_t pair = task % pairs;
+    const AttentionCall &call = calls[static_cast<size_t>(pair / groups / rows)];
+    AttentionBlock block{
+      pair / groups % rows, pair % groups, call.queries * part / parts, call.queries * (part + 1) / parts};
+    table.attention[element](call, block, memory);
+  });
+  TORCH_CHECK(!failed, "no memory for ", bytes, " bytes of packed keys and values");
+}
 
 // Operators, all in float32, and with grouped heads repeated.
 at::Tensor attend_with_operators(
@@ -127,8 +181,43 @@ at::Tensor attend_with_operators(
   return at::matmul(at::softmax(scores, 3), heads(v)).to(q.scalar_type()).transpose(1, 2).contiguous();
 }
 
+void check_segments(Segments segments, const at::Tensor &q, const at::Tensor &k, const Options &options, bool lse) {
+  TORCH_CHECK(q.size(0) == 1 && options.causal && !lse, "segments want one row, causal attention and no log-sums");
+  auto inside = [](int64_t start, int64_t count, int64_t size) {
+    return start >= 0 && count >= 0 && start <= size && count <= size - start;
+  };
+  int64_t next = 0;
+  for (const ct_segment &s : segments) {
+    TORCH_CHECK(
+      s.query == next && s.queries > 0 && inside(s.query, s.queries, q.size(1)) &&
+        inside(s.prefix, s.prefix_keys, k.size(1)) && inside(s.own, s.keys, k.size(1)) && s.keys >= s.queries,
+      "a segment of queries ", s.query, " + ", s.queries, " with keys ", s.prefix, " + ", s.prefix_keys, " and ", s.own,
+      " + ", s.keys, " does not fit ", q.size(1), " queries and ", k.size(1), " keys, or does not follow the one before");
+    next += s.queries;
+  }
+  TORCH_CHECK(next == q.size(1), "segments hold ", next, " of ", q.size(1), " queries");
+}
+
 at::Tensor attend(
-  at::Tensor q, at::Tensor k, at::Tensor v, const Options &options, ct_tensor *into, ct_tensor *lse_box) {
+  at::Tensor q, at::Tensor k, at::Tensor v, Segments segments, const Options &options, ct_tensor *into,
+  ct_tensor *lse_box);
+
+// One segment after the other, by operators.
+at::Tensor attend_segments(
+  const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, Segments segments, const Options &options) {
+  std::vector<at::Tensor> parts;
+  for (const ct_segment &s : segments) {
+    auto keys = [&](const at::Tensor &x) {
+      return at::cat({x.narrow(1, s.prefix, s.prefix_keys), x.narrow(1, s.own, s.keys)}, 1);
+    };
+    parts.push_back(attend(q.narrow(1, s.query, s.queries), keys(k), keys(v), {}, options, nullptr, nullptr));
+  }
+  return at::cat(parts, 1);
+}
+
+at::Tensor attend(
+  at::Tensor q, at::Tensor k, at::Tensor v, Segments segments, const Options &options, ct_tensor *into,
+  ct_tensor *lse_box) {
   TORCH_CHECK(
     q.dim() == 4 && k.dim() == 4 && v.dim() == 4, "query, key and value must have 4 dimensions, not ", q.sizes(), ", ",
     k.sizes(), " and ", v.sizes());
@@ -138,8 +227,9 @@ at::Tensor attend(
       v.scalar_type() == q.scalar_type(),
     "query ", q.sizes(), ", key ", k.sizes(), " and value ", v.sizes(), " do not fit each other");
   TORCH_CHECK(
-    k.size(1) > 0 && q.size(3) > 0 && (!options.causal || k.size(1) >= q.size(1)), "there are ", k.size(1),
-    " keys for ", q.size(1), " queries");
+    k.size(1) > 0 && q.size(3) > 0 && (!options.causal || !segments.empty() || k.size(1) >= q.size(1)), "there are ",
+    k.size(1), " keys for ", q.size(1), " queries");
+  if (!segments.empty()) check_segments(segments, q, k, options, lse_box != nullptr);
   TORCH_CHECK(
     options.window >= 0 && options.softcap >= 0 && std::isfinite(options.scale) && options.scale > 0,
     "window and softcap must not be negative, the scale must be positive");
@@ -180,6 +270,9 @@ at::Tensor attend(
       .keys = k.size(1),
       .heads = q.size(2),
       .groups = k.size(2),
+      .prefix_k = nullptr,
+      .prefix_v = nullptr,
+      .prefix = 0,
       .width = q.size(3),
       .value_width = v.size(3),
       .window = options.window,
@@ -187,25 +280,16 @@ at::Tensor attend(
       .scale = static_cast<float>(options.scale),
       .softcap = static_cast<float>(options.softcap),
     };
-    const int64_t bytes = table->attention_scratch[*element](call);
-    // Enough tasks for every thread, but none so short that packing keys would show; the long ones first.
-    const int64_t pairs = q.size(0) * call.groups;
-    const int64_t parts =
-      std::clamp<int64_t>((4 * at::get_num_threads() + pairs - 1) / pairs, 1, std::max<int64_t>(1, call.queries / 128));
-    std::atomic<bool> failed = false;
-    parallel(pairs * parts, q.numel() + k.numel(), [&](int64_t task) {
-      void *memory = scratch(bytes);
-      if (!memory) {
-        failed = true;
-        return;
-      }
-      int64_t part = parts - 1 - task / pairs;
-      AttentionBlock block{
-        task % pairs / call.groups, task % call.groups, call.queries * part / parts, call.queries * (part + 1) / parts};
-      table->attention[*element](call, block, memory);
-    });
-    TORCH_CHECK(!failed, "no memory for ", bytes, " bytes of packed keys and values");
+    if (segments.empty()) {
+      run_attention(*table, *element, {&call, 1}, q.size(0), q.numel() + k.numel());
+    } else {
+      run_attention(*table, *element, calls_of(segments, call, q.element_size()), 1, q.numel() + k.numel());
+    }
     return out;
+  }
+  if (!segments.empty()) {
+    at::Tensor result = attend_segments(q, k, v, segments, options);
+    return into ? out.copy_(result) : result;
   }
   if (lse_box || options.softcap > 0 || options.window > 0 || k.size(1) != q.size(1)) {
     at::Tensor result = attend_with_operators(q, k, v, options, lse);
@@ -228,10 +312,12 @@ void fill_head_kernels(ct_api &api) {
     CT_CALL(*out = box(rotate(
               x->value, cosine->value, sine->value, width, norm_weight ? norm_weight->value : at::Tensor(), eps, into)));
   api.attention_kernel = [](
-                           ct_tensor *query, ct_tensor *key, ct_tensor *value, bool causal, int64_t window,
-                           double scale, double softcap, ct_tensor *into, ct_tensor *lse, ct_out out) -> ct_error
+                           ct_tensor *query, ct_tensor *key, ct_tensor *value, const ct_segment *segments, size_t count,
+                           bool causal, int64_t window, double scale, double softcap, ct_tensor *into, ct_tensor *lse,
+                           ct_out out) -> ct_error
     CT_CALL(*out = box(attend(
-              query->value, key->value, value->value, Options{causal, window, scale, softcap}, into, lse)));
+              query->value, key->value, value->value, Segments(segments, count),
+              Options{causal, window, scale, softcap}, into, lse)));
 }
 
 }  // namespace coppice

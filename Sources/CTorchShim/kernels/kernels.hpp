@@ -75,6 +75,9 @@ struct AttentionCall {
   Heads q, k, v, out;
   float *lse;  // [B, S, N], log of each query's sum of exponentials, or null
   int64_t queries, keys, heads, groups;
+  // The first `prefix` keys and values of all lie here instead, and `k` and `v` begin behind them.
+  const void *prefix_k, *prefix_v;
+  int64_t prefix;
   int64_t width, value_width;  // D of queries and keys, D of values and the result
   int64_t window;              // keys a query sees, its own included; 0 for all
   bool causal;

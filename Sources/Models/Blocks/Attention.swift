@@ -97,32 +97,43 @@ public struct Attention: Block {
     2 * rows * tokens * sizes[.kvHeads] * sizes[.headDim]
   }
 
+  public var mixing: TokenMixing { sinks == nil ? .sequences(longest: rotary?.uniformLength ?? .max) : .rows }
+
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
-    let (rows, tokens) = (x.shape[0], x.shape[1])
-    let (queries, keys, values, gate) = try project(x, weights: weights)
+    // What asks: all tokens, or those that are wanted of a packed row.
+    let trimming = context.packed.flatMap { $0.trims ? $0 : nil }
+    let asking = try trimming?.trim(x) ?? x
+    let (queries, keys, values, gate) = try project(x, asking: asking, weights: weights, trimming)
     // Heads stay where the projections put them: [B, S, N or K, D].
-    func place(_ y: Tensor, _ norm: Norm?, turns: Bool = true) throws -> Tensor {
+    func place(_ y: Tensor, _ norm: Norm?, _ positions: Positions, turns: Bool = true) throws -> Tensor {
       var y = y
       if let norm, normSpan == .projection { y = try norm.forward(y, weights: weights) }
-      y = try y.reshape([rows, tokens, -1, headDim])
+      y = try y.reshape([y.shape[0], y.shape[1], -1, headDim])
       guard turns, let rotary else {
         return try norm.map { normSpan == .head ? try $0.forward(y, weights: weights) : y } ?? y
       }
-      guard let norm, normSpan == .head else { return try context.positions.turn(y, rotary) }
+      guard let norm, normSpan == .head else { return try positions.turn(y, rotary) }
       if case .rms = norm.kind {
-        return try context.positions.turn(y, rotary, norm: (weights[norm.weight], norm.epsilon))
+        return try positions.turn(y, rotary, norm: (weights[norm.weight], norm.epsilon))
       }
-      return try context.positions.turn(norm.forward(y, weights: weights), rotary)
+      return try positions.turn(norm.forward(y, weights: weights), rotary)
     }
-    let q = try place(queries, queryNorm)
-    var k = try place(keys, keyNorm)
-    var v = try place(values, nil, turns: false)
+    let q = try place(queries, queryNorm, trimming?.wantedPositions ?? context.positions)
+    var k = try place(keys, keyNorm, context.positions)
+    var v = try place(values, nil, context.positions, turns: false)
     if let cache = context.cache { (k, v) = try cache.append(key: k, value: v, layer: context.layer, tokenAxis: 1) }
+    if let packed = context.packed { (k, v) = try packed.carry.join(key: k, value: v, packed.packing) }
 
-    let attended =
-      try sinks.map { try withSinks(q, k, v, weights[$0], context: context) }
-      ?? Tensor.fusedAttention(query: q, key: k, value: v, window: window, scale: scale, softcap: softcap)
-    var joined = try attended.reshape([rows, tokens, -1])
+    let attended: Tensor
+    if let sinks {
+      attended = try withSinks(q, k, v, weights[sinks], context: context)
+    } else {
+      let packing = context.packed?.packing
+      attended = try .fusedAttention(
+        query: q, key: k, value: v, segments: trimming == nil ? packing?.segments : packing?.wantedSegments,
+        window: window, scale: scale, softcap: softcap)
+    }
+    var joined = try attended.reshape([asking.shape[0], asking.shape[1], -1])
     if let gate { joined = try joined.multiplied(by: gate.sigmoid()) }
     try context.observe(.heads, joined)
     return try output.forward(joined, weights: weights)
@@ -162,26 +173,33 @@ public struct Attention: Block {
     return try attended.narrow(dim: 3, start: 0, length: v.shape[3]).transpose(1, 2)
   }
 
-  /// Queries `[B, S, N × D]`, keys and values `[B, S, K × D]`, gates like queries.
-  private func project(_ x: Tensor, weights: LayerWeights) throws -> (Tensor, Tensor, Tensor, gate: Tensor?) {
-    let (rows, tokens) = (x.shape[0], x.shape[1])
-    let projected = try inputs.map { try $0.forward(x, weights: weights) }
+  /// Queries `[B, S, N × D]` of the tokens that ask, keys and values `[B, S, K × D]` of all, gates like queries.
+  private func project(_ x: Tensor, asking: Tensor, weights: LayerWeights, _ trimming: PackedContext?) throws
+    -> (Tensor, Tensor, Tensor, gate: Tensor?)
+  {
+    func flat(_ part: Tensor) throws -> Tensor { try part.reshape([part.shape[0], part.shape[1], -1]) }
+    func asked(_ queries: Tensor) throws -> Tensor { try trimming?.trim(queries) ?? queries }
+    /// Parts of each head, head after head.
+    func split(_ projected: Tensor, _ parts: Int) throws -> [Tensor] {
+      try projected.reshape([projected.shape[0], projected.shape[1], -1, parts * headDim]).chunk(parts, dim: 3).map(flat)
+    }
     switch layout {
     case .separate:
-      guard isGated else { return (projected[0], projected[1], projected[2], nil) }
-      let parts = try projected[0].reshape([rows, tokens, -1, 2 * headDim]).chunk(2, dim: 3)
-        .map { try $0.reshape([rows, tokens, -1]) }
-      return (parts[0], projected[1], projected[2], parts[1])
+      let queries = try inputs[0].forward(asking, weights: weights)
+      let (keys, values) = (try inputs[1].forward(x, weights: weights), try inputs[2].forward(x, weights: weights))
+      guard isGated else { return (queries, keys, values, nil) }
+      let parts = try split(queries, 2)
+      return (parts[0], keys, values, parts[1])
     case .stacked:
+      let projected = try inputs[0].forward(x, weights: weights)
       // What is left of the heads shows in the width that the output projection takes.
       let heads = try weights[output.weight].shape[1]
-      let rest = (projected[0].shape[2] - heads) / 2
-      let parts = try projected[0].split([heads, rest, rest], dim: 2)
-      return (parts[0], parts[1], parts[2], nil)
+      let rest = (projected.shape[2] - heads) / 2
+      let parts = try projected.split([heads, rest, rest], dim: 2)
+      return (try asked(parts[0]), parts[1], parts[2], nil)
     case .interleaved:
-      let parts = try projected[0].reshape([rows, tokens, -1, 3 * headDim]).chunk(3, dim: 3)
-        .map { try $0.reshape([rows, tokens, -1]) }
-      return (parts[0], parts[1], parts[2], nil)
+      let parts = try split(inputs[0].forward(x, weights: weights), 3)
+      return (try asked(parts[0]), parts[1], parts[2], nil)
     }
   }
 }

@@ -15,11 +15,14 @@ public protocol Block: Sendable {
   func cacheElements(rows: Int, tokens: Int, sizes: Sizes) -> Int
   /// The parameters that one token uses; all of them but where routing picks experts.
   func activeElements(sizes: Sizes) -> Int
+  /// What it does with the tokens of a row; rows are one sequence where a block does not say.
+  var mixing: TokenMixing { get }
 }
 
 extension Block {
   public func cacheElements(rows: Int, tokens: Int, sizes: Sizes) -> Int { 0 }
   public func activeElements(sizes: Sizes) -> Int { weights.reduce(0) { $0 + $1.elementCount(sizes) } }
+  public var mixing: TokenMixing { .rows }
 }
 
 /// The tensors of one layer (or of the parts outside the layers), by weight.
@@ -113,16 +116,26 @@ public struct ForwardContext {
   public let positions: Positions
   public let observer: (any TapObserver)?
   public let cache: KeyValueCache?
+  /// Where several sequences share the one row there is.
+  public private(set) var packed: PackedContext?
 
   public init(
     layer: Int = 0, lengths: [Int], positions: Positions, observer: (any TapObserver)? = nil,
-    cache: KeyValueCache? = nil
+    cache: KeyValueCache? = nil, packed: PackedContext? = nil
   ) {
+    self.packed = packed
     self.layer = layer
     self.lengths = lengths
     self.positions = positions
     self.observer = observer
     self.cache = cache
+  }
+
+  /// The same for a block whose result is wanted for all tokens.
+  var untrimmed: ForwardContext {
+    var context = self
+    context.packed?.trims = false
+    return context
   }
 
   /// Lets the observer, where there is one, see what `compute` hands to the sums.
@@ -144,10 +157,14 @@ public struct ForwardContext {
 extension LayerDescription {
   /// One layer over `[B, S, H]`.
   ///
-  /// A branch is added to the residual stream together with the norm that reads the sum, which saves a pass.
+  /// A branch is added to the residual stream together with the norm that reads the sum, which saves a pass. Where a
+  /// packed row's result is wanted for some tokens alone, the last block that looks at other tokens gives it for those,
+  /// and what follows sees no others.
   public func forward(_ input: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     var h = input
     var branch: Tensor?
+    let trimming = context.packed.flatMap { $0.trims ? $0 : nil }
+    let trimmed = trimming == nil || isParallel ? nil : sublayers.lastIndex { $0.block.mixing.isSequences }
     for (index, sublayer) in sublayers.enumerated() {
       let tap = Tap.hidden(sublayer: index)
       let x: Tensor
@@ -166,12 +183,15 @@ extension LayerDescription {
         try context.observe(tap, x)
       }
       if let added = branch { (h, branch) = (try h.residualSum(added, keepsInput: h === input), nil) }
-      var y = try sublayer.block.forward(x, weights: weights, context: context)
+      var y = try sublayer.block.forward(
+        x, weights: weights, context: index == trimmed ? context : context.untrimmed)
+      if index == trimmed, let trimming { h = try trimming.trim(h) }
       if let norm = sublayer.postNorm { y = try norm.forward(y, weights: weights) }
       if let scale = sublayer.residualScale { y = try y.multiplied(by: scale) }
       branch = y
     }
     if let branch { h = try h.residualSum(branch, keepsInput: h === input) }
+    if let trimming, trimmed == nil { h = try trimming.trim(h) }
     try context.observer?.observeLayer(context.layer, input: input, output: h, lengths: context.lengths)
     return h
   }

@@ -60,6 +60,7 @@ public struct GatedMLP: Block {
   }
 
   public var weights: [Weight] { inputs.flatMap(\.weights) + down.weights }
+  public var mixing: TokenMixing { .none }
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     var projected = try inputs.map { try $0.forward(x, weights: weights) }

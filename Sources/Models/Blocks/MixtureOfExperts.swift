@@ -32,6 +32,8 @@ public struct MixtureOfExperts: Block {
       + (shared?.weights ?? []) + (sharedGate.map { [$0] } ?? [])
   }
 
+  public var mixing: TokenMixing { .none }
+
   public func activeElements(sizes: Sizes) -> Int {
     var used = sizes
     used[.experts] = min(router.topK, sizes[.experts])

@@ -24,6 +24,7 @@ public struct PlainMLP: Block {
   }
 
   public var weights: [Weight] { up.weights + down.weights }
+  public var mixing: TokenMixing { .none }
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     let inner = try up.forward(x, weights: weights)

@@ -5,6 +5,8 @@ public final class Positions {
   /// The first token's position; `count` tokens follow one another.
   public let start: Int
   public let count: Int
+  /// The positions themselves where they do not follow one another (packed rows).
+  private let places: [Int]?
   private let dtype: DType
   private let device: Device
   private var tables: [Rotary: (cosine: Tensor, sine: Tensor)] = [:]
@@ -14,14 +16,24 @@ public final class Positions {
   public init(start: Int = 0, count: Int, dtype: DType, device: Device = .cpu) {
     self.start = start
     self.count = count
+    places = nil
+    self.dtype = dtype
+    self.device = device
+  }
+
+  /// Any positions, of sequences that are short enough for their blocks (`TokenMixing.sequences`).
+  public init(places: [Int], dtype: DType, device: Device = .cpu) {
+    start = 0
+    count = places.count
+    self.places = places
     self.dtype = dtype
     self.device = device
   }
 
   private func table(_ rotary: Rotary) throws -> (cosine: Tensor, sine: Tensor) {
     if let table = tables[rotary] { return table }
-    let (inverse, scale) = rotary.frequencies(length: start + count)
-    let positions = try Tensor((start..<(start + count)).map(Float.init), shape: [count, 1])
+    let (inverse, scale) = rotary.frequencies(length: places.map { ($0.max() ?? 0) + 1 } ?? (start + count))
+    let positions = try Tensor((places ?? Array(start..<(start + count))).map(Float.init), shape: [count, 1])
     let angles = try positions.multiplied(by: Tensor(inverse, shape: [1, inverse.count]))  // [S, D / 2]
     let both = try Tensor.cat([angles, angles], dim: 1)
     let table = (

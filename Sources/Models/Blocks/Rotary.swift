@@ -113,6 +113,15 @@ public struct Rotary: Sendable, Hashable {
     }
   }
 
+  /// Sequences of up to so many tokens turn by the same frequencies whatever their length.
+  var uniformLength: Int {
+    switch scaling {
+    case .dynamic: maxPositions
+    case .longrope(_, _, let original, _): Int(original)
+    default: .max
+    }
+  }
+
   /// Inverse frequencies (`dimension / 2` of them) and the factor on cosines and sines, for a sequence of
   /// `length` tokens. In float32 step by step, as `transformers` does.
   func frequencies(length: Int) -> (inverse: [Float], scale: Float) {

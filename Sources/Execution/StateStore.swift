@@ -1,0 +1,130 @@
+import Foundation
+import Models
+import Torch
+
+/// Hidden states of one walk: in memory up to a budget, those beyond it in a file that has no name and goes with the
+/// process.
+final class StateStore {
+  /// A subject's way so far (subjects that were computed alike share one), and a batch.
+  struct Key: Hashable {
+    let path: Int
+    let batch: Int
+  }
+
+  private enum Place {
+    case memory(Tensor)
+    case disk(SpillFile.Slot, shape: [Int], dtype: DType, device: Device)
+  }
+
+  private var places: [Key: Place] = [:]
+  private let budget: Int
+  private let scratch: String
+  private var held = 0
+  private var file: SpillFile?
+
+  init(budget: Int, scratch: String) {
+    self.budget = budget
+    self.scratch = scratch
+  }
+
+  /// - Throws: `ModelError` when they do not fit the memory and cannot be written.
+  func put(_ key: Key, _ state: Tensor) throws {
+    remove(key)
+    let bytes = state.byteCount
+    guard held + bytes > budget, held > 0 else {
+      held += bytes
+      places[key] = .memory(state)
+      return
+    }
+    let file = try file ?? SpillFile(directory: scratch)
+    self.file = file
+    let slot = try state.to(device: .cpu).contiguous().withUnsafeBytes { try file.write($0) }
+    places[key] = .disk(slot, shape: state.shape, dtype: state.dtype, device: state.device)
+  }
+
+  /// The state; it stays in the store.
+  func get(_ key: Key) throws -> Tensor {
+    switch places[key] {
+    case .memory(let tensor): return tensor
+    case .disk(let slot, let shape, let dtype, let device):
+      guard let file else { break }
+      let bytes = try file.read(slot)
+      return try Tensor.borrowing(UnsafeRawBufferPointer(bytes.memory), shape: shape, dtype: dtype, owner: bytes)
+        .to(device: device)
+    case nil: break
+    }
+    throw ModelError("there is no hidden state of way \(key.path), batch \(key.batch)")
+  }
+
+  func remove(_ key: Key) {
+    switch places.removeValue(forKey: key) {
+    case .memory(let tensor): held -= tensor.byteCount
+    case .disk(let slot, _, _, _): file?.free(slot)
+    case nil: break
+    }
+  }
+}
+
+/// A file without a name, divided into slots that are used again.
+final class SpillFile {
+  struct Slot {
+    let offset: Int
+    let count: Int
+  }
+
+  /// What was read.
+  final class Bytes {
+    let memory: UnsafeMutableRawBufferPointer
+    init(count: Int) { memory = .allocate(byteCount: max(count, 1), alignment: 64) }
+    deinit { memory.deallocate() }
+  }
+
+  private let descriptor: Int32
+  private let directory: String
+  private var end = 0
+  private var free: [Int: [Int]] = [:]
+
+  init(directory: String) throws {
+    self.directory = directory
+    var path = Array((directory + "/coppice-states-XXXXXX").utf8CString)
+    descriptor = mkstemp(&path)
+    guard descriptor >= 0 else { throw Self.error("make a file", directory) }
+    unlink(path)
+  }
+
+  deinit { close(descriptor) }
+
+  func free(_ slot: Slot) { free[slot.count, default: []].append(slot.offset) }
+
+  func write(_ bytes: UnsafeRawBufferPointer) throws -> Slot {
+    let offset = free[bytes.count]?.popLast() ?? end
+    var done = 0
+    while done < bytes.count {
+      let count = pwrite(descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done, off_t(offset + done))
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else { throw Self.error("write", directory) }
+      done += count
+    }
+    end = max(end, offset + bytes.count)
+    return Slot(offset: offset, count: bytes.count)
+  }
+
+  func read(_ slot: Slot) throws -> Bytes {
+    let bytes = Bytes(count: slot.count)
+    var done = 0
+    while done < slot.count {
+      let count = pread(
+        descriptor, bytes.memory.baseAddress.map { $0 + done }, slot.count - done, off_t(slot.offset + done))
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else { throw Self.error("read", directory) }
+      done += count
+    }
+    return bytes
+  }
+
+  private static func error(_ doing: String, _ directory: String) -> ModelError {
+    ModelError(
+      "hidden states do not fit --memory_budget, and \(directory) cannot hold the rest (\(doing): "
+        + "\(String(cString: strerror(errno)))); free some space there, point TMPDIR elsewhere, or raise the budget")
+  }
+}

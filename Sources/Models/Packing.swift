@@ -1,0 +1,112 @@
+public import Torch
+
+// Shapes: T tokens of a packed row, W wanted tokens, H hidden.
+
+/// What a block does with the tokens of a row.
+public enum TokenMixing: Sendable {
+  /// Every token by itself (an MLP).
+  case none
+  /// Sequences that are packed into one row are kept apart, as long as none has more than `longest` tokens.
+  case sequences(longest: Int)
+  /// Whatever stands in a row is one sequence.
+  case rows
+
+  var isSequences: Bool { if case .sequences = self { true } else { false } }
+}
+
+/// Several sequences in one row of tokens, without padding between them. A sequence may begin with tokens that stand
+/// there once for several of them: they are computed once, and the others' attention reaches back to them.
+public struct Packing: Sendable, Equatable {
+  /// Each token's position in its sequence: T numbers.
+  public var positions: [Int] = []
+  /// Which keys each stretch of queries sees. Keys count those that were carried first, then the row's own tokens.
+  public var segments: [AttentionSegment] = []
+  /// Keys and values that come from the row before this one.
+  public var carried = 0
+  /// Keys that the row behind this one needs.
+  public var kept: Range<Int> = 0..<0
+  /// The tokens whose hidden states are wanted after the last layer, ascending: W numbers below T.
+  public var wanted: [Int] = []
+
+  public init() {}
+
+  /// The segments of the wanted tokens alone: query w is the token `wanted[w]`.
+  var wantedSegments: [AttentionSegment] {
+    var result: [AttentionSegment] = []
+    var next = segments.startIndex
+    for (place, token) in wanted.enumerated() {
+      while next < segments.endIndex, segments[next].query + segments[next].queries <= token { next += 1 }
+      guard next < segments.endIndex else { break }
+      var segment = segments[next]
+      segment.keys -= segment.query + segment.queries - 1 - token
+      (segment.query, segment.queries) = (place, 1)
+      result.append(segment)
+    }
+    return result
+  }
+}
+
+/// A packed row on its way through one layer.
+public struct PackedContext {
+  let packing: Packing
+  /// Positions of the wanted tokens.
+  let wantedPositions: Positions
+  /// `[W]` int64.
+  let wanted: Tensor
+  /// Keys and values from the row before, for this layer.
+  let carry: CarriedKeys
+  /// Whether the layer's result is wanted for the wanted tokens alone.
+  public var trims = false
+
+  /// - Parameters:
+  ///   - wantedPositions: made of the positions of the wanted tokens.
+  ///   - carry: the same for all rows of one subject in one layer.
+  public init(_ packing: Packing, wantedPositions: Positions, wanted: Tensor, carry: CarriedKeys) {
+    self.packing = packing
+    self.wantedPositions = wantedPositions
+    self.wanted = wanted
+    self.carry = carry
+  }
+
+  /// The wanted tokens of `[1, T, …]`: `[1, W, …]`.
+  func trim(_ x: Tensor) throws -> Tensor { try x.indexSelect(dim: 1, wanted) }
+}
+
+/// Keys and values that one packed row leaves to the next.
+public final class CarriedKeys {
+  private var entry: (key: Tensor, value: Tensor)?
+
+  public init() {}
+
+  /// Puts what was carried before a row's own keys and values, and keeps what the next row needs.
+  func join(key: Tensor, value: Tensor, _ packing: Packing) throws -> (key: Tensor, value: Tensor) {
+    var joined = (key: key, value: value)
+    if packing.carried > 0 {
+      guard let entry, entry.key.shape[1] == packing.carried else {
+        throw ModelError("a packed row continues one that did not go before it")
+      }
+      joined = (try .cat([entry.key, key], dim: 1), try .cat([entry.value, value], dim: 1))
+    }
+    entry = nil
+    if !packing.kept.isEmpty {
+      func part(_ x: Tensor) throws -> Tensor {
+        try x.narrow(dim: 1, start: packing.kept.lowerBound, length: packing.kept.count).clone()
+      }
+      entry = (try part(joined.key), try part(joined.value))
+    }
+    return joined
+  }
+}
+
+extension ModelDescription {
+  /// The longest sequences that may be packed into one row; 0 where some block of the model cannot tell them apart.
+  public var longestPacked: Int {
+    layers.flatMap(\.sublayers).reduce(.max) { longest, sublayer in
+      switch sublayer.block.mixing {
+      case .none: longest
+      case .sequences(let own): min(longest, own)
+      case .rows: 0
+      }
+    }
+  }
+}
