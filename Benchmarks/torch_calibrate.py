@@ -2,9 +2,10 @@
 
     python torch_calibrate.py MODEL DATA.jsonl --rows 32 --seq-length 512 [--dtype bfloat16] [--no-hooks] [--export OUT]
 
-Gathers the same statistics as `coppice prune` (mean over tokens of |x| squared over rows at every norm, down projection and
-output projection; cosine of every layer's input and output), prints one JSON line: seconds to import, load and
-calibrate, and tokens per second. With --export it also cuts layers and ffn channels by them and saves the result.
+Gathers the same statistics as `coppice prune` (mean over tokens of |x|, squared and summed over rows, at every norm,
+down projection and output projection; cosine of every layer's input and output), prints one JSON line: seconds to
+import, load and calibrate, and tokens per second. With --export it also cuts layers and ffn channels by them and saves
+the result.
 """
 
 import argparse

@@ -61,7 +61,7 @@ public struct PruneCommand: ParsableCommand {
   @Flag(name: .flag("dry_run"), help: "Say what would be done: work, memory, disk and time.")
   var dryRun = false
 
-  @Flag(name: .flag("racing"), help: "To come: stop scoring candidates that are out. Every one is scored in full.")
+  @Flag(name: .flag("racing"), help: "Stop scoring candidates that are out; says how sure the winner is.")
   var racing = false
 
   @Option(name: .flag("nproc"), help: ArgumentHelp("Processes; only 1 so far.", valueName: "n"))
@@ -119,7 +119,6 @@ public struct PruneCommand: ParsableCommand {
     let console = output.console
     if model.trustRemoteCode { console.note("--trust_remote_code has no effect: no remote code is ever run") }
     if noGroupedGEMM { console.note("--no_moe_grouped_gemm has no effect: experts need no other layout here") }
-    if racing { console.note("--racing is to come: every candidate is scored in full") }
     try PruneJob(self, console: console).run()
   }
 }

@@ -72,6 +72,8 @@ struct PruneInputs {
     return rows
   }
 
+  var seed: UInt64 { options.seed }
+
   /// Rows for `neg_loss` and `neg_kl`: from `--eval_dataset_name`, else the calibration source's after those used.
   func evaluationRows() throws -> PackedRows {
     let own = options.evaluation.evalDatasets

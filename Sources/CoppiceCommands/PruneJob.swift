@@ -127,24 +127,10 @@ struct PruneJob {
     if !options.output.json { console.note(result.spaceTable(settings)) }
 
     let scorer = try CandidateScorer(options, inputs: inputs, tokenizer: tokenizer, console: console)
-    let items = try scorer.score(result.candidates.map(\.config), executor, store, scores)
+    let scored = try scorer.score(result.candidates.map(\.config), executor, store, scores)
+    let (items, best) = (scored.scores, scored.best)
     let means = items.map(\.mean)
-    guard let best = means.indices.max(by: { (means[$0], $1) < (means[$1], $0) }) else { return }
-    let noise = items.indices.map { $0 == best ? 0 : 2 * items[best].pairedError(with: items[$0]) }
-    let close = items.indices.map { $0 != best && means[best] - means[$0] <= noise[$0] }
-    let percent = scorer.isAccuracy
-    func text(_ value: Double) -> String {
-      percent ? Format.percent(value) : Format.decimal(value, places: 4)
-    }
-    let texts = items.indices.map { index in
-      "\(text(means[index])) ± \(text(items[index].standardError))\(close[index] ? " ≈" : "  ")"
-    }
-    let table = result.candidatesTable(
-      "Candidates, by \(options.scoreFunction)", scores: [(options.scoreFunction, texts)], best: best)
-    if options.output.json { console.note(table) } else { try console.result(table) }
-    if close.contains(true) {
-      console.note("≈ differs from the best by less than two standard errors of the difference: it may be as good")
-    }
+    try report(scored, result, scorer)
     let winner = result.candidates[best].config
     let selection = try scores.selection(for: winner, of: description)
     let record = [
@@ -154,15 +140,52 @@ struct PruneJob {
     try export(model, winner, selection, inputs, scores, record: record)
     if options.output.json {
       var json = result.json(model: whole) { index in
-        [("score", .double(means[index])), ("score_stderr", .double(items[index].standardError))]
+        let asked: [(String, JSON)] = scored.race == nil ? [] : [("score_items", .int(items[index].count))]
+        return [("score", .double(means[index])), ("score_stderr", .double(items[index].standardError))] + asked
       }
-      json["best"] = .object([("export_config", winner.json), ("score", .double(means[best]))])
+      let certainty = scored.race.map { [("certainty", JSON.double($0.certainty))] } ?? []
+      json["best"] = .object([("export_config", winner.json), ("score", .double(means[best]))] + certainty)
       try console.result(JSON.object(json).serialized(indent: 2))
     }
     if let bound = options.scoreLowerBound, means[best] < bound {
       throw ModelError(
         "the best candidate scores \(means[best]), below --score_lower_bound \(bound); it was written to \(outputPath) "
           + "all the same")
+    }
+  }
+
+  /// The candidates and their scores as a table, the winner marked, and those that may be as good.
+  private func report(_ scored: CandidateScorer.Result, _ result: SearchResult, _ scorer: CandidateScorer) throws {
+    let (items, best) = (scored.scores, scored.best)
+    let means = items.map(\.mean)
+    let noise = items.map { 2 * items[best].pairedError(with: $0) }
+    let close = items.indices.map { index in
+      // Of a race, only who was in to the end can be as good.
+      index != best && means[best] - means[index] <= noise[index]
+        && scored.race.map { $0.survivors.contains(index) } ?? true
+    }
+    func text(_ value: Double) -> String {
+      scorer.isAccuracy ? Format.percent(value) : Format.decimal(value, places: 4)
+    }
+    let texts = items.indices.map { index in
+      "\(text(means[index])) ± \(text(items[index].standardError))\(close[index] ? " ≈" : "  ")"
+    }
+    var columns = [(column: options.scoreFunction, texts: texts)]
+    if let race = scored.race {
+      let asked = items.indices.map { index in
+        Format.grouped(items[index].count) + (race.survivors.contains(index) ? "" : ", out")
+      }
+      columns.append((column: "asked", texts: asked))
+    }
+    let table = result.candidatesTable("Candidates, by \(options.scoreFunction)", scores: columns, best: best)
+    if options.output.json { console.note(table) } else { try console.result(table) }
+    if close.contains(true) {
+      console.note("≈ differs from the best by less than two standard errors of the difference: it may be as good")
+    }
+    if let race = scored.race {
+      console.note(
+        "\(Format.percent(race.certainty, places: 1)) sure that none would score more than a standard error above the "
+          + "winner, were all asked everything")
     }
   }
 

@@ -26,10 +26,13 @@ public struct LanguageModeling: Sendable {
   }
 
   /// Cross-entropy of each next token, negated: sums and numbers of predicted tokens, row by row.
+  ///
+  /// - Parameter items: numbers of rows; nil for all. Others have weight zero.
   public func negativeLoss(
-    _ executor: Executor, subjects: [Selection], progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+    _ executor: Executor, subjects: [Selection], items: [Int]? = nil,
+    progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws -> [ItemScores] {
-    try walk(executor, subjects: subjects, progress: progress) { _, hidden, head, row, range in
+    try walk(executor, subjects: subjects, items: items, progress: progress) { _, hidden, head, row, range in
       let targets = try Tensor(range.map { Int64(row[$0 + 1]) }, shape: [range.count, 1]).to(device: hidden.device)
       return try head.logits(hidden).logSoftmax(dim: 1).gather(dim: 1, index: targets).sum(dims: [0, 1]).item()
     }
@@ -37,9 +40,11 @@ public struct LanguageModeling: Sendable {
 
   /// KL(reference ‖ subject) at each predicted position, negated, row by row.
   ///
-  /// - Parameter reference: the unpruned model, run over the same rows first; its final hidden states are kept.
+  /// - Parameters:
+  ///   - reference: the unpruned model, run over the same rows first; its final hidden states are kept.
+  ///   - items: numbers of rows; nil for all. Others have weight zero.
   public func negativeDivergence(
-    _ executor: Executor, subjects: [Selection], from reference: Executor,
+    _ executor: Executor, subjects: [Selection], from reference: Executor, items: [Int]? = nil,
     progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws -> [ItemScores] {
     let vocabulary = reference.weights.model.description.sizes[.vocabulary]
@@ -50,7 +55,7 @@ public struct LanguageModeling: Sendable {
     var known: [Int: Tensor] = [:]
     var referenceHead: OutputHead?
     return try walk(
-      executor, subjects: subjects, progress: progress,
+      executor, subjects: subjects, items: items, progress: progress,
       before: { chunk in
         known = [:]
         let keep: Executor.Finish = { _, batch, hidden, head in
@@ -70,13 +75,16 @@ public struct LanguageModeling: Sendable {
 
   /// Walks all rows, and sums `value` over slices of each row's predicted positions.
   private func walk(
-    _ executor: Executor, subjects: [Selection], progress: (Int, Int) -> Void,
+    _ executor: Executor, subjects: [Selection], items: [Int]?, progress: (Int, Int) -> Void,
     before: ([TokenBatch]) throws -> Void = { _ in },
     value: (_ batch: Int, _ hidden: Tensor, _ head: OutputHead, _ row: [Int32], _ range: Range<Int>) throws -> Double
   ) throws -> [ItemScores] {
     let vocabulary = executor.weights.model.description.sizes[.vocabulary]
+    let asked = items ?? Array(batches.indices)
+    let batches = asked.map { self.batches[$0] }
     let total = Executor.work(batches, subjects: subjects)
-    var sums = subjects.map { _ in [Double]() }
+    var sums = subjects.map { _ in [Double](repeating: 0, count: self.batches.count) }
+    var first = 0
     var done = 0
     for chunk in executor.plan(batches, subjects: subjects).chunks {
       try before(chunk)
@@ -92,11 +100,13 @@ public struct LanguageModeling: Sendable {
         guard sum.isFinite else {
           throw EvaluationError("the model's loss is not finite: the weights hold NaN or infinite values")
         }
-        sums[subject].append(sum)
+        sums[subject][asked[first + batch]] = sum
       }
+      first += chunk.count
       done += Executor.work(chunk, subjects: subjects)
     }
-    let weights = batches.map { Double($0.rows[0].count - 1) }
+    var weights = [Double](repeating: 0, count: self.batches.count)
+    for item in asked { weights[item] = Double(self.batches[item].rows[0].count - 1) }
     return sums.map { ItemScores(sums: $0, weights: weights) }
   }
 }

@@ -4,7 +4,7 @@ import Torch
 /// Packs prompts into rows without padding. Prompts of a group (a subject's questions) that begin with the same tokens share
 /// them: they go through the model once for all of the group, however many rows it fills.
 public struct PromptPacker {
-  /// A packed row, and the prompts whose last tokens are wanted of it, in order.
+  /// A packed row, and the prompts whose last tokens are wanted of it, in order. What is wanted beyond them only fills up.
   public struct Row {
     public let batch: TokenBatch
     public let prompts: [Int]
@@ -19,6 +19,8 @@ public struct PromptPacker {
 
   /// Fewer shared tokens are not worth a stretch of their own.
   private static let leastShared = 4
+  /// Sizes of rows, and of what is wanted of them, are multiples of these.
+  private static let step = 64, wantedStep = 16
 
   private init(_ prompts: [[Int32]], limit: Int) {
     self.prompts = prompts
@@ -30,7 +32,7 @@ public struct PromptPacker {
   ///   - groups: numbers of prompts that stand together; each prompt once.
   ///   - limit: tokens of a row; a longer prompt has a row to itself.
   public static func rows(_ prompts: [[Int32]], groups: [[Int]], limit: Int) -> [Row] {
-    var packer = PromptPacker(prompts, limit: limit)
+    var packer = PromptPacker(prompts, limit: max(limit / step * step, step))
     for group in groups { packer.add(group) }
     packer.close(keeping: 0..<0)
     return packer.rows
@@ -79,10 +81,17 @@ public struct PromptPacker {
     tokens += piece
   }
 
-  /// Ends a row.
+  /// Ends a row. Rows and what is wanted of them come in few sizes: matrix products are compiled for each size, and
+  /// compute whole blocks of rows anyway. What fills them up is a sequence that nobody asks for.
   private mutating func close(keeping kept: Range<Int>) {
     guard !tokens.isEmpty else { return }
     packing.kept = kept
+    let missing = (Self.step - tokens.count % Self.step) % Self.step
+    if missing > 0 { append(ArraySlice(repeatElement(0, count: missing)), from: 0, prefix: 0..<0) }
+    if let last = packing.wanted.last {
+      let spare = (Self.wantedStep - packing.wanted.count % Self.wantedStep) % Self.wantedStep
+      packing.wanted += repeatElement(last, count: spare)
+    }
     rows.append(Row(batch: TokenBatch(packed: tokens, packing), prompts: owners))
     (tokens, packing, owners) = ([], Packing(), [])
   }

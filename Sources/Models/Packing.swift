@@ -25,7 +25,7 @@ public struct Packing: Sendable, Equatable {
   public var carried = 0
   /// Keys that the row behind this one needs.
   public var kept: Range<Int> = 0..<0
-  /// The tokens whose hidden states are wanted after the last layer, ascending: W numbers below T.
+  /// The tokens whose hidden states are wanted after the last layer, ascending, perhaps more than once: W numbers below T.
   public var wanted: [Int] = []
 
   public init() {}

@@ -46,6 +46,11 @@ public enum Format {
     }
   }
 
+  /// A time that was measured and may be compared: milliseconds where it is short, else as `duration` has it.
+  public static func measured(_ seconds: Double) -> String {
+    seconds >= 0 && seconds < 99.9995 ? decimal(seconds, places: 3) + "s" : duration(seconds)
+  }
+
   /// A fraction of one as per cent: `0.9178` is `91.78%`. What is not finite is `–`.
   public static func percent(_ fraction: Double, places: Int = 2) -> String {
     fraction.isFinite ? decimal(fraction * 100, places: places) + "%" : "–"

@@ -69,7 +69,7 @@ public final class ProgressMeter: @unchecked Sendable {
       if console.quiet { return }
       let seconds = now() - started
       console.stream.show(nil)
-      var text = "\(label): \(Format.grouped(done)) \(unit) in \(Format.duration(seconds))"
+      var text = "\(label): \(Format.grouped(done)) \(unit) in \(Format.measured(seconds))"
       if let rate = rate(after: seconds) { text += " (\(Format.rate(rate, unit: unit)))" }
       console.stream.say(text + "\n")
     }
