@@ -93,6 +93,7 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["JSON", "Checkpoint", "Models", "Execution", "Torch"],
       path: "Tests/TestSupport", swiftSettings: strict),
+    tests("ExecutionTests", ["Models", "Execution", "Torch", "TestSupport"]),
     tests("MinitronTests", ["JSON", "Checkpoint", "Models", "Execution", "Minitron", "Torch", "TestSupport"]),
     tests("ReportTests", ["Report"]),
     tests(

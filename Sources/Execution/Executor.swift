@@ -170,9 +170,9 @@ public final class Executor {
 }
 
 /// Subjects that came the same way and are cut alike in a layer: they are computed once.
-struct LayerGroup {
+package struct LayerGroup {
   let path: Int
-  var members: [Int]
+  package var members: [Int]
   /// Whether this is their last layer.
   let isLast: Bool
 
@@ -183,7 +183,7 @@ struct LayerGroup {
     let isLast: Bool
   }
 
-  static func groups(_ takers: [Int], _ subjects: [Selection], _ paths: [Int], layer: Int) -> [LayerGroup] {
+  package static func groups(_ takers: [Int], _ subjects: [Selection], _ paths: [Int], layer: Int) -> [LayerGroup] {
     var groups: [LayerGroup] = []
     var known: [Cut: Int] = [:]
     for taker in takers {

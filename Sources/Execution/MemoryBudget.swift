@@ -20,7 +20,7 @@ public enum MemoryBudget {
   /// - Parameters:
   ///   - root: where the file systems are mounted.
   ///   - membership: what `/proc/self/cgroup` holds.
-  static func groupFree(root: String = "/sys/fs/cgroup", membership: String? = nil) -> Int? {
+  package static func groupFree(root: String = "/sys/fs/cgroup", membership: String? = nil) -> Int? {
     let text = membership ?? (try? String(contentsOfFile: "/proc/self/cgroup", encoding: .utf8)) ?? ""
     var least: Int?
     for line in text.split(separator: "\n") {

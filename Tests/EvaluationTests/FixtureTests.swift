@@ -32,19 +32,19 @@ import Torch
     executor = Executor(model, dtype: .float32)
   }
 
-  private func rows(_ count: Int, skipping: Int = 0) throws -> [[Int32]] {
+  func rows(_ count: Int, skipping: Int = 0) throws -> [[Int32]] {
     try CalibrationData(sources: [examples + "/data/calib.jsonl"])
       .pack(encoder: Encoder(tokenizer: tokenizer), seqLength: 192, count: count, skippingRows: skipping, seed: 1).rows
   }
 
-  private func importance(rows: [[Int32]], microBatch: Int = 1, packed: Bool = true) throws -> ImportanceScores {
+  func importance(rows: [[Int32]], microBatch: Int = 1, packed: Bool = true) throws -> ImportanceScores {
     let observer = ImportanceObserver(model.description, microBatch: microBatch)
     let batches = TokenBatch.groups(rows, size: microBatch)
     try executor.observe(packed ? TokenBatch.packed(batches, tokens: 2048) : batches, observer: observer)
     return try observer.scores()
   }
 
-  private func questions(_ percent: Double = 100) throws -> MultipleChoice {
+  func questions(_ percent: Double = 100) throws -> MultipleChoice {
     let all = try MMLU.load(path: examples + "/data/mmlu/test.jsonl", split: "test")
     return try MultipleChoice(questions: MMLU.sample(all, percent: percent), tokenizer: tokenizer)
   }

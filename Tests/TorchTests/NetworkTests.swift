@@ -21,6 +21,38 @@ import Torch
     #expect(try a.matmul(b).item() == 258)
   }
 
+  @Test(arguments: [[1, 8, 8], [100, 192, 512], [33, 70, 17], [1000, 64, 256]])
+  func packedWeightsGiveTheSameProducts(_ size: [Int]) throws {
+    let x = try Tensor.randn([2, size[0], size[1]]).to(.bfloat16)
+    let weight = try Tensor.randn([size[2], size[1]]).to(.bfloat16)
+    let bias = try Tensor.randn([size[2]]).to(.bfloat16)
+    // Packed for other numbers of rows than it meets, too.
+    for rows in [1, size[0], 4096] {
+      let packed = try weight.packedForLinear(rows: rows)
+      #expect(packed.shape == weight.shape && packed.dtype == .bfloat16)
+      for bias in [nil, bias] {
+        let found = try x.linear(weight: packed, bias: bias)
+        let expected = try x.linear(weight: weight, bias: bias)
+        #expect(found.shape == expected.shape)
+        let difference = try found.to(.float32).subtracting(expected.to(.float32)).abs()
+        #expect(try difference.amax().item() <= 0.01 * expected.to(.float32).abs().amax().item())
+      }
+    }
+  }
+
+  @Test func packedWeightsAreForProductsAlone() throws {
+    let weight = try Tensor.randn([16, 32]).to(.bfloat16)
+    let packed = try weight.packedForLinear(rows: 64)
+    // Where the machine has nothing to gain, it is the weight itself.
+    guard packed.isPacked else { return #expect(packed === weight) }
+    expectError("does not fit") { try Tensor.zeros([3, 31], dtype: .bfloat16).linear(weight: packed) }
+    expectError("bfloat16") { try Tensor.zeros([3, 32], dtype: .float32).linear(weight: packed) }
+    #expect(try Tensor.zeros([0, 32], dtype: .bfloat16).linear(weight: packed).shape == [0, 16])
+    // Other types stay as they are.
+    let single = try Tensor.randn([16, 32])
+    #expect(try single.packedForLinear(rows: 64) === single)
+  }
+
   @Test func rowsOfAnEmbedding() throws {
     let weight = try floats([0, 1, 10, 11, 20, 21], [3, 2])
     try expect(

@@ -38,6 +38,48 @@ extension KernelTests {
       }
     }
 
+    /// Gemma's and OLMo 2's norms: by weight + offset in float32, rounded once.
+    @Test(arguments: sizes, [DType.float32, .bfloat16]) func wideNorm(_ shape: [Int], _ dtype: DType) throws {
+      let x = try sample(shape, dtype)
+      let weight = try sample([shape[2]], dtype, seed: 2)
+      try withEachKernel { name in
+        for offset in [0.0, 1] {
+          let sums = try ChannelSums(lengths: lengths(shape), channels: shape[2])
+          let expected = try x.to(.float32).rmsNorm(weight: weight.to(.float32).adding(offset), eps: 1e-6).to(dtype)
+          let found = try x.fusedRMSNorm(weight: weight, eps: 1e-6, offset: offset, tap: sums)
+          try expectClose(found, expected, "\(name) \(offset)")
+          try expectClose(sums.sums, reference(found, sums.lengths), ulps: 8, absolute: 1e-4, name)
+        }
+      }
+    }
+
+    @Test func meanSquaresAreWhatImportanceIsMadeOf() throws {
+      let x = try sample([3, 20, 33], .float32)
+      let sums = try ChannelSums(lengths: [20, 7, 0], channels: 33)
+      try sums.add(x)
+      let total = try Tensor.ones([33], dtype: .float32)
+      try sums.addMeanSquares(to: total)
+      let means = try (0..<2).map { row in
+        try x.select(dim: 0, index: row).narrow(dim: 0, start: 0, length: sums.lengths[row]).abs().mean(dims: [0])
+      }
+      try expectClose(total, means[0].square().adding(means[1].square()).adding(1), ulps: 8)
+      expectError("addMeanSquares") { try sums.addMeanSquares(to: Tensor.ones([32], dtype: .float32)) }
+      expectError("addMeanSquares") { try sums.addMeanSquares(to: Tensor.ones([33], dtype: .bfloat16)) }
+    }
+
+    /// The result may take the residual's place: a layer needs no memory of its own for it.
+    @Test func normIntoTheResidual() throws {
+      let (x, y) = (try sample([2, 9, 70], .bfloat16), try sample([2, 9, 70], .bfloat16, seed: 3))
+      let weight = try sample([70], .bfloat16, seed: 2)
+      try withEachKernel { name in
+        let sum = try Tensor.zeros([2, 9, 70], dtype: .bfloat16)
+        let expected = try x.fusedRMSNorm(adding: y, sum: sum, weight: weight, eps: 1e-5)
+        let place = try y.clone()
+        let found = try x.fusedRMSNorm(adding: place, sum: sum, weight: weight, eps: 1e-5, into: place)
+        #expect(try found.equals(expected) && place.equals(expected) && sum.equals(x.adding(y)), "\(name)")
+      }
+    }
+
     @Test(arguments: sizes, [DType.float32, .bfloat16]) func normOfResidualSum(_ shape: [Int], _ dtype: DType) throws {
       let x = try sample(shape, dtype)
       let y = try sample(shape, dtype, seed: 3)
