@@ -66,7 +66,8 @@ let package = Package(
     swiftTarget("JSON", []),
     swiftTarget("Report", []),
     swiftTarget("Torch", ["CTorch"]),
-    swiftTarget("Checkpoint", ["JSON", crypto]),
+    .target(name: "CCheckpoint"),
+    swiftTarget("Checkpoint", ["JSON", "CCheckpoint", crypto]),
     swiftTarget("Tokenization", ["JSON"]),
     swiftTarget("Datasets", ["JSON", "CParquet", "Tokenization", crypto]),
     swiftTarget("Models", ["JSON", "Checkpoint", "Torch"]),
@@ -86,6 +87,9 @@ let package = Package(
       name: "kernel-bench", dependencies: ["Torch"], path: "Benchmarks/KernelBench", swiftSettings: strict),
     .executableTarget(
       name: "block-bench", dependencies: ["JSON", "Models", "Execution", "Torch"], path: "Benchmarks/BlockBench",
+      swiftSettings: strict),
+    .executableTarget(
+      name: "walk-bench", dependencies: ["Models", "Execution", "Minitron", "Torch"], path: "Benchmarks/WalkBench",
       swiftSettings: strict),
     tests("JSONTests", ["JSON"]),
     tests("TorchTests", ["Torch", "CTorch"]),

@@ -1,3 +1,5 @@
+import CCheckpoint
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -52,6 +54,13 @@ final class FileHandle: Sendable {
     let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
     guard descriptor >= 0 else { throw systemError("create", path) }
     return FileHandle(descriptor: descriptor, path: path)
+  }
+
+  /// A second way to an existing file, past the page cache: offsets, sizes and addresses must be multiples of 4096. Nil
+  /// where the system has no such way.
+  static func writingDirectly(_ path: String) -> FileHandle? {
+    let descriptor = cc_open_direct(path)
+    return descriptor < 0 ? nil : FileHandle(descriptor: descriptor, path: path)
   }
 
   /// The file's size now.

@@ -15,8 +15,10 @@ public struct TensorSlicer: Sendable {
   private let strides: [Int]
   /// Kept stretches of the last of those axes, in bytes from its start.
   private let runs: [Range<Int>]
-  /// On the last of those axes: the kept indices when an element there is a machine word, to gather one by one.
+  /// Whether what is kept of the last of those axes are scattered machine words, to be gathered one by one.
   private let gathersWords: Bool
+  /// The same for elements of two and four bytes, gathered 32 at a time: a bit for each element of whole groups.
+  private let groups: KeptGroups?
 
   /// - Parameters:
   ///   - type: of the source.
@@ -59,7 +61,7 @@ public struct TensorSlicer: Sendable {
     self.shape = result
     guard let last, !result.contains(0) else {
       byteCount = result.contains(0) ? 0 : bytes
-      (axes, strides, runs, gathersWords) = ([], [], [], false)
+      (axes, strides, runs, gathersWords, groups) = ([], [], [], false, nil)
       return
     }
     guard type.bitCount % 8 == 0 else {
@@ -87,7 +89,8 @@ public struct TensorSlicer: Sendable {
     }
     self.runs = runs
     // Scattered words: one load and one store each is several times faster than a call to copy a few bytes.
-    gathersWords = [1, 2, 4, 8].contains(step) && axes[last].count < runs.count * 8
+    gathersWords = [1, 2, 4, 8].contains(step) && axes[last].count < runs.count * 16
+    groups = gathersWords && [2, 4].contains(step) ? KeptGroups(axes[last], of: shape[last]) : nil
   }
 
   /// - Parameter kept: as in the other initialiser.
@@ -122,13 +125,15 @@ public struct TensorSlicer: Sendable {
       }
       return
     }
-    var gathered = GatherBuffer(capacity: min(piece, byteCount))
+    var gathered = GatherBuffer(capacity: groups == nil ? min(piece, byteCount) : piece)
     defer { gathered.deallocate() }
     var position = [Int](repeating: 0, count: axes.count - 1)
     while true {
       var base = 0
       for (axis, at) in position.enumerated() { base += axes[axis][at] * strides[axis] }
-      if gathersWords {
+      if let groups {
+        try gathered.append(groups, of: strides[axes.count - 1], from: source, at: base, sink)
+      } else if gathersWords {
         try gathered.append(words: axes[axes.count - 1], of: strides[axes.count - 1], from: source, at: base, sink)
       } else {
         for run in runs {
@@ -149,61 +154,5 @@ public struct TensorSlicer: Sendable {
     }
     try gathered.flush(sink)
     consumed?(source.count)
-  }
-}
-
-/// Collects short pieces before they go to a sink.
-private struct GatherBuffer {
-  private let buffer: UnsafeMutableRawBufferPointer
-  private var count = 0
-
-  init(capacity: Int) { buffer = .allocate(byteCount: max(64, capacity), alignment: 64) }
-
-  func deallocate() { buffer.deallocate() }
-
-  mutating func flush(_ sink: (UnsafeRawBufferPointer) throws -> Void) throws {
-    if count > 0 { try sink(UnsafeRawBufferPointer(rebasing: buffer[..<count])) }
-    count = 0
-  }
-
-  mutating func append(_ piece: UnsafeRawBufferPointer, _ sink: (UnsafeRawBufferPointer) throws -> Void) throws {
-    if piece.count > buffer.count - count { try flush(sink) }
-    guard piece.count < buffer.count / 4 else {
-      try flush(sink)
-      return try sink(piece)
-    }
-    UnsafeMutableRawBufferPointer(rebasing: buffer[count..<count + piece.count]).copyMemory(from: piece)
-    count += piece.count
-  }
-
-  mutating func append(
-    words indices: [Int], of size: Int, from source: UnsafeRawBufferPointer, at base: Int,
-    _ sink: (UnsafeRawBufferPointer) throws -> Void
-  ) throws {
-    var from = 0
-    while from < indices.count {
-      if buffer.count - count < size { try flush(sink) }
-      let upTo = min(indices.count, from + (buffer.count - count) / size)
-      switch size {
-      case 1: gather(UInt8.self, indices[from..<upTo], source, base)
-      case 2: gather(UInt16.self, indices[from..<upTo], source, base)
-      case 4: gather(UInt32.self, indices[from..<upTo], source, base)
-      default: gather(UInt64.self, indices[from..<upTo], source, base)
-      }
-      count += (upTo - from) * size
-      from = upTo
-    }
-  }
-
-  private func gather<Word: FixedWidthInteger & BitwiseCopyable>(
-    _: Word.Type, _ indices: ArraySlice<Int>, _ source: UnsafeRawBufferPointer, _ base: Int
-  ) {
-    let size = MemoryLayout<Word>.size
-    var to = count
-    for index in indices {
-      buffer.storeBytes(
-        of: source.loadUnaligned(fromByteOffset: base + index * size, as: Word.self), toByteOffset: to, as: Word.self)
-      to += size
-    }
   }
 }

@@ -45,9 +45,10 @@ struct CandidateScorer {
       rows = nil
       // The batch size is a hint: it is not part of what made a score. The prompts are, token by token.
       let tokens = questions?.prompts.map { "\($0.tokens) \($0.answer)" }.joined(separator: "\n") ?? ""
-      fingerprint = inputs.fingerprint.adding([
-        ("score_function", "mmlu"), ("prompts", Fingerprint([("tokens", tokens)]).key),
-      ] + race)
+      fingerprint = inputs.fingerprint.adding(
+        [
+          ("score_function", "mmlu"), ("prompts", Fingerprint([("tokens", tokens)]).key),
+        ] + race)
     case .negLoss, .negKL:
       questions = nil
       rows = try LanguageModeling(rows: inputs.evaluationRows().rows)
@@ -137,7 +138,8 @@ struct CandidateScorer {
       race.judge(scores)
       if race.survivors.count < before {
         console.note(
-          "after \(Format.grouped(asked)) \(itemName): \(before - race.survivors.count) out, \(race.survivors.count) left")
+          "after \(Format.grouped(asked)) \(itemName): \(before - race.survivors.count) out, \(race.survivors.count) left"
+        )
       }
     }
     progress.update(done)

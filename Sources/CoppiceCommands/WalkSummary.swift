@@ -6,7 +6,7 @@ extension WalkPlan {
   var summary: String {
     let often = passes == 1 ? "1 pass" : "\(passes) passes"
     let spilled = spilledBytes > 0 ? ", \(Format.bytes(spilledBytes)) of them on disk" : ""
-    return "\(often) over \(Format.bytes(weightBytes)) of weights, \(Format.bytes(stateBytes)) of hidden states\(spilled), "
-      + "\(Format.bytes(expectedBytes)) to read and write"
+    let states = "\(Format.bytes(stateBytes)) of hidden states\(spilled)"
+    return "\(often) over \(Format.bytes(weightBytes)) of weights, \(states), \(Format.bytes(expectedBytes)) to move"
   }
 }

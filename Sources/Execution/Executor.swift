@@ -78,12 +78,14 @@ public final class Executor {
       if takers.isEmpty { continue }
       let groups = LayerGroup.groups(takers, subjects, paths, layer: layer)
       let whole = try weights.layer(layer)
-      if let next = subjects.compactMap({ $0.layers.first { $0 > layer } }).min() { weights.prefetch(layer: next) }
+      let next = subjects.compactMap { $0.layers.first { $0 > layer } }.min()
+      if let next { weights.prefetch(layer: next) }
       var nextPath = (paths.max() ?? 0) + 1
       // Ways that some subject still stands at: those that skip this layer, and groups that are yet to come.
       var waiting = paths
       for group in groups {
-        let ready = try prepared(whole, for: subjects[group.members[0]], layer: layer, alone: groups.count == 1, batches)
+        let ready = try prepared(
+          whole, for: subjects[group.members[0]], layer: layer, alone: groups.count == 1, batches)
         for member in group.members { waiting[member] = nextPath }
         let isDone = !waiting.contains(group.path)
         let carry = CarriedKeys()

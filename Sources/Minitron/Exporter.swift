@@ -1,4 +1,5 @@
 public import Checkpoint
+import Dispatch
 import Foundation
 public import JSON
 public import Models
@@ -80,7 +81,14 @@ public struct Exporter {
     try OutputDirectory.publish(to: path) { directory in
       let writer = try CheckpointWriter(directory: directory, tensors: plan, maxShardBytes: maxShardBytes)
       var done = 0
-      for part in parts {
+      // What comes next is read while this is written.
+      let reader = DispatchQueue(label: "coppice.read-ahead", qos: .userInitiated)
+      for (index, part) in parts.enumerated() {
+        if index + 1 < parts.count {
+          reader.async { [checkpoint = model.checkpoint, name = parts[index + 1].source.name] in
+            checkpoint.willNeed([name])
+          }
+        }
         let slicer = try TensorSlicer(part.source, keeping: part.kept)
         guard slicer.shape == part.target.shape else {
           throw ModelError(

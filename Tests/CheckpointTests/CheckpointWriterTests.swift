@@ -50,6 +50,46 @@ import Testing
     try CheckpointWriter.verify(directory: scratch.path, against: Self.mixed)
   }
 
+  /// Large files are written past the page cache, block by block on another thread, small tensors between large ones.
+  @Test func aLargeFileComesBackAsWritten() throws {
+    let scratch = try Scratch()
+    try scratch.write("config.json", "{}")
+    let plan = (0..<40).map { number in
+      PlannedTensor(
+        name: "t\(number)", type: number % 7 == 3 ? .float32 : .bfloat16, shape: [number % 2 == 0 ? 2_100_001 : 5])
+    }
+    let writer = try CheckpointWriter(directory: scratch.path, tensors: plan)
+    for (number, tensor) in plan.enumerated() {
+      var bytes = [UInt8](repeating: UInt8(number), count: tensor.type.byteCount(ofShape: tensor.shape) ?? 0)
+      bytes[0] = 200
+      bytes[bytes.count - 1] = 201
+      try writer.write(tensor.name) { append in try bytes.withUnsafeBytes { try append($0) } }
+    }
+    try writer.finish()
+    let reader = try CheckpointReader(directory: scratch.path)
+    for (number, tensor) in plan.enumerated() {
+      let bytes = try reader.bytes(of: tensor.name)
+      #expect(bytes.first == 200 && bytes.last == 201, "\(tensor.name)")
+      #expect(bytes.dropFirst().dropLast().allSatisfy { $0 == UInt8(number) }, "\(tensor.name)")
+    }
+  }
+
+  /// A file that is given up while its blocks are being written.
+  @Test func aWriterCanBeLeftAtAnyTime() throws {
+    let scratch = try Scratch()
+    let plan = [PlannedTensor(name: "t", type: .uint8, shape: [100 << 20])]
+    struct Stop: Error {}
+    let piece = [UInt8](repeating: 1, count: 9 << 20)
+    #expect(throws: Stop.self) {
+      let writer = try CheckpointWriter(directory: scratch.path, tensors: plan)
+      try writer.write("t") { append in
+        try piece.withUnsafeBytes { try append($0) }
+        throw Stop()
+      }
+    }
+    #expect(throws: CheckpointError.self) { try CheckpointReader(directory: scratch.path) }
+  }
+
   @Test func shardsLikeHuggingFace() throws {
     let scratch = try Scratch()
     try scratch.write("config.json", "{}")

@@ -57,6 +57,24 @@ import Testing
     }
   }
 
+  /// Long rows are gathered many elements at a time: every length of what is left over, and few or many kept.
+  @Test func equalsTheDefinitionOnLongRows() throws {
+    var random = Generator(state: 6)
+    for round in 0..<120 {
+      let columns = [31, 32, 33, 64, 95, 200, 1000, 70_000][round % 8]
+      let shape = [columns > 5000 ? 2 : 3, columns]
+      let share = [0.02, 0.5, 0.875, 0.99][round / 8 % 4]
+      let kept: [[Int]?] = [
+        round % 3 == 0 ? [0, shape[0] - 1] : nil,
+        (0..<columns).filter { _ in Double.random(in: 0..<1, using: &random) < share },
+      ]
+      let type = [ElementType.bfloat16, .float32, .float64, .uint8][round % 4 == 3 ? round % 4 : round / 4 % 3]
+      let source = (0..<shape.reduce(type.byteCount, *)).map { _ in UInt8.random(in: 0...255, using: &random) }
+      let out = try slice(source, try TensorSlicer(type: type, shape: shape, keeping: kept))
+      #expect(out == expected(source, type.byteCount, shape, kept), "\(shape) \(type) \(share)")
+    }
+  }
+
   @Test func identityGivesTheSameBytes() throws {
     let source = (0..<6_000_000).map { UInt8(truncatingIfNeeded: $0 &* 13) }
     let shape = [1000, 3000]

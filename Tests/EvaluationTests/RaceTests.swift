@@ -70,7 +70,8 @@ import Testing
       let common = (0..<600).map { _ in Double.random(in: 0..<1, using: &generator) }
       let answers = (0..<10).map { candidate in
         common.map { shared in
-          let own = Double.random(in: 0..<1, using: &generator) < alike
+          let own =
+            Double.random(in: 0..<1, using: &generator) < alike
             ? shared : Double.random(in: 0..<1, using: &generator)
           return own < 0.5 + 0.01 * Double(candidate % 4) ? 1.0 : 0
         }

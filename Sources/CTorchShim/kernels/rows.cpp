@@ -85,8 +85,9 @@ void tap_with_operators(const RowTap &tap, const at::Tensor &x) {
 
 void for_blocks(const RowShape &shape, const RowTap *tap, c10::function_ref<void(const kernels::Block &)> work) {
   if (shape.elements() == 0) return;
-  // Partial sums cost a 64th of what is read; without them short blocks share the work better.
-  const int64_t block = tap ? 64 : std::max<int64_t>(1, 32768 / shape.channels);
+  // Partial sums cost a 64th of what is read, less where rows are short; without them short blocks share the work better.
+  const int64_t block =
+    tap ? std::clamp<int64_t>(65536 / shape.channels, 64, 256) : std::max<int64_t>(1, 32768 / shape.channels);
   const int64_t blocks = (shape.tokens + block - 1) / block;
   const int64_t channels = shape.channels;
   at::Tensor partial = tap ? at::empty({shape.rows * blocks, channels}, at::kFloat) : at::Tensor();

@@ -181,7 +181,8 @@ public struct Attention: Block {
     func asked(_ queries: Tensor) throws -> Tensor { try trimming?.trim(queries) ?? queries }
     /// Parts of each head, head after head.
     func split(_ projected: Tensor, _ parts: Int) throws -> [Tensor] {
-      try projected.reshape([projected.shape[0], projected.shape[1], -1, parts * headDim]).chunk(parts, dim: 3).map(flat)
+      try projected.reshape([projected.shape[0], projected.shape[1], -1, parts * headDim]).chunk(parts, dim: 3).map(
+        flat)
     }
     switch layout {
     case .separate:

@@ -1,0 +1,13 @@
+#define _GNU_SOURCE
+#include "CCheckpoint.h"
+
+#include <fcntl.h>
+
+int cc_open_direct(const char *path) {
+#ifdef O_DIRECT
+  return open(path, O_WRONLY | O_DIRECT | O_CLOEXEC);
+#else
+  (void)path;
+  return -1;
+#endif
+}
