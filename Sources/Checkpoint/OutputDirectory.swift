@@ -47,6 +47,13 @@ public enum OutputDirectory {
     try synchronizeDirectory(parent)
   }
 
+  /// Writes a file into a directory that is being built. It need not wait for the disk: `publish` does, for all of them.
+  public static func write(_ bytes: some Collection<UInt8>, to path: String) throws {
+    let file = try FileHandle.creating(path)
+    let written: Void? = try bytes.withContiguousStorageIfAvailable { try file.write(UnsafeRawBufferPointer($0)) }
+    if written == nil { try Array(bytes).withUnsafeBytes { try file.write($0) } }
+  }
+
   /// Whether a directory holds a whole checkpoint: `config.json` and weights that keep their format's rules.
   public static func isFinished(_ path: String) -> Bool { (try? CheckpointReader(directory: path)) != nil }
 

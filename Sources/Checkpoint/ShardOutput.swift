@@ -13,7 +13,7 @@ import Synchronization
 /// the next one fills.
 final class ShardOutput {
   /// Blocks begin at multiples of this in the file.
-  private static let blockSize = 4 << 20
+  private static let blockSize = 2 << 20
   private static let blockCount = 3
 
   private let header: [UInt8]

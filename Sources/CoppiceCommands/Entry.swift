@@ -1,6 +1,7 @@
 public import ArgumentParser
 import Foundation
 import Report
+import Torch
 
 /// What both executables do with their arguments.
 public enum Entry {
@@ -10,6 +11,8 @@ public enum Entry {
     signal(SIGPIPE, SIG_IGN)
     // So is a file that outgrows `ulimit -f`.
     signal(SIGXFSZ, SIG_IGN)
+    // A fifth of a second, while the inputs are looked at.
+    if isComputing(root, arguments) { LibTorch.loadInBackground() }
     do {
       let arguments = normalize(Array(arguments.dropFirst()))
       try checkNames(root, arguments)
@@ -24,6 +27,15 @@ public enum Entry {
       if !message.isEmpty { try? stream.write(contentsOf: Data((message + "\n").utf8)) }
       leave(code.rawValue)
     }
+  }
+
+  /// Whether these arguments are of a command that will need libtorch, unless something is wrong with them.
+  private static func isComputing(_ root: any ParsableCommand.Type, _ arguments: [String]) -> Bool {
+    let words = arguments.dropFirst()
+    guard words.contains(where: { $0.hasPrefix("--hf") }), !words.contains("--help"), !words.contains("-h") else {
+      return false
+    }
+    return root == PruneCommand.self || ["prune", "eval", "generate"].contains(words.first)
   }
 
   /// Ends the process without taking libtorch down: a tenth of a second of work that nobody waits for, and not safe while it

@@ -47,8 +47,6 @@ struct PruneJob {
         _ = try SearchSpace(description, settings).search(description, settings, constraints, layerRanking: nil)
       }
     }
-    // From here on everything is there that could be refused quickly.
-    LibTorch.loadInBackground()
     let tokenizer = try Tokenizer(directory: model.checkpoint.directory)
     let inputs = try PruneInputs(options, model: model, tokenizer: tokenizer, console: console)
     if options.dryRun {
@@ -106,6 +104,8 @@ struct PruneJob {
     }
     progress.finish()
     let scores = try observer.scores()
+    // What comes next has tensors of other sizes.
+    try LibTorch.releaseMemory()
     try store.save(scores, inputs.fingerprint)
     return scores
   }

@@ -66,7 +66,7 @@ public struct TokenBatch: Sendable {
 
 extension ModelDescription {
   /// Tokens that go through a layer together: more keep the processor busier, until their activations in the widest
-  /// block take more memory than half a layer's weights do (or 16 MiB).
+  /// block take more memory than half a layer's weights do (or 12 MiB).
   ///
   /// - Parameter elementSize: bytes of a number computed with.
   public func tokensAtOnce(elementSize: Int) -> Int {
@@ -80,7 +80,7 @@ extension ModelDescription {
         widest = max(widest, outputs + 4 * sizes[.hidden])
       }
     }
-    let bytes = max(layerElements * elementSize / 2, 16 << 20)
+    let bytes = max(layerElements * elementSize / 2, 12 << 20)
     return min(max(bytes / max(widest * elementSize, 1), 256), 4096)
   }
 }

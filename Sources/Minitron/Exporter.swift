@@ -114,7 +114,7 @@ public struct Exporter {
       try write(.object(pruned), to: directory + "/config.json")
       try write(record, to: directory + "/coppice.json")
       if let importance {
-        try AtomicFile.write(importance.serialized() + "\n", to: directory + "/coppice_importance.json")
+        try OutputDirectory.write((importance.serialized() + "\n").utf8, to: directory + "/coppice_importance.json")
       }
       try copyCompanions(to: directory)
       try CheckpointWriter.verify(directory: directory, against: plan)
@@ -140,7 +140,7 @@ public struct Exporter {
   }
 
   private func write(_ json: JSON, to path: String) throws {
-    try AtomicFile.write(json.serialized(indent: 2) + "\n", to: path)
+    try OutputDirectory.write((json.serialized(indent: 2) + "\n").utf8, to: path)
   }
 
   /// Tokenizer, generation settings, templates, licence and read-me of the source.
@@ -153,7 +153,7 @@ public struct Exporter {
       guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), !isDirectory.boolValue else {
         continue
       }
-      try AtomicFile.write(
+      try OutputDirectory.write(
         Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped), to: directory + "/" + name)
     }
   }

@@ -121,7 +121,7 @@ struct ProgressTests {
     #expect(screen.error.contains("50%  501/1,000 rows  100 rows/s  5.0s left"))
     #expect(!screen.error.contains("\n"))
     progress.finish()
-    #expect(screen.error.hasSuffix("\r\u{1B}[2KScoring: 1,000 rows in 10s (100 rows/s)\n"))
+    #expect(screen.error.hasSuffix("\r\u{1B}[2KScoring: 1,000 rows in 10.000s (100 rows/s)\n"))
   }
 
   @Test func messagesStandAboveTheLine() throws {
