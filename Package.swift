@@ -91,6 +91,9 @@ let package = Package(
     .executableTarget(
       name: "walk-bench", dependencies: ["Models", "Execution", "Minitron", "Torch"], path: "Benchmarks/WalkBench",
       swiftSettings: strict),
+    .executableTarget(
+      name: "parity", dependencies: ["Models", "Execution", "Minitron", "Torch"], path: "Benchmarks/Parity",
+      swiftSettings: strict),
     tests("JSONTests", ["JSON"]),
     tests("TorchTests", ["Torch", "CTorch"]),
     tests("CheckpointTests", ["Checkpoint", "JSON"]),

@@ -63,7 +63,7 @@ let rows = (0..<shape.rows).map { row in
   (0..<shape.length).map { Int32(($0 * 7919 + row * 104_729) % vocabulary) }
 }
 let batches = TokenBatch.packed(
-  TokenBatch.groups(rows, size: 1), tokens: description.tokensAtOnce(elementSize: dtype.byteCount))
+  TokenBatch.groups(rows, size: 1), tokens: description.tokensAtOnce(elementSize: dtype.byteCount, device: .cpu))
 let whole = Selection(all: description)
 let tokens = shape.rows * shape.length
 

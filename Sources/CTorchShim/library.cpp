@@ -119,12 +119,14 @@ extern "C" __attribute__((visibility("default"))) const ct_api *coppice_torch_ap
     coppice::fill_library(api);
     coppice::fill_memory(api);
     coppice::fill_tensors(api);
+    coppice::fill_transfers(api);
     coppice::fill_shapes(api);
     coppice::fill_pointwise(api);
     coppice::fill_reductions(api);
     coppice::fill_networks(api);
     coppice::fill_row_kernels(api);
     coppice::fill_head_kernels(api);
+    coppice::fill_backward_kernels(api);
     return api;
   }();
   return &table;

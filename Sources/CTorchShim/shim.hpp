@@ -21,12 +21,14 @@ namespace coppice {
 void fill_library(ct_api &api);
 void fill_memory(ct_api &api);
 void fill_tensors(ct_api &api);
+void fill_transfers(ct_api &api);
 void fill_shapes(ct_api &api);
 void fill_pointwise(ct_api &api);
 void fill_reductions(ct_api &api);
 void fill_networks(ct_api &api);
 void fill_row_kernels(ct_api &api);
 void fill_head_kernels(ct_api &api);
+void fill_backward_kernels(ct_api &api);
 
 // Whether this thread records gradients. Off: tensors carry no autograd state at all.
 extern thread_local bool gradients;

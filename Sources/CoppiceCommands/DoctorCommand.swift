@@ -59,7 +59,8 @@ public struct DoctorCommand: ParsableCommand {
     }
     let gpu =
       report.cudaDevices > 0
-      ? "\(report.cudaDevices) found; not used yet" : "none: \(report.cudaUnavailable ?? "unknown reason")"
+      ? "\(report.cudaDevices) CUDA device\(report.cudaDevices == 1 ? "" : "s")"
+      : "none: \(report.cudaUnavailable ?? "unknown reason")"
     return [
       line("libtorch", report.version), line("libtorch_path", report.path), line("torch_shim", report.shimPath),
       line("cpu_capability", report.cpuCapability),

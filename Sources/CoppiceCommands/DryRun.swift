@@ -31,10 +31,11 @@ struct DryRun {
     let scoring = 2 * Double(layerParams) * Double(scored) * Double(candidates.count)
     let rate = try operationsPerSecond()
 
-    let hidden = description.sizes[.hidden] * inputs.dtype.byteCount
+    let plan = try options.compute.executor(model)
+      .plan(TokenBatch.groups(rows.rows, size: options.batchSize), subjects: [Selection(all: description)])
     let weightBytes = model.checkpoint.tensors.reduce(0) { $0 + $1.range.count }
     let layerBytes = layerParams / max(description.layers.count, 1) * inputs.dtype.byteCount
-    let states = min(inputs.budget, tokens * hidden)
+    let states = plan.stateBytes - plan.spilledBytes
     let output = candidates.map { $0.metrics.params }.max() ?? whole.params
     let perElement = model.storedType.byteCount
 
@@ -44,10 +45,7 @@ struct DryRun {
         .int(whole.params)
       ),
       ("calibration_tokens", "\(Format.grouped(tokens)) in \(rows.rows.count) rows", .int(tokens)),
-      (
-        "passes", "\((tokens * hidden + inputs.budget - 1) / max(inputs.budget, 1)) over the weights",
-        .int((tokens * hidden + inputs.budget - 1) / max(inputs.budget, 1))
-      ),
+      ("passes", plan.summary, .int(plan.passes)),
       ("calibration_operations", "\(Format.decimal(calibration / 1e12, places: 2)) TFLOP", .double(calibration)),
       ("candidates", "\(candidates.count)", .int(candidates.count)),
       ("scoring_operations", "\(Format.decimal(scoring / 1e12, places: 2)) TFLOP", .double(scoring)),

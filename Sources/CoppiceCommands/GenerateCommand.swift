@@ -71,7 +71,7 @@ public struct GenerateCommand: ParsableCommand {
           + "the model was not made for its positions")
     }
 
-    let generator = try Generator(source, dtype: dtype)
+    let generator = try Generator(source, dtype: dtype, device: compute.place())
     var sampler = Sampler(temperature: temperature, topK: topK, topP: topP, seed: seed)
     var stream = TextStream(tokenizer, after: ids)
     var (text, new) = ("", [Int]())

@@ -41,7 +41,9 @@ struct ComputeOptions: ParsableArguments {
   @Option(name: .flag("compute_dtype"), help: "The type computed with; auto: the checkpoint's.")
   var computeType: ComputeType = .auto
 
-  @Option(name: .flag("device"), help: ArgumentHelp("auto or cpu; cuda[:n] and mps are to come.", valueName: "device"))
+  @Option(
+    name: .flag("device"),
+    help: ArgumentHelp("auto, cpu, cuda[:n] or mps; auto: the first GPU there is.", valueName: "device"))
   var device = "auto"
 
   @Option(
@@ -59,11 +61,28 @@ struct ComputeOptions: ParsableArguments {
     }
   }
 
+  /// The device computed on.
+  ///
+  /// - Throws: `ModelError` when it is not there.
+  func place() throws -> Device {
+    let place: Device
+    switch device {
+    case "auto": return Device.cuda(0).isAvailable ? .cuda(0) : .cpu
+    case "cpu": return .cpu
+    case "mps": place = .mps
+    default: place = .cuda(device.split(separator: ":").dropFirst().first.flatMap { Int($0) } ?? 0)
+    }
+    guard place.isAvailable else {
+      let reason = LibTorch.environment().cudaUnavailable.map { ": \($0)" } ?? ""
+      throw ModelError(
+        "--device \(device): there is no such device here\(place == .mps ? "" : reason); leave it out to compute on the CPU"
+      )
+    }
+    return place
+  }
+
   /// The type computed with. float16 has too small a range for sums and is slow on CPUs: float32 then.
   func dtype(for model: SourceModel) throws -> DType {
-    guard ["auto", "cpu"].contains(device) else {
-      throw ModelError("--device \(device) is not supported yet; leave it out to compute on the CPU")
-    }
     return switch computeType {
     case .float32: .float32
     case .bfloat16: .bfloat16
@@ -73,7 +92,7 @@ struct ComputeOptions: ParsableArguments {
 
   /// - Parameter scratch: where hidden states beyond the budget go; nil for the system's temporary directory.
   func executor(_ model: SourceModel, scratch: String? = nil) throws -> Executor {
-    Executor(model, dtype: try dtype(for: model), budget: try budget(), scratch: scratch)
+    Executor(model, dtype: try dtype(for: model), device: try place(), budget: try budget(), scratch: scratch)
   }
 
   func budget() throws -> Int { try memoryBudget.map(Format.parseBytes) ?? MemoryBudget.automatic() }

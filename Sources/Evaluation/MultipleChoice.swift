@@ -73,7 +73,8 @@ public struct MultipleChoice: Sendable {
     let tokens = { prompts[$0].tokens.count }
     let bySubject = Dictionary(grouping: chosen.filter { tokens($0) <= longest }, by: { prompts[$0].subject })
     let subjects = bySubject.values.sorted { ($0.first ?? 0) < ($1.first ?? 0) }
-    let limit = description.tokensAtOnce(elementSize: executor.weights.dtype.byteCount)
+    let limit = description.tokensAtOnce(
+      elementSize: executor.weights.dtype.byteCount, device: executor.weights.device)
     let packed = PromptPacker.rows(prompts.map(\.tokens), groups: subjects, limit: limit)
       .map { Group(batch: $0.batch, prompts: $0.prompts) }
     var padded: [[Int]] = []

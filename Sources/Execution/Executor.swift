@@ -11,8 +11,10 @@ public import Torch
 /// computed once up to there.
 public final class Executor {
   public let weights: WeightSource
-  /// Bytes of hidden states that may be in memory; what is beyond lies in `scratch`.
+  /// Bytes of hidden states that may be in the machine's memory; what is beyond lies in `scratch`.
   public let budget: Int
+  /// Bytes of hidden states that may be on the device, where that is not the CPU; others wait in the machine's memory.
+  public let deviceBudget: Int
   /// The directory for what does not fit the memory.
   public let scratch: String
   private var model: SourceModel { weights.model }
@@ -20,13 +22,15 @@ public final class Executor {
   /// - Parameters:
   ///   - dtype: the type computed with.
   ///   - budget: bytes of hidden states in memory.
+  ///   - deviceBudget: bytes of hidden states on an accelerator.
   ///   - scratch: a directory for those beyond; nil for the system's temporary one.
   public init(
     _ model: SourceModel, dtype: DType, device: Device = .cpu, budget: Int = MemoryBudget.automatic(),
-    scratch: String? = nil
+    deviceBudget: Int? = nil, scratch: String? = nil
   ) {
     weights = WeightSource(model, dtype: dtype, device: device)
     self.budget = budget
+    self.deviceBudget = device == .cpu ? 0 : deviceBudget ?? MemoryBudget.automatic(device: device)
     self.scratch = scratch ?? NSTemporaryDirectory()
   }
 
@@ -66,7 +70,7 @@ public final class Executor {
   ) throws -> (states: StateStore, paths: [Int]) {
     try check(batches)
     let description = model.description
-    let states = StateStore(budget: budget, scratch: scratch)
+    let states = StateStore(budget: budget, deviceBudget: deviceBudget, scratch: scratch)
     weights.prefetch(layer: subjects.compactMap(\.layers.first).min() ?? 0)
     var paths = try embed(batches, subjects, into: states)
     let traits = try BatchTraits(batches, dtype: weights.dtype, device: weights.device)
@@ -136,7 +140,8 @@ public final class Executor {
     let tokens = batches.reduce(0) { $0 + $1.paddedCount }
     // Putting a weight into another order takes as long as what it saves over a thousand tokens or two.
     guard tokens >= 2048 else { return sliced }
-    return try sliced.packed(rows: batches.map(\.paddedCount).max() ?? 1) { weight in
+    let blocks = model.description.layers[layer].sublayers.map(\.block)
+    return try sliced.packed(rows: batches.map(\.paddedCount).max() ?? 1, blocks: blocks) { weight in
       if alone { weights.release(weight, layer: layer) }
     }
   }

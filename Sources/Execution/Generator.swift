@@ -18,12 +18,12 @@ public final class Generator {
 
   /// - Parameter dtype: the type computed with.
   /// - Throws: what reading the weights throws.
-  public init(_ model: SourceModel, dtype: DType) throws {
-    let weights = WeightSource(model, dtype: dtype)
+  public init(_ model: SourceModel, dtype: DType, device: Device = .cpu) throws {
+    let weights = WeightSource(model, dtype: dtype, device: device)
     self.weights = weights
     layers = try model.description.layers.indices.map { try weights.layer($0) }
     var tensors: [Weight: Tensor] = [:]
-    for weight in model.description.finalNorm.weights { tensors[weight] = try model.tensor(weight.name).to(dtype) }
+    for weight in model.description.finalNorm.weights { tensors[weight] = try weights.tensor(weight.name) }
     final = LayerWeights(tensors)
     head = try OutputHead(weights, selection: Selection(all: model.description))
   }
@@ -44,7 +44,8 @@ public final class Generator {
   public func logits(appending tokens: [Int32], all: Bool = false) throws -> Tensor {
     try weights.model.check(tokens)
     var h = try weights.embed(TokenBatch([tokens]).tensor())
-    let positions = Positions(start: position, count: tokens.count, dtype: weights.dtype)
+    let positions = Positions(
+      start: position, count: tokens.count, dtype: weights.dtype, device: weights.device)
     for (index, layer) in description.layers.enumerated() {
       let context = ForwardContext(layer: index, lengths: [tokens.count], positions: positions, cache: cache)
       h = try layer.forward(h, weights: layers[index], context: context)

@@ -1,4 +1,5 @@
 import Foundation
+public import Torch
 
 /// How much memory hidden states may take.
 public enum MemoryBudget {
@@ -7,6 +8,12 @@ public enum MemoryBudget {
     var free = systemAvailable() ?? 4 << 30
     if let limit = groupFree() { free = min(free, limit) }
     return max(Int(Double(free) * 0.6), 256 << 20)
+  }
+
+  /// What is free on a device that has memory of its own, less what two layers and their activations want.
+  public static func automatic(device: Device) -> Int {
+    guard let memory = try? device.memory() else { return 0 }
+    return Int(Double(memory.free) * 0.6)
   }
 
   private static func systemAvailable() -> Int? {

@@ -2,8 +2,8 @@ import Foundation
 import Models
 import Torch
 
-/// Hidden states of one walk: in memory up to a budget, those beyond it in a file that has no name and goes with the
-/// process.
+/// Hidden states of one walk: on an accelerator up to its budget, in memory up to another, those beyond in a file that has
+/// no name and goes with the process.
 final class StateStore {
   /// A subject's way so far (subjects that were computed alike share one), and a batch.
   struct Key: Hashable {
@@ -12,18 +12,22 @@ final class StateStore {
   }
 
   private enum Place {
-    case memory(Tensor)
+    case device(Tensor)
+    case memory(Tensor, home: Device)
     case disk(SpillFile.Slot, shape: [Int], dtype: DType, device: Device)
   }
 
   private var places: [Key: Place] = [:]
   private let budget: Int
   private let scratch: String
+  private let deviceBudget: Int
   private var held = 0
+  private var heldOnDevice = 0
   private var file: SpillFile?
 
-  init(budget: Int, scratch: String) {
+  init(budget: Int, deviceBudget: Int, scratch: String) {
     self.budget = budget
+    self.deviceBudget = deviceBudget
     self.scratch = scratch
   }
 
@@ -31,9 +35,14 @@ final class StateStore {
   func put(_ key: Key, _ state: Tensor) throws {
     remove(key)
     let bytes = state.byteCount
+    if state.device != .cpu, heldOnDevice + bytes <= deviceBudget || places.isEmpty {
+      heldOnDevice += bytes
+      places[key] = .device(state)
+      return
+    }
     guard held + bytes > budget, held > 0 else {
       held += bytes
-      places[key] = .memory(state)
+      places[key] = .memory(try state.to(device: .cpu), home: state.device)
       return
     }
     let file = try file ?? SpillFile(directory: scratch)
@@ -45,7 +54,8 @@ final class StateStore {
   /// The state; it stays in the store.
   func get(_ key: Key) throws -> Tensor {
     switch places[key] {
-    case .memory(let tensor): return tensor
+    case .device(let tensor): return tensor
+    case .memory(let tensor, let home): return try tensor.to(device: home)
     case .disk(let slot, let shape, let dtype, let device):
       guard let file else { break }
       let bytes = try file.read(slot)
@@ -58,7 +68,8 @@ final class StateStore {
 
   func remove(_ key: Key) {
     switch places.removeValue(forKey: key) {
-    case .memory(let tensor): held -= tensor.byteCount
+    case .device(let tensor): heldOnDevice -= tensor.byteCount
+    case .memory(let tensor, _): held -= tensor.byteCount
     case .disk(let slot, _, _, _): file?.free(slot)
     case nil: break
     }

@@ -1,5 +1,5 @@
 public import Models
-import Torch
+public import Torch
 
 /// Rows of tokens that go through the model together: `[B, S]`, padded on the right; or one packed row of several
 /// sequences.
@@ -68,8 +68,10 @@ extension ModelDescription {
   /// Tokens that go through a layer together: more keep the processor busier, until their activations in the widest
   /// block take more memory than half a layer's weights do (or 12 MiB).
   ///
-  /// - Parameter elementSize: bytes of a number computed with.
-  public func tokensAtOnce(elementSize: Int) -> Int {
+  /// - Parameters:
+  ///   - elementSize: bytes of a number computed with.
+  ///   - device: accelerators want more at once, and have a gibibyte for it.
+  public func tokensAtOnce(elementSize: Int, device: Device) -> Int {
     let sizes = self.sizes
     var (widest, layerElements) = (0, 0)
     for layer in layers {
@@ -80,7 +82,7 @@ extension ModelDescription {
         widest = max(widest, outputs + 4 * sizes[.hidden])
       }
     }
-    let bytes = max(layerElements * elementSize / 2, 12 << 20)
-    return min(max(bytes / max(widest * elementSize, 1), 256), 4096)
+    let bytes = device == .cpu ? max(layerElements * elementSize / 2, 12 << 20) : 1 << 30
+    return min(max(bytes / max(widest * elementSize, 1), 256), device == .cpu ? 4096 : 16_384)
   }
 }

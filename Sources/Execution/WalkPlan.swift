@@ -37,6 +37,7 @@ extension Executor {
     }
     let layers = Set(subjects.flatMap(\.layers))
     let weightBytes = weights.storedBytes(layers: layers)
+    let budget = budget + deviceBudget
     func spilling(_ bytes: Int) -> Int { 2 * layers.count * max(bytes - budget, 0) }
 
     var chunks: [[TokenBatch]] = []

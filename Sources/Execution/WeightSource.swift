@@ -8,6 +8,8 @@ public final class WeightSource {
   public let dtype: DType
   public let device: Device
   private let reader = DispatchQueue(label: "coppice.prefetch", qos: .userInitiated)
+  /// The next layer on its way to an accelerator.
+  private var coming: ComingLayer?
 
   public init(_ model: SourceModel, dtype: DType, device: Device = .cpu) {
     self.model = model
@@ -32,6 +34,12 @@ public final class WeightSource {
 
   /// One layer's weights, whole.
   public func layer(_ layer: Int) throws -> LayerWeights {
+    let arrived = coming?.layer == layer ? try coming?.wait() : nil
+    coming = nil
+    func tensor(_ name: String, isWide: Bool) throws -> Tensor {
+      // Whatever arrives is converted there.
+      try arrived?[name]?.receive().to(isWide ? .float32 : dtype) ?? self.tensor(name, isWide: isWide)
+    }
     var tensors: [Weight: Tensor] = [:]
     var experts: [Weight: [Tensor]] = [:]
     for weight in model.description.layers[layer].weights {
@@ -46,7 +54,12 @@ public final class WeightSource {
   /// Has a layer read while others are computed.
   public func prefetch(layer: Int) {
     guard model.description.layers.indices.contains(layer) else { return }
-    reader.async { [checkpoint = model.checkpoint, names = names(layer: layer)] in checkpoint.willNeed(names) }
+    let names = names(layer: layer)
+    if case .cuda = device {
+      coming = ComingLayer(layer, names, of: model, to: device, on: reader)
+    } else {
+      reader.async { [checkpoint = model.checkpoint] in checkpoint.willNeed(names) }
+    }
   }
 
   /// Gives a layer's mapped pages back, and those of the one before: the system maps pages around those that are
@@ -101,5 +114,33 @@ extension LayerWeights {
       experts[weight] = try stay.map { try slice(list[$0], weight.axes.dropFirst(), kept.dropFirst()) }
     }
     return LayerWeights(tensors, experts: experts)
+  }
+}
+
+/// A layer that is read and copied to an accelerator on another thread.
+///
+/// Unchecked: `result` is written before the group is left and read after it was waited for.
+private final class ComingLayer: @unchecked Sendable {
+  let layer: Int
+  private let group = DispatchGroup()
+  private var result: Result<[String: Transfer], any Error>?
+
+  init(_ layer: Int, _ names: [String], of model: SourceModel, to device: Device, on queue: DispatchQueue) {
+    self.layer = layer
+    group.enter()
+    queue.async { [self] in
+      model.checkpoint.willNeed(names)
+      result = Result {
+        try Dictionary(uniqueKeysWithValues: names.map { ($0, try Transfer(model.tensor($0), to: device)) })
+      }
+      model.checkpoint.release(names)
+      group.leave()
+    }
+  }
+
+  /// The copies, as soon as all have been started.
+  func wait() throws -> [String: Transfer]? {
+    group.wait()
+    return try result?.get()
   }
 }

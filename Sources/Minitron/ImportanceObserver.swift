@@ -18,6 +18,9 @@ public final class ImportanceObserver: TapObserver {
   private var experts: [Int: (norms: Tensor, counts: Tensor, channels: Tensor)] = [:]
 
   private let microBatch: Int
+  /// Of activations on an accelerator: distances by layer, and each token's share of its micro-batch.
+  private var deviceScores: [Int: Tensor] = [:]
+  private var tokenShares: [[Int]: Tensor] = [:]
 
   /// - Parameter microBatch: rows of a micro-batch. Batches may hold several of them: they go through the model
   ///   together and are scored apart.
@@ -36,6 +39,7 @@ public final class ImportanceObserver: TapObserver {
 
   public func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws {
     let similarity = try input.tokenCosines(output)  // [B, S]
+    guard input.device == .cpu else { return try addOnDevice(similarity, layer: layer, lengths: lengths) }
     let values = try similarity.floats()
     let tokens = input.shape[1]
     var (distance, seen, rows) = (0.0, 0, 0)
@@ -48,6 +52,35 @@ public final class ImportanceObserver: TapObserver {
         (distance, seen, rows) = (0, 0, 0)
       }
     }
+  }
+
+  /// The same without waiting for the device: distances are added up there and read at the end.
+  private func addOnDevice(_ similarity: Tensor, layer: Int, lengths: [Int]) throws {
+    let tokens = similarity.shape[1]
+    let shares: Tensor
+    if let made = tokenShares[lengths] {
+      shares = made
+    } else {
+      let values = Self.tokenShares(lengths, tokens: tokens, microBatch: microBatch)
+      shares = try Tensor(values, shape: [lengths.count, tokens]).to(device: similarity.device)
+      tokenShares[lengths] = shares
+    }
+    let distance = try similarity.negated().adding(1).multiplied(by: shares).sum()
+    if let sum = deviceScores[layer] { try sum.add(distance) } else { deviceScores[layer] = distance }
+  }
+
+  /// One over the tokens of its micro-batch for each valid token, zero for padding: `[B, S]`, row after row.
+  package static func tokenShares(_ lengths: [Int], tokens: Int, microBatch: Int) -> [Float] {
+    var values = [Float](repeating: 0, count: lengths.count * tokens)
+    let size = max(min(microBatch, lengths.count), 1)
+    for start in stride(from: 0, to: lengths.count, by: size) {
+      let rows = start..<min(start + size, lengths.count)
+      let seen = rows.reduce(0) { $0 + lengths[$1] }
+      for row in rows {
+        for token in 0..<lengths[row] { values[row * tokens + token] = 1 / Float(max(seen, 1)) }
+      }
+    }
+    return values
   }
 
   public func observeExperts(layer: Int, norms: Tensor, counts: Tensor, channels: Tensor, routedRows: Int) throws {
@@ -66,6 +99,8 @@ public final class ImportanceObserver: TapObserver {
   ///
   /// - Throws: `ModelError` naming layer and tap when activations were not finite.
   public func scores() throws -> ImportanceScores {
+    for (layer, sum) in deviceScores { layerScores[layer] += try sum.item() }
+    deviceScores = [:]
     var scores = ImportanceScores()
     scores.layers = layerScores
     var hidden = [Float](repeating: 0, count: model.sizes[.hidden])

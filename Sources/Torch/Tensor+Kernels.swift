@@ -51,7 +51,7 @@ public final class ChannelSums {
 public enum GateActivation: Sendable, CaseIterable {
   case silu, gelu, geluTanh, reluSquared, relu
 
-  fileprivate var code: ct_gate {
+  var code: ct_gate {
     switch self {
     case .silu: CT_GATE_SILU
     case .gelu: CT_GATE_GELU

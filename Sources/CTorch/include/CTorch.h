@@ -20,12 +20,13 @@ extern "C" {
 #pragma clang assume_nonnull begin
 
 typedef struct ct_tensor ct_tensor;
+typedef struct ct_transfer ct_transfer;
 typedef char *_Nullable ct_error;
 typedef ct_tensor *_Nullable *_Nonnull ct_out;
 typedef const int64_t *_Nullable ct_dims;
 
 // Raised whenever the layout of `ct_api` or the meaning of a number below changes.
-#define CT_ABI 4
+#define CT_ABI 5
 
 // The one libtorch that this code is written and checked against.
 #define CT_LIBTORCH_VERSION "2.11.0"
@@ -171,6 +172,12 @@ typedef struct ct_api {
   ct_error (*_Nonnull item)(ct_tensor *a, double *out);
   ct_error (*_Nonnull data)(ct_tensor *a, const void *_Nullable *_Nonnull out, size_t *count);
 
+  // Copies to a device. `send` returns before the copy is done, `receive` has the device's next work wait for it.
+  ct_error (*_Nonnull send)(ct_tensor *tensor, int32_t device, ct_transfer *_Nullable *_Nonnull out);
+  ct_error (*_Nonnull receive)(ct_transfer *transfer, ct_out out);
+  void (*_Nonnull transfer_free)(ct_transfer *transfer);
+  ct_error (*_Nonnull device_memory)(int32_t device, size_t *free, size_t *total);
+
   // Shapes. Views where possible.
   ct_error (*_Nonnull reshape)(ct_tensor *a, ct_dims shape, size_t dim, ct_out out);
   ct_error (*_Nonnull view)(ct_tensor *a, ct_dims shape, size_t dim, ct_out out);
@@ -281,6 +288,15 @@ typedef struct ct_api {
     ct_tensor *query, ct_tensor *key, ct_tensor *value, const ct_segment *_Nullable segments, size_t segment_count,
     bool causal, int64_t window, double scale, double softcap, ct_tensor *_Nullable into, ct_tensor *_Nullable lse,
     ct_out out);
+  // The way back: gradients by the inputs, given the one by the result. `dweight` ([C] float32) and `dup` are NULL where
+  // there was no weight or no up.
+  ct_error (*_Nonnull norm_backward)(
+    ct_tensor *dy, ct_tensor *x, ct_tensor *_Nullable weight, ct_tensor *rstd, double offset, ct_out dx, ct_out dweight);
+  ct_error (*_Nonnull gate_backward)(
+    ct_gate kind, ct_tensor *dy, ct_tensor *gate, ct_tensor *_Nullable up, ct_out dgate, ct_out dup);
+  ct_error (*_Nonnull attention_backward)(
+    ct_tensor *dy, ct_tensor *query, ct_tensor *key, ct_tensor *value, ct_tensor *out, ct_tensor *lse, bool causal,
+    double scale, ct_out dquery, ct_out dkey, ct_out dvalue);
 } ct_api;
 
 // The one symbol of the shim: its table, or NULL where it speaks another CT_ABI.

@@ -291,7 +291,8 @@ at::Tensor attend(
     at::Tensor result = attend_segments(q, k, v, segments, options);
     return into ? out.copy_(result) : result;
   }
-  if (lse_box || options.softcap > 0 || options.window > 0 || k.size(1) != q.size(1)) {
+  const bool narrow = options.window > 0 && options.window < k.size(1);
+  if (lse_box || options.softcap > 0 || narrow || k.size(1) != q.size(1)) {
     at::Tensor result = attend_with_operators(q, k, v, options, lse);
     return into ? out.copy_(result) : result;
   }

@@ -50,6 +50,20 @@ struct GateCall {
   int64_t channels;
 };
 
+// dx, and where the block has sums, what it adds to the gradient of the weight.
+struct NormBackwardCall {
+  Tokens x, dy, dx;
+  const void *weight;
+  const float *rstd;  // [B, S]
+  int64_t tokens, channels;
+  float offset;
+};
+
+struct GateBackwardCall {
+  Tokens gate, up, dy, dgate, dup;
+  int64_t channels;
+};
+
 struct ColumnCall {
   Tokens x;
   int64_t channels;
@@ -96,6 +110,8 @@ struct Table {
   const char *name;
   void (*norm[kElements])(const NormCall &, const Block &);
   void (*gate[kElements][kGates])(const GateCall &, const Block &);
+  void (*norm_backward[kElements])(const NormBackwardCall &, const Block &);
+  void (*gate_backward[kElements][kGates])(const GateBackwardCall &, const Block &);
   void (*columns[kElements])(const ColumnCall &, const Block &);
   void (*cosine[kElements])(const CosineCall &, const Block &);
   void (*rotary[kElements])(const RotaryCall &, const Block &);

@@ -51,7 +51,10 @@ struct Pairs {
     return (F)(low | (high << 16));
   }
   static COPPICE_INLINE void pack_row(const bf16 *from, float *to, int64_t channels) {
-    __builtin_memcpy(to, from, static_cast<unsigned long>(channels) * sizeof(bf16));
+    // Rows are short: a call to copy one would take longer than the copy.
+    int64_t i = 0;
+    for (; i + 2 * kLanes <= channels; i += 2 * kLanes) __builtin_memcpy(to + i / 2, from + i, 64);
+    if (i < channels) __builtin_memcpy(to + i / 2, from + i, static_cast<unsigned long>(channels - i) * sizeof(bf16));
   }
   // Channel by channel the values of two keys.
   static COPPICE_INLINE void pack_values(const bf16 *first, const bf16 *second, float *to, int64_t channels) {

@@ -7,6 +7,8 @@
 
 #include "gate.inl"
 
+#include "backward.inl"
+
 #include "statistics.inl"
 
 #include "rotary.inl"
@@ -32,6 +34,12 @@ constexpr Table make_table(const char *name) {
     .gate =
       {{gate<float, kSilu>, gate<float, kGelu>, gate<float, kGeluTanh>, gate<float, kReluSquared>, gate<float, kRelu>},
        {gate<bf16, kSilu>, gate<bf16, kGelu>, gate<bf16, kGeluTanh>, gate<bf16, kReluSquared>, gate<bf16, kRelu>}},
+    .norm_backward = {norm_backward<float>, norm_backward<bf16>},
+    .gate_backward =
+      {{gate_backward<float, kSilu>, gate_backward<float, kGelu>, gate_backward<float, kGeluTanh>,
+        gate_backward<float, kReluSquared>, gate_backward<float, kRelu>},
+       {gate_backward<bf16, kSilu>, gate_backward<bf16, kGelu>, gate_backward<bf16, kGeluTanh>,
+        gate_backward<bf16, kReluSquared>, gate_backward<bf16, kRelu>}},
     .columns = {columns<float>, columns<bf16>},
     .cosine = {cosine<float>, cosine<bf16>},
     .rotary = {rotary<float>, rotary<bf16>},

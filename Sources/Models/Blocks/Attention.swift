@@ -97,6 +97,8 @@ public struct Attention: Block {
     2 * rows * tokens * sizes[.kvHeads] * sizes[.headDim]
   }
 
+  public var jointProjections: [[Linear]] { if case .separate = layout { [inputs] } else { [] } }
+
   public var mixing: TokenMixing { sinks == nil ? .sequences(longest: rotary?.uniformLength ?? .max) : .rows }
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
@@ -186,8 +188,11 @@ public struct Attention: Block {
     }
     switch layout {
     case .separate:
-      let queries = try inputs[0].forward(asking, weights: weights)
-      let (keys, values) = (try inputs[1].forward(x, weights: weights), try inputs[2].forward(x, weights: weights))
+      // Where few tokens ask, theirs are the only queries that are worth computing.
+      let all = trimming == nil ? try weights.project(x, inputs) : nil
+      let queries = try all?[0] ?? inputs[0].forward(asking, weights: weights)
+      let keys = try all?[1] ?? inputs[1].forward(x, weights: weights)
+      let values = try all?[2] ?? inputs[2].forward(x, weights: weights)
       guard isGated else { return (queries, keys, values, nil) }
       let parts = try split(queries, 2)
       return (parts[0], keys, values, parts[1])

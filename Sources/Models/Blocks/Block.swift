@@ -17,19 +17,24 @@ public protocol Block: Sendable {
   func activeElements(sizes: Sizes) -> Int
   /// What it does with the tokens of a row; rows are one sequence where a block does not say.
   var mixing: TokenMixing { get }
+  /// Projections of the same input, that may be multiplied as one where they have no biases: `LayerWeights.joint`.
+  var jointProjections: [[Linear]] { get }
 }
 
 extension Block {
   public func cacheElements(rows: Int, tokens: Int, sizes: Sizes) -> Int { 0 }
   public func activeElements(sizes: Sizes) -> Int { weights.reduce(0) { $0 + $1.elementCount(sizes) } }
   public var mixing: TokenMixing { .rows }
+  public var jointProjections: [[Linear]] { [] }
 }
 
 /// The tensors of one layer (or of the parts outside the layers), by weight.
 public struct LayerWeights {
-  private let tensors: [Weight: Tensor]
+  private var tensors: [Weight: Tensor]
   /// Those that are stored expert by expert.
   private let expertTensors: [Weight: [Tensor]]
+  /// Projections that are multiplied as one, by the first of them.
+  private var joined: [Weight: Tensor] = [:]
 
   public init(_ tensors: [Weight: Tensor], experts: [Weight: [Tensor]] = [:]) {
     self.tensors = tensors
@@ -59,17 +64,38 @@ public struct LayerWeights {
     get throws { try weight.map { try self[$0] } }
   }
 
-  /// The same weights, projections in the order in which products of `rows` tokens are quickest.
+  /// The same weights, projections in the order in which products of `rows` tokens are quickest, those of one input
+  /// joined into one.
   ///
-  /// - Parameter packed: told when a weight has been copied, and its old memory is needed no longer.
-  public func packed(rows: Int, packed: (Weight) -> Void = { _ in }) throws -> LayerWeights {
-    var tensors = tensors
-    for (weight, tensor) in self.tensors where weight.isProjection {
+  /// - Parameters:
+  ///   - blocks: of the layer.
+  ///   - packed: told when a weight has been copied, and its old memory is needed no longer.
+  public func packed(rows: Int, blocks: [any Block], packed: (Weight) -> Void = { _ in }) throws -> LayerWeights {
+    var result = self
+    for group in blocks.flatMap(\.jointProjections) where group.allSatisfy({ $0.bias == nil }) {
+      let parts = group.map(\.weight)
+      let joined = try Tensor.cat(parts.map { try self[$0] }, dim: 0)
+      let copy = try joined.packedForLinear(rows: rows)
+      // Where there is no quicker order, joining would only cost memory.
+      guard copy !== joined, let first = parts.first else { break }
+      result.joined[first] = copy
+      parts.forEach(packed)
+    }
+    let done = Set(blocks.flatMap(\.jointProjections).joined().map(\.weight))
+    for (weight, tensor) in tensors where weight.isProjection && !(done.contains(weight) && !result.joined.isEmpty) {
       let copy = try tensor.packedForLinear(rows: rows)
-      tensors[weight] = copy
+      result.tensors[weight] = copy
       if copy !== tensor { packed(weight) }
     }
-    return LayerWeights(tensors, experts: expertTensors)
+    return result
+  }
+
+  /// `[…, in]` → what each of these projections makes of it, `[…, out]`: views of one tensor where they were joined.
+  public func project(_ x: Tensor, _ projections: [Linear]) throws -> [Tensor] {
+    guard let first = projections.first, let joint = joined[first.weight] else {
+      return try projections.map { try $0.forward(x, weights: self) }
+    }
+    return try x.linear(weight: joint).split(projections.map { try self[$0.weight].shape[0] }, dim: -1)
   }
 
   public var all: [Weight: Tensor] { tensors }

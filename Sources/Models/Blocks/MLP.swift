@@ -61,9 +61,10 @@ public struct GatedMLP: Block {
 
   public var weights: [Weight] { inputs.flatMap(\.weights) + down.weights }
   public var mixing: TokenMixing { .none }
+  public var jointProjections: [[Linear]] { inputs.count > 1 ? [inputs] : [] }
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
-    var projected = try inputs.map { try $0.forward(x, weights: weights) }
+    var projected = try weights.project(x, inputs)
     if projected.count == 1 { projected = try projected[0].chunk(2, dim: -1) }
     let (gate, up) = (projected[0], projected[1])
     let gated = try context.observing(.channels(hyperparameter), channels: gate.shape[2], of: x) {
