@@ -87,6 +87,10 @@ struct CandidateScorer {
     let channels = description.sizes[.hidden] * executor.weights.dtype.byteCount
     let bytes = max(tokenCount * channels, 1)
     let group = min(max(inputs.budget / bytes, 1), max(open.count, 1))
+    let first = try open.prefix(group).map { try importance.selection(for: $0, of: description) }
+    if !first.isEmpty {
+      console.note("\(first.count) candidates in a walk: \(plan(executor, first, nil).summary)")
+    }
     let progress = console.progress("scoring \(open.count) candidates", total: open.count * 1000, unit: "‰")
     for start in stride(from: 0, to: open.count, by: group) {
       let part = Array(open[start..<min(start + group, open.count)])
@@ -126,6 +130,10 @@ struct CandidateScorer {
       // What an earlier run kept of this round.
       let open = race.survivors.filter { candidate in items.contains { scores[candidate].weights[$0] == 0 } }
       if !open.isEmpty {
+        if number == 0 {
+          let summary = plan(executor, open.map { subjects[$0] }, items).summary
+          console.note("\(Format.grouped(items.count)) \(itemName) first: \(summary)")
+        }
         let found = try walk(executor, open.map { subjects[$0] }, items) { part, whole in
           progress.update(done + open.count * items.count * part / max(whole, 1))
         }
@@ -154,6 +162,11 @@ struct CandidateScorer {
   private func save(_ scores: [ExportConfig: ItemScores], _ store: PruneStore) throws {
     try store.save(
       scores.sorted { $0.key.description < $1.key.description }.map { ($0, $1.sums, $1.weights) }, fingerprint)
+  }
+
+  private func plan(_ executor: Executor, _ subjects: [Selection], _ items: [Int]?) -> WalkPlan {
+    questions?.plan(executor, subjects: subjects, questions: items)
+      ?? rows?.plan(executor, subjects: subjects, items: items) ?? executor.plan([], subjects: subjects)
   }
 
   /// - Parameter items: numbers of questions or rows; nil for all.

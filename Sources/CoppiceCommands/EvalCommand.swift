@@ -195,6 +195,7 @@ private struct EvalJob {
     _ label: String, _ rows: LanguageModeling, _ body: (_ progress: (Int, Int) -> Void) throws -> [ItemScores]
   ) throws -> ItemScores {
     let tokens = rows.batches.reduce(0) { $0 + $1.tokenCount }
+    console.note("\(label): \(rows.plan(executor, subjects: [whole]).summary)")
     let progress = console.progress(label, total: tokens, unit: "tokens")
     let scores = try body { done, total in progress.update(Int(Double(tokens) * Double(done) / Double(max(total, 1)))) }
     progress.finish()
@@ -206,6 +207,7 @@ private struct EvalJob {
   private func score(_ questions: MultipleChoice) throws -> (ItemScores, String) {
     let count = questions.prompts.count
     var lines = [JSON](repeating: .null, count: count)
+    console.note("mmlu: \(questions.plan(executor, subjects: [whole]).summary)")
     let progress = console.progress("mmlu", total: count, unit: "questions")
     let scores = try questions.score(
       executor, subjects: [whole],

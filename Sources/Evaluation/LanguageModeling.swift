@@ -17,6 +17,11 @@ public struct LanguageModeling: Sendable {
     batches = usable.map { TokenBatch([$0]) }
   }
 
+  /// What evaluating these rows (nil: all) will read and hold.
+  public func plan(_ executor: Executor, subjects: [Selection], items: [Int]? = nil) -> WalkPlan {
+    executor.plan((items ?? Array(batches.indices)).map { batches[$0] }, subjects: subjects)
+  }
+
   /// Logits held at once, in bytes of float32.
   private static let logitBytes = 128 << 20
 

@@ -89,6 +89,11 @@ public struct MultipleChoice: Sendable {
     return packed + padded.map { Group(batch: TokenBatch($0.map { prompts[$0].tokens }), prompts: $0) }
   }
 
+  /// What scoring these questions (nil: all) will read and hold.
+  public func plan(_ executor: Executor, subjects: [Selection], questions: [Int]? = nil) -> WalkPlan {
+    executor.plan(groups(questions ?? Array(prompts.indices), executor).map(\.batch), subjects: subjects)
+  }
+
   /// Scores questions for every subject in as few walks over the weights as the executor's memory allows.
   ///
   /// Only the last position of a prompt meets the head, and only with the answers' rows.

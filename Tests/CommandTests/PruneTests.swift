@@ -117,6 +117,49 @@ import Testing
     }
   }
 
+  @Test func aRaceAsksFewerQuestionsAndSaysHowSureItIs() throws {
+    try withTemporaryDirectory { directory in
+      let flags = [
+        "--prune_target_params", "3M", "--ss_channel_divisor", "32", "--prune_score_func", "mmlu_20pct_bs1",
+        "--mmlu_dataset", Program.data + "/mmlu", "--prune_intermediate_ckpt", directory + "/scores", "--json",
+      ]
+      let first = try Program.run(prune(to: directory + "/a", flags + ["--racing"]))
+      first.expectSuccess()
+      let candidates = try #require(first.json?["candidates"]?.array)
+      let asked = candidates.compactMap { $0["score_items"]?.int }
+      #expect(asked.count == 10 && asked.allSatisfy { (1...360).contains($0) } && asked.reduce(0, +) < 2400)
+      let best = try #require(first.json?["best"])
+      let certainty = try #require(best["certainty"]?.double)
+      #expect(certainty > 0.5 && certainty <= 1)
+      // Who wins was asked as much as anybody.
+      let winner = try #require(candidates.first { $0["export_config"] == best["export_config"] })
+      #expect(winner["score_items"]?.int == asked.max())
+      #expect(first.error.contains("out,") && first.error.contains("sure that none"), "\(first.error)")
+      // What was asked is kept, apart from whole scores.
+      let second = try Program.run(prune(to: directory + "/b", flags + ["--racing"]))
+      #expect(second.output == first.output)
+      let whole = try Program.run(prune(to: directory + "/c", flags))
+      whole.expectSuccess()
+      #expect(whole.json?["candidates"]?.array?.allSatisfy { $0["score_items"] == nil } == true)
+      #expect(whole.json?["best"]?["certainty"] == nil)
+    }
+  }
+
+  @Test func aSmallMemoryBudgetChangesThePlanAndNotTheResult() throws {
+    try withTemporaryDirectory { directory in
+      let rows = ["--calib_num_samples", "24"]
+      let roomy = try Program.run(prune(to: directory + "/a", byHand + rows))
+      let tight = try Program.run(prune(to: directory + "/b", byHand + rows + ["--memory_budget", "200KiB"]))
+      tight.expectSuccess()
+      #expect(roomy.error.contains("1 pass over"))
+      #expect(tight.error.contains("of them on disk") || tight.error.contains("passes over"), "\(tight.error)")
+      for name in ["model.safetensors", "coppice_importance.json"] {
+        let files = try ["a", "b"].map { try Data(contentsOf: URL(fileURLWithPath: directory + "/\($0)/\(name)")) }
+        #expect(files[0] == files[1], "\(name)")
+      }
+    }
+  }
+
   @Test func aScoreBelowTheBoundFailsAndIsWritten() throws {
     try withTemporaryDirectory { directory in
       let result = try Program.run(prune(to: directory + "/out", search + ["--score_lower_bound", "-0.001"]))

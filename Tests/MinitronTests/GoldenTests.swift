@@ -40,6 +40,25 @@ import Torch
     #expect(relativeDifference(found, try golden.floats("logits.bfloat16")) <= 2e-2)
   }
 
+  /// Many tokens have weights put into another order and projections joined, few have not: every family gives the same.
+  @Test(arguments: cases) func manyTokensGiveWhatFewGive(_ golden: Golden) throws {
+    let model = try SourceModel(directory: golden.directory)
+    let vocabulary = model.description.sizes[.vocabulary]
+    let rows = (0..<20).map { row in (0..<112).map { Int32(($0 * 31 + row * 17) % vocabulary) } }
+    let batches = TokenBatch.groups(rows, size: 4)
+    #expect(batches.reduce(0) { $0 + $1.tokenCount } >= 2048)
+    let executor = Executor(model, dtype: .bfloat16)
+    let whole = Selection(all: model.description)
+    var together: [Int: [Float]] = [:]
+    try executor.run(batches, subjects: [whole]) { _, batch, hidden, _ in together[batch] = try hidden.floats() }
+    for index in [0, batches.count - 1] {
+      try executor.run([batches[index]], subjects: [whole]) { _, _, hidden, _ in
+        let (many, few) = (try #require(together[index]), try hidden.floats())
+        #expect(relativeDifference(many, few) <= 2e-2)
+      }
+    }
+  }
+
   /// What a golden prunes to; the identity case names nothing.
   private func architecture(_ pruning: JSON) throws -> ExportConfig {
     let config = try #require(pruning["export_config"])

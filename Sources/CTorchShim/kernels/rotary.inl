@@ -2,15 +2,10 @@
 // and each sum as separate operators would; before that, where asked, the RMS norm of each head.
 
 template <class T, bool HasNorm>
-COPPICE_INLINE void rotate_head(const RotaryCall &call, const T *x, T *out, const T *cosine, const T *sine) {
+COPPICE_INLINE void rotate_head(
+  const RotaryCall &call, const T *x, T *out, const T *cosine, const T *sine, float scale) {
   const int64_t half = call.width / 2;
   const T *weight = static_cast<const T *>(call.norm_weight);
-  float scale = 1.0f;
-  if constexpr (HasNorm) {
-    float squares = sum_of_squares(
-      call.channels, [&](int64_t i, auto piece) __attribute__((always_inline)) { return piece.get(x + i); });
-    scale = reciprocal_root(squares, call.channels, call.eps);
-  }
   auto get = [&](int64_t i, auto piece) __attribute__((always_inline)) {
     F v = piece.get(x + i);
     if constexpr (HasNorm) v = rounded(rounded(v * scale, x) * piece.get(weight + i), x);
@@ -39,11 +34,25 @@ void rotary(const RotaryCall &call, const Block &block) {
     T *out = static_cast<T *>(call.out.data) + block.b * call.out.row + s * call.out.token;
     const T *cosine = static_cast<const T *>(call.cosine) + s * call.cosine_row;
     const T *sine = static_cast<const T *>(call.sine) + s * call.cosine_row;
-    for (int64_t n = 0; n < call.heads; ++n) {
-      if (call.norm_weight) {
-        rotate_head<T, true>(call, x + n * call.x.head, out + n * call.out.head, cosine, sine);
-      } else {
-        rotate_head<T, false>(call, x + n * call.x.head, out + n * call.out.head, cosine, sine);
+    if (!call.norm_weight) {
+      for (int64_t n = 0; n < call.heads; ++n) {
+        rotate_head<T, false>(call, x + n * call.x.head, out + n * call.out.head, cosine, sine, 1.0f);
+      }
+      continue;
+    }
+    // Roots of sixteen heads at once: one after the other they would take most of the time of short heads.
+    for (int64_t first = 0; first < call.heads; first += kLanes) {
+      const int64_t last = call.heads - first < kLanes ? call.heads : first + kLanes;
+      alignas(64) float scales[kLanes] = {};
+      for (int64_t n = first; n < last; ++n) {
+        const T *head = x + n * call.x.head;
+        scales[n - first] = sum_of_squares(
+          call.channels, [&](int64_t i, auto piece) __attribute__((always_inline)) { return piece.get(head + i); });
+      }
+      const F means = load(scales) * (1.0f / static_cast<float>(call.channels)) + call.eps;
+      store(scales, 1.0f / __builtin_elementwise_sqrt(means));
+      for (int64_t n = first; n < last; ++n) {
+        rotate_head<T, true>(call, x + n * call.x.head, out + n * call.out.head, cosine, sine, scales[n - first]);
       }
     }
   }

@@ -14,10 +14,23 @@ COPPICE_INLINE void weigh(
   const float factor = call.softcap > 0.0f ? kLog2E : call.scale * kLog2E;
   F highest[Vectors];
   for (int n = 0; n < Vectors; ++n) highest[n] = (F)-__builtin_inff();
-  if (masked || call.softcap > 0.0f) {
+  // Keys that all rows see are not looked at one by one: with a window or a cap there are none.
+  int64_t plain = masked ? 0 : count;
+  if (call.softcap > 0.0f) plain = 0;
+  if (masked && call.softcap <= 0.0f && call.window == 0) {
+    plain = static_cast<int64_t>(position[0]) + 1 - key;
+    plain = plain < 0 ? 0 : plain > count ? count : plain;
+  }
+  for (int64_t j = 0; j < plain; ++j) {
+    for (int n = 0; n < Vectors; ++n) {
+      F v = load(scores + j * kRows + n * kLanes);
+      highest[n] = v > highest[n] ? v : highest[n];
+    }
+  }
+  if (plain < count) {
     const float least = call.causal ? 0.0f : -__builtin_inff();
     const float reach = call.window > 0 ? static_cast<float>(call.window) : __builtin_inff();
-    for (int64_t j = 0; j < count; ++j) {
+    for (int64_t j = plain; j < count; ++j) {
       const float at = static_cast<float>(key + j);
       for (int n = 0; n < Vectors; ++n) {
         float *place = scores + j * kRows + n * kLanes;
@@ -29,13 +42,6 @@ COPPICE_INLINE void weigh(
           v = ((back < least) | (back >= reach)) ? (F)-__builtin_inff() : v;
         }
         store(place, v);
-        highest[n] = v > highest[n] ? v : highest[n];
-      }
-    }
-  } else {
-    for (int64_t j = 0; j < count; ++j) {
-      for (int n = 0; n < Vectors; ++n) {
-        F v = load(scores + j * kRows + n * kLanes);
         highest[n] = v > highest[n] ? v : highest[n];
       }
     }

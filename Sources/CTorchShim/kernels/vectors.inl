@@ -127,7 +127,8 @@ COPPICE_INLINE F bounded(F v, float low, float high) {
 }
 
 COPPICE_INLINE F exp2(F v) {
-  v = bounded(v, -160.0f, 130.0f);
+  // Scaling takes care of what is too large; minus infinity less itself would be no number.
+  v = _mm512_max_ps(_mm512_set1_ps(-160.0f), v);
   F n = _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   return _mm512_scalef_ps(power_of_fraction(v - n), n);
 }

@@ -72,17 +72,18 @@ public struct LayerWeights {
   ///   - packed: told when a weight has been copied, and its old memory is needed no longer.
   public func packed(rows: Int, blocks: [any Block], packed: (Weight) -> Void = { _ in }) throws -> LayerWeights {
     var result = self
+    var done: Set<Weight> = []
     for group in blocks.flatMap(\.jointProjections) where group.allSatisfy({ $0.bias == nil }) {
       let parts = group.map(\.weight)
-      let joined = try Tensor.cat(parts.map { try self[$0] }, dim: 0)
-      let copy = try joined.packedForLinear(rows: rows)
+      let whole = try Tensor.cat(parts.map { try self[$0] }, dim: 0)
+      let copy = try whole.packedForLinear(rows: rows)
       // Where there is no quicker order, joining would only cost memory.
-      guard copy !== joined, let first = parts.first else { break }
+      guard copy !== whole, let first = parts.first else { break }
       result.joined[first] = copy
+      done.formUnion(parts)
       parts.forEach(packed)
     }
-    let done = Set(blocks.flatMap(\.jointProjections).joined().map(\.weight))
-    for (weight, tensor) in tensors where weight.isProjection && !(done.contains(weight) && !result.joined.isEmpty) {
+    for (weight, tensor) in tensors where weight.isProjection && !done.contains(weight) {
       let copy = try tensor.packedForLinear(rows: rows)
       result.tensors[weight] = copy
       if copy !== tensor { packed(weight) }
