@@ -67,7 +67,11 @@ struct ComputeOptions: ParsableArguments {
   func place() throws -> Device {
     let place: Device
     switch device {
-    case "auto": return Device.cuda(0).isAvailable ? .cuda(0) : .cpu
+    case "auto":
+      // Asking libtorch would mean to wait for it, which is still being opened: without a driver's files there is no GPU.
+      let files = ["/dev/nvidiactl", "/dev/dxg"]
+      return files.contains(where: FileManager.default.fileExists(atPath:)) && Device.cuda(0).isAvailable
+        ? .cuda(0) : .cpu
     case "cpu": return .cpu
     case "mps": place = .mps
     default: place = .cuda(device.split(separator: ":").dropFirst().first.flatMap { Int($0) } ?? 0)

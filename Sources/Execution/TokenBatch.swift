@@ -66,7 +66,7 @@ public struct TokenBatch: Sendable {
 
 extension ModelDescription {
   /// Tokens that go through a layer together: more keep the processor busier, until their activations in the widest
-  /// block take more memory than half a layer's weights do (or 12 MiB).
+  /// block take more memory than half a layer's weights do (or 16 MiB).
   ///
   /// - Parameters:
   ///   - elementSize: bytes of a number computed with.
@@ -82,7 +82,7 @@ extension ModelDescription {
         widest = max(widest, outputs + 4 * sizes[.hidden])
       }
     }
-    let bytes = device == .cpu ? max(layerElements * elementSize / 2, 12 << 20) : 1 << 30
+    let bytes = device == .cpu ? max(layerElements * elementSize / 2, 16 << 20) : 1 << 30
     return min(max(bytes / max(widest * elementSize, 1), 256), device == .cpu ? 4096 : 16_384)
   }
 }
