@@ -41,7 +41,7 @@ ct_error ct_open(
   // microseconds and sleep then (Benchmarks/kernels.md).
   if (!getenv("OMP_WAIT_POLICY")) {
     setenv("OMP_WAIT_POLICY", "PASSIVE", 1);
-    setenv("GOMP_SPINCOUNT", "10000", 0);
+    setenv("GOMP_SPINCOUNT", "2000", 0);
   }
 
   char *error = open_library(lib, "libc10.so");
