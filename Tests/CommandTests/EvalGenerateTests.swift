@@ -78,6 +78,14 @@ import Testing
     try Program.run(["eval", "--mmlu_percent", "101"] + model + questions).expectFailure(64, saying: "--mmlu_percent")
   }
 
+  @Test func aDeviceThatIsNotThereIsSaidSo() throws {
+    // Nobody has a hundred of them.
+    for device in ["cuda:100", "mps"] {
+      try Program.run(["eval", "--device", device] + model + text).expectFailure(saying: device, "no such device")
+    }
+    try Program.run(["eval", "--device", "auto", "--json"] + model + text).expectSuccess()
+  }
+
   @Test func theTableSaysAllOfIt() throws {
     let result = try Program.run(
       ["eval", "--mmlu_percent", "1", "--reference_model", Program.model] + model + questions + text)
