@@ -2,6 +2,9 @@
 #include "CTorch.h"
 
 #include <dlfcn.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +32,17 @@ static char *open_library(const char *folder, const char *name) {
   char *error = handle ? NULL : message("cannot open %s: %s", path, reason());
   free(path);
   return error;
+}
+
+void ct_prepare(void) {
+#ifdef __GLIBC__
+  // libtorch makes hundreds of thousands of small objects while it is opened, and malloc asks the system for a few pages at
+  // a time: a tenth of the time. More is reserved, not used. Setting this fixes the other limits, which are raised to
+  // what malloc would raise them to by and by.
+  mallopt(M_TOP_PAD, 16 << 20);
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  mallopt(M_TRIM_THRESHOLD, 32 << 20);
+#endif
 }
 
 ct_error ct_open(

@@ -23,6 +23,7 @@ public enum LibTorch {
   /// Opens libtorch on a thread of its own, a fifth of a second in which the caller can do something else. Whoever needs
   /// it meanwhile waits; that it cannot be opened is said then.
   public static func loadInBackground() {
+    ct_prepare()
     DispatchQueue.global(qos: .userInitiated).async { try? load() }
   }
 

@@ -305,6 +305,9 @@ typedef const ct_api *_Nullable (*ct_entry)(int32_t abi);
 
 // loader.c ----------------------------------------------------------------------------------------------
 
+// Sets up malloc for `ct_open`: before the thread that calls it makes its first object.
+void ct_prepare(void);
+
 // Opens libc10.so and libtorch_cpu.so of the folder `lib`, then libtorch_cuda.so if it is there, then the
 // shim. A CUDA library that does not load is no error: the reason comes through `cuda_reason` (free it).
 ct_error ct_open(
