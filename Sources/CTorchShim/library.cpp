@@ -125,7 +125,8 @@ extern "C" __attribute__((visibility("default"))) const ct_api *coppice_torch_ap
     coppice::fill_reductions(api);
     coppice::fill_networks(api);
     coppice::fill_row_kernels(api);
-    coppice::fill_head_kernels(api);
+    coppice::fill_rotary_kernels(api);
+    coppice::fill_attention_kernels(api);
     coppice::fill_backward_kernels(api);
     return api;
   }();

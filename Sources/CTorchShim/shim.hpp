@@ -27,7 +27,8 @@ void fill_pointwise(ct_api &api);
 void fill_reductions(ct_api &api);
 void fill_networks(ct_api &api);
 void fill_row_kernels(ct_api &api);
-void fill_head_kernels(ct_api &api);
+void fill_rotary_kernels(ct_api &api);
+void fill_attention_kernels(ct_api &api);
 void fill_backward_kernels(ct_api &api);
 
 // Whether this thread records gradients. Off: tensors carry no autograd state at all.

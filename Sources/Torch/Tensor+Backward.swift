@@ -47,7 +47,7 @@ extension Tensor {
   /// - Parameters:
   ///   - result: of the forward pass.
   ///   - logSumExp: what the forward pass left there, `[B, S, N]`.
-  /// - Returns: the gradients by query, key and value, `[B, S, N or K, D]`.
+  /// - Returns: the gradients by query, key and value, `[B, S, N or K, D]`. They hold with sinks, too.
   public func fusedAttentionBackward(
     query: Tensor, key: Tensor, value: Tensor, result: Tensor, logSumExp: Tensor, isCausal: Bool = true,
     scale: Double? = nil
@@ -63,5 +63,15 @@ extension Tensor {
     let api = try LibTorch.api
     guard let second, let third else { throw TorchError("no result", operation: "fusedAttentionBackward") }
     return (first, Tensor(owning: second, api), Tensor(owning: third, api))
+  }
+
+  /// Of `fusedAttention` by its sinks `[N]`, where `self` is the loss's gradient by its result: they take their share
+  /// of softmax from all keys alike.
+  ///
+  /// - Returns: `[N]` float32.
+  public func fusedAttentionSinkBackward(sinks: Tensor, result: Tensor, logSumExp: Tensor) throws -> Tensor {
+    let change = try to(.float32).multiplied(by: result.to(.float32)).sum(dims: [3])  // [B, S, N]
+    let share = try sinks.to(.float32).subtracting(logSumExp).exp()
+    return try share.multiplied(by: change).sum(dims: [0, 1]).negated()
   }
 }

@@ -153,17 +153,19 @@ extension Tensor {
   /// consecutive heads.
   ///
   /// - Parameters:
+  ///   - sinks: `[N]`, a score for each head that takes part in softmax and gives nothing (gpt-oss).
   ///   - segments: of a packed row, B = 1: which keys each stretch of queries sees; together they hold all queries.
   ///   - isCausal: the last query attends to all keys, each one before it to one key fewer.
   ///   - window: keys that a query sees, its own included; nil for all.
   ///   - scale: 1 / √D where nil.
   ///   - softcap: scores become softcap × tanh(score / softcap) (Gemma 2).
   ///   - into: receives the result; nil for a new tensor.
-  ///   - logSumExp: float32 `[B, S, N]`, receives log Σ exp(score), which a backward pass needs.
+  ///   - logSumExp: float32 `[B, S, N]`, receives log Σ exp(score), sinks included, which a backward pass needs.
   /// - Throws: `TorchError` where shapes or types do not fit, and where causal queries outnumber keys.
   public static func fusedAttention(
-    query: Tensor, key: Tensor, value: Tensor, segments: [AttentionSegment]? = nil, isCausal: Bool = true,
-    window: Int? = nil, scale: Double? = nil, softcap: Double? = nil, into: Tensor? = nil, logSumExp: Tensor? = nil
+    query: Tensor, key: Tensor, value: Tensor, sinks: Tensor? = nil, segments: [AttentionSegment]? = nil,
+    isCausal: Bool = true, window: Int? = nil, scale: Double? = nil, softcap: Double? = nil, into: Tensor? = nil,
+    logSumExp: Tensor? = nil
   ) throws -> Tensor {
     let scale = scale ?? 1 / Double(max(query.shape.last ?? 1, 1)).squareRoot()
     defer { withExtendedLifetime((into, logSumExp)) {} }
@@ -172,11 +174,11 @@ extension Tensor {
         query: Int64($0.query), queries: Int64($0.queries), prefix: Int64($0.prefix),
         prefix_keys: Int64($0.prefixKeys), own: Int64($0.own), keys: Int64($0.keys))
     }
-    return try make(query, key, value) { api, out in
+    return try make(query, key, value, sinks) { api, out in
       (stretches ?? []).withUnsafeBufferPointer {
         api.pointee.attention_kernel(
-          query.handle, key.handle, value.handle, $0.baseAddress, $0.count, isCausal, Int64(window ?? 0), scale,
-          softcap ?? 0, into?.handle, logSumExp?.handle, &out)
+          query.handle, key.handle, value.handle, $0.baseAddress, $0.count, sinks?.handle, isCausal, Int64(window ?? 0),
+          scale, softcap ?? 0, into?.handle, logSumExp?.handle, &out)
       }
     }
   }

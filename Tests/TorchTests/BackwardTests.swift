@@ -126,6 +126,25 @@ extension KernelTests {
       }
     }
 
+    @Test func ofAttentionWithSinks() throws {
+      let (x, c) = (try sample([1, 20, 4, 32], .float32), try sample([1, 20, 4, 32], .float32, seed: 2))
+      let (sinks, along) = (try sample([4], .float32, seed: 3), try sample([4], .float32, seed: 4))
+      func attend(_ q: Tensor, _ sinks: Tensor, _ lse: Tensor? = nil) throws -> Tensor {
+        try .fusedAttention(query: q, key: x, value: x, sinks: sinks, scale: 0.2, logSumExp: lse)
+      }
+      try withEachKernel { name in
+        let lse = try Tensor.zeros([1, 20, 4], dtype: .float32)
+        let result = try attend(x, sinks, lse)
+        let found = try c.fusedAttentionBackward(
+          query: x, key: x, value: x, result: result, logSumExp: lse, scale: 0.2)
+        expectSlope(try inner(found.query, c), try slope(at: x, along: c) { try inner(c, attend($0, sinks)) }, name)
+        let bySinks = try c.fusedAttentionSinkBackward(sinks: sinks, result: result, logSumExp: lse)
+        expectSlope(
+          try inner(bySinks, along), try slope(at: sinks, along: along) { try inner(c, attend(x, $0)) },
+          "\(name), sinks")
+      }
+    }
+
     @Test func whatDoesNotFitIsRefused() throws {
       let x = try sample([2, 3, 8], .float32)
       let rstd = try Tensor.ones([2, 3], dtype: .float32)

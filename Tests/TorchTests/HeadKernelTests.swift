@@ -9,8 +9,9 @@ extension KernelTests {
       var window: Int?
       var softcap: Double?
       var causal = true
+      var sinks = false
       var testDescription: String {
-        "\(rows)×\(queries)/\(keys) \(heads)/\(groups) \(width)/\(valueWidth) \(window ?? 0)"
+        "\(rows)×\(queries)/\(keys) \(heads)/\(groups) \(width)/\(valueWidth) \(window ?? 0)\(sinks ? " sinks" : "")"
       }
     }
 
@@ -26,7 +27,17 @@ extension KernelTests {
       Size(queries: 40, keys: 40, heads: 2, groups: 2, width: 17, valueWidth: 13),
       Size(queries: 50, keys: 50, heads: 2, groups: 1, width: 64, valueWidth: 64, softcap: 2),
       Size(queries: 21, keys: 130, heads: 2, groups: 1, width: 32, valueWidth: 32, causal: false),
+      Size(rows: 2, queries: 70, keys: 70, heads: 6, groups: 2, width: 64, valueWidth: 64, sinks: true),
+      Size(queries: 150, keys: 150, heads: 3, groups: 3, width: 48, valueWidth: 32, window: 20, sinks: true),
+      Size(queries: 1, keys: 33, heads: 4, groups: 1, width: 32, valueWidth: 32, softcap: 3, sinks: true),
+      Size(queries: 9, keys: 20, heads: 2, groups: 1, width: 40, valueWidth: 40, causal: false, sinks: true),
     ]
+
+    /// One far above all scores, one far below, the others among them.
+    private func sinks(_ size: Size) throws -> Tensor? {
+      guard size.sinks else { return nil }
+      return try Tensor((0..<size.heads).map { [200, -200, 0.5, 2, -1, 4][$0] as Float }, shape: [size.heads])
+    }
 
     private func inputs(_ size: Size, _ dtype: DType) throws -> (q: Tensor, k: Tensor, v: Tensor) {
       (
@@ -52,8 +63,12 @@ extension KernelTests {
         }
       }
       scores = try scores.maskedFill(Tensor(hidden, shape: [size.queries, size.keys]), -.infinity)
+      if let sinks = try sinks(size)?.to(.float64) {
+        let column = try sinks.reshape([1, size.heads, 1, 1]).expand([size.rows, size.heads, size.queries, 1])
+        scores = try .cat([scores, column], dim: 3)
+      }
       return (
-        try scores.softmax(dim: 3).matmul(heads(v)).transpose(1, 2),
+        try scores.softmax(dim: 3).narrow(dim: 3, start: 0, length: size.keys).matmul(heads(v)).transpose(1, 2),
         try scores.logSumExp(dims: [3]).transpose(1, 2).to(.float32)
       )
     }
@@ -66,7 +81,7 @@ extension KernelTests {
         let lse = try Tensor.zeros([size.rows, size.queries, size.heads], dtype: .float32)
         func attend(_ q: Tensor, _ k: Tensor, _ v: Tensor, into: Tensor? = nil, lse: Tensor? = nil) throws -> Tensor {
           try Tensor.fusedAttention(
-            query: q, key: k, value: v, isCausal: size.causal, window: size.window, softcap: size.softcap, into: into,
+            query: q, key: k, value: v, sinks: sinks(size), isCausal: size.causal, window: size.window, softcap: size.softcap, into: into,
             logSumExp: lse)
         }
         let found = try attend(q, k, v, lse: lse)
@@ -180,6 +195,9 @@ extension KernelTests {
         expectError("positive") { try attend(x, x, scale: 0) }
         expectError("positive") { try attend(x, x, scale: .nan) }
         expectError("causal") { try attend(x, x, window: 3, causal: false) }
+        expectError("there are 2 heads") {
+          try Tensor.fusedAttention(query: x, key: x, value: x, sinks: Tensor.zeros([3], dtype: .float32))
+        }
         expectError("overlap") { try Tensor.fusedAttention(query: x, key: x, value: x, into: x) }
         expectError("result has shape [1, 4, 2, 16]") {
           try Tensor.fusedAttention(query: x, key: x, value: x, into: table)

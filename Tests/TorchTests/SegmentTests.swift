@@ -21,9 +21,10 @@ extension KernelTests {
       let q = try sample([1, 186, 6, 48], dtype)
       let k = try sample([1, 190, 2, 48], dtype, seed: 2)
       let v = try sample([1, 190, 2, 32], dtype, seed: 3)
+      let sinks = try softcap == nil ? nil : sample([6], .float32, seed: 4)
       try withEachKernel { name in
         let found = try Tensor.fusedAttention(
-          query: q, key: k, value: v, segments: Self.segments, window: window, softcap: softcap)
+          query: q, key: k, value: v, sinks: sinks, segments: Self.segments, window: window, softcap: softcap)
         for segment in Self.segments {
           func keys(_ x: Tensor) throws -> Tensor {
             try .cat(
@@ -34,7 +35,7 @@ extension KernelTests {
           }
           let alone = try Tensor.fusedAttention(
             query: q.narrow(dim: 1, start: segment.query, length: segment.queries), key: keys(k), value: keys(v),
-            window: window, softcap: softcap)
+            sinks: sinks, window: window, softcap: softcap)
           let part = try found.narrow(dim: 1, start: segment.query, length: segment.queries)
           try expectClose(part, alone, ulps: 2, absolute: 1e-5, "\(name) \(segment)")
         }

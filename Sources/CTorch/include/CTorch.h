@@ -26,7 +26,7 @@ typedef ct_tensor *_Nullable *_Nonnull ct_out;
 typedef const int64_t *_Nullable ct_dims;
 
 // Raised whenever the layout of `ct_api` or the meaning of a number below changes.
-#define CT_ABI 5
+#define CT_ABI 6
 
 // The one libtorch that this code is written and checked against.
 #define CT_LIBTORCH_VERSION "2.11.0"
@@ -282,12 +282,13 @@ typedef struct ct_api {
   ct_error (*_Nonnull rotary_kernel)(
     ct_tensor *x, ct_tensor *cosine, ct_tensor *sine, int64_t width, ct_tensor *_Nullable norm_weight, double eps,
     ct_tensor *_Nullable into, ct_out out);
-  // Of [B, S, N, D]; a window and a softcap of 0 are none. `lse` (float32 [B, S, N]) receives log Σ exp of scores. With
-  // segments there is one row, and each query belongs to one of them; `lse` must be NULL then.
+  // Of [B, S, N, D]; a window and a softcap of 0 are none. Sinks ([N]) are scores that take part in softmax and give
+  // nothing. `lse` (float32 [B, S, N]) receives log Σ exp of scores. With segments there is one row, and each query
+  // belongs to one of them; `lse` must be NULL then.
   ct_error (*_Nonnull attention_kernel)(
     ct_tensor *query, ct_tensor *key, ct_tensor *value, const ct_segment *_Nullable segments, size_t segment_count,
-    bool causal, int64_t window, double scale, double softcap, ct_tensor *_Nullable into, ct_tensor *_Nullable lse,
-    ct_out out);
+    ct_tensor *_Nullable sinks, bool causal, int64_t window, double scale, double softcap,
+    ct_tensor *_Nullable into, ct_tensor *_Nullable lse, ct_out out);
   // The way back: gradients by the inputs, given the one by the result. `dweight` ([C] float32) and `dup` are NULL where
   // there was no weight or no up.
   ct_error (*_Nonnull norm_backward)(

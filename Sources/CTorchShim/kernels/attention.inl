@@ -74,7 +74,13 @@ void attend(
 
   for (int n = 0; n < Vectors; ++n) {
     const int64_t from = n * kLanes;
-    const F scale = 1.0f / sums[n];
+    F scale = (F)1.0f;
+    if (call.sinks) {
+      alignas(64) float sink[kLanes];
+      for (int64_t i = 0; i < kLanes; ++i) sink[i] = call.sinks[group * heads + (row + from + i) % heads];
+      scale = join_sink(load(sink), maxima[n], sums[n]);
+    }
+    scale /= sums[n];
     for (int64_t d = 0; d < call.value_width; d += kLanes) {
       F block[kLanes];
       for (int64_t i = 0; i < kLanes; ++i) {

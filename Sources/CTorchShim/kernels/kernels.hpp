@@ -88,6 +88,7 @@ struct RotaryCall {
 struct AttentionCall {
   Heads q, k, v, out;
   float *lse;  // [B, S, N], log of each query's sum of exponentials, or null
+  const float *sinks;  // [N], scores that take part in softmax and give nothing, or null
   int64_t queries, keys, heads, groups;
   // The first `prefix` keys and values of all lie here instead, and `k` and `v` begin behind them.
   const void *prefix_k, *prefix_v;

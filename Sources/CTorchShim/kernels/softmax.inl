@@ -67,3 +67,13 @@ COPPICE_INLINE void weigh(
     }
   }
 }
+
+// One more score takes part in the sums; the factor on what was added up under the old maxima.
+COPPICE_INLINE F join_sink(F sink, F &maxima, F &sums) {
+  sink *= 1.44269504f;
+  F highest = sink > maxima ? sink : maxima;
+  F correction = exp2(maxima - highest);
+  sums = sums * correction + exp2(sink - highest);
+  maxima = highest;
+  return correction;
+}

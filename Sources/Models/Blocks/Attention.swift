@@ -99,7 +99,7 @@ public struct Attention: Block {
 
   public var jointProjections: [[Linear]] { if case .separate = layout { [inputs] } else { [] } }
 
-  public var mixing: TokenMixing { sinks == nil ? .sequences(longest: rotary?.uniformLength ?? .max) : .rows }
+  public var mixing: TokenMixing { .sequences(longest: rotary?.uniformLength ?? .max) }
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     // What asks: all tokens, or those that are wanted of a packed row.
@@ -126,53 +126,15 @@ public struct Attention: Block {
     if let cache = context.cache { (k, v) = try cache.append(key: k, value: v, layer: context.layer, tokenAxis: 1) }
     if let packed = context.packed { (k, v) = try packed.carry.join(key: k, value: v, packed.packing) }
 
-    let attended: Tensor
-    if let sinks {
-      attended = try withSinks(q, k, v, weights[sinks], context: context)
-    } else {
-      let packing = context.packed?.packing
-      attended = try .fusedAttention(
-        query: q, key: k, value: v, segments: trimming == nil ? packing?.segments : packing?.wantedSegments,
-        window: window, scale: scale, softcap: softcap)
-    }
+    let packing = context.packed?.packing
+    let attended = try Tensor.fusedAttention(
+      query: q, key: k, value: v, sinks: sinks.map { try weights[$0] },
+      segments: trimming == nil ? packing?.segments : packing?.wantedSegments, window: window, scale: scale,
+      softcap: softcap)
     var joined = try attended.reshape([asking.shape[0], asking.shape[1], -1])
     if let gate { joined = try joined.multiplied(by: gate.sigmoid()) }
     try context.observe(.heads, joined)
     return try output.forward(joined, weights: weights)
-  }
-
-  /// Attention with sinks, by the fused kernels: one more key for each head, whose score is the sink whatever the
-  /// query and whose value is zero. The score is carried by channels that all queries hold at one.
-  private func withSinks(_ q: Tensor, _ k: Tensor, _ v: Tensor, _ sinks: Tensor, context: ForwardContext) throws
-    -> Tensor
-  {
-    let (q, k, v) = (try q.transpose(1, 2), try k.transpose(1, 2), try v.transpose(1, 2))
-    let (rows, heads, tokens, keys) = (q.shape[0], q.shape[1], q.shape[2], k.shape[2])
-    let shared = heads / max(k.shape[1], 1)
-    // Eight channels, so that heads keep a width that kernels like; the first two add up to the score, the second
-    // being what the first lost in rounding.
-    let (extra, type) = (8, q.dtype)
-    func zeros(_ shape: [Int]) throws -> Tensor { try .zeros(shape, dtype: type, device: q.device) }
-    func ones(_ shape: [Int]) throws -> Tensor { try .ones(shape, dtype: type, device: q.device) }
-    let queries = try Tensor.cat(
-      [q, ones([rows, heads, tokens, 2]), zeros([rows, heads, tokens, extra - 2])], dim: 3)
-    let score = try sinks.to(.float32).divided(by: scale)
-    let coarse = try score.to(type)
-    let fine = try score.subtracting(coarse.to(.float32)).to(type)
-    let sink = try Tensor.cat(
-      [
-        zeros([heads, q.shape[3]]), coarse.reshape([heads, 1]), fine.reshape([heads, 1]), zeros([heads, extra - 2]),
-      ], dim: 1
-    ).reshape([1, heads, 1, q.shape[3] + extra]).expand([rows, heads, 1, q.shape[3] + extra])
-    func spread(_ x: Tensor) throws -> Tensor { shared == 1 ? x : try x.repeatInterleave(shared, dim: 1) }
-    let all = try Tensor.cat([spread(k), zeros([rows, heads, keys, extra])], dim: 3)
-    let values = try Tensor.cat([spread(v), zeros([rows, heads, keys, extra])], dim: 3)
-    let attended = try Tensor.scaledDotProductAttention(
-      query: queries, key: .cat([all, sink], dim: 2),
-      value: .cat([values, zeros([rows, heads, 1, v.shape[3] + extra])], dim: 2),
-      mask: context.positions.mask(queries: tokens, keys: keys, window: window, sink: true), isCausal: false,
-      scale: scale, enableGQA: false)
-    return try attended.narrow(dim: 3, start: 0, length: v.shape[3]).transpose(1, 2)
   }
 
   /// Queries `[B, S, N × D]` of the tokens that ask, keys and values `[B, S, K × D]` of all, gates like queries.

@@ -62,41 +62,41 @@ public struct LatentAttention: Block {
     rows * tokens * (sizes[Self.latent] + sizes[Self.turning])
   }
 
+  public var mixing: TokenMixing { .sequences(longest: rotary.uniformLength) }
+
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
-    let (rows, tokens) = (x.shape[0], x.shape[1])
+    let rows = x.shape[0]
     let (heads, plain, turning) = (sizes[Self.heads], sizes[Self.plain], sizes[Self.turning])
     let (latent, valueDim) = (sizes[Self.latent], sizes[Self.valueDim])
-    func turn(_ y: Tensor) throws -> Tensor {
-      try isInterleaved ? context.positions.rotateInterleaved(y, rotary) : context.positions.rotate(y, rotary)
+    func turn(_ y: Tensor, _ positions: Positions) throws -> Tensor {
+      try isInterleaved ? positions.turnNeighbours(y, rotary) : positions.turn(y, rotary)
     }
-    var q = try query[0].forward(x, weights: weights)
+    // What asks: all tokens, or those that are wanted of a packed row.
+    let trimming = context.packed.flatMap { $0.trims ? $0 : nil }
+    let asking = try trimming?.trim(x) ?? x
+    var q = try query[0].forward(asking, weights: weights)
     if let queryNorm { q = try query[1].forward(queryNorm.forward(q, weights: weights), weights: weights) }
-    let parts = try q.reshape([rows, tokens, heads, plain + turning]).transpose(1, 2)
-      .split([plain, turning], dim: 3)
-    q = try Tensor.cat([parts[0], turn(parts[1])], dim: 3)  // [B, N, S, P + R]
+    q = try q.reshape([rows, asking.shape[1], heads, plain + turning])
+    _ = try turn(
+      q.narrow(dim: 3, start: plain, length: turning), trimming?.wantedPositions ?? context.positions)
 
     let compressed = try compress.forward(x, weights: weights).split([latent, turning], dim: 2)
-    var small = try latentNorm.forward(compressed[0], weights: weights).unsqueeze(1)  // [B, 1, S, latent]
-    var turned = try turn(compressed[1].unsqueeze(1))  // [B, 1, S, R]
+    var small = try latentNorm.forward(compressed[0], weights: weights)  // [B, S, latent]
+    var turned = try turn(compressed[1].unsqueeze(2), context.positions)  // [B, S, 1, R]
     if let cache = context.cache {
-      (small, turned) = try cache.append(key: small, value: turned, layer: context.layer, tokenAxis: 2)
+      (small, turned) = try cache.append(key: small, value: turned, layer: context.layer, tokenAxis: 1)
     }
-    let keys = small.shape[2]
-    let expanded = try expand.forward(small.squeeze(1), weights: weights)
-      .reshape([rows, keys, heads, plain + valueDim]).transpose(1, 2).split([plain, valueDim], dim: 3)
-    let k = try Tensor.cat([expanded[0], turned.expand([rows, heads, keys, turning])], dim: 3)
-    // The fused kernels want values as wide as keys.
-    let missing = plain + turning - valueDim
-    let v =
-      missing > 0
-      ? try Tensor.cat(
-        [expanded[1], .zeros([rows, heads, keys, missing], dtype: x.dtype, device: x.device)], dim: 3) : expanded[1]
+    let keys = small.shape[1]
+    let expanded = try expand.forward(small, weights: weights)
+      .reshape([rows, keys, heads, plain + valueDim]).split([plain, valueDim], dim: 3)
+    var k = try Tensor.cat([expanded[0], turned.expand([rows, keys, heads, turning])], dim: 3)
+    var v = expanded[1]
+    if let packed = context.packed { (k, v) = try packed.carry.join(key: k, value: v, packed.packing) }
 
-    let mask = try context.positions.mask(queries: tokens, keys: keys, window: nil)
-    let attended = try Tensor.scaledDotProductAttention(
-      query: q, key: k, value: v, mask: mask, isCausal: mask == nil && tokens > 1, scale: scale, enableGQA: false)
-    let joined = try attended.narrow(dim: 3, start: 0, length: valueDim).transpose(1, 2)
-      .reshape([rows, tokens, heads * valueDim])
-    return try output.forward(joined, weights: weights)
+    let packing = context.packed?.packing
+    let attended = try Tensor.fusedAttention(
+      query: q, key: k, value: v, segments: trimming == nil ? packing?.segments : packing?.wantedSegments,
+      scale: scale)
+    return try output.forward(attended.reshape([rows, asking.shape[1], heads * valueDim]), weights: weights)
   }
 }

@@ -1,7 +1,7 @@
-// Rotary positions and attention: by the kernels where they fit, else by libtorch's operators.
+// Attention: by the kernels where they fit, else by libtorch's operators.
 
+#include "heads.hpp"
 #include "parallel.hpp"
-#include "rows.hpp"
 
 #include <ATen/MemoryOverlap.h>
 #include <ATen/Parallel.h>
@@ -10,7 +10,6 @@
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
-#include <limits>
 #include <memory>
 #include <vector>
 
@@ -19,75 +18,6 @@ namespace coppice {
 using namespace kernels;
 
 namespace {
-
-std::optional<Heads> heads_of(const at::Tensor &x) {
-  if (x.size(3) > 1 && x.stride(3) != 1) return std::nullopt;
-  return Heads{const_cast<void *>(x.const_data_ptr()), x.stride(0), x.stride(1), x.stride(2)};
-}
-
-Heads dense_heads(at::Tensor &x) {
-  if (auto heads = heads_of(x)) return *heads;
-  x = x.contiguous();
-  return *heads_of(x);
-}
-
-at::Tensor rotate(
-  at::Tensor x, at::Tensor cosine, at::Tensor sine, int64_t width, const at::Tensor &weight, double eps, ct_tensor *into) {
-  TORCH_CHECK(x.dim() == 4, "rotary positions take a tensor [B, S, N, D], not one of shape ", x.sizes());
-  TORCH_CHECK(
-    width > 0 && width % 2 == 0 && width <= x.size(3), "of ", x.size(3), " channels, ", width, " cannot turn in pairs");
-  TORCH_CHECK(
-    cosine.dim() == 2 && cosine.sizes() == sine.sizes() && cosine.size(0) == x.size(1) &&
-      (cosine.size(1) == width || cosine.size(1) == width / 2),
-    "cosines and sines for a tensor of shape ", x.sizes(), " must have shape [", x.size(1), ", ", width, "] or [",
-    x.size(1), ", ", width / 2, "], not ", cosine.sizes(), " and ", sine.sizes());
-  TORCH_CHECK(
-    !weight.defined() || (weight.dim() == 1 && weight.size(0) == x.size(3)), "the weight of the norm has shape ",
-    weight.defined() ? weight.sizes() : at::IntArrayRef(), ", but there are ", x.size(3), " channels");
-  const Table *table = chosen();
-  auto element = element_of(x);
-  auto same = [&](const at::Tensor &other) { return plain(other) && other.scalar_type() == x.scalar_type(); };
-  if (table && element && plain(x) && same(cosine) && same(sine) && (!weight.defined() || same(weight))) {
-    at::Tensor out = destination(into, x);
-    if (auto out_heads = heads_of(out); out_heads && x.numel() > 0) {
-      cosine = cosine.contiguous();
-      sine = sine.contiguous();
-      at::Tensor dense_weight = weight.defined() ? weight.contiguous() : weight;
-      RotaryCall call{
-        .x = dense_heads(x),
-        .out = *out_heads,
-        .cosine = cosine.const_data_ptr(),
-        .sine = sine.const_data_ptr(),
-        .cosine_row = cosine.size(1),
-        .second = cosine.size(1) == width ? width / 2 : 0,
-        .norm_weight = weight.defined() ? dense_weight.const_data_ptr() : nullptr,
-        .heads = x.size(2),
-        .channels = x.size(3),
-        .width = width,
-        .eps = static_cast<float>(eps),
-      };
-      RowShape shape(x);
-      shape.rows = x.size(0);
-      shape.tokens = x.size(1);
-      shape.channels = x.size(2) * x.size(3);
-      for_blocks(shape, nullptr, [&](const Block &block) { table->rotary[*element](call, block); });
-    }
-    if (x.numel() == 0 || heads_of(out)) return out;
-  }
-  if (weight.defined()) {
-    at::Tensor wide = x.to(at::kFloat);
-    at::Tensor scale = at::rsqrt(at::mean(at::square(wide), {-1}, /*keepdim=*/true).add_(eps));
-    x = at::mul(weight, at::mul(wide, scale).to(x.scalar_type()));
-  }
-  auto columns = [&](const at::Tensor &t) {
-    return (t.size(1) == width ? t : at::cat({t, t}, 1)).unsqueeze(1);  // [S, 1, width]
-  };
-  at::Tensor turning = x.narrow(3, 0, width);
-  at::Tensor turned = at::cat({turning.narrow(3, width / 2, width / 2).neg(), turning.narrow(3, 0, width / 2)}, 3);
-  at::Tensor out = turning.mul(columns(cosine)).add(turned.mul(columns(sine)));
-  if (width < x.size(3)) out = at::cat({out, x.narrow(3, width, x.size(3) - width)}, 3);
-  return into ? destination(into, out).copy_(out) : out;
-}
 
 // What one thread needs at a time stays with it: fresh memory would cost more than packing keys into it.
 void *scratch(int64_t bytes) {
@@ -107,12 +37,6 @@ void *scratch(int64_t bytes) {
 }
 
 using Segments = c10::ArrayRef<ct_segment>;
-
-struct Options {
-  bool causal;
-  int64_t window;
-  double scale, softcap;
-};
 
 // One call for each segment of a row.
 std::vector<AttentionCall> calls_of(Segments segments, const AttentionCall &whole, int64_t element_size) {
@@ -165,23 +89,7 @@ void run_attention(
   TORCH_CHECK(!failed, "no memory for ", bytes, " bytes of packed keys and values");
 }
 
-// Operators, all in float32, and with grouped heads repeated.
-at::Tensor attend_with_operators(
-  const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, const Options &options, const at::Tensor &lse) {
-  auto heads = [&](const at::Tensor &x) {
-    return x.transpose(1, 2).to(at::kFloat).repeat_interleave(q.size(2) / x.size(2), 1);
-  };
-  at::Tensor scores = at::matmul(heads(q), heads(k).transpose(2, 3)).mul(options.scale);
-  if (options.softcap > 0) scores = scores.div(options.softcap).tanh().mul(options.softcap);
-  at::Tensor query = at::arange(q.size(1), q.options().dtype(at::kLong)).add(k.size(1) - q.size(1)).unsqueeze(1);
-  at::Tensor back = query - at::arange(k.size(1), q.options().dtype(at::kLong));
-  if (options.causal) scores = scores.masked_fill(back < 0, -std::numeric_limits<double>::infinity());
-  if (options.window > 0) scores = scores.masked_fill(back >= options.window, -std::numeric_limits<double>::infinity());
-  if (lse.defined()) at::Tensor(lse).copy_(at::logsumexp(scores, {3}).transpose(1, 2));
-  return at::matmul(at::softmax(scores, 3), heads(v)).to(q.scalar_type()).transpose(1, 2).contiguous();
-}
-
-void check_segments(Segments segments, const at::Tensor &q, const at::Tensor &k, const Options &options, bool lse) {
+void check_segments(Segments segments, const at::Tensor &q, const at::Tensor &k, const AttentionOptions &options, bool lse) {
   TORCH_CHECK(q.size(0) == 1 && options.causal && !lse, "segments want one row, causal attention and no log-sums");
   auto inside = [](int64_t start, int64_t count, int64_t size) {
     return start >= 0 && count >= 0 && start <= size && count <= size - start;
@@ -198,26 +106,23 @@ void check_segments(Segments segments, const at::Tensor &q, const at::Tensor &k,
   TORCH_CHECK(next == q.size(1), "segments hold ", next, " of ", q.size(1), " queries");
 }
 
-at::Tensor attend(
-  at::Tensor q, at::Tensor k, at::Tensor v, Segments segments, const Options &options, ct_tensor *into,
-  ct_tensor *lse_box);
-
-// One segment after the other, by operators.
-at::Tensor attend_segments(
-  const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, Segments segments, const Options &options) {
+// One segment after the other.
+at::Tensor attend_segments_with_operators(
+  const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, const at::Tensor &sinks, Segments segments,
+  const AttentionOptions &options) {
   std::vector<at::Tensor> parts;
   for (const ct_segment &s : segments) {
     auto keys = [&](const at::Tensor &x) {
       return at::cat({x.narrow(1, s.prefix, s.prefix_keys), x.narrow(1, s.own, s.keys)}, 1);
     };
-    parts.push_back(attend(q.narrow(1, s.query, s.queries), keys(k), keys(v), {}, options, nullptr, nullptr));
+    parts.push_back(attend_with_operators(q.narrow(1, s.query, s.queries), keys(k), keys(v), sinks, options, {}));
   }
   return at::cat(parts, 1);
 }
 
 at::Tensor attend(
-  at::Tensor q, at::Tensor k, at::Tensor v, Segments segments, const Options &options, ct_tensor *into,
-  ct_tensor *lse_box) {
+  at::Tensor q, at::Tensor k, at::Tensor v, at::Tensor sinks, Segments segments, const AttentionOptions &options,
+  ct_tensor *into, ct_tensor *lse_box) {
   TORCH_CHECK(
     q.dim() == 4 && k.dim() == 4 && v.dim() == 4, "query, key and value must have 4 dimensions, not ", q.sizes(), ", ",
     k.sizes(), " and ", v.sizes());
@@ -234,6 +139,12 @@ at::Tensor attend(
     options.window >= 0 && options.softcap >= 0 && std::isfinite(options.scale) && options.scale > 0,
     "window and softcap must not be negative, the scale must be positive");
   TORCH_CHECK(options.causal || options.window == 0, "a window needs causal attention");
+  if (sinks.defined()) {
+    TORCH_CHECK(
+      sinks.dim() == 1 && sinks.size(0) == q.size(2) && sinks.device() == q.device(), "sinks have shape ",
+      sinks.sizes(), ", but there are ", q.size(2), " heads");
+    sinks = sinks.to(at::kFloat).contiguous();
+  }
   const int64_t shape[4] = {q.size(0), q.size(1), q.size(2), v.size(3)};
   at::Tensor lse = lse_box ? writable(lse_box) : at::Tensor();
   TORCH_CHECK(
@@ -259,13 +170,14 @@ at::Tensor attend(
   const Table *table = chosen();
   auto element = element_of(q);
   auto out_heads = heads_of(out);
-  if (table && element && plain(q) && plain(k) && plain(v) && out_heads && k.size(1) < (1 << 24)) {
+  if (table && element && plain(q) && plain(k) && plain(v) && (!sinks.defined() || plain(sinks)) && out_heads && k.size(1) < (1 << 24)) {
     AttentionCall call{
       .q = dense_heads(q),
       .k = dense_heads(k),
       .v = dense_heads(v),
       .out = *out_heads,
       .lse = lse_box ? lse.mutable_data_ptr<float>() : nullptr,
+      .sinks = sinks.defined() ? static_cast<const float *>(sinks.const_data_ptr()) : nullptr,
       .queries = q.size(1),
       .keys = k.size(1),
       .heads = q.size(2),
@@ -287,38 +199,21 @@ at::Tensor attend(
     }
     return out;
   }
-  if (!segments.empty()) {
-    at::Tensor result = attend_segments(q, k, v, segments, options);
-    return into ? out.copy_(result) : result;
-  }
-  const bool narrow = options.window > 0 && options.window < k.size(1);
-  if (lse_box || options.softcap > 0 || narrow || k.size(1) != q.size(1)) {
-    at::Tensor result = attend_with_operators(q, k, v, options, lse);
-    return into ? out.copy_(result) : result;
-  }
-  at::Tensor result =
-    at::scaled_dot_product_attention(
-      q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), std::nullopt, 0.0, options.causal, options.scale,
-      q.size(2) != k.size(2))
-      .transpose(1, 2);
+  at::Tensor result = segments.empty() ? attend_with_operators(q, k, v, sinks, options, lse)
+                                       : attend_segments_with_operators(q, k, v, sinks, segments, options);
   return into ? out.copy_(result) : result.contiguous();
 }
 
 }  // namespace
 
-void fill_head_kernels(ct_api &api) {
-  api.rotary_kernel = [](
-                        ct_tensor *x, ct_tensor *cosine, ct_tensor *sine, int64_t width, ct_tensor *norm_weight,
-                        double eps, ct_tensor *into, ct_out out) -> ct_error
-    CT_CALL(*out = box(rotate(
-              x->value, cosine->value, sine->value, width, norm_weight ? norm_weight->value : at::Tensor(), eps, into)));
+void fill_attention_kernels(ct_api &api) {
   api.attention_kernel = [](
                            ct_tensor *query, ct_tensor *key, ct_tensor *value, const ct_segment *segments, size_t count,
-                           bool causal, int64_t window, double scale, double softcap, ct_tensor *into, ct_tensor *lse,
-                           ct_out out) -> ct_error
+                           ct_tensor *sinks, bool causal, int64_t window, double scale, double softcap,
+                           ct_tensor *into, ct_tensor *lse, ct_out out) -> ct_error
     CT_CALL(*out = box(attend(
-              query->value, key->value, value->value, Segments(segments, count),
-              Options{causal, window, scale, softcap}, into, lse)));
+              query->value, key->value, value->value, sinks ? sinks->value : at::Tensor(), Segments(segments, count),
+              AttentionOptions{causal, window, scale, softcap}, into, lse)));
 }
 
 }  // namespace coppice
