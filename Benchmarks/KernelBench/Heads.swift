@@ -36,6 +36,17 @@ private func headCases(rows: Int, tokens: Int, heads: Int, groups: Int, width: I
       query: q.transpose(1, 2), key: k.transpose(1, 2), value: v.transpose(1, 2), isCausal: true, enableGQA: true)
     _ = try heads.transpose(1, 2).reshape([rows, tokens, -1])
   }
+  // As transformers computes it for gpt-oss: scores, the sinks beside them, softmax.
+  let sinks = try Tensor.randn([heads]).to(.bfloat16)
+  let hidden = try Tensor((0..<tokens * tokens).map { $0 % tokens > $0 / tokens }, shape: [tokens, tokens])
+  let attendWithSinks = {
+    func spread(_ x: Tensor) throws -> Tensor { try x.transpose(1, 2).repeatInterleave(heads / groups, dim: 1) }
+    let scores = try q.transpose(1, 2).matmul(spread(k).transpose(2, 3))
+      .multiplied(by: 1 / Double(width).squareRoot()).maskedFill(hidden, -.infinity)
+    let column = try sinks.reshape([1, heads, 1, 1]).expand([rows, heads, tokens, 1])
+    let weights = try Tensor.cat([scores, column], dim: 3).softmax(dim: 3).narrow(dim: 3, start: 0, length: tokens)
+    _ = try weights.matmul(spread(v)).transpose(1, 2).contiguous()
+  }
   let last = try q.narrow(dim: 1, start: tokens - 1, length: 1)
   return [
     Case(
@@ -58,5 +69,10 @@ private func headCases(rows: Int, tokens: Int, heads: Int, groups: Int, width: I
       operations: 2 * Double(rows * heads * width) * Double(tokens) * Double(tokens),
       ours: { _ = try Tensor.fusedAttention(query: q, key: k, value: v, into: out) },
       libtorch: attend),
+    Case(
+      name: "attention, sinks \(place)",
+      operations: 2 * Double(rows * heads * width) * Double(tokens) * Double(tokens),
+      ours: { _ = try Tensor.fusedAttention(query: q, key: k, value: v, sinks: sinks, into: out) },
+      libtorch: attendWithSinks),
   ]
 }

@@ -81,8 +81,8 @@ extension KernelTests {
         let lse = try Tensor.zeros([size.rows, size.queries, size.heads], dtype: .float32)
         func attend(_ q: Tensor, _ k: Tensor, _ v: Tensor, into: Tensor? = nil, lse: Tensor? = nil) throws -> Tensor {
           try Tensor.fusedAttention(
-            query: q, key: k, value: v, sinks: sinks(size), isCausal: size.causal, window: size.window, softcap: size.softcap, into: into,
-            logSumExp: lse)
+            query: q, key: k, value: v, sinks: sinks(size), isCausal: size.causal, window: size.window,
+            softcap: size.softcap, into: into, logSumExp: lse)
         }
         let found = try attend(q, k, v, lse: lse)
         #expect(found.dtype == dtype)
