@@ -181,12 +181,12 @@ def rounded(value):
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def finish(name, results, arguments):
-    """Keeps the results, unless they are a smoke test's."""
+def finish(name, results, arguments, alone=0.1):
+    """Keeps the results, unless they are a smoke test's. More than `alone` cores busy with something else spoil them."""
     if disturbances:
         others = spread(disturbances)
         results = {"others": others, **results}
-        if others["max"] > 0.1:
+        if others["max"] > alone:
             print(f"NOT ALONE: up to {others['max']:.2f} cores were busy with something else (median "
                   f"{others['median']:.2f}). PyTorch's threads spin while they wait, and suffer most: do not quote.")
     results = {"runs": arguments.runs, **results}

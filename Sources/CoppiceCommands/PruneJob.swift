@@ -94,6 +94,7 @@ struct PruneJob {
     try LibTorch.load()
     console.note(
       "calibrating on \(rows.rows.count) rows, \(Format.grouped(tokens)) tokens, in \(inputs.dtype); \(plan.summary)")
+    if let hint = options.compute.typeHint(for: executor.weights.model) { console.note(hint) }
     let progress = console.progress("calibration", total: tokens, unit: "tokens")
     let work = Executor.work(batches, subjects: [whole])
     var before = 0
