@@ -97,8 +97,8 @@ struct ComputeOptions: ParsableArguments {
   /// What to say to those whose checkpoint is computed in float32 because of the type it is stored in; nil to others.
   func typeHint(for model: SourceModel) -> String? {
     guard computeType == .auto, model.storedType != .bfloat16 else { return nil }
-    return "the checkpoint is stored as \(model.storedType.rawValue), hence float32; --compute_dtype bfloat16 is several "
-      + "times faster where the processor multiplies that type"
+    return "the checkpoint is stored as \(model.storedType.rawValue), hence float32; --compute_dtype bfloat16 is "
+      + "several times faster where the processor multiplies that type"
   }
 
   /// - Parameter scratch: where hidden states beyond the budget go; nil for the system's temporary directory.
