@@ -64,8 +64,10 @@ import Torch
 }
 
 /// Folders that look like installations.
-@Suite struct Finding {
+@Suite final class Finding {
   let root: String
+
+  deinit { try? FileManager.default.removeItem(atPath: root) }
 
   init() throws {
     let folder = FileManager.default.temporaryDirectory.appending(path: "coppice-\(UUID().uuidString)")
