@@ -72,9 +72,10 @@ public struct PackedContext {
   func trim(_ x: Tensor) throws -> Tensor { try x.indexSelect(dim: 1, wanted) }
 }
 
-/// Keys and values that one packed row leaves to the next.
+/// Keys and values, or a recurrence's state, that one packed row leaves to the next.
 public final class CarriedKeys {
   private var entry: (key: Tensor, value: Tensor)?
+  var state: RecurrentState?
 
   public init() {}
 

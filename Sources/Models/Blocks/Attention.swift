@@ -175,8 +175,8 @@ public struct Attention: Block {
 /// Keys and values of the tokens seen so far, by layer.
 public final class KeyValueCache {
   private var entries: [Int: (key: Tensor, value: Tensor)] = [:]
-  /// Of Mamba layers: the convolution's last inputs `[B, conv_kernel − 1, C]` and the scan's state `[B, G, K, R × P]`.
-  var scans: [Int: (convolution: Tensor, state: Tensor)] = [:]
+  /// Of recurrent layers.
+  var scans: [Int: RecurrentState] = [:]
   public init() {}
 
   /// - Parameter tokenAxis: the axis that tokens stand on.

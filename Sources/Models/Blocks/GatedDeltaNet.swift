@@ -81,11 +81,31 @@ public struct GatedDeltaNet: Block {
     return rows * (channels * (sizes[Self.kernel] - 1) + valueHeads * keyDim * valueDim)
   }
 
+  public var mixing: TokenMixing { .sequences(longest: .max) }
+
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
+    var (mixed, gate, b, a) = try project(x, weights: weights)
+    if let packed = context.packed {
+      mixed = try packed.overSequences([mixed, b, a]) { try mix($0[0], $0[1], $0[2], after: $1, weights: weights) }
+      if packed.trims { (mixed, gate) = (try packed.trim(mixed), try packed.trim(gate)) }
+    } else {
+      let state: RecurrentState
+      (mixed, state) = try mix(mixed, b, a, after: context.cache?.scans[context.layer], weights: weights)
+      context.cache?.scans[context.layer] = state
+    }
+    let normed = try norm.forward(mixed.to(x.dtype), weights: weights).to(.float32)  // [B, S, V, D]
+      .multiplied(by: gate.to(.float32).reshape(mixed.shape).silu())
+    return try output.forward(
+      normed.to(x.dtype).reshape([mixed.shape[0], mixed.shape[1], -1]), weights: weights)
+  }
+
+  /// Convolution and delta rule over sequences, `[B, S, 2KD + VD]`, b and a `[B, S, V]` → `[B, S, V, D]` float32. The
+  /// state is `[B, V, D, D]`.
+  private func mix(
+    _ x: Tensor, _ b: Tensor, _ a: Tensor, after before: RecurrentState?, weights: LayerWeights
+  ) throws -> (Tensor, RecurrentState) {
     let (rows, tokens) = (x.shape[0], x.shape[1])
-    let (mixed, gate, b, a) = try project(x, weights: weights)
-    let before = context.cache?.scans[context.layer]
-    let (convolved, tail) = try convolve(mixed, after: before?.convolution, weights: weights)
+    let (convolved, tail) = try convolve(x, after: before?.convolution, weights: weights)
     let keys = keyHeads * keyDim
     let parts = try convolved.split([keys, keys, valueHeads * valueDim], dim: 2)
     let step = try a.to(.float32).adding(weights[stepBias].to(.float32)).softplus()
@@ -102,12 +122,7 @@ public struct GatedDeltaNet: Block {
       query: normalised(parts[0]).multiplied(by: 1 / Double(keyDim).squareRoot()), key: normalised(parts[1]),
       value: heads(parts[2], valueDim), decay: decay.transpose(1, 2),
       rate: b.sigmoid().to(.float32).transpose(1, 2), state: before?.state)
-    if let cache = context.cache {
-      cache.scans[context.layer] = (convolution: try tail.clone(), state: state)
-    }
-    let normed = try norm.forward(y.transpose(1, 2).to(x.dtype), weights: weights).to(.float32)  // [B, S, V, D]
-      .multiplied(by: gate.to(.float32).reshape([rows, tokens, valueHeads, valueDim]).silu())
-    return try output.forward(normed.to(x.dtype).reshape([rows, tokens, -1]), weights: weights)
+    return (try y.transpose(1, 2), RecurrentState(convolution: try tail.clone(), state: state))
   }
 
   /// Queries, keys and values one behind the other `[B, S, 2KD + VD]`, gates `[B, S, VD]`, b and a `[B, S, V]`.

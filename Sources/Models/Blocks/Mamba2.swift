@@ -69,24 +69,44 @@ public struct Mamba2: Block {
     return rows * (channels * (sizes[.convKernel] - 1) + inner * sizes[.mambaState])
   }
 
+  public var mixing: TokenMixing { .sequences(longest: .max) }
+
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
-    let (rows, tokens) = (x.shape[0], x.shape[1])
     // Sizes come from the weights, which may be sliced.
     let heads = try weights[logDecay].shape[0]
     let inner = try weights[norm].shape[0]
     let channels = try weights[convolution].shape[0]
-    let groups = settings.groups
-    let shared = (channels - inner) / 2
-    let (headDim, state) = (inner / max(heads, 1), shared / max(groups, 1))
-
     let parts = try input.forward(x, weights: weights).split([inner, channels, heads], dim: 2)
-    try context.observe(.mamba(headDim: headDim), parts[1].narrow(dim: 2, start: 0, length: inner))
-    let before = context.cache?.scans[context.layer]
-    let (convolved, tail) = try convolve(parts[1], after: before?.convolution, weights: weights)
-    let mixed = try convolved.split([inner, shared, shared], dim: 2)
+    try context.observe(
+      .mamba(headDim: inner / max(heads, 1)), parts[1].narrow(dim: 2, start: 0, length: inner))
     let step = try parts[2].to(.float32).adding(weights[stepBias].to(.float32)).softplus()
       .clamp(min: settings.stepLimit.lowerBound, max: settings.stepLimit.upperBound)
 
+    var (y, gate) = (parts[1], parts[0])
+    if let packed = context.packed {
+      y = try packed.overSequences([y, step]) { try mix($0[0], step: $0[1], after: $1, weights: weights) }
+      if packed.trims { (y, gate) = (try packed.trim(y), try packed.trim(gate)) }
+    } else {
+      let state: RecurrentState
+      (y, state) = try mix(y, step: step, after: context.cache?.scans[context.layer], weights: weights)
+      context.cache?.scans[context.layer] = state
+    }
+    return try output.forward(gatedNorm(y, gate: gate, weights: weights).to(x.dtype), weights: weights)
+  }
+
+  /// Convolution and scan over sequences, `[B, S, I + 2 G × K]` and Δ `[B, S, N]` → `[B, S, I]` float32. The scan's state
+  /// is `[B, G, K, R × P]`.
+  private func mix(_ x: Tensor, step: Tensor, after before: RecurrentState?, weights: LayerWeights) throws -> (
+    Tensor, RecurrentState
+  ) {
+    let (rows, tokens) = (x.shape[0], x.shape[1])
+    let heads = step.shape[2]
+    let inner = try weights[norm].shape[0]
+    let groups = settings.groups
+    let shared = (x.shape[2] - inner) / 2
+    let (headDim, size) = (inner / max(heads, 1), shared / max(groups, 1))
+    let (convolved, tail) = try convolve(x, after: before?.convolution, weights: weights)
+    let mixed = try convolved.split([inner, shared, shared], dim: 2)
     let scan = try StateSpaceScan(
       decay: weights[logDecay].to(.float32).exp().negated(), skip: weights[skip].to(.float32))
     var states: [Tensor] = []
@@ -97,19 +117,16 @@ public struct Mamba2: Block {
       }
       let carried =
         try before?.state.select(dim: 0, index: row).clone()
-        ?? StateSpaceScan.emptyState(groups: groups, size: state, heads: heads, headDim: headDim, device: x.device)
+        ?? StateSpaceScan.emptyState(groups: groups, size: size, heads: heads, headDim: headDim, device: x.device)
       states.append(carried)
       let y = try part(mixed[0], [heads, headDim])
       try scan(
-        x: y, step: part(step, [heads]), input: part(mixed[1], [groups, state]),
-        output: part(mixed[2], [groups, state]), state: carried)
+        x: y, step: part(step, [heads]), input: part(mixed[1], [groups, size]),
+        output: part(mixed[2], [groups, size]), state: carried)
       return y
     }
-    if let cache = context.cache {
-      cache.scans[context.layer] = (convolution: try tail.clone(), state: try Tensor.stack(states, dim: 0))
-    }
     let y = try (rows == 1 ? scanned[0].unsqueeze(0) : Tensor.stack(scanned, dim: 0)).view([rows, tokens, inner])
-    return try output.forward(gatedNorm(y, gate: parts[0], weights: weights).to(x.dtype), weights: weights)
+    return (y, RecurrentState(convolution: try tail.clone(), state: try Tensor.stack(states, dim: 0)))
   }
 
   /// The causal convolution, channel by channel, and its activation: `[B, S, C]` → `[B, S, C]` float32, and a view of

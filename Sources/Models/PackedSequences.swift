@@ -1,0 +1,97 @@
+import Torch
+
+// Shapes: T tokens of a packed row, B sequences that are computed together, L tokens of the longest of them.
+
+/// What a recurrence keeps of the tokens before: the convolution's last inputs, `[B, conv_kernel − 1, C]`, and its
+/// state, `[B, …]`.
+struct RecurrentState {
+  let convolution: Tensor
+  let state: Tensor
+}
+
+extension PackedContext {
+  /// Lengths are alike when they are as many chunks of this many tokens, and so many sequences are computed together:
+  /// each has a state of its own, of some megabytes in large models.
+  private static let chunk = 64, together = 16
+
+  /// Runs a recurrence over every sequence of a packed row by itself. What several sequences begin with is computed
+  /// once: they go on from the state at its end, also in the rows behind this one.
+  ///
+  /// - Parameters:
+  ///   - inputs: `[1, T, …]`.
+  ///   - body: takes them as `[B, L, …]`, sequences that end early filled up behind; gives as many tokens, and the state
+  ///     behind the last one.
+  /// - Returns: `[1, T, …]`.
+  func overSequences(
+    _ inputs: [Tensor], _ body: ([Tensor], RecurrentState?) throws -> (Tensor, RecurrentState)
+  ) throws -> Tensor {
+    func own(_ segment: AttentionSegment) -> Range<Int> { segment.own..<segment.own + segment.keys }
+    func prefix(_ segment: AttentionSegment) -> Range<Int> { segment.prefix..<segment.prefix + segment.prefixKeys }
+    /// States behind stretches that others continue, by the keys of the stretch.
+    var ends: [Range<Int>: RecurrentState] = [:]
+    if packing.carried > 0 { ends[0..<packing.carried] = carry.state }
+    var continued = Set(packing.segments.map(prefix).filter { !$0.isEmpty })
+    if !packing.kept.isEmpty { continued.insert(packing.kept) }
+
+    var results: [Tensor] = []
+    var places = [Int64](repeating: 0, count: packing.positions.count)
+    var count = 0
+    func run(_ members: [AttentionSegment], after before: RecurrentState?) throws -> RecurrentState {
+      let longest = members.map(\.queries).max() ?? 0
+      let tokens = members.flatMap { segment in
+        (0..<longest).map { Int64(segment.query + min($0, segment.queries - 1)) }
+      }
+      let indices = try Tensor(tokens, shape: [tokens.count]).to(device: inputs[0].device)
+      let (y, state) = try body(
+        inputs.map {
+          try $0.indexSelect(dim: 1, indices).view([members.count, longest] + $0.shape.dropFirst(2))
+        }, before)
+      results.append(try y.reshape([1, tokens.count] + y.shape.dropFirst(2)))
+      for (place, segment) in members.enumerated() {
+        for token in 0..<segment.queries {
+          places[segment.query + token] = Int64(count + place * longest + token)
+        }
+      }
+      count += tokens.count
+      return state
+    }
+
+    // Beginnings first; then what is about as long, as far as there is either something before each or before none.
+    var groups: [[Int]: [AttentionSegment]] = [:]
+    for segment in packing.segments {
+      guard segment.keys == segment.queries else {
+        throw ModelError("a sequence of a packed row has other tokens than those that are computed")
+      }
+      if segment.prefixKeys == 0, continued.contains(own(segment)) {
+        ends[own(segment)] = try run([segment], after: nil)
+      } else {
+        groups[[(segment.queries + Self.chunk - 1) / Self.chunk, min(segment.prefixKeys, 1)], default: []].append(
+          segment)
+      }
+    }
+    for (_, members) in groups.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
+      for start in stride(from: 0, to: members.count, by: Self.together) {
+        let some = Array(members[start..<min(start + Self.together, members.count)])
+        let before = try some.filter { $0.prefixKeys > 0 }.map { segment in
+          guard let end = ends[prefix(segment)] else {
+            throw ModelError("a packed row continues a sequence that did not go before it")
+          }
+          return end
+        }
+        _ = try run(some, after: RecurrentState(joining: before))
+      }
+    }
+    carry.state = packing.kept.isEmpty ? nil : ends[packing.kept]
+    let order = try Tensor(places, shape: [places.count]).to(device: inputs[0].device)
+    return try Tensor.cat(results, dim: 1).indexSelect(dim: 1, order)
+  }
+}
+
+extension RecurrentState {
+  /// The states of several sequences as one; nil for none.
+  fileprivate init?(joining states: [RecurrentState]) throws {
+    guard !states.isEmpty else { return nil }
+    convolution = try .cat(states.map(\.convolution), dim: 0)
+    state = try .cat(states.map(\.state), dim: 0)
+  }
+}
