@@ -138,10 +138,8 @@ public final class Executor {
   ) throws -> LayerWeights {
     let sliced = try whole.sliced(by: subject, layer: layer, sizes: model.description.sizes)
     let tokens = batches.reduce(0) { $0 + $1.paddedCount }
-    // Putting a weight into another order takes as long as what it saves over a thousand tokens or two.
-    guard tokens >= 2048 else { return sliced }
     let blocks = model.description.layers[layer].sublayers.map(\.block)
-    return try sliced.packed(rows: batches.map(\.paddedCount).max() ?? 1, blocks: blocks) { weight in
+    return try sliced.packed(rows: batches.map(\.paddedCount).max() ?? 1, tokens: tokens, blocks: blocks) { weight in
       if alone { weights.release(weight, layer: layer) }
     }
   }

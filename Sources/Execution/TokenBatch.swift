@@ -78,8 +78,11 @@ extension ModelDescription {
       layerElements = max(layerElements, layer.weights.reduce(0) { $0 + $1.elementCount(sizes) })
       for sublayer in layer.sublayers {
         // What projections give lies there at once, beside the residual stream, its norm and the layer's input.
-        let outputs = sublayer.block.weights.filter(\.isProjection).reduce(0) { $0 + ($1.axes.first?.size(sizes) ?? 0) }
-        widest = max(widest, outputs + 4 * sizes[.hidden])
+        let block = sublayer.block
+        let whole = block.weights.filter { $0.isProjection && !block.expertWeights.contains($0) }
+          .reduce(0) { $0 + ($1.axes.first?.size(sizes) ?? 0) }
+        // Of every expert that a token goes to there is what comes out of it.
+        widest = max(widest, whole + block.expertsPerToken * sizes[.hidden] + 4 * sizes[.hidden])
       }
     }
     let bytes = device == .cpu ? max(layerElements * elementSize / 2, 16 << 20) : 1 << 30

@@ -1,4 +1,5 @@
 import Checkpoint
+import Execution
 import Foundation
 import JSON
 import Minitron
@@ -29,6 +30,42 @@ import Torch
       #expect(sorted == experts.sorted())
       #expect(zip(grouping.order, grouping.order.dropFirst()).allSatisfy { experts[$0] != experts[$1] || $0 < $1 })
     }
+  }
+
+  @Test func everyRowIsInOnePieceAndFindsItsPlace() throws {
+    var generator = SplitMix64(state: 5)
+    for workers in [1, 2, 7, 64] {
+      for rows in [1, 40, 3000] {
+        let experts = (0..<rows).map { _ in Int64.random(in: 0..<6, using: &generator) }
+        let grouping = try ExpertGrouping(experts, count: 6)
+        let pieces = grouping.pieces(workers: workers)
+        #expect(pieces.list.flatMap { Array($0.rows) } == Array(0..<rows))
+        #expect(
+          pieces.list.allSatisfy { piece in
+            piece.rows.allSatisfy { experts[grouping.order[$0]] == Int64(piece.expert) }
+          })
+        #expect(!pieces.areShared || pieces.list.count >= 2 * workers)
+        #expect(grouping.places.enumerated().allSatisfy { grouping.order[Int($1)] == $0 })
+      }
+    }
+    // One expert that everybody wants does not keep the others waiting.
+    let pieces = try ExpertGrouping(Array(repeating: 3, count: 1000) + [0], count: 4).pieces(workers: 2)
+    #expect(pieces.areShared && pieces.list.allSatisfy { $0.rows.count <= 125 })
+  }
+
+  @Test func threadsDoNotShowInWhatExpertsGive() throws {
+    let model = try SourceModel(directory: Golden.root + "/Tests/Goldens/moe/qwen2_moe")
+    let rows = (0..<4).map { row in (0..<100).map { Int32(($0 * 7 + row) % 43) } }
+    let threads = try LibTorch.threads
+    defer { try? LibTorch.setThreads(threads) }
+    var found: [[Float]] = []
+    for count in [1, 2, 5] {
+      try LibTorch.setThreads(count)
+      try Executor(model, dtype: .float32).run(
+        [TokenBatch(rows)], subjects: [Selection(all: model.description)]
+      ) { _, _, hidden, _ in found.append(try hidden.floats()) }
+    }
+    #expect(relativeDifference(found[1], found[0]) <= 1e-5 && relativeDifference(found[2], found[0]) <= 1e-5)
   }
 
   @Test func expertsThatDoNotExistAreRefused() {

@@ -19,6 +19,9 @@ public protocol Block: Sendable {
   var mixing: TokenMixing { get }
   /// Projections of the same input, that may be multiplied as one where they have no biases: `LayerWeights.joint`.
   var jointProjections: [[Linear]] { get }
+  /// Of its weights those that only some tokens meet, and how many experts each token goes to.
+  var expertWeights: [Weight] { get }
+  var expertsPerToken: Int { get }
 }
 
 extension Block {
@@ -26,13 +29,15 @@ extension Block {
   public func activeElements(sizes: Sizes) -> Int { weights.reduce(0) { $0 + $1.elementCount(sizes) } }
   public var mixing: TokenMixing { .rows }
   public var jointProjections: [[Linear]] { [] }
+  public var expertWeights: [Weight] { [] }
+  public var expertsPerToken: Int { 0 }
 }
 
 /// The tensors of one layer (or of the parts outside the layers), by weight.
 public struct LayerWeights {
   private var tensors: [Weight: Tensor]
   /// Those that are stored expert by expert.
-  private let expertTensors: [Weight: [Tensor]]
+  private var expertTensors: [Weight: [Tensor]]
   /// Projections that are multiplied as one, by the first of them.
   private var joined: [Weight: Tensor] = [:]
 
@@ -64,15 +69,27 @@ public struct LayerWeights {
     get throws { try weight.map { try self[$0] } }
   }
 
-  /// The same weights, projections in the order in which products of `rows` tokens are quickest, those of one input
-  /// joined into one.
+  /// Putting a weight into another order takes as long as what it saves over a thousand tokens or two.
+  private static let worthwhile = 2048
+
+  /// The same weights, projections in the order in which products are quickest where enough tokens meet them, those of
+  /// one input joined into one.
   ///
   /// - Parameters:
+  ///   - rows: tokens that go through together.
+  ///   - tokens: in all.
   ///   - blocks: of the layer.
   ///   - packed: told when a weight has been copied, and its old memory is needed no longer.
-  public func packed(rows: Int, blocks: [any Block], packed: (Weight) -> Void = { _ in }) throws -> LayerWeights {
+  public func packed(
+    rows: Int, tokens: Int, blocks: [any Block], packed: (Weight) -> Void = { _ in }
+  ) throws -> LayerWeights {
+    guard tokens >= Self.worthwhile else { return self }
     var result = self
     var done: Set<Weight> = []
+    for block in blocks {
+      try result.packExperts(of: block, rows: rows, tokens: tokens, packed)
+      done.formUnion(block.expertWeights)
+    }
     for group in blocks.flatMap(\.jointProjections) where group.allSatisfy({ $0.bias == nil }) {
       let parts = group.map(\.weight)
       let whole = try Tensor.cat(parts.map { try self[$0] }, dim: 0)
@@ -89,6 +106,24 @@ public struct LayerWeights {
       if copy !== tensor { packed(weight) }
     }
     return result
+  }
+
+  /// Each expert meets its share of the tokens only.
+  private mutating func packExperts(of block: any Block, rows: Int, tokens: Int, _ packed: (Weight) -> Void) throws {
+    for weight in block.expertWeights where weight.isProjection {
+      let count = try expertTensors[weight]?.count ?? self[weight].shape[0]
+      func share(_ tokens: Int) -> Int { tokens * block.expertsPerToken / max(count, 1) }
+      guard share(tokens) >= Self.worthwhile else { continue }
+      var copies: [Tensor] = []
+      for index in 0..<count {
+        let matrix = try expert(index, of: weight)
+        let copy = try matrix.packedForLinear(rows: max(share(rows), 1))
+        if copy === matrix { return }
+        copies.append(copy)
+      }
+      expertTensors[weight] = copies
+      packed(weight)
+    }
   }
 
   /// `[…, in]` → what each of these projections makes of it, `[…, out]`: views of one tensor where they were joined.

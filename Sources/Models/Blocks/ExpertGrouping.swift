@@ -34,4 +34,40 @@ package struct ExpertGrouping: Sendable, Equatable {
     self.counts = counts
     self.order = order
   }
+
+  /// For each row before sorting, its place behind it.
+  package var places: [Int64] {
+    var places = [Int64](repeating: 0, count: order.count)
+    for (place, row) in order.enumerated() { places[row] = Int64(place) }
+    return places
+  }
+
+  /// Rows of one expert that are computed together, in the sorted order.
+  package struct Pieces {
+    package let list: [(expert: Int, rows: Range<Int>)]
+    /// Whether there are enough for workers to take one each, not all of them together.
+    package let areShared: Bool
+  }
+
+  /// Experts without rows have no piece.
+  ///
+  /// - Parameter workers: threads; experts with many rows are divided so that none waits long for the last.
+  package func pieces(workers: Int) -> Pieces {
+    func divided(_ most: Int) -> [(expert: Int, rows: Range<Int>)] {
+      var list: [(expert: Int, rows: Range<Int>)] = []
+      var start = 0
+      for (expert, count) in counts.enumerated() where count > 0 {
+        let parts = (count - 1) / most + 1
+        for part in 0..<parts {
+          list.append((expert, start + count * part / parts..<start + count * (part + 1) / parts))
+        }
+        start += count
+      }
+      return list
+    }
+    // Products of fewer rows are limited by reading weights.
+    let list = divided(max(order.count / max(4 * workers, 1), 64))
+    return workers > 1 && list.count >= 2 * workers
+      ? Pieces(list: list, areShared: true) : Pieces(list: divided(.max), areShared: false)
+  }
 }

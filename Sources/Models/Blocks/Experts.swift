@@ -47,15 +47,16 @@ public struct Experts: Sendable {
     switch layout {
     case .separate(let gate, let up, let down):
       func weight(_ name: String, _ axes: [Axis]) -> Weight {
-        Weight("\(prefix).{expert}.\(name).weight", [.experts] + axes)
+        Weight("\(prefix).{expert}.\(name).weight", [.experts] + axes, isProjection: true)
       }
       let second = weight(up, [.moeFFN, width])
       inputs = gate.map { .gated(gate: weight($0, [.moeFFN, width]), up: second) } ?? .plain(second)
       self.down = weight(down, [width, .moeFFN])
       downBias = nil
     case .stacked:
-      inputs = .stacked(Weight(prefix + ".gate_up_proj", [.experts, .moeFFN + .moeFFN, width]))
-      down = Weight(prefix + ".down_proj", [.experts, width, .moeFFN])
+      inputs = .stacked(
+        Weight(prefix + ".gate_up_proj", [.experts, .moeFFN + .moeFFN, width], isProjection: true))
+      down = Weight(prefix + ".down_proj", [.experts, width, .moeFFN], isProjection: true)
       downBias = nil
     case .interleaved:
       let both = Axis.moeFFN * Axis(Self.pair)
@@ -76,6 +77,12 @@ public struct Experts: Sendable {
       case .interleaved(let both, let bias): [both, bias]
       }
     return first + [down] + (downBias.map { [$0] } ?? [])
+  }
+
+  /// F of these weights.
+  func width(_ weights: LayerWeights) throws -> Int {
+    let matrix = try weights.expert(0, of: down)
+    return downBias == nil ? matrix.shape[1] : matrix.shape[0]
   }
 
   /// The input of one expert's down projection: `[R, H]` → `[R, F]`.
@@ -100,10 +107,7 @@ public struct Experts: Sendable {
 
   private func combine(_ gate: Tensor, _ up: Tensor) throws -> Tensor {
     switch nonlinearity {
-    case .activation(let activation):
-      let gated = try activation(gate)
-      try gated.multiply(by: up)
-      return gated
+    case .activation(let activation): return try activation(gate, times: up)
     case .clamped(let alpha, let limit):
       let gate = try gate.clamp(max: limit)
       let gated = try gate.multiplied(by: alpha).sigmoid()

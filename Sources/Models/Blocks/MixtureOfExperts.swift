@@ -33,6 +33,8 @@ public struct MixtureOfExperts: Block {
   }
 
   public var mixing: TokenMixing { .none }
+  public var expertWeights: [Weight] { experts.weights }
+  public var expertsPerToken: Int { router.topK }
 
   public func activeElements(sizes: Sizes) -> Int {
     var used = sizes
@@ -69,61 +71,80 @@ public struct MixtureOfExperts: Block {
   private func mix(_ tokens: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     let (shares, chosen) = try router.route(tokens, weights: weights)
     let grouping = try ExpertGrouping(chosen.int64s(), count: weights[router.weight].shape[0])
+    let device = tokens.device
     func indices(_ values: [Int64]) throws -> Tensor {
-      try Tensor(values, shape: [values.count]).to(device: tokens.device)
+      try Tensor(values, shape: [values.count]).to(device: device)
     }
     // Sorted by expert: each expert's rows lie side by side.
     let entering = try latent?.enter.forward(tokens, weights: weights) ?? tokens
     let sources = try indices(grouping.order.map { Int64($0 / router.topK) })
     let sorted = try shares.reshape([-1, 1]).indexSelect(dim: 0, indices(grouping.order.map(Int64.init)))
       .to(tokens.dtype)  // [T × K, 1]
-    let result = try Tensor.zeros(entering.shape, dtype: tokens.dtype, device: tokens.device)
-    var statistics = context.observer.map { _ in ExpertStatistics() }
-    var start = 0
-    for (expert, rows) in grouping.counts.enumerated() {
-      guard rows > 0 else {
-        try statistics?.skip()
-        continue
+    let outputs = try Tensor.empty(
+      [grouping.order.count, entering.shape[1]], dtype: tokens.dtype, device: device)
+    let pieces = grouping.pieces(workers: device == .cpu ? try LibTorch.threads : 1)
+    let statistics = try context.observer.map { _ in
+      try ExpertStatistics(pieces: pieces, channels: experts.width(weights), device: device)
+    }
+    func compute(_ number: Int) throws {
+      let (expert, rows) = pieces.list[number]
+      func part(_ whole: Tensor) throws -> Tensor {
+        try whole.narrow(dim: 0, start: rows.lowerBound, length: rows.count)
       }
-      let source = try sources.narrow(dim: 0, start: start, length: rows)
-      let share = try sorted.narrow(dim: 0, start: start, length: rows)
+      let share = try part(sorted)
       // Gathered expert by expert, rows are still in the caches when they are multiplied.
-      let inner = try experts.inner(entering.indexSelect(dim: 0, source), expert: expert, weights: weights)
+      let inner = try experts.inner(entering.indexSelect(dim: 0, part(sources)), expert: expert, weights: weights)
       // Weighed while they are narrow, as the reference does; a bias behind them is weighed all the same.
       try inner.multiply(by: share)
       let output = try experts.output(inner, share: share, expert: expert, weights: weights)
-      try statistics?.add(inner: inner, output: output)
-      try result.indexAdd(dim: 0, index: source, source: output)
-      start += rows
+      try part(outputs).copy(from: output)
+      try statistics?.add(number, inner: inner, output: output)
+    }
+    // Small products of many experts: each thread takes its own, and nobody waits within one.
+    if pieces.areShared {
+      try LibTorch.parallel(pieces.list.count, compute)
+    } else {
+      for number in pieces.list.indices { try compute(number) }
     }
     if let observer = context.observer, let statistics {
-      try statistics.report(to: observer, layer: context.layer, counts: grouping.counts)
+      try statistics.report(to: observer, layer: context.layer, pieces, counts: grouping.counts)
     }
+    let result = try outputs.indexSelect(dim: 0, indices(grouping.places))
+      .view([tokens.shape[0], router.topK, entering.shape[1]]).sum(dims: [1])
     return try latent?.leave.forward(result, weights: weights) ?? result
   }
 }
 
 /// What the importance of experts and of their channels is made of, over one micro-batch.
 private struct ExpertStatistics {
-  private var norms: [Tensor] = []
-  private var channels: Tensor?
+  private let norms: Tensor  // a number for each piece
+  private let channels: Tensor  // [pieces, F]
 
-  /// An expert that no token went to.
-  mutating func skip() throws { norms.append(try Tensor.zeros([], dtype: .float32)) }
+  init(pieces: ExpertGrouping.Pieces, channels: Int, device: Device) throws {
+    norms = try Tensor.zeros([pieces.list.count], dtype: .float32, device: device)
+    self.channels = try Tensor.zeros([pieces.list.count, channels], dtype: .float32, device: device)
+  }
 
+  /// Pieces may come at the same time.
+  ///
   /// - Parameters:
   ///   - inner: `[R, F]`, the down projection's input, weighed by the router.
   ///   - output: `[R, H]`, weighed too.
-  mutating func add(inner: Tensor, output: Tensor) throws {
-    norms.append(try output.norm(p: 2, dims: [1], dtype: .float32).sum().to(device: .cpu))
-    let sums = try inner.norm(p: 1, dims: [0], dtype: .float32)
-    if let channels { try channels.add(sums) } else { channels = sums }
+  func add(_ piece: Int, inner: Tensor, output: Tensor) throws {
+    try norms.narrow(dim: 0, start: piece, length: 1)
+      .copy(from: output.norm(p: 2, dims: [1], dtype: .float32).sum(dims: [0], keepDim: true))
+    let sums = try ChannelSums(lengths: [inner.shape[0]], channels: inner.shape[1], device: inner.device)
+    try sums.add(inner.unsqueeze(0))
+    try channels.narrow(dim: 0, start: piece, length: 1).copy(from: sums.sums)
   }
 
-  func report(to observer: any TapObserver, layer: Int, counts: [Int]) throws {
-    guard let channels else { return }
+  func report(to observer: any TapObserver, layer: Int, _ pieces: ExpertGrouping.Pieces, counts: [Int]) throws {
+    let total = try Tensor.zeros([counts.count], dtype: .float32, device: norms.device)
+    let experts = pieces.list.map { Int64($0.expert) }
+    try total.indexAdd(dim: 0, index: Tensor(experts, shape: [experts.count]).to(device: norms.device), source: norms)
     try observer.observeExperts(
-      layer: layer, norms: Tensor.stack(norms, dim: 0), counts: Tensor(counts.map(Float.init), shape: [counts.count]),
-      channels: channels.to(device: .cpu), routedRows: counts.reduce(0, +))
+      layer: layer, norms: total.to(device: .cpu),
+      counts: Tensor(counts.map(Float.init), shape: [counts.count]),
+      channels: channels.sum(dims: [0]).to(device: .cpu), routedRows: counts.reduce(0, +))
   }
 }
