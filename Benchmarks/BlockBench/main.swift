@@ -66,7 +66,8 @@ func scan(_ name: String, heads: Int, width: Int, groups: Int, state size: Int, 
   }
 }
 
-/// 4,096 tokens through 64 experts of width 512, 8 a token, and through one dense product of the same work.
+/// 4,096 tokens through 64 experts of width 512, 8 a token, and through one dense product of the same work; weights in
+/// the order that a walk over many tokens puts them into.
 func experts(repeats: Int) throws {
   let config = try JSON(
     parsing: """
@@ -89,12 +90,12 @@ func experts(repeats: Int) throws {
       tensors[weight] = try random(weight.shape(model.sizes))
     }
   }
-  let weights = LayerWeights(tensors, experts: lists)
   let tokens = 4096
+  let weights = try LayerWeights(tensors, experts: lists).packed(rows: tokens, tokens: 1 << 20, blocks: [block])
   let x = try Tensor.randn([1, tokens, 1024], dtype: .float32).to(.bfloat16)
   let context = ForwardContext(lengths: [tokens], positions: Positions(count: tokens, dtype: .bfloat16))
   // 8 × 3 × 512 columns: the same floating-point work as the experts' three products.
-  let dense = try random([8 * 3 * 512, 1024])
+  let dense = try random([8 * 3 * 512, 1024]).packedForLinear(rows: tokens)
   let (routed, product) = try medians(repeats, before: {}) {
     _ = try block.forward(x, weights: weights, context: context)
   } _: {
