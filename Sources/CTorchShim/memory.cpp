@@ -30,6 +30,7 @@ namespace {
 constexpr size_t kLeast = 256 << 10;
 constexpr size_t kHuge = 2 << 20;
 constexpr size_t kPage = 4 << 10;
+constexpr size_t kSpare = 64 << 20;
 
 size_t round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
 
@@ -59,6 +60,7 @@ class Blocks final : public c10::Allocator {
   void trim() {
     std::lock_guard lock(mutex_);
     trim(0);
+    peak_ = in_use_;
   }
 
   static Blocks &shared() {
@@ -86,17 +88,32 @@ class Blocks final : public c10::Allocator {
       auto [kept, memory] = *found;
       free_.erase(found);
       kept_ -= kept;
-      used_[memory] = kept;
+      use(memory, kept);
       return memory;
     }
+    // Sizes that nobody asks for any more make room for those that come.
+    trim(room(size));
     void *memory = map(size);
     if (!memory) {
       trim(0);
       memory = map(size);
     }
     TORCH_CHECK(memory, "cannot allocate the memory of a tensor of ", bytes, " bytes");
-    used_[memory] = size;
+    use(memory, size);
     return memory;
+  }
+
+  void use(void *memory, size_t size) {
+    used_[memory] = size;
+    in_use_ += size;
+    peak_ = std::max(peak_, in_use_);
+  }
+
+  // What may be kept beside what is in use and `more`: all of it together takes little more than what has been in use
+  // at once.
+  size_t room(size_t more) {
+    size_t most = peak_ + peak_ / 4 + kSpare;
+    return std::min(limit_, most - std::min(most, in_use_ + more));
   }
 
   static void *map(size_t size) {
@@ -121,12 +138,14 @@ class Blocks final : public c10::Allocator {
     if (found == used_.end()) return false;
     size_t size = found->second;
     used_.erase(found);
-    if (size > limit_) {
+    in_use_ -= size;
+    size_t room = this->room(0);
+    if (size > room) {
       munmap(memory, size);
       return true;
     }
     // What was freed last is what is asked for next: others make room for it.
-    trim(limit_ - size);
+    trim(room - size);
     free_.emplace(size, memory);
     kept_ += size;
     return true;
@@ -150,7 +169,7 @@ class Blocks final : public c10::Allocator {
   std::mutex mutex_;
   std::multimap<size_t, void *> free_;
   std::unordered_map<void *, size_t> used_;
-  size_t kept_ = 0;
+  size_t kept_ = 0, in_use_ = 0, peak_ = 0;
   size_t limit_ = size_t{1} << 30;
 };
 

@@ -45,8 +45,29 @@ package struct ExpertGrouping: Sendable, Equatable {
   /// Rows of one expert that are computed together, in the sorted order.
   package struct Pieces {
     package let list: [(expert: Int, rows: Range<Int>)]
+    /// Where each begins when they lie behind one another, padded.
+    package let starts: [Int]
     /// Whether there are enough for workers to take one each, not all of them together.
     package let areShared: Bool
+
+    fileprivate init(_ list: [(expert: Int, rows: Range<Int>)], areShared: Bool) {
+      self.list = list
+      self.areShared = areShared
+      var next = 0
+      starts = list.map { piece in
+        defer { next += ExpertGrouping.paddedCount(piece.rows.count) }
+        return next
+      }
+    }
+  }
+
+  /// Matrix products are compiled for each number of rows, and compute blocks of them anyway: so rows come in few numbers.
+  package static func paddedCount(_ count: Int) -> Int { (count + 15) / 16 * 16 }
+
+  /// The rows before sorting that these were, then the last of them again.
+  package func padded(_ rows: Range<Int>) -> [Int] {
+    let own = order[rows]
+    return own + Array(repeating: own.last ?? 0, count: Self.paddedCount(rows.count) - rows.count)
   }
 
   /// Experts without rows have no piece.
@@ -68,6 +89,6 @@ package struct ExpertGrouping: Sendable, Equatable {
     // Products of fewer rows are limited by reading weights.
     let list = divided(max(order.count / max(4 * workers, 1), 64))
     return workers > 1 && list.count >= 2 * workers
-      ? Pieces(list: list, areShared: true) : Pieces(list: divided(.max), areShared: false)
+      ? Pieces(list, areShared: true) : Pieces(divided(.max), areShared: false)
   }
 }

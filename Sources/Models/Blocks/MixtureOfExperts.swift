@@ -75,21 +75,22 @@ public struct MixtureOfExperts: Block {
     func indices(_ values: [Int64]) throws -> Tensor {
       try Tensor(values, shape: [values.count]).to(device: device)
     }
-    // Sorted by expert: each expert's rows lie side by side.
+    // Sorted by expert, a piece behind the other: each expert's rows lie side by side.
+    let pieces = grouping.pieces(workers: device == .cpu ? try LibTorch.threads : 1)
     let entering = try latent?.enter.forward(tokens, weights: weights) ?? tokens
-    let sources = try indices(grouping.order.map { Int64($0 / router.topK) })
-    let sorted = try shares.reshape([-1, 1]).indexSelect(dim: 0, indices(grouping.order.map(Int64.init)))
-      .to(tokens.dtype)  // [T × K, 1]
+    let padded = pieces.list.flatMap { grouping.padded($0.rows) }
+    let sources = try indices(padded.map { Int64($0 / router.topK) })
+    let sorted = try shares.reshape([-1, 1]).indexSelect(dim: 0, indices(padded.map(Int64.init)))
+      .to(tokens.dtype)
     let outputs = try Tensor.empty(
       [grouping.order.count, entering.shape[1]], dtype: tokens.dtype, device: device)
-    let pieces = grouping.pieces(workers: device == .cpu ? try LibTorch.threads : 1)
     let statistics = try context.observer.map { _ in
       try ExpertStatistics(pieces: pieces, channels: experts.width(weights), device: device)
     }
     func compute(_ number: Int) throws {
       let (expert, rows) = pieces.list[number]
       func part(_ whole: Tensor) throws -> Tensor {
-        try whole.narrow(dim: 0, start: rows.lowerBound, length: rows.count)
+        try whole.narrow(dim: 0, start: pieces.starts[number], length: ExpertGrouping.paddedCount(rows.count))
       }
       let share = try part(sorted)
       // Gathered expert by expert, rows are still in the caches when they are multiplied.
@@ -97,7 +98,8 @@ public struct MixtureOfExperts: Block {
       // Weighed while they are narrow, as the reference does; a bias behind them is weighed all the same.
       try inner.multiply(by: share)
       let output = try experts.output(inner, share: share, expert: expert, weights: weights)
-      try part(outputs).copy(from: output)
+        .narrow(dim: 0, start: 0, length: rows.count)
+      try outputs.narrow(dim: 0, start: rows.lowerBound, length: rows.count).copy(from: output)
       try statistics?.add(number, inner: inner, output: output)
     }
     // Small products of many experts: each thread takes its own, and nobody waits within one.
@@ -128,12 +130,12 @@ private struct ExpertStatistics {
   /// Pieces may come at the same time.
   ///
   /// - Parameters:
-  ///   - inner: `[R, F]`, the down projection's input, weighed by the router.
+  ///   - inner: the down projection's input, weighed by the router, `[R, F]` and perhaps padding.
   ///   - output: `[R, H]`, weighed too.
   func add(_ piece: Int, inner: Tensor, output: Tensor) throws {
     try norms.narrow(dim: 0, start: piece, length: 1)
       .copy(from: output.norm(p: 2, dims: [1], dtype: .float32).sum(dims: [0], keepDim: true))
-    let sums = try ChannelSums(lengths: [inner.shape[0]], channels: inner.shape[1], device: inner.device)
+    let sums = try ChannelSums(lengths: [output.shape[0]], channels: inner.shape[1], device: inner.device)
     try sums.add(inner.unsqueeze(0))
     try channels.narrow(dim: 0, start: piece, length: 1).copy(from: sums.sums)
   }
