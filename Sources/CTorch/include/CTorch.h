@@ -134,8 +134,9 @@ typedef struct ct_api {
   int32_t (*_Nonnull cuda_devices)(void);
   ct_error (*_Nonnull set_deterministic)(bool on);
   ct_error (*_Nonnull manual_seed)(uint64_t seed);
-  // Memory of large tensors stays with the process when they go, up to `bytes` of it, and is handed out again; 0
-  // gives all of it back to the system at once. `release_memory` gives back what is kept now.
+  // Memory of large tensors stays with the process when they go and is handed out again: up to `bytes` of it, and as much
+  // as keeps the whole a quarter (and 64 MiB) above the most that was in use at once. 0 gives all of it back to the
+  // system at once. `release_memory` gives back what is kept now, and forgets what was in use.
   void (*_Nonnull keep_memory)(size_t bytes);
   void (*_Nonnull release_memory)(void);
   // Autograd is off on every thread until it asks for it; returns what the switch was.
