@@ -79,8 +79,7 @@ extension ModelDescription {
       for sublayer in layer.sublayers {
         // What projections give lies there at once, beside the residual stream, its norm and the layer's input.
         let block = sublayer.block
-        let whole = block.weights.filter { $0.isProjection && !block.expertWeights.contains($0) }
-          .reduce(0) { $0 + ($1.axes.first?.size(sizes) ?? 0) }
+        let whole = block.weights.filter(\.isProjection).reduce(0) { $0 + ($1.axes.first?.size(sizes) ?? 0) }
         // Of every expert that a token goes to there is what comes out of it.
         widest = max(widest, whole + block.expertsPerToken * sizes[.hidden] + 4 * sizes[.hidden])
       }

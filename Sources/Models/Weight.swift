@@ -7,7 +7,7 @@ public struct Weight: Sendable, Hashable {
   public let axes: [Axis]
   /// Computed with in float32, whatever the type of the rest: what decides which experts a token goes to.
   public let isWide: Bool
-  /// Read by matrix products `x · weightᵀ` alone, in whatever order they like best: `[out, in]`, or that for each expert.
+  /// Read by matrix products alone, in whatever order they like best.
   public let isProjection: Bool
 
   public init(_ name: String, _ axes: [Axis], isWide: Bool = false, isProjection: Bool = false) {

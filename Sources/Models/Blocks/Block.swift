@@ -22,6 +22,8 @@ public protocol Block: Sendable {
   /// Of its weights those that only some tokens meet, and how many experts each token goes to.
   var expertWeights: [Weight] { get }
   var expertsPerToken: Int { get }
+  /// One expert's part of a weight as a projection `[out, in]`, for `LayerWeights.packed`; nil where it is none.
+  func expertProjection(_ weight: Weight, of part: Tensor) throws -> Tensor?
 }
 
 extension Block {
@@ -31,6 +33,7 @@ extension Block {
   public var jointProjections: [[Linear]] { [] }
   public var expertWeights: [Weight] { [] }
   public var expertsPerToken: Int { 0 }
+  public func expertProjection(_ weight: Weight, of part: Tensor) throws -> Tensor? { nil }
 }
 
 /// The tensors of one layer (or of the parts outside the layers), by weight.
@@ -110,17 +113,18 @@ public struct LayerWeights {
 
   /// Each expert meets its share of the tokens only.
   private mutating func packExperts(of block: any Block, rows: Int, tokens: Int, _ packed: (Weight) -> Void) throws {
-    for weight in block.expertWeights where weight.isProjection {
+    for weight in block.expertWeights {
       let count = try expertTensors[weight]?.count ?? self[weight].shape[0]
       func share(_ tokens: Int) -> Int { tokens * block.expertsPerToken / max(count, 1) }
       guard share(tokens) >= Self.worthwhile else { continue }
       var copies: [Tensor] = []
       for index in 0..<count {
-        let matrix = try expert(index, of: weight)
+        guard let matrix = try block.expertProjection(weight, of: expert(index, of: weight)) else { break }
         let copy = try matrix.packedForLinear(rows: max(share(rows), 1))
         if copy === matrix { return }
         copies.append(copy)
       }
+      guard copies.count == count else { continue }
       expertTensors[weight] = copies
       packed(weight)
     }

@@ -47,16 +47,15 @@ public struct Experts: Sendable {
     switch layout {
     case .separate(let gate, let up, let down):
       func weight(_ name: String, _ axes: [Axis]) -> Weight {
-        Weight("\(prefix).{expert}.\(name).weight", [.experts] + axes, isProjection: true)
+        Weight("\(prefix).{expert}.\(name).weight", [.experts] + axes)
       }
       let second = weight(up, [.moeFFN, width])
       inputs = gate.map { .gated(gate: weight($0, [.moeFFN, width]), up: second) } ?? .plain(second)
       self.down = weight(down, [width, .moeFFN])
       downBias = nil
     case .stacked:
-      inputs = .stacked(
-        Weight(prefix + ".gate_up_proj", [.experts, .moeFFN + .moeFFN, width], isProjection: true))
-      down = Weight(prefix + ".down_proj", [.experts, width, .moeFFN], isProjection: true)
+      inputs = .stacked(Weight(prefix + ".gate_up_proj", [.experts, .moeFFN + .moeFFN, width]))
+      down = Weight(prefix + ".down_proj", [.experts, width, .moeFFN])
       downBias = nil
     case .interleaved:
       let both = Axis.moeFFN * Axis(Self.pair)
@@ -79,10 +78,23 @@ public struct Experts: Sendable {
     return first + [down] + (downBias.map { [$0] } ?? [])
   }
 
+  /// One expert's part of a weight as a projection `[out, in]`, gate's rows before up's; nil for a bias.
+  func projection(_ weight: Weight, of part: Tensor) throws -> Tensor? {
+    guard case .interleaved(let both, let bias) = inputs else { return part }
+    if weight == bias || weight == downBias { return nil }
+    let matrix = try part.transpose(0, 1)
+    return try (weight == both ? Self.apart(matrix) : matrix).contiguous()
+  }
+
+  /// `[2F, …]` of which gate and up take turns: gate's before up's.
+  private static func apart(_ both: Tensor) throws -> Tensor {
+    try both.reshape([both.shape[0] / 2, 2] + both.shape.dropFirst()).transpose(0, 1).reshape(both.shape)
+  }
+
   /// F of these weights.
   func width(_ weights: LayerWeights) throws -> Int {
     let matrix = try weights.expert(0, of: down)
-    return downBias == nil ? matrix.shape[1] : matrix.shape[0]
+    return downBias == nil || matrix.isPacked ? matrix.shape[1] : matrix.shape[0]
   }
 
   /// The input of one expert's down projection: `[R, H]` → `[R, F]`.
@@ -100,7 +112,12 @@ public struct Experts: Sendable {
       let halves = try rows.linear(weight: part(both)).chunk(2, dim: 1)
       return try combine(halves[0], halves[1])
     case .interleaved(let both, let bias):
-      let joined = try rows.matmul(part(both)).adding(part(bias)).reshape([rows.shape[0], -1, 2])
+      let matrix = try part(both)
+      if matrix.isPacked {
+        let halves = try rows.linear(weight: matrix, bias: Self.apart(part(bias))).chunk(2, dim: 1)
+        return try combine(halves[0], halves[1])
+      }
+      let joined = try rows.matmul(matrix).adding(part(bias)).reshape([rows.shape[0], -1, 2])
       return try combine(joined.select(dim: 2, index: 0), joined.select(dim: 2, index: 1))
     }
   }
@@ -125,6 +142,7 @@ public struct Experts: Sendable {
   func output(_ inner: Tensor, share: Tensor, expert: Int, weights: LayerWeights) throws -> Tensor {
     let matrix = try weights.expert(expert, of: down)
     guard let downBias else { return try inner.linear(weight: matrix) }
-    return try inner.matmul(matrix).adding(share.multiplied(by: weights.expert(expert, of: downBias)))
+    let product = try matrix.isPacked ? inner.linear(weight: matrix) : inner.matmul(matrix)
+    return try product.adding(share.multiplied(by: weights.expert(expert, of: downBias)))
   }
 }

@@ -36,6 +36,10 @@ public struct MixtureOfExperts: Block {
   public var expertWeights: [Weight] { experts.weights }
   public var expertsPerToken: Int { router.topK }
 
+  public func expertProjection(_ weight: Weight, of part: Tensor) throws -> Tensor? {
+    try experts.projection(weight, of: part)
+  }
+
   public func activeElements(sizes: Sizes) -> Int {
     var used = sizes
     used[.experts] = min(router.topK, sizes[.experts])
