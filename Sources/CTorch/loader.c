@@ -25,10 +25,12 @@ static const char *reason(void) {
   return text ? text : "unknown reason";
 }
 
-// Global, so that the shim and libtorch's own plug-ins resolve against these copies and no others.
+// Global, so that the shim and libtorch's own plug-ins resolve against these copies and no others. Calls among libtorch's
+// libraries, tens of thousands, are looked up when they are first made: most never are. (What the shim calls is looked up at
+// once: a libtorch that does not fit is found here.)
 static char *open_library(const char *folder, const char *name) {
   char *path = message("%s/%s", folder, name);
-  void *handle = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+  void *handle = dlopen(path, RTLD_LAZY | RTLD_GLOBAL);
   char *error = handle ? NULL : message("cannot open %s: %s", path, reason());
   free(path);
   return error;
