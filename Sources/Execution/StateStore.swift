@@ -97,7 +97,8 @@ final class SpillFile {
 
   init(directory: String) throws {
     self.directory = directory
-    var path = Array((directory + "/coppice-states-XXXXXX").utf8CString)
+    // mkstemp puts six characters of its own in the place of these.
+    var path = Array((directory + "/coppice-states-" + String(repeating: "X", count: 6)).utf8CString)
     descriptor = mkstemp(&path)
     guard descriptor >= 0 else { throw Self.error("make a file", directory) }
     unlink(path)

@@ -89,10 +89,7 @@ public struct LayerWeights {
     guard tokens >= Self.worthwhile else { return self }
     var result = self
     var done: Set<Weight> = []
-    for block in blocks {
-      try result.packExperts(of: block, rows: rows, tokens: tokens, packed)
-      done.formUnion(block.expertWeights)
-    }
+    for block in blocks { try result.packExperts(of: block, rows: rows, tokens: tokens, packed) }
     for group in blocks.flatMap(\.jointProjections) where group.allSatisfy({ $0.bias == nil }) {
       let parts = group.map(\.weight)
       let whole = try Tensor.cat(parts.map { try self[$0] }, dim: 0)

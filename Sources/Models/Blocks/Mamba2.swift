@@ -125,8 +125,12 @@ public struct Mamba2: Block {
         output: part(mixed[2], [groups, size]), state: carried)
       return y
     }
-    let y = try (rows == 1 ? scanned[0].unsqueeze(0) : Tensor.stack(scanned, dim: 0)).view([rows, tokens, inner])
-    return (y, RecurrentState(convolution: try tail.clone(), state: try Tensor.stack(states, dim: 0)))
+    /// One row's needs no copy.
+    func joined(_ list: [Tensor]) throws -> Tensor {
+      try list.count == 1 ? list[0].unsqueeze(0) : Tensor.stack(list, dim: 0)
+    }
+    let y = try joined(scanned).view([rows, tokens, inner])
+    return (y, RecurrentState(convolution: try tail.clone(), state: try joined(states)))
   }
 
   /// The causal convolution, channel by channel, and its activation: `[B, S, C]` → `[B, S, C]` float32, and a view of
