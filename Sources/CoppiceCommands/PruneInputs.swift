@@ -21,6 +21,8 @@ struct PruneInputs {
   let dtype: DType
   let budget: Int
   let fingerprint: Fingerprint
+  /// What the result takes along of the source's directory.
+  let companions: Companions
   private let options: PruneCommand
   private let data: CalibrationData
   let tokenizer: Tokenizer
@@ -38,6 +40,8 @@ struct PruneInputs {
           + "reached yet; give local text with --calib_dataset_name FILE.jsonl, FILE.parquet or a directory of them")
     }
     data = try CalibrationData(sources: options.calibration)
+    companions = try Companions(directory: model.checkpoint.directory)
+    for warning in companions.warnings { console.warn(warning) }
     let hashing = console.progress("fingerprint", total: nil, unit: "bytes")
     let weights = try model.checkpoint.sha256(progress: { done, _ in hashing.update(done) })
     hashing.finish()

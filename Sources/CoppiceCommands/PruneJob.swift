@@ -195,7 +195,13 @@ struct PruneJob {
     _ model: SourceModel, _ config: ExportConfig, _ selection: Selection, _ inputs: PruneInputs,
     _ scores: ImportanceScores?, record: [(String, JSON)]
   ) throws {
-    let exporter = Exporter(model, config: config, selection: selection)
+    let exporter = try Exporter(model, config: config, selection: selection, companions: inputs.companions)
+    let namingCode = exporter.filesNamingCode
+    if !namingCode.isEmpty {
+      console.note(
+        "\(namingCode.joined(separator: ", ")): left out auto_map, the Python code it names stays with the source; the "
+          + "result loads with transformers' own classes, with and without trust_remote_code")
+    }
     let progress = console.progress("writing", total: try exporter.byteCount(), unit: "bytes")
     let origin: [(String, JSON)] = [
       ("coppice_version", .text(coppiceVersion)), ("export_config", config.json),

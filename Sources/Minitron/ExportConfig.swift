@@ -34,7 +34,7 @@ public struct ExportConfig: Sendable, Hashable, CustomStringConvertible {
     let known = Hyperparameter.allCases.map(\.rawValue)
     entries = try object.map { key, value in
       guard let hyperparameter = Hyperparameter(rawValue: key.description) else {
-        let hint = suggest(key.description, known).map { "; did you mean \"\($0)\"?" } ?? ""
+        let hint = suggest(key.description, known).map { "; did you mean \"\($0)\"?" } ?? "."
         throw ModelError(
           "\"\(key)\" is no hyperparameter\(hint) Known are \(known.joined(separator: ", "))")
       }
@@ -54,7 +54,7 @@ public struct ExportConfig: Sendable, Hashable, CustomStringConvertible {
     return sizes
   }
 
-  /// Whether anything is cut at all.
+  /// Whether nothing is pruned: every named value is the original's.
   public func isWhole(_ model: ModelDescription) -> Bool {
     entries.allSatisfy { $0.value == model.value(of: $0.hyperparameter) }
   }

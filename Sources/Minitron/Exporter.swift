@@ -1,6 +1,5 @@
 public import Checkpoint
 import Dispatch
-import Foundation
 public import JSON
 public import Models
 import Torch
@@ -12,10 +11,23 @@ public struct Exporter {
   public let config: ExportConfig
   public let selection: Selection
 
-  public init(_ model: SourceModel, config: ExportConfig, selection: Selection) {
+  /// The files of the source that are taken along.
+  public let companions: Companions
+
+  /// - Parameter companions: those of the model's directory; nil to look for them now.
+  /// - Throws: what `Companions` throws.
+  public init(_ model: SourceModel, config: ExportConfig, selection: Selection, companions: Companions? = nil) throws {
     self.model = model
     self.config = config
     self.selection = selection
+    self.companions = try companions ?? Companions(directory: model.checkpoint.directory)
+  }
+
+  /// Settings files that lose entries which name Python code of the source, such as `auto_map`: that code is not part
+  /// of the result, and knows nothing of pruned shapes.
+  public var filesNamingCode: [String] {
+    let config = CodeReferences.removed(from: model.description.config) == nil ? [] : ["config.json"]
+    return config + companions.files.filter(\.namesCode).map(\.name)
   }
 
   /// A weight of the result and where it comes from.
@@ -111,12 +123,12 @@ public struct Exporter {
       }
       try writer.finish()
       let pruned = model.description.prunedConfig(layers: selection.layers, sizes: sizes)
-      try write(.object(pruned), to: directory + "/config.json")
+      try write(.object(CodeReferences.removed(from: pruned) ?? pruned), to: directory + "/config.json")
       try write(record, to: directory + "/coppice.json")
       if let importance {
         try OutputDirectory.write((importance.serialized() + "\n").utf8, to: directory + "/coppice_importance.json")
       }
-      try copyCompanions(to: directory)
+      try companions.copy(to: directory)
       try CheckpointWriter.verify(directory: directory, against: plan)
       // What the written config describes must be what was written.
       let reread = try SourceModel(directory: directory)
@@ -141,31 +153,5 @@ public struct Exporter {
 
   private func write(_ json: JSON, to path: String) throws {
     try OutputDirectory.write((json.serialized(indent: 2) + "\n").utf8, to: path)
-  }
-
-  /// Tokenizer, generation settings, templates, licence and read-me of the source.
-  private func copyCompanions(to directory: String) throws {
-    let source = model.checkpoint.directory
-    for name in try FileManager.default.contentsOfDirectory(atPath: source).sorted() where Self.isCompanion(name) {
-      // Hub caches are directories of links: what they point to is copied.
-      let path = URL(fileURLWithPath: source + "/" + name).resolvingSymlinksInPath().path
-      var isDirectory: ObjCBool = false
-      guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), !isDirectory.boolValue else {
-        continue
-      }
-      try OutputDirectory.write(
-        Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped), to: directory + "/" + name)
-    }
-  }
-
-  /// Weights, their index and code stay behind, and what is written anew.
-  static func isCompanion(_ name: String) -> Bool {
-    let lower = name.lowercased()
-    if ["config.json", "coppice.json", "coppice_importance.json"].contains(lower) || lower.hasPrefix(".") {
-      return false
-    }
-    if lower.hasSuffix(".index.json") { return false }
-    if ["license", "notice", "readme", "copying", "use_policy"].contains(where: lower.hasPrefix) { return true }
-    return [".json", ".jinja", ".txt", ".model", ".md", ".tiktoken"].contains(where: lower.hasSuffix)
   }
 }

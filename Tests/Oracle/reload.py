@@ -4,7 +4,8 @@
 
 Beside each DIR lies DIR/../<name>.oracle.safetensors with `tokens` int64 [B, S] and `logits` float32 [B, S, V] from
 our own forward pass. One line per DIR; exit 1 if any has a missing, unexpected or mismatched weight, a warning
-about weights, or a logit further than 1e-4 of the largest away.
+about weights, a logit further than 1e-4 of the largest away, or a config or tokenizer that does not load with
+`trust_remote_code` as well, as evaluation harnesses and servers pass it.
 """
 
 import logging
@@ -14,7 +15,7 @@ import warnings
 
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
 TOLERANCE = 1e-4
@@ -42,6 +43,11 @@ def check(folder):
     tokens, logits = ours["tokens"], ours["logits"]
     if tokens.dtype != torch.int64 or tokens.dim() != 2 or logits.dtype != torch.float32:
         raise ValueError(f"{oracle.name}: tokens {tokens.dtype} {list(tokens.shape)}, logits {logits.dtype}")
+
+    for trust in (False, True):
+        AutoConfig.from_pretrained(folder, trust_remote_code=trust)
+        if (folder / "tokenizer.json").is_file():
+            AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
 
     said = Collected()
     logger = logging.getLogger("transformers")
