@@ -10,7 +10,7 @@ import Report
 import Tokenization
 
 /// `coppice eval`: MMLU accuracy, loss, and divergence from another model.
-public struct EvalCommand: ParsableCommand {
+public struct EvalCommand: ComputingCommand {
   public static let configuration = CommandConfiguration(
     commandName: "eval", abstract: "Evaluate a model: MMLU accuracy, loss, KL divergence from another model.")
 
@@ -24,14 +24,14 @@ public struct EvalCommand: ParsableCommand {
   var percent = 100.0
 
   @Option(
-    name: .flag("mmlu_predictions"),
+    name: .flag("mmlu_predictions"), parsing: .unconditional,
     help: ArgumentHelp(
       "Write each question's answer and the logits of A to D, as JSON lines.", valueName: "file"),
     completion: .file())
   var predictions: String?
 
   @Option(
-    name: .flag("reference_model"),
+    name: .flag("reference_model"), parsing: .unconditional,
     help: ArgumentHelp(
       "The checkpoint to measure KL divergence from; of any architecture, with the same vocabulary.",
       valueName: "path"), completion: .directory)

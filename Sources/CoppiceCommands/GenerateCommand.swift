@@ -7,14 +7,15 @@ import Report
 import Tokenization
 
 /// `coppice generate`: text from a model, to look at a result.
-public struct GenerateCommand: ParsableCommand {
+public struct GenerateCommand: ComputingCommand {
   public static let configuration = CommandConfiguration(
     commandName: "generate", abstract: "Continue a prompt, greedily or by chance; text appears as it comes.")
 
   @OptionGroup(title: "Model") var model: ModelOptions
 
   @Option(
-    name: .flag("prompt"), help: ArgumentHelp("The text to continue; - reads standard input.", valueName: "text"))
+    name: .flag("prompt"), parsing: .unconditional,
+    help: ArgumentHelp("The text to continue; - reads standard input.", valueName: "text"))
   var prompt: String
 
   @Option(name: .flag("max_new_tokens"), help: ArgumentHelp("Stop after so many tokens.", valueName: "n"))

@@ -8,7 +8,7 @@ import Torch
 /// Which model.
 struct ModelOptions: ParsableArguments {
   @Option(
-    name: .flag("hf_model_name_or_path"),
+    name: .flag("hf_model_name_or_path"), parsing: .unconditional,
     help: ArgumentHelp("The checkpoint: a local directory in Hugging Face's layout.", valueName: "path"),
     completion: .directory)
   var model: String
@@ -123,7 +123,7 @@ struct OutputOptions: ParsableArguments {
 /// Questions and text to evaluate on.
 struct EvaluationOptions: ParsableArguments {
   @Option(
-    name: .flag("mmlu_dataset"),
+    name: .flag("mmlu_dataset"), parsing: .unconditional,
     help: ArgumentHelp("Questions in cais/mmlu's layout: a directory, a .jsonl or a .parquet file.", valueName: "path"),
     completion: .file())
   var mmlu: String?

@@ -16,7 +16,7 @@ public struct PlanCommand: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   @Option(
-    name: .flag("layer_ranking"),
+    name: .flag("layer_ranking"), parsing: .unconditional,
     help: ArgumentHelp("JSON list of 1-based layer numbers, best first.", valueName: "file"), completion: .file())
   var layerRanking: String?
 

@@ -6,17 +6,23 @@ import Minitron
 import Models
 import Report
 
-/// `coppice prune`, and `prune_minitron`: the flags of the reference's `prune_minitron.py` and Coppice's own.
-public struct PruneCommand: ParsableCommand {
-  public static let configuration = CommandConfiguration(
-    commandName: "prune",
-    abstract: "Prune a checkpoint to a budget by search, or to an architecture given by hand.",
-    version: coppiceVersion)
+/// `coppice prune`: the flags of the reference's `prune_minitron.py` and Coppice's own.
+public struct PruneCommand: ComputingCommand {
+  public static let configuration = described(as: "prune", usage: "coppice prune")
+
+  static func described(as name: String, usage: String) -> CommandConfiguration {
+    CommandConfiguration(
+      commandName: name,
+      abstract: "Prune a checkpoint to a budget by search, or to an architecture given by hand.",
+      // Of this many options the argument parser would show the required ones, and the output is required by `validate`.
+      usage: "\(usage) [<options>] --hf_model_name_or_path <path> --output_hf_path <path>",
+      version: coppiceVersion)
+  }
 
   @OptionGroup(title: "Model") var model: ModelOptions
 
   @Option(
-    name: .flag("output_hf_path"),
+    name: .flag("output_hf_path"), parsing: .unconditional,
     help: ArgumentHelp("Where the pruned checkpoint goes; a finished one is never overwritten.", valueName: "path"),
     completion: .directory)
   var outputPath: String?
@@ -32,7 +38,7 @@ public struct PruneCommand: ParsableCommand {
   var scoreLowerBound: Double?
 
   @Option(
-    name: .flag("prune_intermediate_ckpt"),
+    name: .flag("prune_intermediate_ckpt"), parsing: .unconditional,
     help: ArgumentHelp("Where scores are kept for resuming (default: the user's cache).", valueName: "path"),
     completion: .directory)
   var intermediate: String?
@@ -121,4 +127,15 @@ public struct PruneCommand: ParsableCommand {
     if noGroupedGEMM { console.note("--no_moe_grouped_gemm has no effect: experts need no other layout here") }
     try PruneJob(self, console: console).run()
   }
+}
+
+/// `prune_minitron`: the same under the name of the reference's script.
+public struct PruneMinitronCommand: ComputingCommand {
+  public static let configuration = PruneCommand.described(as: "prune_minitron", usage: "prune_minitron")
+
+  @OptionGroup var prune: PruneCommand
+
+  public init() {}
+
+  public func run() throws { try prune.run() }
 }

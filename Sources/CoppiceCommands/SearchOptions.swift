@@ -40,7 +40,8 @@ struct SearchOptions: ParsableArguments {
 
   @Option(
     name: .flag("hparams_to_skip"), parsing: .upToNextOption,
-    help: ArgumentHelp("Hyperparameters to leave alone, separated by spaces.", valueName: "name"))
+    help: ArgumentHelp("Hyperparameters to leave alone, separated by spaces.", valueName: "name"),
+    completion: .list(Hyperparameter.allCases.map(\.rawValue)))
   var skipped: [String] = []
 
   @Option(name: .flag("top_k"), help: ArgumentHelp("Candidates to score.", valueName: "k"))

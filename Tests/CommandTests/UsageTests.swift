@@ -1,3 +1,4 @@
+import CoppiceCommands
 import Foundation
 import TestSupport
 import Testing
@@ -127,5 +128,74 @@ import Testing
       skipped.output
         == (try Program.run(["plan", "--json", "--hparams_to_skip", "num_layers", "hidden_size"] + model)).output)
     #expect(skipped.json?["search_space"]?["num_layers"] == nil)
+  }
+
+  @Test func theReferencesNameStandsWhereverItIsTyped() throws {
+    let help = try Program.run(["--help"], name: "prune_minitron")
+    #expect(help.output.contains("USAGE: prune_minitron [<options>] --hf_model_name_or_path <path> --output_hf_path"))
+    let wrong = try Program.run(["--prune_target_parms", "1"], name: "prune_minitron")
+    wrong.expectFailure(64, saying: "'--prune_target_params'", "Usage: prune_minitron", "See 'prune_minitron --help'")
+    let missing = try Program.run(["--output_hf_path", nowhere], name: "prune_minitron")
+    missing.expectFailure(64, saying: "--hf_model_name_or_path", "See 'prune_minitron --help'")
+    let bash = try Program.run(["--generate-completion-script", "bash"], name: "prune_minitron").output
+    #expect(bash.contains("-F _prune_minitron prune_minitron"))
+    let zsh = try Program.run(["--generate-completion-script", "zsh"], name: "prune_minitron").output
+    #expect(zsh.hasPrefix("#compdef prune_minitron\n"))
+    let fish = try Program.run(["--generate-completion-script", "fish"], name: "prune_minitron").output
+    #expect(fish.contains("complete -c 'prune_minitron'"))
+  }
+
+  @Test func wrongUsageOfACommandIsAnsweredWithItsOwn() throws {
+    try prune("--prune_target_parms", "1")
+      .expectFailure(64, saying: "Usage: coppice prune ", "See 'coppice prune --help'", "--output_hf_path <path>")
+    try Program.run(["plan", "--topk", "3"] + model)
+      .expectFailure(64, saying: "'--top_k'", "Usage: coppice plan ", "See 'coppice plan --help'")
+    try prune("--prune_export_config", #"{"foo": 1}"#)
+      .expectFailure(64, saying: "\"foo\" is no hyperparameter. Known are")
+  }
+
+  @Test func hyperparametersAreCompleted() throws {
+    let script = try Program.run(["--generate-completion-script", "bash"]).output
+    for name in ["num_moe_experts", "moe_shared_expert_intermediate_size", "mamba_head_dim"] {
+      #expect(script.contains(name))
+    }
+  }
+
+  @Test(arguments: ["- a list", "--max-new", "--max-new-tokens", "-h", "--", "-", "--json", "-5", "---", "--a=--b-c"])
+  func textMayBeginWithADash(_ prompt: String) throws {
+    #expect(
+      try Arguments.normalize(["--prompt", prompt, "--top-k", "3"], for: GenerateCommand.self)
+        == ["--prompt=\(prompt)", "--top_k", "3"])
+    #expect(
+      try Arguments.normalize(["--prompt=\(prompt)", "--top-k=3"], for: GenerateCommand.self)
+        == ["--prompt=\(prompt)", "--top_k=3"])
+  }
+
+  @Test func valuesAreLeftAsTheyAre() throws {
+    func normalized(_ arguments: String...) throws -> [String] {
+      try Arguments.normalize(arguments, for: PruneCommand.self)
+    }
+    #expect(
+      try normalized("--output-hf-path", "-a-b", "--calib-dataset-name", "x-y", "-z-z", "w", "--seed", "-5", "--quiet")
+        == [
+          "--output_hf_path=-a-b", "--calib_dataset_name", "x-y", "--calib_dataset_name=-z-z", "w", "--seed=-5",
+          "--quiet",
+        ])
+    #expect(try normalized("--calib-dataset-name", "-z-z") == ["--calib_dataset_name=-z-z"])
+    #expect(try normalized("--output-hf-path", "--odd-name") == ["--output_hf_path=--odd-name"])
+    #expect(try normalized("--seed", "--json") == ["--seed", "--json"])
+    #expect(try normalized("--json", "--", "--top-k") == ["--json", "--", "--top-k"])
+    #expect(try normalized("--hparams-to-skip", "--json") == ["--json"])
+    #expect(throws: (any Error).self) { try normalized("--output-hf-path", "--json") }
+    #expect(throws: (any Error).self) { try normalized("--jsn") }
+  }
+
+  @Test func pathsThatBeginWithADashAreFound() throws {
+    let result = try Program.shell(
+      """
+      ln -s '\(Program.model)' ./-model && "$COPPICE" inspect --hf_model_name_or_path -model --json
+      """)
+    result.expectSuccess()
+    #expect(result.json?["params"]?.int == 3_935_936)
   }
 }
