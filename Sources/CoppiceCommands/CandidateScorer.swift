@@ -91,18 +91,19 @@ struct CandidateScorer {
     if !first.isEmpty {
       console.note("\(first.count) candidates in a walk: \(plan(executor, first, nil).summary)")
     }
-    let progress = console.progress("scoring \(open.count) candidates", total: open.count * 1000, unit: "‰")
+    let count = zeros.count
+    let progress = console.progress("scoring \(open.count) candidates", total: open.count * count, unit: itemName)
     for start in stride(from: 0, to: open.count, by: group) {
       let part = Array(open[start..<min(start + group, open.count)])
       let subjects = try part.map { try importance.selection(for: $0, of: description) }
       let report: (Int, Int) -> Void = { done, total in
-        progress.update(start * 1000 + part.count * 1000 * done / max(total, 1))
+        progress.update(start * count + Int(Double(part.count * count) * Double(done) / Double(max(total, 1))))
       }
       let scores = try walk(executor, subjects, nil, report)
       for (config, score) in zip(part, scores) { known[config] = score }
       try save(known, store)
     }
-    progress.finish()
+    if !open.isEmpty { progress.finish(saying: "scored \(open.count) candidate\(open.count == 1 ? "" : "s")") }
     let scores = try configs.map { config in
       guard let score = known[config] else { throw ModelError("\(config) was not scored") }
       return score
@@ -151,7 +152,8 @@ struct CandidateScorer {
       }
     }
     progress.update(done)
-    progress.finish()
+    progress.finish(
+      saying: "scored \(configs.count) candidates on \(Format.grouped(done)) of \(Format.grouped(total)) \(itemName)")
     let best = race.leader(scores)
     return Result(scores: scores, best: best, race: (race.survivors, race.certainty(of: best, scores)))
   }

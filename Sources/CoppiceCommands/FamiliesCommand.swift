@@ -16,24 +16,26 @@ public struct FamiliesCommand: ParsableCommand {
   public func run() throws {
     let entries = try Families.entries().sorted { $0.modelType < $1.modelType }
     let console = output.console
-    try output.json ? console.result(json(entries).serialized(indent: 2)) : console.result(table(entries))
+    try output.json ? console.result(json(entries).serialized(indent: 2)) : console.result(table(entries, console))
   }
 
   /// A list reads better than a grid: most models lack half of the nine columns it would have.
-  private func table(_ entries: [Families.Entry]) -> Table {
+  private func table(_ entries: [Families.Entry], _ console: Console) -> Table {
     var table = Table(
       title: "Supported models",
       columns: [Table.Column("model_type"), Table.Column("what can be pruned", isFlexible: true)])
     for entry in entries {
-      for (index, line) in lines(entry.hyperparameters.map(\.rawValue)).enumerated() {
+      // A terminal's table breaks its lines itself.
+      let width = console.output.isTTY ? Int.max : 70
+      for (index, line) in lines(entry.hyperparameters.map(\.rawValue), width: width).enumerated() {
         table.add([index == 0 ? entry.modelType : "", line])
       }
     }
     return table
   }
 
-  /// Names side by side, in lines that fit a terminal.
-  private func lines(_ names: [String], width: Int = 70) -> [String] {
+  /// Names side by side, in lines of at most `width`.
+  private func lines(_ names: [String], width: Int) -> [String] {
     var lines: [String] = []
     for name in names {
       if let last = lines.last, last.count + name.count + 2 <= width {

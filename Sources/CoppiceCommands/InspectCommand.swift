@@ -42,13 +42,13 @@ public struct InspectCommand: ParsableCommand {
       try console.result(json(description, metrics, parts, weights).serialized(indent: 2))
     } else {
       try console.result(
-        "\(description.family): \(Format.count(metrics.params)) parameters"
+        sentences: "\(description.family): \(Format.count(metrics.params)) parameters"
           + (metrics.activeParams == metrics.params ? "" : ", \(Format.count(metrics.activeParams)) active"))
       for table in [partsTable(description, metrics, parts), memoryTable(metrics, parts), pruningTable(description)] {
         try console.result("")
         try console.result(table)
       }
-      try console.result("\n" + weights.text)
+      try console.result(sentences: "\n" + weights.text)
     }
     if let problem = weights.problem { throw ModelError(problem) }
   }
@@ -59,7 +59,7 @@ public struct InspectCommand: ParsableCommand {
     var table = Table(
       title: "Parameters",
       columns: [
-        Table.Column("Part"), Table.Column("per layer", .right), Table.Column("layers", .right),
+        Table.Column("Part", isFlexible: true), Table.Column("per layer", .right), Table.Column("layers", .right),
         Table.Column("total", .right), Table.Column("share", .right),
       ])
     for part in parts.parts {
@@ -73,7 +73,7 @@ public struct InspectCommand: ParsableCommand {
         share(part, metrics).map { Format.percent($0, places: 1) } ?? "",
       ])
     }
-    if description.head == nil { table.add(["head", "", "", "tied to the embedding"]) }
+    if description.head == nil { table.add(["head, tied to the embedding", "", "", "0"]) }
     table.addSectionBreak()
     table.add(["total", "", "\(description.layers.count)", Format.grouped(metrics.params), "100.0%"])
     return table

@@ -53,7 +53,7 @@ public struct PlanCommand: ParsableCommand {
       return
     }
     try console.result(
-      "\(description.family): \(Format.count(whole.params)) parameters, "
+      sentences: "\(description.family): \(Format.count(whole.params)) parameters, "
         + "\(Format.decimal(whole.memoryMB, places: 1)) MiB with caches")
     try console.result(result.spaceTable(settings))
     try console.result(result.candidatesTable("Top \(result.candidates.count) candidates"))

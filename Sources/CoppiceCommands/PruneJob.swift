@@ -170,7 +170,7 @@ struct PruneJob {
       scorer.isAccuracy ? Format.percent(value) : Format.decimal(value, places: 4)
     }
     let texts = items.indices.map { index in
-      "\(text(means[index])) ± \(text(items[index].standardError))\(close[index] ? " ≈" : "  ")"
+      "\(text(means[index])) ± \(text(items[index].standardError))"
     }
     var columns = [(column: options.scoreFunction, texts: texts)]
     if let race = scored.race {
@@ -179,7 +179,8 @@ struct PruneJob {
       }
       columns.append((column: "asked", texts: asked))
     }
-    let table = result.candidatesTable("Candidates, by \(options.scoreFunction)", scores: columns, best: best)
+    let table = result.candidatesTable(
+      "Candidates, by \(options.scoreFunction)", scores: columns, marks: close.map { $0 ? "≈" : "" }, best: best)
     if options.output.json { console.note(table) } else { try console.result(table) }
     if close.contains(true) {
       console.note("≈ differs from the best by less than two standard errors of the difference: it may be as good")

@@ -143,21 +143,27 @@ extension SearchResult {
   }
 
   /// Candidates as a table; `scores` gives the texts of further columns.
-  func candidatesTable(_ title: String, scores: [(column: String, texts: [String])] = [], best: Int? = nil) -> Table {
+  ///
+  /// - Parameter marks: one for each candidate, or none.
+  func candidatesTable(
+    _ title: String, scores: [(column: String, texts: [String])] = [], marks: [String] = [], best: Int? = nil
+  ) -> Table {
     let names = space.choices.map(\.hyperparameter)
+    // Without experts all parameters are active.
+    let hasExperts = candidates.contains { $0.metrics.activeParams != $0.metrics.params }
     var table = Table(
       title: title,
-      columns: [Table.Column("#", .right)] + names.map { Table.Column($0.rawValue, .right) }
-        + ["params", "active", "memory"].map { Table.Column($0, .right) }
+      columns: [Table.Column("#", .right)]
+        + names.map { Table.Column($0.rawValue, .right, isSharable: true, short: $0.shortName) }
+        + (hasExperts ? ["params", "active", "MiB"] : ["params", "MiB"]).map { Table.Column($0, .right) }
         + scores.map { Table.Column($0.column, .right) })
     for (index, candidate) in candidates.enumerated() {
       let metrics = candidate.metrics
+      let counts = hasExperts ? [metrics.params, metrics.activeParams] : [metrics.params]
       table.add(
-        ["\(index + 1)"] + names.map { candidate.config[$0].map(String.init) ?? "" }
-          + [
-            Format.count(metrics.params), Format.count(metrics.activeParams),
-            Format.decimal(metrics.memoryMB, places: 1) + " MiB",
-          ] + scores.map { $0.texts[index] }, highlighted: index == best)
+        ["\(index + 1)"] + names.map { candidate.config[$0].map(String.init) ?? "" } + counts.map(Format.count)
+          + [Format.decimal(metrics.memoryMB, places: 1)] + scores.map { $0.texts[index] },
+        mark: index < marks.count ? marks[index] : "", highlighted: index == best)
     }
     return table
   }
@@ -185,5 +191,22 @@ extension SearchResult {
           })
       ),
     ])
+  }
+}
+
+extension Hyperparameter {
+  /// A heading for narrow terminals.
+  fileprivate var shortName: String {
+    switch self {
+    case .hiddenSize: "hidden"
+    case .ffnHiddenSize: "ffn"
+    case .numAttentionHeads: "heads"
+    case .numLayers: "layers"
+    case .mambaNumHeads: "mamba heads"
+    case .mambaHeadDim: "mamba head dim"
+    case .numMoEExperts: "experts"
+    case .moeFFNHiddenSize: "expert ffn"
+    case .moeSharedExpertIntermediateSize: "shared ffn"
+    }
   }
 }

@@ -51,6 +51,12 @@ public enum Format {
     seconds >= 0 && seconds < 99.9995 ? decimal(seconds, places: 3) + "s" : duration(seconds)
   }
 
+  /// A time in a sentence: `3.2 s`, `12 s`, from a minute on as `duration` has it.
+  public static func elapsed(_ seconds: Double) -> String {
+    let text = duration(seconds)
+    return seconds < 59.5 && text.hasSuffix("s") ? text.dropLast() + " s" : text
+  }
+
   /// A fraction of one as per cent: `0.9178` is `91.78%`. What is not finite is `–`.
   public static func percent(_ fraction: Double, places: Int = 2) -> String {
     fraction.isFinite ? decimal(fraction * 100, places: places) + "%" : "–"

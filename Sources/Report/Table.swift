@@ -7,16 +7,25 @@ public struct Table: Sendable {
     public var alignment: Alignment
     /// May be broken over several lines where the terminal is too narrow.
     public var isFlexible: Bool
+    /// Left out on a terminal, and said once instead, where all rows have the same in it.
+    public var isSharable: Bool
+    /// Stands for the title where the terminal is too narrow for that.
+    public var short: String
 
-    public init(_ title: String, _ alignment: Alignment = .left, isFlexible: Bool = false) {
+    public init(
+      _ title: String, _ alignment: Alignment = .left, isFlexible: Bool = false, isSharable: Bool = false,
+      short: String? = nil
+    ) {
       self.title = title
+      self.short = short ?? title
       self.alignment = alignment
       self.isFlexible = isFlexible
+      self.isSharable = isSharable
     }
   }
 
-  private enum Line {
-    case row(cells: [String], highlighted: Bool)
+  enum Line {
+    case row(cells: [String], mark: String, highlighted: Bool)
     case sectionBreak
   }
 
@@ -31,9 +40,12 @@ public struct Table: Sendable {
 
   /// Adds a row. Missing cells are empty; cells beyond the last column open a column without a title. A
   /// highlighted row is marked by an asterisk, and by colour where there is any.
-  public mutating func add(_ cells: [String], highlighted: Bool = false) {
+  ///
+  /// - Parameter mark: stands behind the row where it is not highlighted.
+  public mutating func add(_ cells: [String], mark: String = "", highlighted: Bool = false) {
     while columns.count < cells.count { columns.append(Column("")) }
-    lines.append(.row(cells: cells.map(Width.printable), highlighted: highlighted))
+    let mark = highlighted ? "*" : Width.printable(mark)
+    lines.append(.row(cells: cells.map(Width.printable), mark: mark, highlighted: highlighted))
   }
 
   /// A rule between the rows so far and those to come.
@@ -44,111 +56,35 @@ public struct Table: Sendable {
     render(width: terminal.isTTY ? terminal.width ?? 80 : nil, color: terminal.color)
   }
 
+  /// Where the width does not suffice, headings are broken over several lines, then flexible columns are, and at last
+  /// each row becomes a list of its cells.
+  ///
   /// - Parameters:
   ///   - width: columns of the terminal; nil renders bare columns two spaces apart, as wide as they need to be.
   ///   - color: allow colours.
   /// - Returns: the table, ending in a newline; nothing for a table of no columns.
   public func render(width: Int?, color: Bool) -> String {
     if columns.isEmpty { return "" }
-    var shown = columns
-    var rows: [(cells: [String], highlighted: Bool)?] = lines.map { line in
-      switch line {
-      case .sectionBreak: nil
-      case .row(let cells, let highlighted): (cells, highlighted)
+    var grid = Grid(columns, lines)
+    var text = title.map { Self.heading($0, width, color) } ?? ""
+    if width != nil {
+      let shared = grid.removeShared()
+      if !shared.isEmpty {
+        let sentence = "The same everywhere: " + shared.map { "\($0.title) \($0.cell)" }.joined(separator: ", ")
+        text += width.map { Width.lines(sentence, to: $0) + "\n" } ?? ""
       }
     }
-    for index in shown.indices { shown[index].title = Width.printable(shown[index].title) }
-    if rows.contains(where: { $0?.highlighted == true }) {
-      let count = shown.count
-      shown.append(Column(""))
-      rows = rows.map { row in
-        row.map { row in
-          let padding = Array(repeating: "", count: count - row.cells.count)
-          return (row.cells + padding + [row.highlighted ? "*" : ""], row.highlighted)
-        }
-      }
+    grid.addMarks()
+    guard let widths = grid.fit(within: width) else {
+      return text + grid.records(width: width ?? 80, color: color)
     }
-    var widths = shown.map { Width.of($0.title) }
-    for row in rows.compactMap({ $0 }) {
-      for (index, cell) in row.cells.enumerated() { widths[index] = max(widths[index], Width.of(cell)) }
-    }
-    if let width { Self.shrink(&widths, of: shown, to: width - 3 * shown.count - 1) }
-
-    let frame = width == nil ? Frame.bare : Frame.boxed
-    func body(_ cells: [String], _ style: Style?) -> String {
-      let wrapped = shown.indices.map { index in
-        let cell = index < cells.count ? cells[index] : ""
-        return Width.of(cell) <= widths[index] ? [cell] : Width.wrap(cell, to: widths[index])
-      }
-      let height = wrapped.map(\.count).max() ?? 1
-      return (0..<height).map { line in
-        let parts = shown.indices.map { index in
-          let text = line < wrapped[index].count ? wrapped[index][line] : ""
-          let space = String(repeating: " ", count: max(0, widths[index] - Width.of(text)))
-          let painted = style?.paint(text, color: color) ?? text
-          return shown[index].alignment == .right ? space + painted : painted + space
-        }
-        return frame.row(parts, color: color)
-      }.joined()
-    }
-
-    var text = title.map { Style.bold.paint(Width.printable($0), color: color) + "\n" } ?? ""
-    text += frame.rule(widths, .top, color: color)
-    if shown.contains(where: { !$0.title.isEmpty }) {
-      text += body(shown.map(\.title), .bold) + frame.rule(widths, .middle, color: color)
-    }
-    for row in rows {
-      text += row.map { body($0.cells, $0.highlighted ? .highlight : nil) } ?? frame.rule(widths, .middle, color: color)
-    }
-    return text + frame.rule(widths, .bottom, color: color)
+    return text + grid.framed(widths, width == nil ? .bare : .boxed, color: color)
   }
 
-  /// Takes columns from the widest flexible column until the row fits, leaving each wide enough to read.
-  private static func shrink(_ widths: inout [Int], of columns: [Column], to room: Int) {
-    let narrowest = 8
-    while widths.reduce(0, +) > room {
-      let candidates = columns.indices.filter { columns[$0].isFlexible && widths[$0] > narrowest }
-      guard let widest = candidates.max(by: { widths[$0] < widths[$1] }) else { return }
-      // As far down as the next widest, or as far as needed, in one step: widths may be huge.
-      let next = candidates.filter { widths[$0] < widths[widest] }.map { widths[$0] }.max() ?? narrowest
-      let excess = widths.reduce(0, +) - room
-      widths[widest] = max(narrowest, min(widths[widest] - 1, max(next, widths[widest] - excess)))
-    }
-  }
-}
-
-/// The lines around and between cells.
-private enum Frame {
-  case boxed, bare
-
-  enum Place { case top, middle, bottom }
-
-  func row(_ parts: [String], color: Bool) -> String {
-    switch self {
-    case .bare:
-      var line = parts.joined(separator: "  ")
-      while line.last == " " { line.removeLast() }
-      return line + "\n"
-    case .boxed:
-      let bar = Style.dim.paint("│", color: color)
-      return bar + parts.map { " \($0) " }.joined(separator: bar) + bar + "\n"
-    }
-  }
-
-  func rule(_ widths: [Int], _ place: Place, color: Bool) -> String {
-    switch (self, place) {
-    case (.bare, .middle):
-      return widths.map { String(repeating: "-", count: $0) }.joined(separator: "  ") + "\n"
-    case (.bare, _): return ""
-    case (.boxed, let place):
-      let (left, cross, right) =
-        switch place {
-        case .top: ("╭", "┬", "╮")
-        case .middle: ("├", "┼", "┤")
-        case .bottom: ("╰", "┴", "╯")
-        }
-      let line = left + widths.map { String(repeating: "─", count: $0 + 2) }.joined(separator: cross) + right
-      return Style.dim.paint(line, color: color) + "\n"
-    }
+  private static func heading(_ title: String, _ width: Int?, _ color: Bool) -> String {
+    let title = Width.printable(title)
+    let lines = width.map { Width.lines(title, to: $0) } ?? title
+    return lines.split(separator: "\n", omittingEmptySubsequences: false)
+      .map { Style.bold.paint(String($0), color: color) + "\n" }.joined()
   }
 }

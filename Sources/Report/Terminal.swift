@@ -10,7 +10,8 @@ import Foundation
 
 /// What the far end of an output stream can show.
 public struct Terminal: Sendable, Equatable {
-  /// Someone is looking: the stream is a terminal that can redraw a line (`TERM` is not `dumb`).
+  /// Somebody is looking: the stream is a terminal that can redraw a line (`TERM` is not `dumb`), and no continuous
+  /// integration or agent runs the program.
   public var isTTY: Bool
   /// Columns of the terminal; nil when there is none, or when it does not say.
   public var width: Int?
@@ -41,11 +42,12 @@ public struct Terminal: Sendable, Equatable {
   ///   - attached: the stream is a terminal of any kind.
   ///   - columns: what the terminal says its width is.
   ///   - environment: `NO_COLOR` (no-color.org) beats `CLICOLOR_FORCE` (bixense.com/clicolors), which beats
-  ///     what the terminal is; `CLICOLOR=0` and `TERM=dumb` turn colours off; `COLUMNS` stands in for a width.
+  ///     what the terminal is; `CLICOLOR=0` and `TERM=dumb` turn colours off; `COLUMNS` stands in for a width; the
+  ///     variables of `isUnattended` make a terminal as good as a pipe.
   package init(attached: Bool, columns: Int?, environment: [String: String]) {
     let dumb = environment["TERM"] == "dumb"
     func isSet(_ name: String) -> Bool { environment[name].map { !$0.isEmpty } ?? false }
-    isTTY = attached && !dumb
+    isTTY = attached && !dumb && !Self.isUnattended(environment)
     let told = environment["COLUMNS"].flatMap { Int($0) }.flatMap { (1...10_000).contains($0) ? $0 : nil }
     width = attached ? columns ?? told : nil
     if isSet("NO_COLOR") {
@@ -56,6 +58,24 @@ public struct Terminal: Sendable, Equatable {
       color = isTTY && environment["CLICOLOR"] != "0"
     }
   }
+
+  /// Whether variables say that a service for continuous integration or a coding agent runs the program, which often
+  /// gives it a terminal that nobody looks at.
+  package static func isUnattended(_ environment: [String: String]) -> Bool {
+    environment.contains { name, value in
+      guard !value.isEmpty, !["0", "false", "no", "off"].contains(value.lowercased()) else { return false }
+      if unattended.contains(name) { return true }
+      // Codex sets several; these two are people's own.
+      return name.hasPrefix("CODEX_") && !["CODEX_HOME", "CODEX_API_KEY"].contains(name)
+    }
+  }
+
+  private static let unattended: Set<String> = [
+    "CI", "CONTINUOUS_INTEGRATION", "BUILD_NUMBER", "GITHUB_ACTIONS", "GITLAB_CI", "JENKINS_URL", "BUILDKITE",
+    "CIRCLECI", "TRAVIS", "APPVEYOR", "TEAMCITY_VERSION", "TF_BUILD", "BITBUCKET_BUILD_NUMBER", "DRONE",
+    "AGENT", "AI_AGENT", "CLAUDECODE", "CLAUDE_CODE", "CURSOR_AGENT", "GEMINI_CLI", "OPENCODE", "OPENCODE_CLIENT",
+    "AUGMENT_AGENT", "CLINE_ACTIVE", "GOOSE_TERMINAL", "AMP_CURRENT_THREAD_ID", "COPILOT_AGENT",
+  ]
 }
 
 /// The few ways in which text is set off from the rest.

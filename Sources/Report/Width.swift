@@ -71,6 +71,55 @@ package enum Width {
     return columns > 0 ? kept + "…" : ""
   }
 
+  /// Sentences in lines of at most `columns`, broken between words. Lines of the text stay lines; a word that is longer
+  /// than a line (a path, most likely) is left in one piece, so that it can still be selected and copied.
+  package static func lines(_ text: String, to columns: Int) -> String {
+    text.split(separator: "\n", omittingEmptySubsequences: false).map { paragraph in
+      if of(String(paragraph)) <= columns { return String(paragraph) }
+      let indent = String(paragraph.prefix { $0 == " " })
+      var (lines, line) = ([String](), indent)
+      for word in paragraph.dropFirst(indent.count).split(separator: " ") {
+        if line != indent, of(line) + 1 + of(String(word)) > columns {
+          lines.append(line)
+          line = indent
+        }
+        line += (line == indent ? "" : " ") + word
+      }
+      return (lines + [line]).joined(separator: "\n")
+    }.joined(separator: "\n")
+  }
+
+  /// A heading in lines of at most `columns` where that can be done: broken at spaces and after underscores.
+  package static func stacked(_ heading: String, to columns: Int) -> [String] {
+    var lines: [String] = []
+    for piece in pieces(heading) {
+      if let last = lines.last, of(last + piece) <= columns {
+        lines[lines.count - 1] += piece
+      } else {
+        lines.append(String(piece.drop { $0 == " " }))
+      }
+    }
+    return lines.isEmpty ? [""] : lines
+  }
+
+  /// The widest part of a heading that `stacked` leaves in one piece.
+  package static func narrowest(_ heading: String) -> Int {
+    pieces(heading).map { of(String($0.drop { $0 == " " })) }.max() ?? 0
+  }
+
+  private static func pieces(_ heading: String) -> [Substring] {
+    var pieces: [Substring] = []
+    var start = heading.startIndex
+    for index in heading.indices.dropFirst() {
+      let before = heading[heading.index(before: index)]
+      if heading[index] == " " || before == "_" && heading[index] != "_" {
+        pieces.append(heading[start..<index])
+        start = index
+      }
+    }
+    return heading.isEmpty ? [] : pieces + [heading[start...]]
+  }
+
   /// `text` in lines of at most `columns`, broken between words, and within a word that is longer than a line.
   package static func wrap(_ text: String, to columns: Int) -> [String] {
     let columns = max(columns, 2)

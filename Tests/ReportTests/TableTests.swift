@@ -103,6 +103,72 @@ struct TableTests {
     #expect(cells.joined(separator: " ").split(separator: " ").joined() == long.split(separator: " ").joined())
   }
 
+  private func candidates() -> Table {
+    var table = Table(
+      title: "Candidates of a search",
+      columns: [
+        .init("#", .right), .init("num_layers", .right, isSharable: true),
+        .init("ffn_hidden_size", .right, isSharable: true, short: "ffn"), .init("params", .right),
+      ])
+    table.add(["1", "8", "416", "2.91M"], highlighted: true)
+    table.add(["2", "8", "384", "2.79M"], mark: "≈")
+    table.add(["3", "8", "352", "2.67M"])
+    return table
+  }
+
+  @Test func whatIsTheSameInAllRowsIsSaidOnce() {
+    #expect(
+      candidates().render(width: 44, color: false) == """
+        Candidates of a search
+        The same everywhere: num_layers 8
+        ╭───┬─────────────────┬────────┬───╮
+        │ # │ ffn_hidden_size │ params │   │
+        ├───┼─────────────────┼────────┼───┤
+        │ 1 │             416 │  2.91M │ * │
+        │ 2 │             384 │  2.79M │ ≈ │
+        │ 3 │             352 │  2.67M │   │
+        ╰───┴─────────────────┴────────┴───╯
+
+        """)
+    // Columns that programs may read stay.
+    #expect(candidates().render(width: nil, color: false).contains("num_layers"))
+  }
+
+  @Test func headingsAreStackedThenShortenedThenRowsBecomeLists() {
+    let stacked = candidates().render(width: 28, color: false)
+    #expect(stacked.contains("│ #"))
+    #expect(stacked.contains("│    ffn_ │"))
+    #expect(stacked.contains("│ hidden_ │") && stacked.contains("│    size │"))
+    #expect(candidates().render(width: 24, color: false).contains("│ # │ ffn │ params │   │"))
+    #expect(
+      candidates().render(width: 20, color: false) == """
+        Candidates of a
+        search
+        The same everywhere:
+        num_layers 8
+        #: 1
+          ffn: 416
+          params: 2.91M
+          *
+        #: 2
+          ffn: 384
+          params: 2.79M
+          ≈
+        #: 3
+          ffn: 352
+          params: 2.67M
+
+        """)
+  }
+
+  @Test(arguments: 20...100) func noLineIsWiderThanTheTerminal(width: Int) {
+    var table = candidates()
+    table.add(["4", "7", String(repeating: "9", count: 12), "模型 2.91M"])
+    for line in table.render(width: width, color: false).split(separator: "\n") {
+      #expect(Width.of(String(line)) <= width)
+    }
+  }
+
   @Test func hostileCellsCannotLeaveTheirLine() {
     var table = Table(title: "t\n\u{1B}[2J", columns: [.init("a\nb")])
     table.add(["x\n\u{1B}]0;title\u{7}\r"])
