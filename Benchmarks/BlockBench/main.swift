@@ -107,6 +107,7 @@ func experts(repeats: Int) throws {
       + "\(Int((product / routed * 100).rounded()))% of its throughput")
 }
 
+LibTorch.prepare()
 let arguments = CommandLine.arguments
 let repeats = arguments.firstIndex(of: "--repeats").flatMap { Int(arguments[min($0 + 1, arguments.count - 1)]) } ?? 7
 try LibTorch.load()

@@ -73,6 +73,7 @@ func run(_ cases: [Case], repeats: Int) throws {
 
 var filter = ""
 var repeats = 15
+LibTorch.prepare()
 var arguments = Array(CommandLine.arguments.dropFirst())
 while !arguments.isEmpty {
   let argument = arguments.removeFirst()

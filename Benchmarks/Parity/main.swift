@@ -69,6 +69,7 @@ func parse() -> Options? {
   return options.model.isEmpty ? nil : options
 }
 
+LibTorch.prepare()
 guard let options = parse() else {
   print("usage: parity MODEL [--device cuda|mps|operators] [--dtype float32|bfloat16] [--rows N] [--seq-length N]")
   exit(64)

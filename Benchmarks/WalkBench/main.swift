@@ -39,6 +39,7 @@ func best(_ products: [Product], packed: Bool) throws -> Double {
 }
 
 var shape = Shape()
+LibTorch.prepare()
 var arguments = Array(CommandLine.arguments.dropFirst())
 while !arguments.isEmpty {
   let argument = arguments.removeFirst()

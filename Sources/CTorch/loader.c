@@ -37,6 +37,17 @@ static char *open_library(const char *folder, const char *name) {
 }
 
 void ct_prepare(void) {
+  // How idle OpenMP workers wait; read once, when OpenMP is loaded. By default they spin for milliseconds, and where
+  // cores are shared an operation then waits whole time slices for a worker that lost its core. Sleeping at once
+  // costs a wake-up for each operation, half the time of small models. So they spin for some tens of
+  // microseconds and sleep then (Benchmarks/kernels.md). Here and not where libtorch is opened: that may be on another
+  // thread, and setenv is not safe while any thread reads the environment.
+  const char *policy = getenv("OMP_WAIT_POLICY");
+  if (!policy || !*policy) {
+    setenv("OMP_WAIT_POLICY", "PASSIVE", 1);
+    const char *spins = getenv("GOMP_SPINCOUNT");
+    if (!spins || !*spins) setenv("GOMP_SPINCOUNT", "2000", 1);
+  }
 #ifdef __GLIBC__
   // libtorch makes hundreds of thousands of small objects while it is opened, and malloc asks the system for a few pages at
   // a time: a tenth of the time. More is reserved, not used. Setting this fixes the other limits, which are raised to
@@ -51,14 +62,6 @@ ct_error ct_open(
   const char *lib, const char *shim, const ct_api *_Nullable *_Nonnull api, char *_Nullable *_Nonnull cuda_reason) {
   *api = NULL;
   *cuda_reason = NULL;
-  // How idle OpenMP workers wait; read once, when OpenMP is loaded. By default they spin for milliseconds, and where
-  // cores are shared an operation then waits whole time slices for a worker that lost its core. Sleeping at once
-  // costs a wake-up for each operation, half the time of small models. So they spin for some tens of
-  // microseconds and sleep then (Benchmarks/kernels.md).
-  if (!getenv("OMP_WAIT_POLICY")) {
-    setenv("OMP_WAIT_POLICY", "PASSIVE", 1);
-    setenv("GOMP_SPINCOUNT", "2000", 0);
-  }
 
   char *error = open_library(lib, "libc10.so");
   if (!error) error = open_library(lib, "libtorch_cpu.so");

@@ -1,4 +1,5 @@
 import Crypto
+import Files
 public import JSON
 
 /// A Hugging Face checkpoint on disk: `config.json` and its safetensors weights, one file or shards with an index.
@@ -87,40 +88,48 @@ public final class CheckpointReader: Sendable {
   /// Gives back the memory of these tensors (whole pages only); they can be read again at any time.
   public func release(_ names: [String]) { spans(names).forEach { $0.file.release($0.range) } }
 
-  /// SHA-256, in hexadecimal, of `config.json` and every weight file: names, sizes and contents. Files are read,
-  /// not mapped, so that hashing a large model does not fill the process with its pages.
+  /// SHA-256, in hexadecimal, of `config.json` and every weight file: names, sizes and the hashes of their contents, which
+  /// are computed once for each file (see `ContentHash`). Files are read, not mapped, so that hashing a large model does not
+  /// fill the process with its pages.
   ///
-  /// - Parameter progress: gets bytes done and bytes in all, about every 16 MiB.
-  /// - Throws: `CheckpointError` when a file cannot be read.
+  /// - Parameter progress: gets bytes of weights done and in all, about every 16 MiB.
+  /// - Throws: `CheckpointError` when a file cannot be read, or is no longer the one that was opened.
   public func sha256(progress: ((_ done: Int, _ total: Int) -> Void)? = nil) throws -> String {
+    guard let hash = try sha256(onlyKnown: false, progress) else {
+      throw CheckpointError(.io, "\(directory): the weights cannot be hashed")
+    }
+    return hash
+  }
+
+  /// The same, unless large files would have to be read for it: nil then.
+  public func knownSHA256() throws -> String? { try sha256(onlyKnown: true, nil) }
+
+  private func sha256(onlyKnown: Bool, _ progress: ((_ done: Int, _ total: Int) -> Void)?) throws -> String? {
+    let settings = try readFile(configFile, limit: 64 << 20)
+    guard try Self.readConfig(directory: directory).config == config else {
+      throw CheckpointError(.malformed, "\(configFile) was changed while it was used: run the same command again")
+    }
     var hash = SHA256()
-    var opened: [(name: String, file: FileHandle, size: Int)] = []
-    for name in ["config.json"] + weightFiles {
-      let (file, size) = try FileHandle.reading(join(directory, name))
-      opened.append((name, file, size))
-    }
-    let total = opened.reduce(0) { $0 + $1.size }
-    var done = 0
-    var reported = 0
-    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
-    defer { buffer.deallocate() }
-    for (name, file, size) in opened {
-      // Name and size first: otherwise bytes could move from one file to the next unseen.
-      hash.update(data: Array("\(name)\0\(size)\0".utf8))
-      while true {
-        let count = try file.read(into: buffer)
-        if count == 0 { break }
-        hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: buffer[..<count]))
-        done += count
-        if done - reported >= 16 << 20 {
-          reported = done
-          progress?(done, total)
-        }
+    // Names and sizes first: otherwise bytes could move from one file to the next unseen.
+    hash.update(data: Array("config.json\0\(settings.count)\0\(hexadecimal(SHA256.hash(data: settings)))\n".utf8))
+    let total = weights.files.values.reduce(0) { $0 + $1.size }
+    var before = 0
+    for name in weightFiles {
+      guard let file = weights.files[name] else { continue }
+      guard let contents = try file.sha256(onlyKnown: onlyKnown, progress: { progress?(before + $0, total) }) else {
+        return nil
       }
+      hash.update(data: Array("\(name)\0\(file.size)\0\(contents)\n".utf8))
+      before += file.size
     }
-    if done != reported { progress?(done, total) }
     return hexadecimal(hash.finalize())
   }
+
+  /// Throws when a weight file is no longer what it was when it was opened: to be called before anything that was made of
+  /// it is kept, published or printed. Takes a look at each file, no reading.
+  ///
+  /// - Throws: `CheckpointError` that names the file.
+  public func checkUnchanged() throws { try weights.files.values.forEach { try $0.checkUnchanged() } }
 
   private func found(_ name: String) throws -> (entry: TensorEntry, file: SafetensorsFile) {
     guard let entry = entry(name), let file = weights.files[entry.file] else {
@@ -158,14 +167,4 @@ func jsonObject(in path: String, limit: Int, nonFinite: Bool = false) throws -> 
     throw CheckpointError(.malformed, "\(path) holds \(value.kind), where an object should be")
   }
   return object
-}
-
-func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
-  let digits = Array("0123456789abcdef".utf8)
-  var text: [UInt8] = []
-  for byte in bytes {
-    text.append(digits[Int(byte >> 4)])
-    text.append(digits[Int(byte & 15)])
-  }
-  return String(decoding: text, as: UTF8.self)
 }

@@ -1,3 +1,5 @@
+import Files
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -20,26 +22,28 @@ func split(_ path: String) throws -> (parent: String, name: String) {
 }
 
 /// Makes a directory and those above it that are not there.
-func makeDirectories(_ path: String) throws {
+///
+/// - Returns: those that it made, the topmost first. The end of the process removes them if they are still empty.
+@discardableResult
+func makeDirectories(_ path: String) throws -> [String] {
   switch kind(of: path) {
-  case .directory: return
+  case .directory: return []
   case .absent: break
   default: throw CheckpointError(.io, "\(path) is in the way: it is not a directory")
   }
-  if let (parent, _) = try? split(path), parent != path { try makeDirectories(parent) }
-  guard mkdir(path, 0o777) == 0 || errno == EEXIST else { throw systemError("create the directory", path) }
-}
-
-/// Removes whatever is at a path; what cannot be removed stays. Symbolic links are removed, never followed.
-func removeTree(_ path: String) {
-  var status = stat()
-  guard lstat(path, &status) == 0 else { return }
-  guard status.st_mode & S_IFMT == S_IFDIR else {
-    unlink(path)
-    return
+  var made: [String] = []
+  if let (parent, _) = try? split(path), parent != path { made = try makeDirectories(parent) }
+  do {
+    try Unfinished.create(path, .emptyDirectory) {
+      guard mkdir(path, 0o777) == 0 else { throw systemError("create the directory", path) }
+    }
+    return made + [path]
+  } catch {
+    // Somebody else may have made it meanwhile.
+    if kind(of: path) == .directory { return made }
+    for directory in made.reversed() { Unfinished.remove(directory) }
+    throw error
   }
-  for name in (try? names(in: path)) ?? [] { removeTree(join(path, name)) }
-  rmdir(path)
 }
 
 /// Waits until a directory's entries are on the disk.

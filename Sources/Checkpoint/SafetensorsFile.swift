@@ -1,3 +1,6 @@
+import Files
+import Synchronization
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -10,8 +13,8 @@
 ///
 /// The mapping is read-only and lives as long as this object. A file that is cut while it is mapped cannot be read
 /// safely by anyone: the system answers with SIGBUS. `bytes(of:)` looks at the file's size first and throws when it
-/// has shrunk, which leaves only the time between that call and the use of its bytes. Replacing a file by rename,
-/// as every careful writer does, changes nothing here: the mapping keeps the old file.
+/// has shrunk; between that call and the use of its bytes, a program that has called `Interruption.install` ends with the
+/// same message. `checkUnchanged` finds out afterwards whether the file was written to meanwhile.
 public final class SafetensorsFile: Sendable {
   public let path: String
   /// Bytes in the file when it was opened.
@@ -19,6 +22,10 @@ public final class SafetensorsFile: Sendable {
   public let header: SafetensorsHeader
   private let file: FileHandle
   private nonisolated(unsafe) let base: UnsafeMutableRawPointer
+  private let watch: MappedWatch
+  private let identity: FileIdentity
+  /// Of the contents, once it was asked for.
+  private let hash = Mutex<String?>(nil)
 
   /// In the order of their bytes in the file.
   public var tensors: [TensorEntry] { header.tensors }
@@ -30,9 +37,13 @@ public final class SafetensorsFile: Sendable {
       throw CheckpointError(
         .malformed, "\(path) has \(size) bytes and cannot be a safetensors file: copy or download it again")
     }
+    guard let identity = FileIdentity(descriptor: file.descriptor), identity.size == size else {
+      throw CheckpointError(.malformed, "\(path) is being written by something else: wait until it is whole")
+    }
     guard let mapped = mmap(nil, size, PROT_READ, MAP_PRIVATE, file.descriptor, 0), mapped != MAP_FAILED else {
       throw systemError("map", path)
     }
+    watch = MappedWatch(mapped, count: size, path: path)
     do {
       header = try SafetensorsHeader(
         start: UnsafeRawBufferPointer(start: mapped, count: size), fileSize: size, file: path)
@@ -43,6 +54,7 @@ public final class SafetensorsFile: Sendable {
     self.path = path
     self.size = size
     self.file = file
+    self.identity = identity
     base = mapped
   }
 
@@ -57,11 +69,49 @@ public final class SafetensorsFile: Sendable {
       throw CheckpointError(.missing, "\(path) does not hold tensor \"\(entry.name)\"")
     }
     let now = try file.size()
-    guard now >= size else {
-      throw CheckpointError(
-        .malformed, "\(path) has shrunk from \(size) to \(now) bytes since it was opened: something else writes to it")
-    }
+    guard now >= size else { throw shrunk(to: now) }
     return UnsafeRawBufferPointer(start: base + entry.range.lowerBound, count: entry.range.count)
+  }
+
+  private func shrunk(to now: Int) -> CheckpointError {
+    CheckpointError(
+      .malformed,
+      "\(path) has shrunk from \(size) to \(now) bytes since it was opened: something else writes to it. Copy or "
+        + "download it again, then run the same command again")
+  }
+
+  /// SHA-256 of the file's contents, in hexadecimal.
+  ///
+  /// - Parameter onlyKnown: answer nil rather than read a large file.
+  /// - Throws: `CheckpointError` when it cannot be read or changes meanwhile.
+  func sha256(onlyKnown: Bool, progress: (_ done: Int) -> Void) throws -> String? {
+    if let known = hash.withLock({ $0 }) { return known }
+    do {
+      let found = try ContentHash.sha256(
+        descriptor: file.descriptor, path: path, onlyKnown: onlyKnown, progress: progress)
+      try checkUnchanged()
+      hash.withLock { $0 = found }
+      return found
+    } catch let error as ContentHash.Failure { throw CheckpointError(.io, "\(path) \(error.reason)") }
+  }
+
+  /// Throws when the file at the path is no longer the one that was opened, as it was then.
+  ///
+  /// Attributes and links may change: where only the time of that has moved and the contents' hash is known, the contents are
+  /// hashed again.
+  public func checkUnchanged() throws {
+    let now = FileIdentity(path: path)
+    if now == identity { return }
+    if let now, now.size < size { throw shrunk(to: now.size) }
+    if let now, now.hasContents(of: identity) {
+      guard let before = hash.withLock({ $0 }) else { return }
+      let again = try? ContentHash.sha256(descriptor: file.descriptor, path: path, cache: nil)
+      if again == before { return }
+    }
+    throw CheckpointError(
+      .malformed,
+      "\(path) was \(now == nil ? "removed" : "changed") while it was used: something else writes there. Nothing made of it "
+        + "is kept or published; see that the file is whole, then run the same command again")
   }
 
   /// Tells the system to start reading these bytes. May take milliseconds where they are many.

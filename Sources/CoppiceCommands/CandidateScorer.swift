@@ -9,58 +9,32 @@ import Tokenization
 
 /// Scores candidates, several in one walk over the weights, and keeps what is scored.
 struct CandidateScorer {
-  private let function: ScoreFunction
+  private let data: ScoringData
   private let inputs: PruneInputs
   private let console: Console
-  private let questions: MultipleChoice?
-  private let rows: LanguageModeling?
   private let fingerprint: Fingerprint
   private let racing: Bool
+  private let store: PruneStore
+  /// What earlier runs have kept.
+  private let kept: [ExportConfig: ItemScores]
 
   var isAccuracy: Bool { questions != nil }
+  private var questions: MultipleChoice? { data.questions }
+  private var rows: LanguageModeling? { data.rows }
 
-  /// - Throws: what is wrong with the questions or the text.
-  init(_ options: PruneCommand, inputs: PruneInputs, tokenizer: Tokenizer, console: Console) throws {
-    guard let function = ScoreFunction(parsing: options.scoreFunction) else {
-      throw ModelError("--prune_score_func: \"\(options.scoreFunction)\" is not known")
-    }
-    self.function = function
+  /// - Throws: `ModelError` when kept scores are damaged or something else's.
+  init(_ data: ScoringData, inputs: PruneInputs, store: PruneStore, racing: Bool, console: Console) throws {
+    self.data = data
     self.inputs = inputs
     self.console = console
-    racing = options.racing
+    self.store = store
+    self.racing = racing
     // Partial scores are kept apart from whole ones.
-    let race = options.racing ? [("racing", "\(Race.threshold) deviations, seed \(options.seed)")] : []
-    switch function {
-    case .mmlu(let percent, _):
-      guard let path = options.evaluation.mmlu else {
-        throw ModelError(
-          "scoring with \(options.scoreFunction) wants questions: give --mmlu_dataset a local copy of cais/mmlu "
-            + "(directory, .jsonl or .parquet), or choose --prune_score_func neg_loss")
-      }
-      let all = try MMLU.load(path: path, split: "test")
-      let examples = options.evaluation.fewShots > 0 ? try MMLU.load(path: path, split: "dev") : []
-      questions = try MultipleChoice(
-        questions: MMLU.sample(all, percent: percent), examples: examples, fewShots: options.evaluation.fewShots,
-        tokenizer: tokenizer)
-      rows = nil
-      // The batch size is a hint: it is not part of what made a score. The prompts are, token by token.
-      let tokens = questions?.prompts.map { "\($0.tokens) \($0.answer)" }.joined(separator: "\n") ?? ""
-      fingerprint = inputs.fingerprint.adding(
-        [
-          ("score_function", "mmlu"), ("prompts", Fingerprint([("tokens", tokens)]).key),
-        ] + race)
-    case .negLoss, .negKL:
-      questions = nil
-      rows = try LanguageModeling(rows: inputs.evaluationRows().rows)
-      fingerprint = inputs.fingerprint.adding(
-        [("score_function", function.description)] + (try inputs.evaluationFingerprint()) + race)
-    }
+    let race = racing ? [("racing", "\(Race.threshold) deviations, seed \(inputs.seed)")] : []
+    fingerprint = inputs.fingerprint.adding(
+      [("scoring_algorithm", "\(AlgorithmVersion.scoring)")] + data.fields + race)
+    kept = try store.candidateScores(fingerprint).mapValues { ItemScores(sums: $0.sums, weights: $0.weights) }
   }
-
-  private var batches: [TokenBatch] { rows?.batches ?? questions.map { [TokenBatch($0.prompts.map(\.tokens))] } ?? [] }
-
-  /// Tokens one candidate is scored on.
-  var tokenCount: Int { batches.reduce(0) { $0 + $1.tokenCount } }
 
   /// What scoring says of the candidates.
   struct Result {
@@ -73,19 +47,20 @@ struct CandidateScorer {
 
   /// The scores of each architecture, those kept from an earlier run included.
   func score(
-    _ configs: [ExportConfig], _ executor: Executor, _ store: PruneStore, _ importance: ImportanceScores
+    _ configs: [ExportConfig], _ executor: Executor, _ importance: ImportanceScores
   ) throws -> Result {
-    if racing { return try race(configs, executor, store, importance) }
+    if racing { return try race(configs, executor, importance) }
     let description = executor.weights.model.description
-    var known = try store.candidateScores(fingerprint).mapValues { ItemScores(sums: $0.sums, weights: $0.weights) }
+    var known = kept
     let open = configs.filter { known[$0] == nil }
     if open.count < configs.count {
       console.note(
-        "\(configs.count - open.count) of \(configs.count) candidates are scored already (\(store.directory))")
+        "\(configs.count - open.count) of \(configs.count) candidates are scored already (\(store.directory ?? "kept"))"
+      )
     }
     // As many candidates in one walk as their hidden states fit the budget: what is scored is kept after each walk.
     let channels = description.sizes[.hidden] * executor.weights.dtype.byteCount
-    let bytes = max(tokenCount * channels, 1)
+    let bytes = max(data.tokenCount * channels, 1)
     let group = min(max(inputs.budget / bytes, 1), max(open.count, 1))
     let first = try open.prefix(group).map { try importance.selection(for: $0, of: description) }
     if !first.isEmpty {
@@ -101,7 +76,7 @@ struct CandidateScorer {
       }
       let scores = try walk(executor, subjects, nil, report)
       for (config, score) in zip(part, scores) { known[config] = score }
-      try save(known, store)
+      try save(known, executor)
     }
     if !open.isEmpty { progress.finish(saying: "scored \(open.count) candidate\(open.count == 1 ? "" : "s")") }
     let scores = try configs.map { config in
@@ -114,14 +89,10 @@ struct CandidateScorer {
 
   /// Asks all candidates some items, then those that still have a chance some more, and so on.
   private func race(
-    _ configs: [ExportConfig], _ executor: Executor, _ store: PruneStore, _ importance: ImportanceScores
+    _ configs: [ExportConfig], _ executor: Executor, _ importance: ImportanceScores
   ) throws -> Result {
     let description = executor.weights.model.description
-    let known = try store.candidateScores(fingerprint)
-    var scores = configs.map { config in
-      known[config].map { ItemScores(sums: $0.sums, weights: $0.weights) }
-        ?? ItemScores(sums: zeros, weights: zeros)
-    }
+    var scores = configs.map { kept[$0] ?? ItemScores(sums: zeros, weights: zeros) }
     let subjects = try configs.map { try importance.selection(for: $0, of: description) }
     var race = Race(items: zeros.count, candidates: configs.count, seed: inputs.seed)
     let total = configs.count * zeros.count
@@ -139,7 +110,7 @@ struct CandidateScorer {
           progress.update(done + open.count * items.count * part / max(whole, 1))
         }
         for (candidate, score) in zip(open, found) { scores[candidate].add(score) }
-        try save(Dictionary(zip(configs, scores)) { $1 }, store)
+        try save(Dictionary(zip(configs, scores)) { $1 }, executor)
       }
       done += race.survivors.count * items.count
       asked += items.count
@@ -158,12 +129,15 @@ struct CandidateScorer {
     return Result(scores: scores, best: best, race: (race.survivors, race.certainty(of: best, scores)))
   }
 
-  private var zeros: [Double] { Array(repeating: 0, count: questions?.prompts.count ?? batches.count) }
+  private var zeros: [Double] { Array(repeating: 0, count: data.itemCount) }
   private var itemName: String { questions == nil ? "rows" : "questions" }
 
-  private func save(_ scores: [ExportConfig: ItemScores], _ store: PruneStore) throws {
-    try store.save(
-      scores.sorted { $0.key.description < $1.key.description }.map { ($0, $1.sums, $1.weights) }, fingerprint)
+  private func save(_ scores: [ExportConfig: ItemScores], _ executor: Executor) throws {
+    try executor.weights.model.checkpoint.checkUnchanged()
+    keep(in: store, console) {
+      try store.save(
+        scores.sorted { $0.key.description < $1.key.description }.map { ($0, $1.sums, $1.weights) }, fingerprint)
+    }
   }
 
   private func plan(_ executor: Executor, _ subjects: [Selection], _ items: [Int]?) -> WalkPlan {
@@ -179,7 +153,7 @@ struct CandidateScorer {
       return try questions.score(executor, subjects: subjects, questions: items, progress: progress)
     }
     guard let rows else { return [] }
-    if function == .negKL {
+    if data.function == .negKL {
       return try rows.negativeDivergence(
         executor, subjects: subjects, from: executor, items: items, progress: progress)
     }

@@ -1,6 +1,7 @@
 public import ArgumentParser
 import Datasets
 import Execution
+import Files
 import Foundation
 import JSON
 import Minitron
@@ -88,7 +89,7 @@ public struct DoctorCommand: ParsableCommand {
     let memory = Int(clamping: ProcessInfo.processInfo.physicalMemory)
     let budget = MemoryBudget.automatic()
     // The directory that holds one folder for each fingerprint.
-    let cache = URL(fileURLWithPath: PruneStore.automaticDirectory(Fingerprint([]))).deletingLastPathComponent().path
+    let cache = Environment.process.cacheDirectory ?? "/"
     var nearest = cache
     while nearest != "/", !FileManager.default.fileExists(atPath: nearest) {
       nearest = URL(fileURLWithPath: nearest).deletingLastPathComponent().path

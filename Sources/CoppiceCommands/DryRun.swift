@@ -27,7 +27,8 @@ struct DryRun {
     let heads = description.sizes[.heads] * description.sizes[.headDim]
     let attention = rows.rows.reduce(0.0) { $0 + 2 * Double($1.count) * Double($1.count) * Double(heads) }
     let calibration = 2 * Double(layerParams) * Double(tokens) + attention * Double(description.layers.count)
-    let scored = try scoredTokens()
+    // By hand nothing is scored.
+    let scored = inputs.scoring?.tokenCount ?? 0
     let scoring = 2 * Double(layerParams) * Double(scored) * Double(candidates.count)
     let rate = try operationsPerSecond()
 
@@ -79,13 +80,6 @@ struct DryRun {
     }
     return try SearchSpace(model.description, job.settings)
       .search(model.description, job.settings, job.constraints, layerRanking: nil).candidates
-  }
-
-  /// Tokens of the questions or rows each candidate is scored on; zero by hand.
-  private func scoredTokens() throws -> Int {
-    guard try job.options.search.byHand() == nil else { return 0 }
-    return try CandidateScorer(job.options, inputs: inputs, tokenizer: inputs.tokenizer, console: job.console)
-      .tokenCount
   }
 
   /// Matrix products of this model's shape for about a fifth of a second.

@@ -1,4 +1,5 @@
 public import ArgumentParser
+import Files
 import Foundation
 import Report
 import Torch
@@ -14,6 +15,10 @@ public enum Entry {
     signal(SIGPIPE, SIG_IGN)
     // So is a file that outgrows `ulimit -f`.
     signal(SIGXFSZ, SIG_IGN)
+    // Changes the environment, which is safe while there is one thread.
+    LibTorch.prepare()
+    // The second thread; those that follow inherit what it blocks.
+    Interruption.install()
     var command = root
     do {
       let words = Array(arguments.dropFirst())
@@ -26,6 +31,8 @@ public enum Entry {
       try parsed.run()
       leave(0)
     } catch {
+      // What a signal removes under the hands of the others is no error to speak of.
+      Interruption.holdIfEnding()
       let code = root.exitCode(for: error)
       let message = message(for: error, of: command, below: root)
       let stream = code.isSuccess ? FileHandle.standardOutput : .standardError
@@ -55,7 +62,7 @@ public enum Entry {
   /// while it is being opened on another thread. Everything is written and closed by now.
   private static func leave(_ code: Int32) -> Never {
     fflush(nil)
-    _exit(code)
+    Unfinished.leave(code)
   }
 }
 

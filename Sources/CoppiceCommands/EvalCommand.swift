@@ -89,6 +89,7 @@ private struct EvalJob {
     let questions = try options.evaluation.mmlu.map(questions)
     let rows = options.evaluation.evalDatasets.isEmpty ? nil : try rows()
     let reference = try options.reference.map(referenceModel)
+    if let path = options.predictions { try AtomicFile.checkReplaceable(path) }
 
     var json: [(String, JSON)] = [("model", .text(source.checkpoint.directory))]
     var table = Table(
@@ -98,6 +99,7 @@ private struct EvalJob {
       ])
     if let questions {
       let (scores, answers) = try score(questions)
+      try source.checkpoint.checkUnchanged()
       if let path = options.predictions { try AtomicFile.write(answers, to: path) }
       json.append(("mmlu", report(questions, scores, in: &table)))
       if rows != nil { table.addSectionBreak() }
@@ -147,6 +149,7 @@ private struct EvalJob {
           ))
       }
     }
+    for model in [source, reference?.weights.model] { try model?.checkpoint.checkUnchanged() }
     if options.output.json {
       try console.result(JSON.object(json).serialized(indent: 2))
     } else {

@@ -96,6 +96,8 @@ public struct GenerateCommand: ComputingCommand {
       try emit(stream.append(token))
     }
     try emit(stream.finish())
+    // Text of changed weights is no result; what was printed already is followed by the error.
+    try source.checkpoint.checkUnchanged()
     guard output.json else { return try emit("\n") }
     try console.result(
       JSON.object([

@@ -2,6 +2,7 @@ import Checkpoint
 import Crypto
 import Datasets
 import Execution
+import Files
 import Foundation
 import Minitron
 import Models
@@ -20,14 +21,21 @@ struct CalibrationEncoder: TextEncoding {
 struct PruneInputs {
   let dtype: DType
   let budget: Int
-  let fingerprint: Fingerprint
+  /// All of it.
+  private(set) var fingerprint: Fingerprint
+  /// What candidates are scored on; nil by hand.
+  let scoring: ScoringData?
   /// What the result takes along of the source's directory.
   let companions: Companions
   private let options: PruneCommand
   private let data: CalibrationData
+  private let dataFiles: [FileIdentity?]
   let tokenizer: Tokenizer
   private let console: Console
 
+  /// Looks at everything but the weights, whose hash is taken by `hashWeights`.
+  ///
+  /// - Throws: what is wrong with the data, the questions or the tokenizer's files.
   init(_ options: PruneCommand, model: SourceModel, tokenizer: Tokenizer, console: Console) throws {
     self.options = options
     self.tokenizer = tokenizer
@@ -40,14 +48,14 @@ struct PruneInputs {
           + "reached yet; give local text with --calib_dataset_name FILE.jsonl, FILE.parquet or a directory of them")
     }
     data = try CalibrationData(sources: options.calibration)
+    dataFiles = data.identities
     companions = try Companions(directory: model.checkpoint.directory)
-    for warning in companions.warnings { console.warn(warning) }
-    let hashing = console.progress("fingerprint", total: nil, unit: "bytes")
-    let weights = try model.checkpoint.sha256(progress: { done, _ in hashing.update(done) })
-    hashing.finish()
+    scoring =
+      options.search.hasTarget
+      ? try ScoringData(options, calibration: data, tokenizer: tokenizer, console: console) : nil
     fingerprint = Fingerprint([
-      ("format", "1"),
-      ("weights", weights),
+      ("calibration_algorithm", "\(AlgorithmVersion.calibration)"),
+      ("weights", Self.unknown),
       ("tokenizer", try Self.hash(file: model.checkpoint.directory + "/tokenizer.json")),
       ("calibration_data", try data.fingerprint()),
       ("calib_num_samples", "\(options.calibrationRows)"),
@@ -56,6 +64,21 @@ struct PruneInputs {
       ("seed", "\(options.seed)"),
       ("compute_dtype", "\(dtype)"),
     ])
+  }
+
+  /// In the place of the weights' hash until it is known.
+  static let unknown = "unknown"
+
+  /// - Parameter onlyKnown: only if they need not be read for it.
+  mutating func hashWeights(of model: SourceModel, onlyKnown: Bool = false) throws {
+    if onlyKnown {
+      if let known = try model.checkpoint.knownSHA256() { fingerprint = fingerprint.replacing("weights", with: known) }
+      return
+    }
+    let hashing = console.progress("fingerprint", total: nil, unit: "bytes")
+    fingerprint = fingerprint.replacing(
+      "weights", with: try model.checkpoint.sha256(progress: { done, _ in hashing.update(done) }))
+    hashing.finish()
   }
 
   static func hash(file: String) throws -> String {
@@ -70,6 +93,11 @@ struct PruneInputs {
       encoder: CalibrationEncoder(tokenizer: tokenizer), seqLength: options.search.seqLength,
       count: options.calibrationRows, seed: options.seed)
     for warning in rows.warnings { console.warn(warning) }
+    guard data.identities == dataFiles else {
+      throw ModelError(
+        "\(options.calibration.joined(separator: ", ")): changed while it was read; run the same command again when it is "
+          + "whole")
+    }
     guard !rows.rows.isEmpty else {
       throw ModelError("\(options.calibration.joined(separator: ", ")): there is no text to calibrate on")
     }
@@ -77,25 +105,4 @@ struct PruneInputs {
   }
 
   var seed: UInt64 { options.seed }
-
-  /// Rows for `neg_loss` and `neg_kl`: from `--eval_dataset_name`, else the calibration source's after those used.
-  func evaluationRows() throws -> PackedRows {
-    let own = options.evaluation.evalDatasets
-    let source = own.isEmpty ? data : try CalibrationData(sources: own)
-    let rows = try source.pack(
-      encoder: CalibrationEncoder(tokenizer: tokenizer), seqLength: options.search.seqLength,
-      count: options.evaluation.evalSamples, skippingRows: own.isEmpty ? options.calibrationRows : 0,
-      seed: options.seed)
-    for warning in rows.warnings { console.warn(warning) }
-    return rows
-  }
-
-  /// The fingerprint of what `evaluationRows` come from.
-  func evaluationFingerprint() throws -> [(String, String)] {
-    let own = options.evaluation.evalDatasets
-    return [
-      ("eval_data", own.isEmpty ? "calibration" : try CalibrationData(sources: own).fingerprint()),
-      ("eval_num_samples", "\(options.evaluation.evalSamples)"),
-    ]
-  }
 }

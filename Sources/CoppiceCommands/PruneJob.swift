@@ -28,56 +28,106 @@ struct PruneJob {
   }
 
   func run() throws {
-    if OutputDirectory.isFinished(outputPath) {
-      console.note("\(outputPath) holds a finished checkpoint already; nothing to do")
-      return
-    }
-    let model = try SourceModel(directory: options.model.directory())
+    let directory = try options.model.directory()
+    try OutputPlace.check(output: outputPath, model: directory, kept: options.intermediate)
+    let model = try SourceModel(directory: directory)
     let description = model.description
-    for note in model.notes { console.note(note) }
     let byHand = try options.search.byHand()
-    for warning in try byHand?.validate(for: description) ?? [] { console.warn(warning) }
+    let warnings = try byHand?.validate(for: description) ?? []
+    let alike = Set(description.layers.map(\.weights)).count == 1
+    if byHand == nil, alike {
+      // Without a layer ranking counts may shift where layers are unlike, but a target out of reach shows now.
+      _ = try SearchSpace(description, settings).search(description, settings, constraints, layerRanking: nil)
+    }
+    // Everything that can be wrong is found out before the first token is computed, and before anything is said.
+    let claim = try claimOutput()
+    let finished = claim == nil ? try FinishedOutput(outputPath) : nil
+    let tokenizer = try Tokenizer(directory: model.checkpoint.directory)
+    if claim != nil, options.intermediate != nil {
+      try PruneStore(directory: options.intermediate, fresh: options.fresh).checkWritable()
+    }
+    var inputs = try PruneInputs(options, model: model, tokenizer: tokenizer, console: console)
+    let request = try PruneRequest(options, description, inputs.scoring)
+    if let finished {
+      try finished.check(request, &inputs, model)
+      return try report(finished)
+    }
+    guard let claim else { return }
+    if let byHand, alike || byHand[.numLayers] == nil {
+      // A disk that is too full shows now. (A search's result is not known yet.)
+      let layers = byHand[.numLayers] ?? description.layers.count
+      let metrics = MetricsCounter(description, rows: 1, tokens: 1)
+        .metrics(sizes: byHand.sizes(from: description.sizes), layers: 0..<layers)
+      try claim.requireSpace(metrics.params * model.storedType.byteCount)
+    }
+    for note in model.notes { console.note(note) }
+    for warning in warnings + inputs.companions.warnings { console.warn(warning) }
     for hyperparameter in settings.skipped where !description.hyperparameters.contains(hyperparameter) {
       console.warn("--hparams_to_skip: a \(description.family) model has no \(hyperparameter.rawValue)")
     }
-    if byHand == nil {
-      // Without a layer ranking counts may shift where layers are unlike, but a target out of reach shows now.
-      let reachable = Set(description.layers.map(\.weights)).count == 1
-      if reachable {
-        _ = try SearchSpace(description, settings).search(description, settings, constraints, layerRanking: nil)
-      }
-    }
-    let tokenizer = try Tokenizer(directory: model.checkpoint.directory)
-    let inputs = try PruneInputs(options, model: model, tokenizer: tokenizer, console: console)
+    try inputs.hashWeights(of: model)
     if options.dryRun {
       try DryRun(job: self, model: model, inputs: inputs).report()
       return
     }
-    let whole = byHand.map { $0.isWhole(description) } ?? false
-    // A result that cannot be written should not be learnt of after hours.
-    try OutputDirectory.checkWritable(outputPath)
-
     let executor = try options.compute.executor(model)
-    let store = PruneStore(
-      directory: options.intermediate ?? PruneStore.automaticDirectory(inputs.fingerprint), fresh: options.fresh)
-    let scores = whole ? nil : try importance(executor, inputs, store)
+    let run = PruneRun(
+      model: model, inputs: inputs, request: request, claim: claim, executor: executor,
+      store: try store(inputs, executor))
     if let byHand {
+      let scores = byHand.isWhole(description) ? nil : try importance(run)
       let selection = try scores?.selection(for: byHand, of: description) ?? Selection(all: description)
-      try export(model, byHand, selection, inputs, scores, record: [])
-      if options.output.json {
-        let best = JSON.object([("best", .object([("export_config", byHand.json)]))])
-        try console.result(best.serialized(indent: 2))
-      }
-      return
+      let result = JSON.Object([("best", .object([("export_config", byHand.json)]))])
+      try export(run, byHand, selection, scores, result: result, record: [])
+      return try print(result)
     }
-    guard let scores else { return }
-    try search(executor, inputs, store, scores, tokenizer)
+    guard let scoring = inputs.scoring else { return }
+    // Kept scores that are damaged show here.
+    let scorer = try CandidateScorer(
+      scoring, inputs: inputs, store: run.store, racing: options.racing, console: console)
+    try search(run, scorer, importance(run))
   }
 
-  private func importance(_ executor: Executor, _ inputs: PruneInputs, _ store: PruneStore) throws -> ImportanceScores {
+  /// The output, kept from other processes until the end of the run; nil when something is there already.
+  private func claimOutput() throws -> OutputClaim? {
+    do { return try OutputClaim(outputPath) } catch let error as CheckpointError where error.kind == .exists {
+      return nil
+    }
+  }
+
+  /// Says that the result is there already, and what it is.
+  private func report(_ finished: FinishedOutput) throws {
+    console.note("\(finished.path) holds the result of this command already; nothing to do")
+    if options.output.json, let result = finished.record["result"] {
+      try console.result(result.serialized(indent: 2))
+    }
+    if let score = finished.record["score"]?.double { try checkBound(score) }
+  }
+
+  private func store(_ inputs: PruneInputs, _ executor: Executor) throws -> PruneStore {
+    let madeOn = JSON.object([("device", .text("\(executor.weights.device)"))])
+    if let named = options.intermediate {
+      return PruneStore(directory: named, fresh: options.fresh, madeOn: madeOn)
+    }
+    let store = PruneStore(
+      directory: PruneStore.automaticDirectory(inputs.fingerprint), fresh: options.fresh, madeOn: madeOn)
+    do {
+      guard store.directory != nil else {
+        throw ModelError("there is no home directory: HOME is unset and the user has none")
+      }
+      try store.checkWritable()
+      return store
+    } catch {
+      console.warn("scores will not be kept for resuming: \(error). --prune_intermediate_ckpt names another place")
+      return PruneStore(directory: nil, fresh: options.fresh, madeOn: madeOn)
+    }
+  }
+
+  private func importance(_ run: PruneRun) throws -> ImportanceScores {
+    let (executor, inputs, store) = (run.executor, run.inputs, run.store)
     let description = executor.weights.model.description
     if let kept = try store.importance(inputs.fingerprint, for: description) {
-      console.note("importance scores are kept in \(store.directory): no calibration needed")
+      console.note("importance scores are kept in \(store.directory ?? "memory"): no calibration needed")
       return kept
     }
     let rows = try inputs.calibrationRows()
@@ -108,15 +158,14 @@ struct PruneJob {
     let scores = try observer.scores()
     // What comes next has tensors of other sizes.
     try LibTorch.releaseMemory()
-    try store.save(scores, inputs.fingerprint)
+    // What was made of changed weights must not be kept under the old ones' hash.
+    try run.model.checkpoint.checkUnchanged()
+    keep(in: store, console) { try store.save(scores, inputs.fingerprint) }
     return scores
   }
 
-  private func search(
-    _ executor: Executor, _ inputs: PruneInputs, _ store: PruneStore, _ scores: ImportanceScores, _ tokenizer: Tokenizer
-  ) throws {
-    let model = executor.weights.model
-    let description = model.description
+  private func search(_ run: PruneRun, _ scorer: CandidateScorer, _ scores: ImportanceScores) throws {
+    let description = run.model.description
     console.note(
       "layers by importance, best first: " + scores.layerRanking.map { String($0 + 1) }.joined(separator: ", "))
     let result = try SearchSpace(description, settings)
@@ -128,8 +177,7 @@ struct PruneJob {
       .metrics(sizes: description.sizes, layers: description.layers.indices)
     if !options.output.json { console.note(result.spaceTable(settings)) }
 
-    let scorer = try CandidateScorer(options, inputs: inputs, tokenizer: tokenizer, console: console)
-    let scored = try scorer.score(result.candidates.map(\.config), executor, store, scores)
+    let scored = try scorer.score(result.candidates.map(\.config), run.executor, scores)
     let (items, best) = (scored.scores, scored.best)
     let means = items.map(\.mean)
     try report(scored, result, scorer)
@@ -139,21 +187,27 @@ struct PruneJob {
       ("score_function", JSON.text(options.scoreFunction)), ("score", .double(means[best])),
       ("score_stderr", .double(items[best].standardError)),
     ]
-    try export(model, winner, selection, inputs, scores, record: record)
-    if options.output.json {
-      var json = result.json(model: whole) { index in
-        let asked: [(String, JSON)] = scored.race == nil ? [] : [("score_items", .int(items[index].count))]
-        return [("score", .double(means[index])), ("score_stderr", .double(items[index].standardError))] + asked
-      }
-      let certainty = scored.race.map { [("certainty", JSON.double($0.certainty))] } ?? []
-      json["best"] = .object([("export_config", winner.json), ("score", .double(means[best]))] + certainty)
-      try console.result(JSON.object(json).serialized(indent: 2))
+    var json = result.json(model: whole) { index in
+      let asked: [(String, JSON)] = scored.race == nil ? [] : [("score_items", .int(items[index].count))]
+      return [("score", .double(means[index])), ("score_stderr", .double(items[index].standardError))] + asked
     }
-    if let bound = options.scoreLowerBound, means[best] < bound {
-      throw ModelError(
-        "the best candidate scores \(means[best]), below --score_lower_bound \(bound); it was written to \(outputPath) "
-          + "all the same")
-    }
+    let certainty = scored.race.map { [("certainty", JSON.double($0.certainty))] } ?? []
+    json["best"] = .object([("export_config", winner.json), ("score", .double(means[best]))] + certainty)
+    try export(run, winner, selection, scores, result: json, record: record)
+    try print(json)
+    try checkBound(means[best])
+  }
+
+  /// Prints a result as JSON, where that was asked for.
+  private func print(_ result: JSON.Object) throws {
+    if options.output.json { try console.result(JSON.object(result).serialized(indent: 2)) }
+  }
+
+  private func checkBound(_ score: Double) throws {
+    guard let bound = options.scoreLowerBound, score < bound else { return }
+    throw ModelError(
+      "the best candidate scores \(score), below --score_lower_bound \(bound); it was written to \(outputPath) all the "
+        + "same")
   }
 
   /// The candidates and their scores as a table, the winner marked, and those that may be as good.
@@ -192,10 +246,14 @@ struct PruneJob {
     }
   }
 
+  /// - Parameters:
+  ///   - result: what `--json` prints, recorded for the time when the same is asked for again.
+  ///   - record: further entries of `coppice.json`.
   private func export(
-    _ model: SourceModel, _ config: ExportConfig, _ selection: Selection, _ inputs: PruneInputs,
-    _ scores: ImportanceScores?, record: [(String, JSON)]
+    _ run: PruneRun, _ config: ExportConfig, _ selection: Selection, _ scores: ImportanceScores?, result: JSON.Object,
+    record: [(String, JSON)]
   ) throws {
+    let (model, inputs) = (run.model, run.inputs)
     let exporter = try Exporter(model, config: config, selection: selection, companions: inputs.companions)
     let namingCode = exporter.filesNamingCode
     if !namingCode.isEmpty {
@@ -207,10 +265,11 @@ struct PruneJob {
     let origin: [(String, JSON)] = [
       ("coppice_version", .text(coppiceVersion)), ("export_config", config.json),
       ("kept_layers", .array(selection.layers.map { .int($0 + 1) })), ("made_of", inputs.fingerprint.json),
+      ("request", run.request.fields.json), ("made_on", run.store.madeOn),
     ]
     try exporter.write(
-      to: outputPath, record: .object(origin + record),
-      importance: scores.map { PruneStore.importanceJSON($0, inputs.fingerprint) },
+      to: outputPath, record: .object(origin + record + [("result", .object(result))]),
+      importance: scores.map { run.store.importanceEntries($0, inputs.fingerprint) }, claim: run.claim,
       progress: { done, _ in progress.update(done) })
     progress.finish()
     let counter = MetricsCounter(model.description, rows: 1, tokens: settings.seqLength)
@@ -220,4 +279,19 @@ struct PruneJob {
       "\(outputPath): \(Format.count(metrics.params)) of \(Format.count(original.params)) parameters, "
         + config.entries.map { "\($0.hyperparameter.rawValue) \($0.value)" }.joined(separator: ", "))
   }
+}
+
+/// What one run works with.
+struct PruneRun {
+  let model: SourceModel
+  let inputs: PruneInputs
+  let request: PruneRequest
+  let claim: OutputClaim
+  let executor: Executor
+  let store: PruneStore
+}
+
+/// Keeps scores for resuming. Where that fails the run goes on: its result is worth more than the chance to resume.
+func keep(in store: PruneStore, _ console: Console, _ save: () throws -> Void) {
+  do { try save() } catch { console.warn("scores could not be kept for resuming: \(error)") }
 }

@@ -1,4 +1,5 @@
 import Crypto
+public import Files
 
 /// What packing needs of a tokenizer.
 public protocol TextEncoding {
@@ -93,29 +94,29 @@ public struct CalibrationData: Sendable {
       rows: cutter.rows, seqLength: seqLength, documents: cutter.documents, warnings: warnings)
   }
 
-  /// SHA-256, in hexadecimal, of every file's name (below its source), size and contents, source by source.
+  /// SHA-256, in hexadecimal, of every file's name (below its source), size and the hash of its contents, source by
+  /// source.
   ///
-  /// - Throws: `DatasetError` when a file cannot be read.
+  /// - Throws: `DatasetError` when a file cannot be read, or changes meanwhile.
   public func fingerprint() throws -> String {
     var hash = SHA256()
-    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 16)
-    defer { buffer.deallocate() }
     for source in sources {
       hash.update(data: Array("source\0\(source.files.count)\0".utf8))
       for path in source.files {
         let file = try InputFile(path)
         let name = path == source.path ? lastName(path) : String(path.dropFirst(source.path.count))
-        hash.update(data: Array("\(name)\0\(file.size)\0".utf8))
-        while true {
-          let count = try file.read(into: buffer)
-          if count == 0 { break }
-          hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+        let contents: String?
+        do { contents = try ContentHash.sha256(descriptor: file.descriptor, path: path) } catch let error {
+          throw DatasetError("\(path) \(error.reason)")
         }
+        hash.update(data: Array("\(name)\0\(file.size)\0\(contents ?? "")\n".utf8))
       }
     }
-    let digits = Array("0123456789abcdef".utf8)
-    return String(decoding: hash.finalize().flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+    return hexadecimal(hash.finalize())
   }
+
+  /// What the system says of every file now: equal as long as none is written to.
+  public var identities: [FileIdentity?] { sources.flatMap(\.files).map(FileIdentity.init(path:)) }
 }
 
 /// Encodes documents and cuts their tokens into rows.

@@ -22,7 +22,7 @@ func systemError(_ doing: String, _ path: String, _ code: Int32 = errno) -> Data
 final class InputFile {
   let path: String
   let size: Int
-  private let descriptor: Int32
+  let descriptor: Int32
 
   init(_ path: String) throws {
     guard !path.utf8.contains(0) else {

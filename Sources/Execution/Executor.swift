@@ -1,3 +1,4 @@
+import Files
 import Foundation
 public import Models
 public import Torch
@@ -31,7 +32,7 @@ public final class Executor {
     weights = WeightSource(model, dtype: dtype, device: device)
     self.budget = budget
     self.deviceBudget = device == .cpu ? 0 : deviceBudget ?? MemoryBudget.automatic(device: device)
-    self.scratch = scratch ?? NSTemporaryDirectory()
+    self.scratch = scratch ?? Environment.process.temporaryDirectory
   }
 
   /// What happens at the end of a walk with one batch of one subject.

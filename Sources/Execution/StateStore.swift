@@ -1,3 +1,4 @@
+import Files
 import Foundation
 import Models
 import Torch
@@ -99,9 +100,13 @@ final class SpillFile {
     self.directory = directory
     // mkstemp puts six characters of its own in the place of these.
     var path = Array((directory + "/coppice-states-" + String(repeating: "X", count: 6)).utf8CString)
-    descriptor = mkstemp(&path)
+    // No signal comes before its name is gone.
+    descriptor = Unfinished.uninterrupted {
+      let descriptor = mkstemp(&path)
+      if descriptor >= 0 { unlink(path) }
+      return descriptor
+    }
     guard descriptor >= 0 else { throw Self.error("make a file", directory) }
-    unlink(path)
   }
 
   deinit { close(descriptor) }

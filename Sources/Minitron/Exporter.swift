@@ -81,16 +81,18 @@ public struct Exporter {
   ///
   /// - Parameters:
   ///   - record: becomes `coppice.json`.
-  ///   - importance: becomes `coppice_importance.json`, so that another target needs no second calibration.
+  ///   - importance: becomes `coppice_importance.json`, a `KeptFile`, so that another target needs no second calibration.
+  ///   - claim: a claim on `path` that is held already.
   /// - Throws: what the writer and `OutputDirectory.publish` throw; nothing is left behind then.
   public func write(
-    to path: String, record: JSON, importance: JSON?, maxShardBytes: Int = CheckpointWriter.defaultMaxShardBytes,
+    to path: String, record: JSON, importance: JSON.Object?, claim: OutputClaim? = nil,
+    maxShardBytes: Int = CheckpointWriter.defaultMaxShardBytes,
     progress: (_ doneBytes: Int, _ totalBytes: Int) -> Void = { _, _ in }
   ) throws {
     let parts = try parts()
     let plan = parts.map(\.target)
     let total = try byteCount()
-    try OutputDirectory.publish(to: path) { directory in
+    try OutputDirectory.publish(to: path, claim: claim) { directory in
       let writer = try CheckpointWriter(directory: directory, tensors: plan, maxShardBytes: maxShardBytes)
       var done = 0
       // What comes next is read while this is written.
@@ -126,7 +128,7 @@ public struct Exporter {
       try write(.object(CodeReferences.removed(from: pruned) ?? pruned), to: directory + "/config.json")
       try write(record, to: directory + "/coppice.json")
       if let importance {
-        try OutputDirectory.write((importance.serialized() + "\n").utf8, to: directory + "/coppice_importance.json")
+        try OutputDirectory.write(KeptFile.bytes(importance), to: directory + "/coppice_importance.json")
       }
       try companions.copy(to: directory)
       try CheckpointWriter.verify(directory: directory, against: plan)
@@ -138,6 +140,8 @@ public struct Exporter {
       guard found == expected else {
         throw ModelError("\(directory): \(found) parameters were written, \(expected) were planned")
       }
+      // Last: the weights that were copied must be those that were hashed.
+      try model.checkpoint.checkUnchanged()
     }
   }
 

@@ -1,5 +1,6 @@
 import Checkpoint
 import Crypto
+import Files
 import Foundation
 public import JSON
 public import Models
@@ -13,6 +14,10 @@ public struct Fingerprint: Sendable, Equatable {
 
   public func adding(_ more: [(String, String)]) -> Fingerprint {
     Fingerprint(fields.map { ($0.name, $0.value) } + more)
+  }
+
+  public func replacing(_ name: String, with value: String) -> Fingerprint {
+    Fingerprint(fields.map { ($0.name, $0.name == name ? value : $0.value) })
   }
 
   public var json: JSON { .object(fields.map { ($0.name, .text($0.value)) }) }
@@ -39,62 +44,76 @@ public struct Fingerprint: Sendable, Equatable {
 
 /// Importance scores and candidate scores between runs, each with the fingerprint of what made it.
 ///
-/// Files are written beside and renamed: a run that is killed leaves whole files or none.
+/// Files are written beside and renamed: a run that is killed leaves whole files or none. Each carries a checksum.
 public struct PruneStore: Sendable {
-  public let directory: String
+  /// Nil keeps nothing.
+  public let directory: String?
   /// Kept scores are left alone and replaced.
   public let fresh: Bool
+  /// Recorded in each file and not compared: the device and whatever else may tell where its numbers come from.
+  public let madeOn: JSON
 
-  public init(directory: String, fresh: Bool) {
+  public init(directory: String?, fresh: Bool, madeOn: JSON = .null) {
     self.directory = directory
     self.fresh = fresh
+    self.madeOn = madeOn
   }
 
-  private var importanceFile: String { directory + "/importance.json" }
+  /// Finds out whether scores can be kept: makes the directory and a file in it.
+  ///
+  /// - Throws: `CheckpointError`.
+  public func checkWritable() throws { if let directory { try AtomicFile.checkWritable(directory: directory) } }
 
-  private func read(_ path: String) throws -> JSON? {
-    guard FileManager.default.fileExists(atPath: path) else { return nil }
+  private func file(_ name: String) -> String? { directory.map { $0 + "/" + name } }
+
+  /// - Returns: nil when there is no such file.
+  private func read(_ path: String?) throws -> (json: JSON.Object, path: String)? {
+    guard let path, FileManager.default.fileExists(atPath: path) else { return nil }
     guard let data = FileManager.default.contents(atPath: path) else {
       throw ModelError("\(path): kept scores are there but cannot be read; check the permissions or pass --fresh")
     }
-    do { return try JSON(parsing: data) } catch {
-      throw ModelError("\(path): kept scores are damaged (\(error)); pass --fresh to compute them again")
+    guard let json = KeptFile.parse(Array(data)) else {
+      throw ModelError(
+        "\(path): kept scores are damaged (the contents do not match the checksum); pass --fresh to compute them again")
     }
+    return (json, path)
   }
+
+  private static let importanceName = "importance.json"
 
   /// The kept importance scores; nil when there are none (or `fresh`).
   ///
   /// - Throws: `ModelError` that lists what differs when they were made of something else.
   public func importance(_ fingerprint: Fingerprint, for model: ModelDescription) throws -> ImportanceScores? {
-    guard !fresh, let stored = try read(importanceFile) else { return nil }
+    guard !fresh, let (stored, file) = try read(file(Self.importanceName)) else { return nil }
     let differences = fingerprint.differences(from: stored["fingerprint"])
     guard differences.isEmpty else {
       throw ModelError(
-        "\(importanceFile): the kept importance scores were made of something else: "
+        "\(file): the kept importance scores were made of something else: "
           + differences.joined(separator: "; ") + ". Pass --fresh to compute them again, or another "
           + "--prune_intermediate_ckpt")
     }
     guard let scores = stored["scores"] else {
-      throw ModelError("\(importanceFile): there are no \"scores\"; pass --fresh to compute them again")
+      throw ModelError("\(file): there are no \"scores\"; pass --fresh to compute them again")
     }
-    return try ImportanceScores(parsing: scores, for: model, file: importanceFile)
+    return try ImportanceScores(parsing: scores, for: model, file: file)
   }
 
   public func save(_ scores: ImportanceScores, _ fingerprint: Fingerprint) throws {
-    try write(Self.importanceJSON(scores, fingerprint), to: importanceFile)
+    try write(importanceEntries(scores, fingerprint), to: file(Self.importanceName))
   }
 
-  public static func importanceJSON(_ scores: ImportanceScores, _ fingerprint: Fingerprint) -> JSON {
-    .object([("fingerprint", fingerprint.json), ("scores", scores.json)])
+  /// What `importance.json` holds.
+  public func importanceEntries(_ scores: ImportanceScores, _ fingerprint: Fingerprint) -> JSON.Object {
+    JSON.Object([("fingerprint", fingerprint.json), ("made_on", madeOn), ("scores", scores.json)])
   }
 
-  private func scoresFile(_ fingerprint: Fingerprint) -> String { directory + "/scores-\(fingerprint.key).json" }
+  private static func scoresName(_ fingerprint: Fingerprint) -> String { "scores-\(fingerprint.key).json" }
 
   /// Kept item scores of candidates: sums and weights by architecture.
   public func candidateScores(_ fingerprint: Fingerprint) throws -> [ExportConfig: (sums: [Double], weights: [Double])]
   {
-    let file = scoresFile(fingerprint)
-    guard !fresh, let stored = try read(file) else { return [:] }
+    guard !fresh, let (stored, file) = try read(file(Self.scoresName(fingerprint))) else { return [:] }
     guard fingerprint.differences(from: stored["fingerprint"]).isEmpty, let list = stored["candidates"]?.array else {
       throw ModelError("\(file): these are not the scores its name says; pass --fresh to compute them again")
     }
@@ -118,26 +137,18 @@ public struct PruneStore: Sendable {
       ])
     }
     try write(
-      .object([("fingerprint", fingerprint.json), ("candidates", .array(list))]), to: scoresFile(fingerprint))
+      JSON.Object([("fingerprint", fingerprint.json), ("made_on", madeOn), ("candidates", .array(list))]),
+      to: file(Self.scoresName(fingerprint)))
   }
 
-  private func write(_ json: JSON, to path: String) throws {
-    do {
-      try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-    } catch {
-      throw ModelError(
-        "\(directory): cannot be made to keep scores in (\(error.localizedDescription)); choose another with "
-          + "--prune_intermediate_ckpt")
-    }
-    try AtomicFile.write(json.serialized() + "\n", to: path)
+  private func write(_ entries: JSON.Object, to path: String?) throws {
+    guard let path, let directory else { return }
+    try AtomicFile.makeDirectory(directory)
+    try AtomicFile.write(KeptFile.bytes(entries), to: path)
   }
 
-  /// Where scores are kept when nobody says: the user's cache directory, by fingerprint.
-  public static func automaticDirectory(_ fingerprint: Fingerprint) -> String {
-    let environment = ProcessInfo.processInfo.environment
-    let cache =
-      environment["COPPICE_CACHE"] ?? environment["XDG_CACHE_HOME"].map { $0 + "/coppice" }
-      ?? (environment["HOME"] ?? NSTemporaryDirectory()) + "/.cache/coppice"
-    return cache + "/" + fingerprint.key
+  /// Where scores are kept when nobody says: the user's cache directory, by fingerprint; nil where the user has no home.
+  public static func automaticDirectory(_ fingerprint: Fingerprint) -> String? {
+    Environment.process.cacheDirectory.map { $0 + "/" + fingerprint.key }
   }
 }

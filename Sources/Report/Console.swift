@@ -1,3 +1,4 @@
+import Files
 import Foundation
 
 #if canImport(Glibc)
@@ -181,11 +182,13 @@ final class MessageStream: @unchecked Sendable {
   /// Shows `line` in place of the changing line; nil takes it away.
   func show(_ line: String?) {
     lock.withLock {
+      if line != nil { setLiveLine(true) }
       if line == nil, live == nil { return }
       let columns = width()
       let line = line.map { fitted($0, columns) }
       write((live.map { clear($0, columns) } ?? "") + (line ?? ""))
       live = line
+      if line == nil { setLiveLine(false) }
     }
   }
 

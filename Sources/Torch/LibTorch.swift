@@ -20,10 +20,14 @@ public enum LibTorch {
     _ = try api
   }
 
+  /// Sets what libtorch finds in the process: how its threads wait (`OMP_WAIT_POLICY`, unless the environment says
+  /// otherwise) and how memory is reserved. For programs, first of all: the environment may only be changed while there is
+  /// one thread. A library's host decides for itself.
+  public static func prepare() { ct_prepare() }
+
   /// Opens libtorch on a thread of its own, a fifth of a second in which the caller can do something else. Whoever needs
   /// it meanwhile waits; that it cannot be opened is said then.
   public static func loadInBackground() {
-    ct_prepare()
     DispatchQueue.global(qos: .userInitiated).async { try? load() }
   }
 

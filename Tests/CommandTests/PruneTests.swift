@@ -45,25 +45,6 @@ import Testing
     }
   }
 
-  @Test func aFinishedOutputIsLeftAsItIs() throws {
-    try withTemporaryDirectory { directory in
-      let output = directory + "/out"
-      try Program.run(prune(to: output, byHand)).expectSuccess()
-      func contents() throws -> [String: Data] {
-        var files: [String: Data] = [:]
-        for name in try FileManager.default.contentsOfDirectory(atPath: output) {
-          files[name] = try Data(contentsOf: URL(fileURLWithPath: output + "/" + name))
-        }
-        return files
-      }
-      let before = try contents()
-      let again = try Program.run(prune(to: output, ["--prune_export_config", #"{"num_layers": 4}"#]))
-      again.expectSuccess()
-      #expect(again.error.contains(output))
-      #expect(try contents() == before)
-    }
-  }
-
   @Test func anOutputThatHoldsSomethingElseIsRefused() throws {
     try withTemporaryDirectory { directory in
       let output = directory + "/out"

@@ -307,7 +307,7 @@ typedef const ct_api *_Nullable (*ct_entry)(int32_t abi);
 
 // loader.c ----------------------------------------------------------------------------------------------
 
-// Sets up malloc for `ct_open`: before the thread that calls it makes its first object.
+// Sets up malloc and the environment for `ct_open`: while there is one thread.
 void ct_prepare(void);
 
 // Opens libc10.so and libtorch_cpu.so of the folder `lib`, then libtorch_cuda.so if it is there, then the

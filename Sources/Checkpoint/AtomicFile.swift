@@ -1,0 +1,100 @@
+import Files
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// A file that appears whole or not at all, replacing what was there.
+public enum AtomicFile {
+  /// Writes beside the destination, waits for the disk, renames.
+  ///
+  /// - Throws: `CheckpointError`, io; the file at `path` is then what it was before.
+  public static func write(_ bytes: some Collection<UInt8>, to path: String) throws {
+    let (parent, name) = try split(path)
+    let prefix = ".\(name).partial-"
+    removeLeftovers(parent, prefix)
+    let (file, lock) = try create(join(parent, prefix + "\(getpid())"))
+    do {
+      let contents = Array(bytes)
+      try contents.withUnsafeBytes { try file.write($0) }
+      try file.synchronize()
+      try Unfinished.finish(file.path) {
+        guard rename(file.path, join(parent, name)) == 0 else { throw systemError("replace", path) }
+      }
+    } catch {
+      Unfinished.remove(file.path)
+      throw error
+    }
+    withExtendedLifetime(lock) {}
+    try synchronizeDirectory(parent)
+  }
+
+  public static func write(_ text: String, to path: String) throws { try write(Array(text.utf8), to: path) }
+
+  /// Finds out early whether files can be written into a directory; makes it and those above it. Directories that it made
+  /// are removed by the end of the process while they are empty.
+  ///
+  /// - Throws: `CheckpointError`, io: not a directory, permissions, a full disk.
+  public static func checkWritable(directory: String) throws {
+    _ = try makeDirectories(directory)
+    try probe(directory)
+  }
+
+  /// Finds out early whether `write` could put a file at `path`.
+  ///
+  /// - Throws: `CheckpointError`, io: a directory is there, or its own takes no files.
+  public static func checkReplaceable(_ path: String) throws {
+    let (parent, _) = try split(path)
+    guard kind(of: path) != .directory else {
+      throw CheckpointError(.io, "\(path) is a directory; name a file to write to")
+    }
+    try probe(parent)
+  }
+
+  private static func probe(_ directory: String) throws {
+    removeLeftovers(directory, ".probe.partial-")
+    let (file, _) = try create(join(directory, ".probe.partial-\(getpid())"))
+    defer { Unfinished.remove(file.path) }
+    // A full disk still makes files without contents.
+    try Array(repeating: UInt8(0), count: 1 << 16).withUnsafeBytes { try file.write($0) }
+  }
+
+  /// Makes a directory and those above it, to stay.
+  ///
+  /// - Throws: `CheckpointError`, io.
+  public static func makeDirectory(_ path: String) throws {
+    for directory in try makeDirectories(path) { Unfinished.finish(directory) {} }
+  }
+
+  /// A new temporary file, locked: the lock tells other processes that its writer lives.
+  private static func create(_ start: String) throws -> (file: FileHandle, locked: Bool) {
+    for attempt in 0..<1000 {
+      let path = "\(start)-\(attempt)"
+      let file: FileHandle
+      do { file = try Unfinished.create(path, .file) { try FileHandle.creating(path) } } catch {
+        if kind(of: path) != .absent { continue }
+        throw error
+      }
+      let locked = flock(file.descriptor, LOCK_EX | LOCK_NB) == 0
+      // Between its creation and its lock another process may have taken it for a leftover.
+      var status = stat()
+      if fstat(file.descriptor, &status) == 0, status.st_nlink > 0 { return (file, locked) }
+      Unfinished.remove(path)
+    }
+    throw systemError("create", start, EEXIST)
+  }
+
+  private static func removeLeftovers(_ parent: String, _ prefix: String) {
+    for name in (try? names(in: parent)) ?? [] where name.hasPrefix(prefix) {
+      let path = join(parent, name)
+      let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+      guard descriptor >= 0 else { continue }
+      if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { unlink(path) }
+      close(descriptor)
+    }
+  }
+}

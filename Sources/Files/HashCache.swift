@@ -1,0 +1,127 @@
+import Crypto
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// SHA-256 of files, by path and identity, in one small file of the cache directory. It only saves time: whatever cannot be
+/// read, written or believed in it is passed over.
+///
+/// A line for each file: hash, size, both times, inode, device, a checksum of the line, path. The file is replaced by
+/// renaming, under a lock on its directory, so that concurrent runs lose nothing of each other's.
+public struct HashCache: Sendable {
+  /// The user's.
+  public static var standard: HashCache? { Environment.process.cacheDirectory.map(HashCache.init(directory:)) }
+
+  package static let name = "hashes"
+  /// Lines that are kept, the newest last.
+  package static let limit = 4096
+
+  let directory: String
+  private var file: String { directory + "/" + Self.name }
+
+  public init(directory: String) { self.directory = directory }
+
+  package func find(_ path: String, _ identity: FileIdentity) -> String? {
+    read().last { $0.path == path && $0.identity == identity }?.hash
+  }
+
+  package func insert(_ path: String, _ identity: FileIdentity, _ hash: String) {
+    guard !path.utf8.contains(UInt8(ascii: "\n")) else { return }
+    makeDirectories(directory)
+    let lock = open(directory, O_RDONLY | O_CLOEXEC)
+    guard lock >= 0 else { return }
+    defer { close(lock) }
+    // Waits: others hold it for milliseconds. Where there are no locks, at worst an entry is lost.
+    while flock(lock, LOCK_EX) != 0, errno == EINTR {}
+    var entries = read().filter { $0.path != path }
+    entries.append(Entry(path: path, identity: identity, hash: hash))
+    write(entries.suffix(Self.limit).map { $0.line + "\n" }.joined())
+  }
+
+  private func write(_ text: String) {
+    // One name for all, who take turns: what a dead process left is replaced.
+    let temporary = directory + "/.\(Self.name).partial"
+    unlink(temporary)
+    let descriptor = Unfinished.create(temporary, .file) {
+      open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+    }
+    guard descriptor >= 0 else { return Unfinished.remove(temporary) }
+    let bytes = Array(text.utf8)
+    var done = 0
+    while done < bytes.count {
+      let count = bytes[done...].withUnsafeBytes { rest in
+        #if canImport(Glibc)
+          Glibc.write(descriptor, rest.baseAddress, rest.count)
+        #elseif canImport(Musl)
+          Musl.write(descriptor, rest.baseAddress, rest.count)
+        #else
+          Darwin.write(descriptor, rest.baseAddress, rest.count)
+        #endif
+      }
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else { break }
+      done += count
+    }
+    close(descriptor)
+    guard done == bytes.count else { return Unfinished.remove(temporary) }
+    Unfinished.finish(temporary) { if rename(temporary, file) != 0 { unlink(temporary) } }
+  }
+
+  private func read() -> [Entry] {
+    let descriptor = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    guard descriptor >= 0 else { return [] }
+    defer { close(descriptor) }
+    guard let identity = FileIdentity(descriptor: descriptor), identity.size < 16 << 20 else { return [] }
+    let bytes = [UInt8](unsafeUninitializedCapacity: identity.size) { buffer, count in
+      while count < buffer.count {
+        let more = pread(descriptor, buffer.baseAddress.map { $0 + count }, buffer.count - count, off_t(count))
+        if more < 0, errno == EINTR { continue }
+        guard more > 0 else { break }
+        count += more
+      }
+    }
+    return bytes.split(separator: UInt8(ascii: "\n")).compactMap { Entry(line: String(decoding: $0, as: UTF8.self)) }
+  }
+
+  private func makeDirectories(_ path: String) {
+    if mkdir(path, 0o777) == 0 || errno != ENOENT { return }
+    guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return }
+    makeDirectories(String(path[..<slash]))
+    mkdir(path, 0o777)
+  }
+
+  private struct Entry {
+    let path: String
+    let identity: FileIdentity
+    let hash: String
+
+    init(path: String, identity: FileIdentity, hash: String) {
+      (self.path, self.identity, self.hash) = (path, identity, hash)
+    }
+
+    /// Nil for a line that is damaged.
+    init?(line: String) {
+      let parts = line.split(separator: " ", maxSplits: 7, omittingEmptySubsequences: false).map(String.init)
+      guard parts.count == 8, parts[0].utf8.count == 64, let size = Int(parts[1]), let modified = Int(parts[2]),
+        let changed = Int(parts[3]), let inode = UInt64(parts[4]), let device = UInt64(parts[5])
+      else { return nil }
+      self.init(
+        path: parts[7],
+        identity: FileIdentity(size: size, modified: modified, changed: changed, inode: inode, device: device),
+        hash: parts[0])
+      guard self.line == line else { return nil }
+    }
+
+    var line: String {
+      let facts =
+        "\(hash) \(identity.size) \(identity.modified) \(identity.changed) \(identity.inode) \(identity.device)"
+      let checksum = hexadecimal(SHA256.hash(data: Array("\(facts) \(path)".utf8)).prefix(8))
+      return "\(facts) \(checksum) \(path)"
+    }
+  }
+}
