@@ -1,10 +1,6 @@
-// Matrix products and the building blocks of networks.
+// The building blocks of networks.
 
-#include "shim.hpp"
-
-#include <ATen/core/dispatch/Dispatcher.h>
-
-#include <algorithm>
+#include "products.hpp"
 
 namespace coppice {
 namespace {
@@ -39,61 +35,33 @@ at::Tensor attention(
   if (query.numel() == 0 || value.numel() == 0) {
     return at::zeros({query.size(0), heads, query.size(2), value.size(3)}, query.options());
   }
+  if (is_slow(query)) {
+    // A mask of booleans is one in any type.
+    auto wide = [](const at::Tensor &a) { return is_slow(a) ? widened(a) : a; };
+    return at::scaled_dot_product_attention(
+             widened(query), wide(key), wide(value), mask ? std::optional(wide(*mask)) : mask, 0.0, is_causal, scale,
+             heads != groups)
+      .to(query.scalar_type());
+  }
   return at::scaled_dot_product_attention(query, key, value, mask, 0.0, is_causal, scale, heads != groups);
 }
 
-// oneDNN's matrix product of plain weights puts them into its own order at every call. These operators of libtorch,
-// which its compiler uses, do it once; they have no C++ declaration.
-at::Tensor call_mkldnn(const char *name, std::vector<c10::IValue> arguments) {
-  auto operation = c10::Dispatcher::singleton().findSchemaOrThrow(name, "");
-  operation.callBoxed(&arguments);
-  return arguments.at(0).toTensor();
-}
-
-bool has_bf16_products() {
-#ifdef __x86_64__
-  __builtin_cpu_init();
-  return __builtin_cpu_supports("avx512bf16");
-#else
-  return false;
-#endif
-}
-
-at::Tensor pack_linear(const at::Tensor &weight, int64_t rows) {
-  // Only these were found to gain: float32 products are MKL's.
-  bool fits = weight.dim() == 2 && weight.numel() > 0 && weight.is_cpu() && weight.layout() == at::kStrided &&
-    weight.scalar_type() == at::kBFloat16 && at::globalContext().hasMKLDNN() &&
-    at::globalContext().userEnabledMkldnn() && has_bf16_products();
-  if (!fits) return weight;
-  return call_mkldnn("mkldnn::_reorder_linear_weight", {weight.contiguous(), std::max<int64_t>(rows, 1)});
-}
-
-at::Tensor project(const at::Tensor &a, const at::Tensor &weight, const std::optional<at::Tensor> &bias) {
-  if (!weight.is_mkldnn()) return at::linear(a, weight, bias);
-  TORCH_CHECK(
-    a.dim() > 0 && a.size(-1) == weight.size(1), "an input of shape ", a.sizes(), " does not fit a packed weight of shape ",
-    weight.sizes());
-  TORCH_CHECK(
-    a.is_cpu() && a.scalar_type() == at::kBFloat16, "a packed weight takes bfloat16 on the CPU, not ", a.scalar_type());
-  if (a.numel() == 0) {
-    auto shape = a.sizes().vec();
-    shape.back() = weight.size(0);
-    return at::zeros(shape, a.options());
-  }
-  return call_mkldnn(
-    "mkldnn::_linear_pointwise",
-    {a, weight, bias, "none", c10::List<std::optional<at::Scalar>>(), std::optional<std::string>()});
+at::Tensor convolve(
+  const at::Tensor &a, const at::Tensor &weight, const std::optional<at::Tensor> &bias, int64_t stride, int64_t padding,
+  int64_t groups) {
+  if (!is_slow(a) || !is_slow(weight)) return at::conv1d(a, weight, bias, stride, padding, 1, groups);
+  return at::conv1d(widened(a), widened(weight), widened(bias), stride, padding, 1, groups).to(a.scalar_type());
 }
 
 }  // namespace
 
 void fill_networks(ct_api &api) {
   api.matmul = [](ct_tensor *a, ct_tensor *b, ct_out out) -> ct_error
-    CT_CALL(*out = box(at::matmul(a->value, b->value)));
+    CT_CALL(*out = box(matrix_product(a->value, b->value)));
   api.linear = [](ct_tensor *a, ct_tensor *weight, ct_tensor *bias, ct_out out) -> ct_error
     CT_CALL(*out = box(project(a->value, weight->value, optional(bias))));
-  api.pack_linear = [](ct_tensor *weight, int64_t rows, ct_out out) -> ct_error
-    CT_CALL(*out = box(pack_linear(weight->value, rows)));
+  api.pack_linear = [](ct_tensor *weight, int64_t rows, int32_t inputs, ct_out out) -> ct_error
+    CT_CALL(*out = box(pack_linear(weight->value, rows, scalar_type(inputs))));
   api.is_packed = [](ct_tensor *tensor) { return tensor->value.is_mkldnn(); };
   api.embedding = [](ct_tensor *weight, ct_tensor *indices, ct_out out) -> ct_error
     CT_CALL(*out = box(at::embedding(weight->value, indices->value)));
@@ -113,7 +81,7 @@ void fill_networks(ct_api &api) {
   api.conv1d = [](
                  ct_tensor *a, ct_tensor *weight, ct_tensor *bias, int64_t stride, int64_t padding, int64_t groups,
                  ct_out out) -> ct_error
-    CT_CALL(*out = box(at::conv1d(a->value, weight->value, optional(bias), stride, padding, 1, groups)));
+    CT_CALL(*out = box(convolve(a->value, weight->value, optional(bias), stride, padding, groups)));
   api.cross_entropy = [](ct_tensor *logits, ct_tensor *targets, int64_t ignore_index, ct_out out) -> ct_error
     CT_CALL(*out = box(
               at::cross_entropy_loss(logits->value, targets->value, std::nullopt, at::Reduction::None, ignore_index)));

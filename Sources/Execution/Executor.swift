@@ -140,7 +140,8 @@ public final class Executor {
     let sliced = try whole.sliced(by: subject, layer: layer, sizes: model.description.sizes)
     let tokens = batches.reduce(0) { $0 + $1.paddedCount }
     let blocks = model.description.layers[layer].sublayers.map(\.block)
-    return try sliced.packed(rows: batches.map(\.paddedCount).max() ?? 1, tokens: tokens, blocks: blocks) { weight in
+    let rows = batches.map(\.paddedCount).max() ?? 1
+    return try sliced.packed(rows: rows, tokens: tokens, inputs: weights.dtype, blocks: blocks) { weight in
       if alone { weights.release(weight, layer: layer) }
     }
   }

@@ -19,8 +19,11 @@ public final class OutputHead {
     return try weights.model.tensor((description.head ?? description.embedding).name)
   }
 
+  /// Its rows as products take them: in float32 on the CPU they widen what is stored, slice by slice.
   private func prepare(_ rows: Tensor) throws -> Tensor {
-    try (hidden.map { try rows.indexSelect(dim: 1, $0) } ?? rows).to(weights.dtype).to(device: weights.device)
+    let cut = try hidden.map { try rows.indexSelect(dim: 1, $0) } ?? rows
+    if weights.device == .cpu, weights.dtype == .float32 { return cut }
+    return try cut.to(weights.dtype).to(device: weights.device)
   }
 
   /// `[M, H]` → `[M, rows]` in float32, for these vocabulary rows only; the others are not read.

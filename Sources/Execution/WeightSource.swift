@@ -27,6 +27,15 @@ public final class WeightSource {
     layers.reduce(0) { $0 + names(layer: $1).reduce(0) { $0 + (model.checkpoint.entry($1)?.range.count ?? 0) } }
   }
 
+  /// Whether a weight is left as it is stored until it is multiplied: products widen it slice by slice, or once when it is
+  /// put into another order.
+  private func staysNarrow(_ weight: Weight, of layer: LayerDescription) -> Bool {
+    guard device == .cpu, dtype == .float32, !weight.isWide else { return false }
+    // Biases of experts have two axes.
+    return weight.isProjection
+      || (weight.axes.count == 3 && layer.sublayers.contains { $0.block.expertWeights.contains(weight) })
+  }
+
   /// A tensor of the checkpoint as it is computed with.
   func tensor(_ name: String, isWide: Bool = false) throws -> Tensor {
     try model.tensor(name).to(isWide ? .float32 : dtype).to(device: device)
@@ -36,15 +45,18 @@ public final class WeightSource {
   public func layer(_ layer: Int) throws -> LayerWeights {
     let arrived = coming?.layer == layer ? try coming?.wait() : nil
     coming = nil
-    func tensor(_ name: String, isWide: Bool) throws -> Tensor {
+    let description = model.description.layers[layer]
+    func tensor(_ name: String, of weight: Weight) throws -> Tensor {
+      if staysNarrow(weight, of: description) { return try model.tensor(name) }
       // Whatever arrives is converted there.
-      try arrived?[name]?.receive().to(isWide ? .float32 : dtype) ?? self.tensor(name, isWide: isWide)
+      return try arrived?[name]?.receive().to(weight.isWide ? .float32 : dtype)
+        ?? self.tensor(name, isWide: weight.isWide)
     }
     var tensors: [Weight: Tensor] = [:]
     var experts: [Weight: [Tensor]] = [:]
-    for weight in model.description.layers[layer].weights {
+    for weight in description.weights {
       let stored = try weight.tensors(layer: layer, sizes: model.description.sizes).map {
-        try tensor($0.name, isWide: weight.isWide)
+        try tensor($0.name, of: weight)
       }
       if weight.isPerExpert { experts[weight] = stored } else { tensors[weight] = stored.first }
     }

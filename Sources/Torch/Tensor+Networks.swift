@@ -1,21 +1,28 @@
 import CTorch
 
 extension Tensor {
-  /// The matrix product over the last two dimensions; those before are broadcast.
+  /// The matrix product over the last two dimensions; those before are broadcast. `other` may be bfloat16 or float16 where
+  /// this is float32.
   public func matmul(_ other: Tensor) throws -> Tensor {
     try Self.make(self, other) { $0.pointee.matmul(handle, other.handle, &$1) }
   }
 
   /// `self` · `weight`ᵀ + `bias`: [… , in] by a weight of [out, in] to [… , out].
+  ///
+  /// A weight of bfloat16 or float16 that meets float32 is widened a slice at a time: no copy of all of it is made.
   public func linear(weight: Tensor, bias: Tensor? = nil) throws -> Tensor {
     try Self.make(self, weight, bias) { $0.pointee.linear(handle, weight.handle, bias?.handle, &$1) }
   }
 
   /// A copy of a weight [out, in] in the order in which matrix products are quickest, for inputs of about `rows` rows;
-  /// `self` where there is none (it takes bfloat16 on a CPU with instructions for it). Good for `linear(weight:)`
-  /// and for nothing else; making it takes about as long as the product of a thousand rows.
-  public func packedForLinear(rows: Int) throws -> Tensor {
-    let packed = try Self.make(self) { $0.pointee.pack_linear(handle, Int64(rows), &$1) }
+  /// `self` where there is none. Good for `linear(weight:)` and for nothing else; making it takes about as long as the
+  /// product of a thousand rows of bfloat16, or of two hundred of float32.
+  ///
+  /// - Parameter inputs: their type; nil for the weight's own. For float32 the copy is widened, and for bfloat16 too where
+  ///   the processor does not multiply that type.
+  public func packedForLinear(rows: Int, inputs: DType? = nil) throws -> Tensor {
+    let type = DType.number(inputs ?? dtype)
+    let packed = try Self.make(self) { $0.pointee.pack_linear(handle, Int64(rows), type, &$1) }
     return packed.isPacked ? packed : self
   }
 

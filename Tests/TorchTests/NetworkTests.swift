@@ -12,7 +12,7 @@ import Torch
     try expect(a.linear(weight: floats([1, 0, 1], [1, 3])), [2, 1], [4, 10])
     expectError("matmul: mat1 and mat2 shapes cannot be multiplied (2x3 and 2x3)") { try a.matmul(a) }
     expectError("linear") { try a.linear(weight: b) }
-    expectError("same dtype") { try a.matmul(try b.to(.bfloat16)) }
+    expectError("same dtype") { try a.to(.bfloat16).matmul(b) }
   }
 
   @Test func bfloat16ProductsAreRoundedOnce() throws {
@@ -29,7 +29,7 @@ import Torch
     // Packed for other numbers of rows than it meets, too.
     for rows in [1, size[0], 4096] {
       let packed = try weight.packedForLinear(rows: rows)
-      #expect(packed.shape == weight.shape && packed.dtype == .bfloat16)
+      #expect(packed.shape == weight.shape)
       for bias in [nil, bias] {
         let found = try x.linear(weight: packed, bias: bias)
         let expected = try x.linear(weight: weight, bias: bias)
@@ -40,17 +40,62 @@ import Torch
     }
   }
 
+  /// `a` · `weight`ᵀ + `bias` by libtorch's own operators, in float32.
+  private func product(_ a: Tensor, _ weight: Tensor, _ bias: Tensor?) throws -> Tensor {
+    let plain = try a.to(.float32).matmul(weight.to(.float32).transpose(0, 1))
+    return try bias.map { try plain.adding($0.to(.float32)) } ?? plain
+  }
+
+  @Test(arguments: [[1, 8, 8], [100, 192, 512], [33, 70, 17], [20, 1024, 4500]])
+  func narrowWeightsMeetFloat32AsIfTheyWereWidened(_ size: [Int]) throws {
+    let x = try Tensor.randn([2, size[0], size[1]])
+    for type in [DType.bfloat16, .float16] {
+      let weight = try Tensor.randn([size[2], size[1]]).to(type)
+      let bias = try Tensor.randn([size[2]])
+      for bias in [nil, bias] {
+        let expected = try product(x, weight, bias)
+        let scale = try expected.abs().amax().item()
+        for weight in [weight, try weight.packedForLinear(rows: 2 * size[0], inputs: .float32)] {
+          let found = try x.linear(weight: weight, bias: bias)
+          #expect(found.shape == expected.shape && found.dtype == .float32)
+          #expect(try found.subtracting(expected).abs().amax().item() <= 2e-6 * scale)
+        }
+      }
+      let found = try x.matmul(weight.transpose(0, 1))
+      let expected = try product(x, weight, nil)
+      #expect(try found.subtracting(expected).abs().amax().item() <= 2e-6 * expected.abs().amax().item())
+    }
+  }
+
+  @Test(arguments: [[1, 8, 8], [100, 192, 512], [3, 1024, 4500]])
+  func bfloat16ProductsAreThoseOfFloat32Rounded(_ size: [Int]) throws {
+    let x = try Tensor.randn([2, size[0], size[1]]).to(.bfloat16)
+    let weight = try Tensor.randn([size[2], size[1]]).to(.bfloat16)
+    let bias = try Tensor.randn([size[2]]).to(.bfloat16)
+    for bias in [nil, bias] {
+      let found = try x.linear(weight: weight, bias: bias)
+      #expect(found.dtype == .bfloat16)
+      let expected = try product(x, weight, bias)
+      // Half a unit of bfloat16's last place, and what sums in another order make of it.
+      let allowed = try expected.abs().multiplied(by: 1 / 256).adding(1e-3)
+      #expect(try found.to(.float32).subtracting(expected).abs().subtracting(allowed).amax().item() <= 0)
+    }
+  }
+
   @Test func packedWeightsAreForProductsAlone() throws {
     let weight = try Tensor.randn([16, 32]).to(.bfloat16)
     let packed = try weight.packedForLinear(rows: 64)
     // Where the machine has nothing to gain, it is the weight itself.
     guard packed.isPacked else { return #expect(packed === weight) }
     expectError("does not fit") { try Tensor.zeros([3, 31], dtype: .bfloat16).linear(weight: packed) }
-    expectError("bfloat16") { try Tensor.zeros([3, 32], dtype: .float32).linear(weight: packed) }
+    expectError("packed weight takes") { try Tensor.zeros([3, 32], dtype: .float64).linear(weight: packed) }
     #expect(try Tensor.zeros([0, 32], dtype: .bfloat16).linear(weight: packed).shape == [0, 16])
+    let wide = try weight.packedForLinear(rows: 64, inputs: .float32)
+    expectError("does not fit") { try Tensor.zeros([3, 31], dtype: .float32).linear(weight: wide) }
+    #expect(try Tensor.zeros([0, 32], dtype: .float32).linear(weight: wide).shape == [0, 16])
     // Other types stay as they are.
-    let single = try Tensor.randn([16, 32])
-    #expect(try single.packedForLinear(rows: 64) === single)
+    let double = try Tensor.randn([16, 32]).to(.float64)
+    #expect(try double.packedForLinear(rows: 64) === double)
   }
 
   @Test func rowsOfAnEmbedding() throws {

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "processor.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -26,7 +28,7 @@ typedef ct_tensor *_Nullable *_Nonnull ct_out;
 typedef const int64_t *_Nullable ct_dims;
 
 // Raised whenever the layout of `ct_api` or the meaning of a number below changes.
-#define CT_ABI 6
+#define CT_ABI 7
 
 // The one libtorch that this code is written and checked against.
 #define CT_LIBTORCH_VERSION "2.11.0"
@@ -236,11 +238,13 @@ typedef struct ct_api {
   ct_error (*_Nonnull equal)(ct_tensor *a, ct_tensor *b, bool *out);
 
   // Networks.
+  // Products are of the type of `a`. Its other factor may be narrower (bfloat16, float16) where `a` is float32.
   ct_error (*_Nonnull matmul)(ct_tensor *a, ct_tensor *b, ct_out out);
   ct_error (*_Nonnull linear)(ct_tensor *a, ct_tensor *weight, ct_tensor *_Nullable bias, ct_out out);
-  // A copy of a weight [out, in] in the order in which oneDNN multiplies, for about so many rows: `linear` takes it in
-  // the weight's place, and nothing else does. The same tensor where there is no such order (`is_packed`).
-  ct_error (*_Nonnull pack_linear)(ct_tensor *weight, int64_t rows, ct_out out);
+  // A copy of a weight [out, in] in the order in which oneDNN multiplies, for about so many rows of inputs of a type:
+  // `linear` takes it in the weight's place, and nothing else does. The same tensor where there is no such order
+  // (`is_packed`).
+  ct_error (*_Nonnull pack_linear)(ct_tensor *weight, int64_t rows, int32_t inputs, ct_out out);
   bool (*_Nonnull is_packed)(ct_tensor *tensor);
   ct_error (*_Nonnull embedding)(ct_tensor *weight, ct_tensor *indices, ct_out out);
   ct_error (*_Nonnull rms_norm)(ct_tensor *a, ct_tensor *_Nullable weight, double eps, ct_out out);

@@ -1,5 +1,7 @@
 #include "heads.hpp"
 
+#include "../products.hpp"
+
 #include <algorithm>
 #include <limits>
 #include <vector>
@@ -71,6 +73,9 @@ void join_sinks(at::Tensor &q, at::Tensor &k, at::Tensor &v, const at::Tensor &s
 at::Tensor attend_with_operators(
   const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, const at::Tensor &sinks,
   const AttentionOptions &options, const at::Tensor &lse) {
+  if (is_slow(q)) {
+    return attend_with_operators(widened(q), widened(k), widened(v), sinks, options, lse).to(q.scalar_type());
+  }
   if (lse.defined() || options.softcap > 0) return attend_block_by_block(q, k, v, sinks, options, lse);
   const bool narrow = options.window > 0 && options.window < k.size(1);
   const bool masks = sinks.defined() || narrow || (options.causal && k.size(1) != q.size(1));

@@ -81,19 +81,20 @@ public struct LayerWeights {
   /// - Parameters:
   ///   - rows: tokens that go through together.
   ///   - tokens: in all.
+  ///   - inputs: the type computed with; nil for the weights' own.
   ///   - blocks: of the layer.
   ///   - packed: told when a weight has been copied, and its old memory is needed no longer.
   public func packed(
-    rows: Int, tokens: Int, blocks: [any Block], packed: (Weight) -> Void = { _ in }
+    rows: Int, tokens: Int, inputs: DType? = nil, blocks: [any Block], packed: (Weight) -> Void = { _ in }
   ) throws -> LayerWeights {
     guard tokens >= Self.worthwhile else { return self }
     var result = self
     var done: Set<Weight> = []
-    for block in blocks { try result.packExperts(of: block, rows: rows, tokens: tokens, packed) }
+    for block in blocks { try result.packExperts(of: block, rows: rows, tokens: tokens, inputs: inputs, packed) }
     for group in blocks.flatMap(\.jointProjections) where group.allSatisfy({ $0.bias == nil }) {
       let parts = group.map(\.weight)
       let whole = try Tensor.cat(parts.map { try self[$0] }, dim: 0)
-      let copy = try whole.packedForLinear(rows: rows)
+      let copy = try whole.packedForLinear(rows: rows, inputs: inputs)
       // Where there is no quicker order, joining would only cost memory.
       guard copy !== whole, let first = parts.first else { break }
       result.joined[first] = copy
@@ -101,7 +102,7 @@ public struct LayerWeights {
       parts.forEach(packed)
     }
     for (weight, tensor) in tensors where weight.isProjection && !done.contains(weight) {
-      let copy = try tensor.packedForLinear(rows: rows)
+      let copy = try tensor.packedForLinear(rows: rows, inputs: inputs)
       result.tensors[weight] = copy
       if copy !== tensor { packed(weight) }
     }
@@ -109,7 +110,9 @@ public struct LayerWeights {
   }
 
   /// Each expert meets its share of the tokens only.
-  private mutating func packExperts(of block: any Block, rows: Int, tokens: Int, _ packed: (Weight) -> Void) throws {
+  private mutating func packExperts(
+    of block: any Block, rows: Int, tokens: Int, inputs: DType?, _ packed: (Weight) -> Void
+  ) throws {
     for weight in block.expertWeights {
       let count = try expertTensors[weight]?.count ?? self[weight].shape[0]
       func share(_ tokens: Int) -> Int { tokens * block.expertsPerToken / max(count, 1) }
@@ -117,7 +120,7 @@ public struct LayerWeights {
       var copies: [Tensor] = []
       for index in 0..<count {
         guard let matrix = try block.expertProjection(weight, of: expert(index, of: weight)) else { break }
-        let copy = try matrix.packedForLinear(rows: max(share(rows), 1))
+        let copy = try matrix.packedForLinear(rows: max(share(rows), 1), inputs: inputs)
         if copy === matrix { return }
         copies.append(copy)
       }
