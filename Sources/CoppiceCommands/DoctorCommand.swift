@@ -74,6 +74,15 @@ public struct DoctorCommand: ParsableCommand {
     ]
   }
 
+  /// What `--compute_dtype auto` does with bfloat16 checkpoints.
+  private static func bfloat16(_ obstacle: String?) -> Finding {
+    Finding(
+      name: "bfloat16_products",
+      text: obstacle.map { "not quick, so BF16 checkpoints are computed in float32: \($0)" }
+        ?? "quick: BF16 checkpoints are computed in bfloat16",
+      json: .bool(obstacle == nil))
+  }
+
   private static func parquet() -> Finding {
     do {
       try ParquetLibrary.load()
@@ -96,6 +105,7 @@ public struct DoctorCommand: ParsableCommand {
     }
     let takesFiles = FileManager.default.isWritableFile(atPath: nearest)
     return [
+      bfloat16(Processor.bfloat16Obstacle),
       Finding(name: "memory", text: Format.bytes(memory), json: .int(memory)),
       Finding(name: "memory_budget", text: "\(Format.bytes(budget)) for hidden states", json: .int(budget)),
       Finding(

@@ -45,6 +45,7 @@ struct DryRun {
         "model", "\(description.family), \(Format.count(whole.params)) parameters, \(Format.bytes(weightBytes))",
         .int(whole.params)
       ),
+      ("compute_dtype", "\(inputs.dtype)", .text("\(inputs.dtype)")),
       ("calibration_tokens", "\(Format.grouped(tokens)) in \(rows.rows.count) rows", .int(tokens)),
       ("passes", plan.summary, .int(plan.passes)),
       ("calibration_operations", "\(Format.decimal(calibration / 1e12, places: 2)) TFLOP", .double(calibration)),

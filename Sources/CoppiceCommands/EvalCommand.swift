@@ -91,7 +91,10 @@ private struct EvalJob {
     let reference = try options.reference.map(referenceModel)
     if let path = options.predictions { try AtomicFile.checkReplaceable(path) }
 
-    var json: [(String, JSON)] = [("model", .text(source.checkpoint.directory))]
+    if let hint = try options.compute.typeHint(for: source) { console.note(hint) }
+    var json: [(String, JSON)] = [
+      ("model", .text(source.checkpoint.directory)), ("compute_dtype", .text("\(executor.weights.dtype)")),
+    ]
     var table = Table(
       title: "\(source.checkpoint.directory), in \(executor.weights.dtype)",
       columns: [

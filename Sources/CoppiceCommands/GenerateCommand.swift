@@ -72,6 +72,8 @@ public struct GenerateCommand: ComputingCommand {
           + "the model was not made for its positions")
     }
 
+    console.note("continuing \(Format.grouped(ids.count)) tokens, in \(dtype)")
+    if compute.computeType == .bfloat16, let hint = try compute.typeHint(for: source) { console.note(hint) }
     let generator = try Generator(source, dtype: dtype, device: compute.place())
     var sampler = Sampler(temperature: temperature, topK: topK, topP: topP, seed: seed)
     var stream = TextStream(tokenizer, after: ids)
@@ -102,7 +104,7 @@ public struct GenerateCommand: ComputingCommand {
     try console.result(
       JSON.object([
         ("text", .text(text)), ("tokens", .array(new.map(JSON.int))), ("prompt_tokens", .int(ids.count)),
-        ("stopped", .text(stopped)),
+        ("stopped", .text(stopped)), ("compute_dtype", .text("\(dtype)")),
       ]).serialized(indent: 2))
   }
 

@@ -38,7 +38,9 @@ struct ModelOptions: ParsableArguments {
 struct ComputeOptions: ParsableArguments {
   enum ComputeType: String, ExpressibleByArgument, CaseIterable { case auto, float32, bfloat16 }
 
-  @Option(name: .flag("compute_dtype"), help: "The type computed with; auto: the checkpoint's.")
+  @Option(
+    name: .flag("compute_dtype"),
+    help: "The type computed with; auto: the quickest on this processor that holds the checkpoint's values.")
   var computeType: ComputeType = .auto
 
   @Option(
@@ -85,20 +87,36 @@ struct ComputeOptions: ParsableArguments {
     return place
   }
 
-  /// The type computed with. float16 has too small a range for sums and is slow on CPUs: float32 then.
+  /// The type computed with; by default the quickest here that holds the checkpoint's values. float16 has too small a range
+  /// for sums: float32 then. bfloat16 is slower than float32 on processors that do not multiply it.
+  ///
+  /// - Throws: `ModelError` when the device is not there.
   func dtype(for model: SourceModel) throws -> DType {
-    return switch computeType {
-    case .float32: .float32
-    case .bfloat16: .bfloat16
-    case .auto: model.storedType == .bfloat16 ? .bfloat16 : .float32
+    switch computeType {
+    case .float32: return .float32
+    case .bfloat16: return .bfloat16
+    case .auto:
+      guard model.storedType == .bfloat16 else { return .float32 }
+      return try place() != .cpu || Processor.multipliesBFloat16 ? .bfloat16 : .float32
     }
   }
 
-  /// What to say to those whose checkpoint is computed in float32 because of the type it is stored in; nil to others.
-  func typeHint(for model: SourceModel) -> String? {
-    guard computeType == .auto, model.storedType != .bfloat16 else { return nil }
-    return "the checkpoint is stored as \(model.storedType.rawValue), hence float32; --compute_dtype bfloat16 is "
-      + "several times faster where the processor multiplies that type"
+  /// What to say to those whose run would be several times faster in another type, or who may wonder why it is in this one;
+  /// nil to others.
+  ///
+  /// - Throws: `ModelError` when the device is not there.
+  func typeHint(for model: SourceModel) throws -> String? {
+    let obstacle = try place() == .cpu ? Processor.bfloat16Obstacle : nil
+    switch (computeType, obstacle) {
+    case (.bfloat16, let obstacle?):
+      return "\(obstacle), and bfloat16 is slow then: --compute_dtype float32 is several times faster and more exact"
+    case (.auto, let obstacle?) where model.storedType == .bfloat16:
+      return "the checkpoint is stored as BF16 and computed in float32, which is quicker here: \(obstacle)"
+    case (.auto, nil) where model.storedType != .bfloat16:
+      return "the checkpoint is stored as \(model.storedType.rawValue), hence float32; --compute_dtype bfloat16 is "
+        + "several times faster on this machine"
+    default: return nil
+    }
   }
 
   /// - Parameter scratch: where hidden states beyond the budget go; nil for the system's temporary directory.

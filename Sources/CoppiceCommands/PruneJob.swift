@@ -77,7 +77,9 @@ struct PruneJob {
     if let byHand {
       let scores = byHand.isWhole(description) ? nil : try importance(run)
       let selection = try scores?.selection(for: byHand, of: description) ?? Selection(all: description)
-      let result = JSON.Object([("best", .object([("export_config", byHand.json)]))])
+      // Nothing was computed where all of the model is kept.
+      let type = scores == nil ? [] : [("compute_dtype", JSON.text("\(inputs.dtype)"))]
+      let result = JSON.Object(type + [("best", .object([("export_config", byHand.json)]))])
       try export(run, byHand, selection, scores, result: result, record: [])
       return try print(result)
     }
@@ -144,7 +146,7 @@ struct PruneJob {
     try LibTorch.load()
     console.note(
       "calibrating on \(rows.rows.count) rows, \(Format.grouped(tokens)) tokens, in \(inputs.dtype); \(plan.summary)")
-    if let hint = options.compute.typeHint(for: executor.weights.model) { console.note(hint) }
+    if let hint = try options.compute.typeHint(for: executor.weights.model) { console.note(hint) }
     let progress = console.progress("calibration", total: tokens, unit: "tokens")
     let work = Executor.work(batches, subjects: [whole])
     var before = 0
@@ -193,6 +195,7 @@ struct PruneJob {
     }
     let certainty = scored.race.map { [("certainty", JSON.double($0.certainty))] } ?? []
     json["best"] = .object([("export_config", winner.json), ("score", .double(means[best]))] + certainty)
+    json["compute_dtype"] = .text("\(run.inputs.dtype)")
     try export(run, winner, selection, scores, result: json, record: record)
     try print(json)
     try checkBound(means[best])

@@ -3,6 +3,7 @@ import Foundation
 import JSON
 import TestSupport
 import Testing
+import Torch
 
 #if canImport(Glibc)
   import Glibc
@@ -56,13 +57,15 @@ import Testing
         result.expectSuccess()
         return (try CheckpointReader(directory: directory + "/" + name), result.error)
       }
-      let (original, _) = try pruned(Program.model, "a")
+      let (original, _) = try pruned(Program.model, "a", ["--compute_dtype", "bfloat16"])
       for type in [ElementType.float32, .float16] {
         let model = try converted(type, in: directory)
         let (found, said) = try pruned(model, "b\(type.rawValue)", ["--compute_dtype", "bfloat16"])
-        #expect(said.contains("in bfloat16") && !said.contains("--compute_dtype"), "\(said)")
+        // The quicker type is named, where there is one.
+        let isQuick = Processor.multipliesBFloat16
+        #expect(said.contains("in bfloat16") && said.contains("--compute_dtype float32") == !isQuick, "\(said)")
         let (_, hint) = try pruned(model, "c\(type.rawValue)")
-        #expect(hint.contains("in float32") && hint.contains("--compute_dtype bfloat16"), "\(hint)")
+        #expect(hint.contains("in float32") && hint.contains("--compute_dtype bfloat16") == isQuick, "\(hint)")
         #expect(found.tensors.map(\.name) == original.tensors.map(\.name))
         #expect(found.tensors.allSatisfy { $0.type == type })
         guard type == .float32 else { continue }
