@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 
@@ -22,6 +23,8 @@ SHAPES = {
     "1.2B": dict(hidden=2048, layers=24, ffn=5632, heads=16, kv_heads=8, head_dim=128, vocab=32000, tied=False,
                  seq=1024, rows=8),
 }
+# The types PyTorch may compute in. Which is quicker depends on the processor.
+TYPES = ("float32", "bfloat16")
 TINY = dict(hidden=128, layers=4, ffn=256, heads=4, kv_heads=2, head_dim=32, vocab=4096, tied=True, seq=64, rows=4)
 
 
@@ -34,6 +37,30 @@ def checkpoint(path, shape):
             [sys.executable, ROOT / "Benchmarks/make_checkpoint.py", path, "--tokenizer", FIXTURE, *sizes,
              *(["--tied"] if shape["tied"] else [])], check=True, stdout=subprocess.DEVNULL)
     return path
+
+
+def own_type():
+    """The type in which `coppice` computes bfloat16 checkpoints on this machine."""
+    found = json.loads(measure.run([COPPICE, "doctor", "--json"]).stdout)
+    return "bfloat16" if found["bfloat16_products"] else "float32"
+
+
+def worthwhile(trial):
+    """PyTorch's types that may be the quicker one here: those within half as much again of the better in a short trial.
+
+    `trial` takes a type and gives a speed. Returns what goes on record.
+    """
+    speeds = {dtype: trial(dtype) for dtype in TYPES}
+    measured = [dtype for dtype in TYPES if speeds[dtype] > max(speeds.values()) / 1.5]
+    measure.say("  PyTorch's types: " + ", ".join(f"{dtype} {speed:,.4g}" for dtype, speed in speeds.items()))
+    return {"trial": speeds, "measured": measured}
+
+
+def better(found, side, figure, best):
+    """The type in which PyTorch's median is the better one: of the sides `{side}_{type}`, by `best` (min or max)."""
+    medians = {dtype: statistics.median(measure.column(found[f"{side}_{dtype}"], figure))
+               for dtype in TYPES if f"{side}_{dtype}" in found}
+    return best(medians, key=medians.get)
 
 
 def layer_weights(shape):
@@ -82,23 +109,23 @@ def prune(model, work, text, rows, seq, config, wrap=lambda command: command):
         COPPICE, "prune", "--hf_model_name_or_path", model, "--output_hf_path", f"{work}/pruned",
         "--prune_intermediate_ckpt", f"{work}/scores", "--prune_export_config", json.dumps(config),
         "--calib_dataset_name", text, "--calib_num_samples", rows, "--seq_length", seq]))
-    said = re.search(r"calibrating on ([\d,]+) rows?, ([\d,]+) tokens", found.stderr)
+    said = re.search(r"calibrating on ([\d,]+) rows?, ([\d,]+) tokens, in (\w+)", found.stderr)
     tokens = int(said[2].replace(",", "")) if said else 0
     if tokens != rows * seq:
         sys.exit(f"{model}: calibrated on {tokens} tokens, not {rows} rows of {seq}:\n{found.stderr}")
     seconds = step_seconds(found.stderr, "calibration")
     return {"wall": found.wall, "seconds": seconds, "tokens_per_second": tokens / seconds, "peak_mib": found.peak_mib,
-            "others": found.others}
+            "others": found.others, "dtype": said[3]}
 
 
-def pytorch(model, text, rows, seq, *options):
-    """The same with PyTorch + transformers: figures as `prune` has them."""
+def pytorch(model, text, rows, seq, dtype, *options):
+    """The same with PyTorch + transformers in a type: figures as `prune` has them."""
     found = measure.run([
         sys.executable, ROOT / "Benchmarks/torch_calibrate.py", model, text, "--rows", rows, "--seq-length", seq,
-        *options])
+        "--dtype", dtype, *options])
     said = json.loads(found.stdout.splitlines()[-1])
     return {"wall": found.wall, "seconds": said["calibrate"], "tokens_per_second": said["tokens_per_second"],
-            "peak_mib": found.peak_mib, "others": found.others}
+            "peak_mib": found.peak_mib, "others": found.others, "dtype": dtype}
 
 
 def step_seconds(stderr, label):

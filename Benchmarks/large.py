@@ -188,10 +188,11 @@ def main():
     s["config"] = {"ffn_hidden_size": s["ffn"] * 3 // 4, "hidden_size": s["hidden"] * 7 // 8,
                    "num_layers": max(1, s["layers"] * 8 // 9)}
     shapes = contestants.products(s, tokens=2048)
-    before = measure.ceiling(shapes, arguments.quick)
+    dtype = contestants.own_type()
+    before = measure.ceiling(shapes, dtype, arguments.quick)
     with measure.workplace(arguments) as work:
         found = rounds_of(arguments, work, s)
-    ceiling = measure.higher(before, measure.ceiling(shapes, arguments.quick))
+    ceiling = measure.higher(before, measure.ceiling(shapes, dtype, arguments.quick))
     products = contestants.operations(s) * s["rows"] * s["seq"] / ceiling["gflops"] / 1e9
     sums = [floor["read"] + products + floor["write"] for floor in found["floor"]]
     ratio = measure.ratios(column(found["coppice"], "wall"), sums)

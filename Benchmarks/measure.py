@@ -26,6 +26,9 @@ RESULTS = ROOT / "Benchmarks/results"
 # `others`: cores that something else kept busy meanwhile, on average.
 Run = collections.namedtuple("Run", "wall peak_mib others stdout stderr")
 disturbances = []  # of every run long enough to tell
+# What makes a lesser processor of this one, or another number of threads, for both sides alike.
+LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "COPPICE_KERNELS",
+          "OMP_NUM_THREADS")
 
 
 def run(command, threads=None):
@@ -117,7 +120,8 @@ def hardware():
     return {
         "cpu": first(r"^model name\s*:(.*)", "/proc/cpuinfo"), "family": first(r"^cpu family\s*:(.*)", "/proc/cpuinfo"),
         "model": first(r"^model\s*:(.*)", "/proc/cpuinfo"), "flags": [flag for flag in wanted if flag in flags],
-        "cores": cores(), "memory_mib": int(first(r"^MemTotal:\s*(\d+)", "/proc/meminfo")) // 1024,
+        "limits": {name: os.environ[name] for name in LIMITS if name in os.environ}, "cores": cores(),
+        "memory_mib": int(first(r"^MemTotal:\s*(\d+)", "/proc/meminfo")) // 1024,
         "kernel": os.uname().release, "python": sys.version.split()[0],
         "torch": version("torch"), "transformers": version("transformers"),
     }
@@ -134,15 +138,16 @@ def cores():
     return len(os.sched_getaffinity(0))
 
 
-def ceiling(shapes, quick=False):
-    """This machine's bfloat16 matrix products: {"gflops": the best of all, "shapes": {…: best and median}}.
+def ceiling(shapes, dtype, quick=False):
+    """This machine's matrix products in a type: {"gflops": the best of all, "shapes": {…: best and median}}.
 
     `shapes` are (tokens, inputs, outputs) of products that matter. Measure it before and after what is compared with
     it, and let `higher` choose: a machine that was slowed in between must not flatter anyone.
     """
     texts = ["x".join(map(str, shape)) for shape in dict.fromkeys(shapes)]
     found = run(
-        [sys.executable, ROOT / "Benchmarks/torch_ceiling.py", *texts, "--seconds", 0.05 if quick else 1.5],
+        [sys.executable, ROOT / "Benchmarks/torch_ceiling.py", *texts, "--dtype", dtype, "--seconds",
+         0.05 if quick else 1.5],
         threads=cores())
     return json.loads(found.stdout.splitlines()[-1])
 

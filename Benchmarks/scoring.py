@@ -11,7 +11,8 @@ logits, one candidate after another, at batch 1 and at batch 32; only a tenth of
 What racing saves depends on how far the candidates are apart. Random weights answer at random, all candidates alike:
 racing can drop few of them or none. Grown weights are the bundled trained model's, in the same large shape (see
 grow_checkpoint.py): some candidates are far behind there, as in a real search. PyTorch's time depends on the shape
-alone, so it is measured once for both.
+alone, so it is measured once for both; in whichever of float32 and bfloat16 is quicker on this machine, or in both
+where a trial leaves that open.
 """
 
 import json
@@ -81,11 +82,12 @@ def coppice(model, text, folder, s, *options):
             "scores": [candidate.get("score") for candidate in result["candidates"]]}
 
 
-def pytorch(model, candidates, s, batch, fraction):
+def pytorch(model, candidates, s, batch, fraction, dtype):
     found = measure.run([
         sys.executable, ROOT / "Benchmarks/torch_score.py", model, MMLU / "test.jsonl", candidates, "--percent",
-        s["percent"], "--batch", batch, "--fraction", fraction])
-    return {**json.loads(found.stdout.splitlines()[-1]), "peak_mib": found.peak_mib, "others": found.others}
+        s["percent"], "--batch", batch, "--fraction", fraction,
+        "--dtype", dtype])
+    return {"dtype": dtype, **json.loads(found.stdout.splitlines()[-1]), "peak_mib": found.peak_mib, "others": found.others}
 
 
 def compare(arguments, work, s, weights):
@@ -100,9 +102,15 @@ def compare(arguments, work, s, weights):
     configs = [candidate["export_config"] for candidate in plan["candidates"]]
     candidates = work / "candidates.json"
     candidates.write_text(json.dumps(configs))
+    one = work / "candidate.json"
+    one.write_text(json.dumps(configs[:1]))
+    types = contestants.worthwhile(
+        lambda dtype: 1 / pytorch(model, one, s, 1, min(arguments.fraction, 0.01), dtype)["seconds"])
     for batch in (1, 32):
-        sides[f"pytorch_batch{batch}"] = lambda batch=batch: pytorch(model, candidates, s, batch, arguments.fraction)
-    return configs, measure.alternating(arguments.runs, sides)
+        for dtype in types["measured"]:
+            sides[f"pytorch_batch{batch}_{dtype}"] = lambda batch=batch, dtype=dtype: pytorch(
+                model, candidates, s, batch, arguments.fraction, dtype)
+    return configs, types, measure.alternating(arguments.runs, sides)
 
 
 def summary(found):
@@ -128,16 +136,17 @@ def main():
         options.error("--weights are random, grown or both, and --fraction is above 0 and at most 1")
     s = settings(arguments)
     with measure.workplace(arguments) as work:
-        configs, found = compare(arguments, work, s, weights)
-    questions = found["pytorch_batch1"][0]["questions"]
+        configs, types, found = compare(arguments, work, s, weights)
+    questions = next(rounds[0]["questions"] for side, rounds in found.items() if side.startswith("pytorch"))
     results = {"settings": s, "fraction": arguments.fraction, "questions": questions, "candidates": configs,
+               "dtype": contestants.own_type(), "pytorch_dtype": types,
                **summary(found), "rounds": found}
     print(f"{len(configs)} candidates, {questions} questions; PyTorch timed on {arguments.fraction:.0%} of them, "
           "scaled up by tokens")
     for side, value in results["seconds"].items():
-        print(f"  {side:18} {value['median']:8.1f} s   peak {results['peak_mib'][side]['median']:7,.0f} MiB")
+        print(f"  {side:24} {value['median']:8.1f} s   peak {results['peak_mib'][side]['median']:7,.0f} MiB")
     for name, value in results["ratios"].items():
-        print(f"  {name:36} {times(value)}, wanted {value['wanted']}")
+        print(f"  {name:44} {times(value)}, wanted {value['wanted']}")
     measure.finish("scoring", results, arguments)
 
 

@@ -57,7 +57,7 @@ while !arguments.isEmpty {
 
 let model = try SourceModel(directory: shape.model)
 let description = model.description
-let dtype = model.storedType == .bfloat16 ? DType.bfloat16 : .float32
+let dtype = model.storedType == .bfloat16 && Processor.multipliesBFloat16 ? DType.bfloat16 : .float32
 let executor = Executor(model, dtype: dtype)
 let vocabulary = description.sizes[.vocabulary]
 let rows = (0..<shape.rows).map { row in
