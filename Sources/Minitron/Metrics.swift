@@ -25,16 +25,7 @@ public struct MetricsCounter: Sendable {
     self.model = model
     self.rows = rows
     self.tokens = tokens
-    var positions: [[Weight]: Int] = [:]
-    var kinds: [LayerDescription] = []
-    kindOfLayer = model.layers.map { layer in
-      let weights = layer.weights
-      if let position = positions[weights] { return position }
-      positions[weights] = kinds.count
-      kinds.append(layer)
-      return kinds.count - 1
-    }
-    self.kinds = kinds
+    (kinds, kindOfLayer) = model.kindsOfLayers
   }
 
   /// - Parameter layers: the layers that stay (0-based).
@@ -59,5 +50,21 @@ public struct MetricsCounter: Sendable {
     return Metrics(
       params: total.params, activeParams: total.active,
       memoryMB: Double(2 * (total.params + total.cache)) / 1_048_576)
+  }
+}
+
+extension ModelDescription {
+  /// Layers with the same weights are of one kind: an example of each kind, and for each layer the number of its kind.
+  var kindsOfLayers: (kinds: [LayerDescription], kindOfLayer: [Int]) {
+    var numbers: [[Weight]: Int] = [:]
+    var kinds: [LayerDescription] = []
+    let kindOfLayer = layers.map { layer in
+      let weights = layer.weights
+      if let number = numbers[weights] { return number }
+      numbers[weights] = kinds.count
+      kinds.append(layer)
+      return kinds.count - 1
+    }
+    return (kinds, kindOfLayer)
   }
 }

@@ -27,22 +27,17 @@ public struct Constraints: Sendable, Equatable {
     self.memoryMB = memoryMB
   }
 
-  func allow(_ metrics: Metrics) -> Bool {
-    params.map { Double(metrics.params) <= $0 } ?? true
-      && activeParams.map { Double(metrics.activeParams) <= $0 } ?? true
-      && memoryMB.map { metrics.memoryMB <= $0 } ?? true
-  }
-
-  /// What the primary metric counts.
-  var primaryUnit: String {
-    activeParams != nil ? "active parameters" : params != nil || memoryMB == nil ? "parameters" : "MiB"
-  }
-
   /// The metric candidates are ordered by: active_params, else params, else memory_mb.
-  func primary(_ metrics: Metrics) -> Double {
-    if activeParams != nil { return Double(metrics.activeParams) }
-    if params != nil || memoryMB == nil { return Double(metrics.params) }
-    return metrics.memoryMB
+  var primaryMetric: SpaceCounts.Metric {
+    activeParams != nil ? .activeParams : params != nil || memoryMB == nil ? .params : .memory
+  }
+
+  func limit(_ metric: SpaceCounts.Metric) -> Double? {
+    switch metric {
+    case .params: params
+    case .activeParams: activeParams
+    case .memory: memoryMB
+    }
   }
 }
 
@@ -50,6 +45,11 @@ public struct Constraints: Sendable, Equatable {
 public struct Candidate: Sendable, Equatable {
   public let config: ExportConfig
   public let metrics: Metrics
+
+  public init(config: ExportConfig, metrics: Metrics) {
+    self.config = config
+    self.metrics = metrics
+  }
 }
 
 /// The choices of each hyperparameter, formed as the reference forms them
@@ -60,33 +60,35 @@ public struct SearchSpace: Sendable {
   public init(_ model: ModelDescription, _ settings: SearchSettings) {
     choices = model.hyperparameters.compactMap { hyperparameter in
       if settings.skipped.contains(hyperparameter) { return nil }
-      let all = Self.choices(of: hyperparameter, model, settings)
-      if all.count <= 1 { return nil }
+      let original = model.value(of: hyperparameter)
+      let divisor = max(Self.divisor(of: hyperparameter, model, settings), 1)
+      // The multiples of the divisor, and the original value where it is none.
+      let count = original / divisor + (original % divisor == 0 ? 0 : 1)
+      if count <= 1 { return nil }
       let limit = hyperparameter == .numLayers ? settings.maxDepthPruning : settings.maxWidthPruning
       // In double arithmetic and cut towards zero, like the reference: the rounding decides a choice.
-      let first = min(max(Int((1 - limit) * Double(all.count)), 0), all.count - 1)
-      return (hyperparameter, Array(all[first...]))
+      let first = min(max(Int((1 - limit) * Double(count)), 0), count - 1)
+      return (hyperparameter, (first..<count).map { $0 < original / divisor ? ($0 + 1) * divisor : original })
     }
   }
 
-  /// Every choice before trimming, ascending: the multiples of the divisor, and the value itself.
-  static func choices(of hyperparameter: Hyperparameter, _ model: ModelDescription, _ settings: SearchSettings)
-    -> [Int]
-  {
-    let original = model.value(of: hyperparameter)
-    let hasExperts = model.hyperparameters.contains(.numMoEExperts)
-    let divisor =
-      switch hyperparameter {
-      case .hiddenSize: settings.channelDivisor ?? 256
-      case .ffnHiddenSize, .moeFFNHiddenSize, .moeSharedExpertIntermediateSize:
-        settings.channelDivisor ?? (hasExperts ? 256 : 512)
-      case .numLayers: 2
-      case .numAttentionHeads, .mambaNumHeads: model.groups(of: hyperparameter)
-      case .mambaHeadDim, .numMoEExperts: 8
-      }
-    var values = Array(stride(from: divisor, through: original, by: max(divisor, 1)))
-    if values.last != original { values.append(original) }
-    return values
+  /// What choices are multiples of.
+  private static func divisor(
+    of hyperparameter: Hyperparameter, _ model: ModelDescription, _ settings: SearchSettings
+  ) -> Int {
+    switch hyperparameter {
+    case .hiddenSize: settings.channelDivisor ?? 256
+    case .ffnHiddenSize, .moeFFNHiddenSize, .moeSharedExpertIntermediateSize:
+      settings.channelDivisor ?? (model.hyperparameters.contains(.numMoEExperts) ? 256 : 512)
+    case .numLayers: 2
+    case .numAttentionHeads, .mambaNumHeads: model.groups(of: hyperparameter)
+    case .mambaHeadDim, .numMoEExperts: 8
+    }
+  }
+
+  /// The space of one point that this architecture is.
+  public init(_ config: ExportConfig) {
+    choices = config.entries.map { ($0.hyperparameter, [$0.value]) }
   }
 
   /// Points of the space; nil when there are more than 64 bits count.
@@ -114,61 +116,41 @@ public struct SearchResult: Sendable {
 }
 
 extension SearchSpace {
-  /// A space above this is refused: it would take minutes, and finer than any search needs.
-  static let largest = 20_000_000
-
-  /// Walks the space: computes every point's metrics, drops what exceeds a constraint, orders the rest by the
-  /// primary metric, largest first (equal ones in the order of the walk), and keeps the first `topK`.
+  /// Computes the metrics of the space's points, drops what exceeds a constraint, orders the rest by the primary metric,
+  /// largest first (equal ones in the order of the product), and keeps the first `topK`.
   ///
-  /// - Parameter layerRanking: layer numbers (0-based), best first; nil: the last layers go first.
-  /// - Throws: `ModelError` when the space is too large or empty, or when nothing fits.
+  /// - Parameters:
+  ///   - layerRanking: layer numbers (0-based), best first; nil: the last layers go first.
+  ///   - progress: told now and then how many of the `size` points have been dealt with.
+  /// - Throws: `ModelError` when there are more points than 64 bits count, or when none meets the constraints.
   public func search(
-    _ model: ModelDescription, _ settings: SearchSettings, _ constraints: Constraints, layerRanking: [Int]?
+    _ model: ModelDescription, _ settings: SearchSettings, _ constraints: Constraints, layerRanking: [Int]?,
+    progress: @escaping (_ points: Int) -> Void = { _ in }
   ) throws -> SearchResult {
-    guard let size, size <= Self.largest else {
+    guard let size else {
       throw ModelError(
-        "the search space has more than \(Self.largest) points; choose a larger --ss_channel_divisor, smaller "
+        "the search space has more than 2^63 points; choose a larger --ss_channel_divisor, smaller "
           + "--max_width_pruning or --max_depth_pruning, or skip a hyperparameter with --hparams_to_skip")
     }
-    let counter = MetricsCounter(model, rows: settings.inferenceBatchSize, tokens: settings.seqLength)
     let ranking = layerRanking ?? Array(model.layers.indices)
-    var kept: [(order: Int, primary: Double, candidate: Candidate)] = []
-    var (fitting, refused) = (0, 0)
-    var rule: String?
-    var smallest: Double?
-    for order in 0..<size {
-      let config = point(order)
-      let sizes = config.sizes(from: model.sizes)
-      if let reason = model.refusal(sizes) {
-        refused += 1
-        rule = reason
-        continue
-      }
-      let metrics = counter.metrics(sizes: sizes, layers: ranking.prefix(config[.numLayers] ?? ranking.count))
-      let primary = constraints.primary(metrics)
-      smallest = min(smallest ?? primary, primary)
-      guard constraints.allow(metrics) else { continue }
-      fitting += 1
-      // Only the best topK are held: insertion keeps the order of the walk among equals.
-      guard kept.count < settings.topK || (kept.last.map { primary > $0.primary } ?? true) else { continue }
-      let at = kept.firstIndex { $0.primary < primary } ?? kept.count
-      kept.insert((order, primary, Candidate(config: config, metrics: metrics)), at: at)
-      if kept.count > settings.topK { kept.removeLast() }
+    var walk = SearchWalk(model, self, settings, constraints, ranking: ranking, progress: progress)
+    let best = walk.run()
+    func kept(_ config: ExportConfig) -> [Int] { Array(ranking.prefix(config[.numLayers] ?? ranking.count)) }
+    let rule = walk.lastRefused.flatMap { number in
+      let config = point(number)
+      return model.refusal(config.sizes(from: model.sizes), layers: kept(config))
     }
-    if fitting == 0, constraints != Constraints() {
-      let unit = constraints.primaryUnit
-      let least = smallest.map { " The smallest architecture of the search space has \(Self.text($0)) \(unit)." } ?? ""
-      throw ModelError(
-        "no architecture of the search space (\(size) points) meets the target.\(least) Raise the target, or allow "
-          + "more with --max_width_pruning and --max_depth_pruning")
+    if walk.fitting == 0 {
+      throw ModelError(Unreachable(model, self, settings, constraints, ranking: ranking, rule: rule).message)
     }
+    let counter = MetricsCounter(model, rows: settings.inferenceBatchSize, tokens: settings.seqLength)
     return SearchResult(
-      space: self, size: size, fitting: fitting, refused: refused, refusalRule: rule,
-      candidates: kept.map(\.candidate))
-  }
-
-  private static func text(_ value: Double) -> String {
-    value == value.rounded() && abs(value) < 1e15 ? String(Int(value)) : String(value)
+      space: self, size: size, fitting: walk.fitting, refused: walk.refused, refusalRule: rule,
+      candidates: best.map { number in
+        let config = point(number)
+        let metrics = counter.metrics(sizes: config.sizes(from: model.sizes), layers: kept(config))
+        return Candidate(config: config, metrics: metrics)
+      })
   }
 
   /// Point `order` of the product: the last hyperparameter varies fastest.

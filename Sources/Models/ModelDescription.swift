@@ -77,8 +77,8 @@ public struct ModelDescription: Sendable {
   public let scales: OuterScales
   /// Hyperparameters that stand in axes and yet cannot change in this architecture.
   public let fixed: Set<Hyperparameter>
-  /// Why the architecture's own loader would refuse these sizes; nil when it takes them.
-  public let refusal: @Sendable (Sizes) -> String?
+  /// What the architecture's own loader wants of shapes.
+  public let shapeRules: [ShapeRule]
 
   public init(
     family: String, config: JSON.Object, sizes: Sizes, embedding: Weight, layers: [LayerDescription],
@@ -87,7 +87,7 @@ public struct ModelDescription: Sendable {
     dropped: [(prefix: String, note: String)] = [], layersField: String = "num_hidden_layers",
     layerLists: [String] = [], scales: OuterScales = OuterScales(), fixed: Set<Hyperparameter> = [],
     editConfig: @escaping @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in },
-    refusal: @escaping @Sendable (Sizes) -> String? = { _ in nil }
+    shapeRules: [ShapeRule] = []
   ) {
     self.family = family
     self.config = config
@@ -105,7 +105,7 @@ public struct ModelDescription: Sendable {
     self.scales = scales
     self.fixed = fixed
     self.editConfig = editConfig
-    self.refusal = refusal
+    self.shapeRules = shapeRules
   }
 
   /// The description with the head under the name that it has among `names`.

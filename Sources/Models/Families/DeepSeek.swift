@@ -23,10 +23,12 @@ public enum DeepSeekV2: Family {
           isWide: true)
       },
       interleaved: true, mlpBias: config.flag("mlp_bias", default: false),
-      refusal: { sizes in
-        sizes[.hidden] % sizes[LatentAttention.heads] == 0
-          ? nil : "DeepseekV2Config wants hidden_size to be a multiple of num_attention_heads"
-      })
+      shapeRules: [
+        ShapeRule([.hiddenSize]) { sizes in
+          sizes[.hidden] % sizes[LatentAttention.heads] == 0
+            ? nil : "DeepseekV2Config wants hidden_size to be a multiple of num_attention_heads"
+        }
+      ])
   }
 }
 
@@ -100,7 +102,7 @@ struct DeepSeekDecoder {
 
   func describe(
     router: (_ name: String, _ topK: Int) throws -> Router, interleaved: Bool, mlpBias: Bool = false,
-    refusal: @escaping @Sendable (Sizes) -> String? = { _ in nil }
+    shapeRules: [ShapeRule] = []
   ) throws -> ModelDescription {
     let attention = LatentAttention(
       SparseDecoder.prefix + ".self_attn", sizes: base.sizes,
@@ -130,14 +132,15 @@ struct DeepSeekDecoder {
         if extra > 0 { config["num_nextn_predict_layers"] = .int(0) }
         if kept.count != layers { config["first_k_dense_replace"] = .int(kept.count { $0 < dense }) }
       },
-      refusal: { sizes in
-        if sizes[.sharedFFN] % max(sizes[.moeFFN], 1) != 0 {
-          return "the config can only say the shared experts' size as n_shared_experts × moe_intermediate_size, so "
-            + "moe_shared_expert_intermediate_size has to be a multiple of moe_ffn_hidden_size"
-        }
-        if let reason = groups?.refusal(experts: sizes[.experts], topK: topK) { return reason }
-        return refusal(sizes)
-      })
+      shapeRules: [
+        ShapeRule([.moeFFNHiddenSize, .moeSharedExpertIntermediateSize]) { sizes in
+          sizes[.sharedFFN] % max(sizes[.moeFFN], 1) == 0
+            ? nil
+            : "the config can only say the shared experts' size as n_shared_experts × moe_intermediate_size, so "
+              + "moe_shared_expert_intermediate_size has to be a multiple of moe_ffn_hidden_size"
+        },
+        ShapeRule([.numMoEExperts]) { groups?.refusal(experts: $0[.experts], topK: topK) },
+      ] + shapeRules)
   }
 
   /// `1 / √(channels of a head)`, times the square of YaRN's attention factor where the config asks for it.

@@ -33,7 +33,7 @@ struct DenseDecoder {
   /// Tensors left behind, by how their names begin, and why.
   var dropped: [(prefix: String, note: String)] = []
   var editConfig: @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in }
-  var refusal: @Sendable (Sizes) -> String? = { _ in nil }
+  var shapeRules: [ShapeRule] = []
 
   /// - Parameters:
   ///   - defaultHeadDim: head_dim when the config says none; nil: hidden_size / num_attention_heads.
@@ -106,7 +106,7 @@ struct DenseDecoder {
         ("num_key_value_heads", .kvHeads), ("head_dim", .headDim),
       ],
       dropped: dropped, layerLists: layerLists, scales: scales, fixed: fixed,
-      editConfig: editConfig, refusal: refusal)
+      editConfig: editConfig, shapeRules: shapeRules)
   }
 
   /// With the gated MLP of Llama.

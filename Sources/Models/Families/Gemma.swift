@@ -19,10 +19,12 @@ struct GemmaDecoder {
     dense.scales = OuterScales(
       embedding: { Double($0[.hidden]).squareRoot() },
       softcap: try Self.softcap(config, "final_logit_softcapping", default: logitSoftcap))
-    dense.refusal = { sizes in
-      sizes[.hidden] % sizes[.heads] == 0
-        ? nil : "Gemma's config wants hidden_size to be a multiple of num_attention_heads"
-    }
+    dense.shapeRules = [
+      ShapeRule([.hiddenSize, .numAttentionHeads]) { sizes in
+        sizes[.hidden] % sizes[.heads] == 0
+          ? nil : "Gemma's config wants hidden_size to be a multiple of num_attention_heads"
+      }
+    ]
     guard try !config.flag("use_bidirectional_attention", default: false) else {
       throw ModelError("\(config.file): \"use_bidirectional_attention\" says that this is no causal language model")
     }

@@ -47,9 +47,11 @@ public enum Mamba2Family: Family {
         if config["expand"]?.int ?? 2 != heads * headDim / hidden { config["expand"] = .int(heads * headDim / hidden) }
         if config["intermediate_size"] != nil { config["intermediate_size"] = .int(heads * headDim) }
       },
-      refusal: { sizes in
-        sizes[.mambaHeads] * sizes[.mambaHeadDim] % sizes[.hidden] == 0
-          ? nil : "Mamba2Config wants num_heads × head_dim to be a multiple of hidden_size (its \"expand\")"
-      })
+      shapeRules: [
+        ShapeRule([.hiddenSize, .mambaNumHeads, .mambaHeadDim]) { sizes in
+          sizes[.mambaHeads] * sizes[.mambaHeadDim] % sizes[.hidden] == 0
+            ? nil : "Mamba2Config wants num_heads × head_dim to be a multiple of hidden_size (its \"expand\")"
+        }
+      ])
   }
 }

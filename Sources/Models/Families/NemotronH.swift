@@ -91,7 +91,7 @@ public enum NemotronH: Family {
         else { return }
         config["hybrid_override_pattern"] = .text(String(kept.map { pattern[$0] }))
       },
-      refusal: { [rule = parts.expertsRule] in rule($0) })
+      shapeRules: parts.shapeRules)
   }
 }
 
@@ -99,8 +99,7 @@ public enum NemotronH: Family {
 private struct Parts {
   var sizes: Sizes
   var fields: [(key: String, dimension: Dimension)] = []
-  /// Why these sizes cannot be routed; nil when they can.
-  var expertsRule: @Sendable (Sizes) -> String? = { _ in nil }
+  var shapeRules: [ShapeRule] = []
   /// What experts in a latent space read and write.
   private static let latent = Dimension(fixed: "moe_latent_size")
   private let mixer = "backbone.layers.{layer}.mixer"
@@ -155,7 +154,7 @@ private struct Parts {
       count: try config.size("n_group", default: 1), chosen: try config.size("topk_group", default: 1),
       score: .sumOfBestTwo)
     if let reason = groups.refusal(experts: experts, topK: topK) { throw ModelError("\(config.file): \(reason)") }
-    expertsRule = { groups.refusal(experts: $0[.experts], topK: topK) }
+    shapeRules.append(ShapeRule([.numMoEExperts]) { groups.refusal(experts: $0[.experts], topK: topK) })
     sizes[.experts] = experts
     sizes[.expertGroups] = groups.count
     sizes[.moeFFN] = try config.size("moe_intermediate_size", default: 7688)

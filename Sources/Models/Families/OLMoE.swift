@@ -29,10 +29,12 @@ public enum OLMoE: Family {
     let fixed: Set<Hyperparameter> = decoder.sizes[.heads] == decoder.sizes[.kvHeads] ? [.hiddenSize] : []
     return try decoder.describe(
       attention: { _ in attention }, mlp: { _ in experts }, fixed: fixed,
-      refusal: { sizes in
-        sizes[.hidden] == sizes[.heads] * headDim
-          ? nil
-          : "OLMoE's norms of queries are as long as hidden_size, which has to stay num_attention_heads × \(headDim)"
-      })
+      shapeRules: [
+        ShapeRule([.hiddenSize, .numAttentionHeads]) { sizes in
+          sizes[.hidden] == sizes[.heads] * headDim
+            ? nil
+            : "OLMoE's norms of queries are as long as hidden_size, which has to stay num_attention_heads × \(headDim)"
+        }
+      ])
   }
 }

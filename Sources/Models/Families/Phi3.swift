@@ -8,11 +8,12 @@ public enum Phi3: Family {
     let rotary = try Rotary(config, dimension: decoder.headDim, partial: 1)
     if case .longrope(let short, _, _, _) = rotary.scaling {
       let part = Double(rotary.dimension) / Double(decoder.headDim)
-      decoder.refusal = { sizes in
+      let rule = ShapeRule([.hiddenSize, .numAttentionHeads]) { sizes in
         // The loader counts the factors by hidden_size / num_attention_heads, whatever head_dim says.
         Int(Double(sizes[.hidden] / sizes[.heads]) * part) / 2 == short.count
           ? nil : "Phi3Config wants as many LongRoPE factors as hidden_size / num_attention_heads implies"
       }
+      decoder.shapeRules = [rule]
     }
     let window = try config.optionalSize("sliding_window")
     let activation = try Activation(config)

@@ -71,14 +71,14 @@ struct SparseDecoder {
   /// - Parameters:
   ///   - attention, mlp: the blocks of a layer (0-based).
   ///   - fixed: what stands in axes and cannot change all the same.
-  ///   - refusal: what the family's loader refuses beyond too few experts.
+  ///   - shapeRules: what the family's loader wants beyond enough experts.
   func describe(
     attention: (_ layer: Int) throws -> any Block, mlp: (_ layer: Int) throws -> any Block,
     derivedFields: [(key: String, value: @Sendable (Sizes) -> Int)] = [],
     dropped: [(prefix: String, note: String)] = [], layerLists: [String] = [],
     fixed: Set<Hyperparameter> = [],
     editConfig: @escaping @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in },
-    refusal: @escaping @Sendable (Sizes) -> String? = { _ in nil }
+    shapeRules: [ShapeRule] = []
   ) throws -> ModelDescription {
     let topK = topK
     let tied = try config.flag("tie_word_embeddings", default: false)
@@ -95,10 +95,12 @@ struct SparseDecoder {
       head: tied ? nil : Weight("lm_head.weight", [.vocabulary, .hidden]),
       fields: fields, derivedFields: derivedFields, dropped: dropped, layerLists: layerLists, fixed: fixed,
       editConfig: editConfig,
-      refusal: { sizes in
-        sizes[.experts] < topK
-          ? "a token goes to num_experts_per_tok = \(topK) experts, so at least \(topK) have to stay" : refusal(sizes)
-      })
+      shapeRules: [
+        ShapeRule([.numMoEExperts]) { sizes in
+          sizes[.experts] >= topK
+            ? nil : "a token goes to num_experts_per_tok = \(topK) experts, so at least \(topK) have to stay"
+        }
+      ] + shapeRules)
   }
 }
 
