@@ -100,6 +100,16 @@ package enum Arguments {
     return result
   }
 
+  /// The options among the arguments of a command, each once, in their order.
+  static func options(in arguments: some Sequence<String>, of command: any ParsableCommand.Type) throws -> [String] {
+    var options: [String] = []
+    for argument in try normalize(Array(arguments), for: command).prefix(while: { $0 != "--" }) {
+      let name = String(argument.prefix { $0 != "=" })
+      if name.hasPrefix("--"), !options.contains(name) { options.append(name) }
+    }
+    return options
+  }
+
   private static func spelled(_ option: String) -> String {
     "--" + option.dropFirst(2).replacing("-", with: "_")
   }

@@ -41,7 +41,7 @@ public struct EvalCommand: ComputingCommand {
   var seqLength = 4096
 
   @Option(name: .flag("seed"), help: ArgumentHelp("Order in which several datasets are mixed.", valueName: "n"))
-  var seed: UInt64 = 1234
+  var seed: UInt64 = 0
 
   @OptionGroup(title: "Computation") var compute: ComputeOptions
   @OptionGroup(title: "Output") var output: OutputOptions

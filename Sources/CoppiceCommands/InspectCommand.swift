@@ -116,7 +116,7 @@ public struct InspectCommand: ParsableCommand {
     for hyperparameter in description.hyperparameters {
       table.add([
         hyperparameter.rawValue, "\(description.value(of: hyperparameter))",
-        choices[hyperparameter].map { $0.map(String.init).joined(separator: ", ") }
+        choices[hyperparameter].map(listed)
           ?? "none (too few multiples of its divisor)",
       ])
     }
@@ -124,6 +124,14 @@ public struct InspectCommand: ParsableCommand {
   }
 
   // MARK: JSON
+
+  /// Choices as a list. Of more than any search has room for, the ends and how many there are.
+  private func json(choices: [Int]) -> JSON {
+    guard choices.count > 10_000, let first = choices.first, let last = choices.last else {
+      return .array(choices.map(JSON.int))
+    }
+    return .object([("first", .int(first)), ("last", .int(last)), ("count", .int(choices.count))])
+  }
 
   private func json(
     _ description: ModelDescription, _ metrics: Metrics, _ parts: ModelParts, _ weights: WeightsReport
@@ -153,7 +161,7 @@ public struct InspectCommand: ParsableCommand {
               hyperparameter.rawValue,
               .object([
                 ("value", .int(description.value(of: hyperparameter))),
-                ("choices", .array((choices[hyperparameter] ?? []).map(JSON.int))),
+                ("choices", json(choices: choices[hyperparameter] ?? [])),
               ])
             )
           })

@@ -11,65 +11,55 @@ public struct PlanCommand: ParsableCommand {
   public static let configuration = CommandConfiguration(
     commandName: "plan", abstract: "Show the search space and the top candidates; reads config.json only.")
 
-  @OptionGroup var model: ModelOptions
-  @OptionGroup var search: SearchOptions
-  @OptionGroup var output: OutputOptions
-
-  @Option(
-    name: .flag("layer_ranking"), parsing: .unconditional,
-    help: ArgumentHelp("JSON list of 1-based layer numbers, best first.", valueName: "file"), completion: .file())
-  var layerRanking: String?
-
-  @Option(name: .flag("calib_batch_size"), help: .hidden)
-  var batchSize = 1
+  @OptionGroup var options: PruneOptions
 
   public init() {}
 
   public func run() throws {
-    let directory = try model.directory()
-    let (config, file) = try CheckpointReader.readConfig(directory: directory)
+    let console = options.output.console
+    let (config, file) = try CheckpointReader.readConfig(directory: options.model.directory())
     let description = try Families.describe(config: config, file: file)
-    let settings = try search.settings(batchSize: batchSize)
-    let console = output.console
-    if try search.byHand() != nil { throw ValidationError("plan searches; --prune_export_config belongs to prune") }
-    let ranking = try layerRanking.map { try Self.ranking(file: $0, layers: description.layers.count) }
-    for hyperparameter in settings.skipped where !description.hyperparameters.contains(hyperparameter) {
-      console.warn("--hparams_to_skip: a \(description.family) model has no \(hyperparameter.rawValue)")
-    }
+    let settings = try options.search.settings(batchSize: options.batchSize)
+    if let note = try noteOnUnused(CommandLine.arguments.dropFirst(2)) { console.note(note) }
+    let ranking = try options.layerRanking?.layers(of: description.layers.count)
     let kinds = Set(description.layers.map(\.weights))
     if ranking == nil, kinds.count > 1 {
       console.warn(
         "the layers of this model are unlike: counts are provisional until --layer_ranking says which of them stay")
     }
-    let result = try SearchSpace(description, settings)
-      .search(description, settings, try search.constraints(), layerRanking: ranking)
-    if result.refused > 0, let rule = result.refusalRule {
-      console.note("\(result.refused) of \(result.size) points are left out: \(rule)")
-    }
+    let byHand = try options.search.byHand()
+    for warning in try byHand?.validate(for: description) ?? [] { console.warn(warning) }
+    settings.warnOfUnknown(in: description, console)
+    let space = byHand.map { SearchSpace($0) } ?? SearchSpace(description, settings)
+    let result = try space.search(
+      description, settings, try options.search.constraints(), layerRanking: ranking, console: console)
     let whole = MetricsCounter(description, rows: settings.inferenceBatchSize, tokens: settings.seqLength)
       .metrics(sizes: description.sizes, layers: description.layers.indices)
-    if output.json {
+    if options.output.json {
       try console.result(JSON.object(result.json(model: whole)).serialized(indent: 2))
       return
     }
     try console.result(
       sentences: "\(description.family): \(Format.count(whole.params)) parameters, "
         + "\(Format.decimal(whole.memoryMB, places: 1)) MiB with caches")
-    try console.result(result.spaceTable(settings))
-    try console.result(result.candidatesTable("Top \(result.candidates.count) candidates"))
+    if byHand == nil { try console.result(result.spaceTable(settings)) }
+    try console.result(
+      result.candidatesTable(byHand == nil ? "Top \(result.candidates.count) candidates" : "The architecture given"))
   }
 
-  /// Reads a layer ranking: 1-based in the file, 0-based here.
-  static func ranking(file: String, layers: Int) throws -> [Int] {
-    guard let data = FileManager.default.contents(atPath: file) else {
-      throw ModelError("\(file): cannot be read")
-    }
-    let json: JSON
-    do { json = try JSON(parsing: data) } catch { throw ModelError("\(file): \(error)") }
-    let numbers = json.array?.compactMap(\.int) ?? []
-    guard numbers.sorted() == Array(1...layers), json.array?.count == layers else {
-      throw ModelError("\(file): a layer ranking is a JSON list with each number from 1 to \(layers) once, best first")
-    }
-    return numbers.map { $0 - 1 }
+  /// Flags of `prune` that change nothing of a plan, of those given; nil when there are none.
+  ///
+  /// All but those named here: a new flag of `prune` is taken to be about the work that a plan does not do.
+  ///
+  /// - Parameter arguments: those after the command's name.
+  private func noteOnUnused(_ arguments: some Sequence<String>) throws -> String? {
+    let used: Set<String> = [
+      "--hf_model_name_or_path", "--prune_target_params", "--prune_target_active_params", "--prune_target_memory_mb",
+      "--prune_export_config", "--ss_channel_divisor", "--max_width_pruning", "--max_depth_pruning",
+      "--hparams_to_skip", "--top_k", "--seq_length", "--inference_batch_size", "--calib_batch_size", "--layer_ranking",
+      "--json", "--quiet",
+    ]
+    let given = try Arguments.options(in: arguments, of: Self.self).filter { !used.contains($0) }
+    return given.isEmpty ? nil : "without effect on a plan: \(given.joined(separator: ", "))"
   }
 }

@@ -6,19 +6,8 @@ import Minitron
 import Models
 import Report
 
-/// `coppice prune`: the flags of the reference's `prune_minitron.py` and Coppice's own.
-public struct PruneCommand: ComputingCommand {
-  public static let configuration = described(as: "prune", usage: "coppice prune")
-
-  static func described(as name: String, usage: String) -> CommandConfiguration {
-    CommandConfiguration(
-      commandName: name,
-      abstract: "Prune a checkpoint to a budget by search, or to an architecture given by hand.",
-      // Of this many options the argument parser would show the required ones, and the output is required by `validate`.
-      usage: "\(usage) [<options>] --hf_model_name_or_path <path> --output_hf_path <path>",
-      version: coppiceVersion)
-  }
-
+/// The flags of the reference's `prune_minitron.py` and Coppice's own: those of `prune`, and of `plan`.
+struct PruneOptions: ParsableArguments {
   @OptionGroup(title: "Model") var model: ModelOptions
 
   @Option(
@@ -28,6 +17,13 @@ public struct PruneCommand: ComputingCommand {
   var outputPath: String?
 
   @OptionGroup(title: "Search") var search: SearchOptions
+
+  @Option(
+    name: .flag("layer_ranking"), parsing: .unconditional,
+    help: ArgumentHelp(
+      "Layers by importance instead of the measured order: 1-based numbers, best first, as a JSON list or a file with one.",
+      valueName: "list"), completion: .file())
+  var layerRanking: LayerRanking?
 
   @Option(
     name: .flag("prune_score_func"),
@@ -59,7 +55,7 @@ public struct PruneCommand: ComputingCommand {
   var batchSize = 1
 
   @Option(name: .flag("seed"), help: ArgumentHelp("Order in which several datasets are mixed.", valueName: "n"))
-  var seed: UInt64 = 1234
+  var seed: UInt64 = 0
 
   @OptionGroup(title: "Evaluation") var evaluation: EvaluationOptions
   @OptionGroup(title: "Computation") var compute: ComputeOptions
@@ -90,20 +86,13 @@ public struct PruneCommand: ComputingCommand {
 
   @OptionGroup(title: "Output") var output: OutputOptions
 
-  public init() {}
-
-  public mutating func validate() throws {
+  /// What is wrong with a value wherever it is given; what a run needs besides is for `PruneCommand` to say.
+  mutating func validate() throws {
     guard megatronPath == nil else {
       throw ValidationError(
         "--output_megatron_path is not supported: Coppice writes Hugging Face checkpoints; use --output_hf_path")
     }
-    guard outputPath != nil else { throw ValidationError("Missing expected argument '--output_hf_path <path>'") }
-    guard search.hasTarget || search.exportConfig != nil else {
-      throw ValidationError(
-        "say what to prune to: --prune_target_params, --prune_target_active_params, --prune_target_memory_mb or "
-          + "--prune_export_config")
-    }
-    guard scoreLowerBound == nil || search.hasTarget else {
+    guard scoreLowerBound == nil || search.exportConfig == nil else {
       throw ValidationError("--score_lower_bound belongs to a search; --prune_export_config scores nothing")
     }
     guard ScoreFunction(parsing: scoreFunction) != nil else {
@@ -113,19 +102,53 @@ public struct PruneCommand: ComputingCommand {
     }
     try atLeast(1, calibrationRows, "--calib_num_samples")
     try atLeast(1, batchSize, "--calib_batch_size")
-    guard processes == 1, pipelineStages == 1 else {
+    try atLeast(1, processes, "--nproc")
+    try atLeast(1, pipelineStages, "--pp_size")
+    if let firstStageLayers { try atLeast(1, firstStageLayers, "--num_layers_in_first_pipeline_stage") }
+    if let lastStageLayers { try atLeast(1, lastStageLayers, "--num_layers_in_last_pipeline_stage") }
+  }
+}
+
+/// `coppice prune`.
+public struct PruneCommand: ComputingCommand {
+  public static let configuration = described(as: "prune", usage: "coppice prune")
+
+  static func described(as name: String, usage: String) -> CommandConfiguration {
+    CommandConfiguration(
+      commandName: name,
+      abstract: "Prune a checkpoint to a budget by search, or to an architecture given by hand.",
+      // Of this many options the argument parser would show the required ones, and the output is required by `validate`.
+      usage: "\(usage) [<options>] --hf_model_name_or_path <path> --output_hf_path <path>",
+      version: coppiceVersion)
+  }
+
+  @OptionGroup var options: PruneOptions
+
+  public init() {}
+
+  public mutating func validate() throws {
+    guard options.outputPath != nil else {
+      throw ValidationError("Missing expected argument '--output_hf_path <path>'")
+    }
+    guard options.search.hasTarget || options.search.exportConfig != nil else {
+      throw ValidationError(
+        "say what to prune to: --prune_target_params, --prune_target_active_params, --prune_target_memory_mb or "
+          + "--prune_export_config")
+    }
+    guard options.layerRanking == nil else { throw ValidationError("--layer_ranking is for plan alone so far") }
+    guard options.processes == 1, options.pipelineStages == 1 else {
       throw ValidationError("--nproc and --pp_size above 1 are not supported yet: one process does all of it")
     }
-    guard firstStageLayers == nil, lastStageLayers == nil else {
+    guard options.firstStageLayers == nil, options.lastStageLayers == nil else {
       throw ValidationError("uneven pipeline stages want --pp_size above 1, which is not supported yet")
     }
   }
 
   public func run() throws {
-    let console = output.console
-    if model.trustRemoteCode { console.note("--trust_remote_code has no effect: no remote code is ever run") }
-    if noGroupedGEMM { console.note("--no_moe_grouped_gemm has no effect: experts need no other layout here") }
-    try PruneJob(self, console: console).run()
+    let console = options.output.console
+    if options.model.trustRemoteCode { console.note("--trust_remote_code has no effect: no remote code is ever run") }
+    if options.noGroupedGEMM { console.note("--no_moe_grouped_gemm has no effect: experts need no other layout here") }
+    try PruneJob(options, console: console).run()
   }
 }
 

@@ -27,7 +27,7 @@ struct PruneInputs {
   let scoring: ScoringData?
   /// What the result takes along of the source's directory.
   let companions: Companions
-  private let options: PruneCommand
+  private let options: PruneOptions
   private let data: CalibrationData
   private let dataFiles: [FileIdentity?]
   let tokenizer: Tokenizer
@@ -36,7 +36,7 @@ struct PruneInputs {
   /// Looks at everything but the weights, whose hash is taken by `hashWeights`.
   ///
   /// - Throws: what is wrong with the data, the questions or the tokenizer's files.
-  init(_ options: PruneCommand, model: SourceModel, tokenizer: Tokenizer, console: Console) throws {
+  init(_ options: PruneOptions, model: SourceModel, tokenizer: Tokenizer, console: Console) throws {
     self.options = options
     self.tokenizer = tokenizer
     self.console = console

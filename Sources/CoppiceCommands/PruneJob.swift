@@ -13,13 +13,13 @@ import Torch
 
 /// One run of `prune`: load, calibrate, search, score, export. Every step that takes long is kept for resuming.
 struct PruneJob {
-  let options: PruneCommand
+  let options: PruneOptions
   let console: Console
   let settings: SearchSettings
   let constraints: Constraints
   let outputPath: String
 
-  init(_ options: PruneCommand, console: Console) throws {
+  init(_ options: PruneOptions, console: Console) throws {
     self.options = options
     self.console = console
     settings = try options.search.settings(batchSize: options.batchSize)

@@ -14,7 +14,7 @@ struct PruneRequest {
   private let architecture: ExportConfig?
   private let description: ModelDescription
 
-  init(_ options: PruneCommand, _ description: ModelDescription, _ scoring: ScoringData?) throws {
+  init(_ options: PruneOptions, _ description: ModelDescription, _ scoring: ScoringData?) throws {
     self.description = description
     architecture = try options.search.byHand()
     if architecture != nil {

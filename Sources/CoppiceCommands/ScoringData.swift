@@ -16,7 +16,7 @@ struct ScoringData {
 
   /// - Parameter calibration: the text that rows follow where none other is named.
   /// - Throws: what is wrong with the questions or the text.
-  init(_ options: PruneCommand, calibration: CalibrationData, tokenizer: Tokenizer, console: Console) throws {
+  init(_ options: PruneOptions, calibration: CalibrationData, tokenizer: Tokenizer, console: Console) throws {
     guard let function = ScoreFunction(parsing: options.scoreFunction) else {
       throw ModelError("--prune_score_func: \"\(options.scoreFunction)\" is not known")
     }

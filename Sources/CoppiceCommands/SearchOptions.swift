@@ -127,6 +127,46 @@ struct SearchOptions: ParsableArguments {
   }
 }
 
+/// Choices for a table: of many the first, the last, and how many there are.
+func listed(_ values: [Int]) -> String {
+  guard values.count > 40 else { return values.map(String.init).joined(separator: ", ") }
+  let ends = values.prefix(3).map(String.init) + ["…"] + values.suffix(2).map(String.init)
+  return ends.joined(separator: ", ") + " (\(Format.grouped(values.count)) choices)"
+}
+
+extension SearchSettings {
+  /// Names what is to be skipped and is not in the model.
+  func warnOfUnknown(in description: ModelDescription, _ console: Console) {
+    for hyperparameter in skipped where !description.hyperparameters.contains(hyperparameter) {
+      console.warn("--hparams_to_skip: a \(description.family) model has no \(hyperparameter.rawValue)")
+    }
+  }
+}
+
+extension SearchSpace {
+  /// The search, with progress when it takes more than a second, and a note on what the architecture refuses.
+  func search(
+    _ model: ModelDescription, _ settings: SearchSettings, _ constraints: Constraints, layerRanking: [Int]?,
+    console: Console
+  ) throws -> SearchResult {
+    let meter = console.progress("search", total: size, unit: "points")
+    let start = ContinuousClock.now
+    var isLong = false
+    let result = try search(model, settings, constraints, layerRanking: layerRanking) { points in
+      if !isLong { isLong = ContinuousClock.now - start > .seconds(1) }
+      if isLong { meter.update(points) }
+    }
+    if isLong {
+      meter.update(result.size)
+      meter.finish()
+    }
+    if result.refused > 0, let rule = result.refusalRule {
+      console.note("\(result.refused) of \(result.size) points are left out: \(rule)")
+    }
+    return result
+  }
+}
+
 extension SearchResult {
   /// The search space as a table.
   func spaceTable(_ settings: SearchSettings) -> Table {
@@ -135,7 +175,7 @@ extension SearchResult {
         + "\(Format.percent(settings.maxDepthPruning, places: 0)) of the depth)",
       columns: [Table.Column("Hyperparameter"), Table.Column("Choices", isFlexible: true)])
     for (hyperparameter, values) in space.choices {
-      table.add([hyperparameter.rawValue, values.map(String.init).joined(separator: ", ")])
+      table.add([hyperparameter.rawValue, listed(values)])
     }
     table.addSectionBreak()
     table.add(["points", "\(Format.grouped(size)), \(Format.grouped(fitting)) of them fit"])

@@ -4,6 +4,26 @@ public import Models
 /// An architecture to prune to: hyperparameters and their values, in order. What is not named stays.
 public struct ExportConfig: Sendable, Hashable, CustomStringConvertible {
   public private(set) var entries: [Entry]
+  /// What was named that never changes; `validate` holds it against the model.
+  private var unchanging: [Unchanging: Int] = [:]
+
+  /// Sizes that the reference or its configs name and that pruning leaves as they are.
+  private enum Unchanging: String, CaseIterable {
+    // The reference takes it where it is the original's, since scripts from before its version 0.41 give it.
+    case numQueryGroups = "num_query_groups"
+    case kvChannels = "kv_channels"
+    case mambaNumGroups = "mamba_num_groups"
+    case mambaStateDim = "mamba_state_dim"
+
+    var dimension: Dimension {
+      switch self {
+      case .numQueryGroups: .kvHeads
+      case .kvChannels: .headDim
+      case .mambaNumGroups: .mambaGroups
+      case .mambaStateDim: .mambaState
+      }
+    }
+  }
 
   public struct Entry: Sendable, Hashable {
     public let hyperparameter: Hyperparameter
@@ -32,8 +52,11 @@ public struct ExportConfig: Sendable, Hashable, CustomStringConvertible {
     }
     guard object.count > 0 else { throw ModelError("the architecture is empty: name at least one hyperparameter") }
     let known = Hyperparameter.allCases.map(\.rawValue)
-    entries = try object.map { key, value in
-      guard let hyperparameter = Hyperparameter(rawValue: key.description) else {
+    entries = []
+    for (key, value) in object {
+      let hyperparameter = Hyperparameter(rawValue: key.description)
+      let other = Unchanging(rawValue: key.description)
+      guard hyperparameter != nil || other != nil else {
         let hint = suggest(key.description, known).map { "; did you mean \"\($0)\"?" } ?? "."
         throw ModelError(
           "\"\(key)\" is no hyperparameter\(hint) Known are \(known.joined(separator: ", "))")
@@ -41,7 +64,8 @@ public struct ExportConfig: Sendable, Hashable, CustomStringConvertible {
       guard let number = value.int, number > 0 else {
         throw ModelError("\"\(key)\" should be a whole number above zero, found \(value.serialized().prefix(40))")
       }
-      return Entry(hyperparameter: hyperparameter, value: number)
+      if let hyperparameter { entries.append(Entry(hyperparameter: hyperparameter, value: number)) }
+      if let other { unchanging[other] = number }
     }
   }
 
@@ -64,6 +88,15 @@ public struct ExportConfig: Sendable, Hashable, CustomStringConvertible {
   /// - Returns: warnings about shapes that are slow or refused elsewhere.
   /// - Throws: `ModelError` naming the rule that does not hold.
   public func validate(for model: ModelDescription) throws -> [String] {
+    for (name, value) in unchanging.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
+      let original = model.sizes[name.dimension]
+      guard original > 0 else { throw ModelError("a \(model.family) model has no \(name.rawValue)") }
+      guard value == original else {
+        throw ModelError(
+          "\(name.rawValue) is \(original) in this model and is never pruned: leave it out, or give \(original); "
+            + "found \(value)")
+      }
+    }
     var warnings: [String] = []
     let prunable = model.hyperparameters
     for entry in entries {
