@@ -117,8 +117,8 @@ let package = Package(
     tests(
       "CommandTests",
       [
-        "JSON", "Checkpoint", "Tokenization", "Models", "Execution", "Torch", "CoppiceCommands", "TestSupport",
-        "coppice", "prune_minitron",
+        "JSON", "Checkpoint", "Tokenization", "Models", "Execution", "Minitron", "Torch", "CoppiceCommands",
+        "TestSupport", "coppice", "prune_minitron",
       ]),
     .testTarget(
       name: "DatasetsTests", dependencies: ["Datasets", "JSON"], exclude: ["Data"], swiftSettings: strict),

@@ -31,7 +31,7 @@ struct CandidateScorer {
     self.racing = racing
     // Partial scores are kept apart from whole ones.
     let race = racing ? [("racing", "\(Race.threshold) deviations, seed \(inputs.seed)")] : []
-    fingerprint = inputs.fingerprint.adding(
+    fingerprint = inputs.resultFingerprint.adding(
       [("scoring_algorithm", "\(AlgorithmVersion.scoring)")] + data.fields + race)
     kept = try store.candidateScores(fingerprint).mapValues { ItemScores(sums: $0.sums, weights: $0.weights) }
   }

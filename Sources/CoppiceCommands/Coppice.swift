@@ -15,8 +15,7 @@ public struct Coppice: ParsableCommand {
     version: coppiceVersion,
     subcommands: [
       PruneCommand.self, PlanCommand.self, InspectCommand.self, FamiliesCommand.self, EvalCommand.self,
-      GenerateCommand.self,
-      EncodeCommand.self, DecodeCommand.self, DoctorCommand.self,
+      GenerateCommand.self, EncodeCommand.self, DecodeCommand.self, CacheCommand.self, DoctorCommand.self,
     ])
 
   public init() {}

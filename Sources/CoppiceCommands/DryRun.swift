@@ -12,6 +12,8 @@ struct DryRun {
   let job: PruneJob
   let model: SourceModel
   let inputs: PruneInputs
+  /// The search, where it has been done already.
+  let planned: SearchResult?
 
   func report() throws {
     let options = job.options
@@ -20,12 +22,12 @@ struct DryRun {
       .metrics(sizes: description.sizes, layers: description.layers.indices)
     let layerParams =
       whole.activeParams - description.outerWeights.reduce(0) { $0 + $1.elementCount(description.sizes) }
-    let rows = try inputs.calibrationRows()
-    let tokens = rows.rows.reduce(0) { $0 + $1.count }
+    let rows = inputs.isCalibrated ? try inputs.calibrationRows().rows : []
+    let tokens = rows.reduce(0) { $0 + $1.count }
     let candidates = try candidates()
     // Two operations per weight and token; scores and sums of attention over the causal half of each row.
     let heads = description.sizes[.heads] * description.sizes[.headDim]
-    let attention = rows.rows.reduce(0.0) { $0 + 2 * Double($1.count) * Double($1.count) * Double(heads) }
+    let attention = rows.reduce(0.0) { $0 + 2 * Double($1.count) * Double($1.count) * Double(heads) }
     let calibration = 2 * Double(layerParams) * Double(tokens) + attention * Double(description.layers.count)
     // By hand nothing is scored.
     let scored = inputs.scoring?.tokenCount ?? 0
@@ -33,7 +35,7 @@ struct DryRun {
     let rate = try operationsPerSecond()
 
     let plan = try options.compute.executor(model)
-      .plan(TokenBatch.groups(rows.rows, size: options.batchSize), subjects: [Selection(all: description)])
+      .plan(TokenBatch.groups(rows, size: options.batchSize), subjects: [Selection(all: description)])
     let weightBytes = model.checkpoint.tensors.reduce(0) { $0 + $1.range.count }
     let layerBytes = layerParams / max(description.layers.count, 1) * inputs.dtype.byteCount
     let states = plan.stateBytes - plan.spilledBytes
@@ -46,7 +48,7 @@ struct DryRun {
         .int(whole.params)
       ),
       ("compute_dtype", "\(inputs.dtype)", .text("\(inputs.dtype)")),
-      ("calibration_tokens", "\(Format.grouped(tokens)) in \(rows.rows.count) rows", .int(tokens)),
+      ("calibration_tokens", "\(Format.grouped(tokens)) in \(rows.count) rows", .int(tokens)),
       ("passes", plan.summary, .int(plan.passes)),
       ("calibration_operations", "\(Format.decimal(calibration / 1e12, places: 2)) TFLOP", .double(calibration)),
       ("candidates", "\(candidates.count)", .int(candidates.count)),
@@ -79,8 +81,11 @@ struct DryRun {
       job.console.note("\(byHand): \(Format.count(metrics.params)) parameters; nothing is scored")
       return []
     }
-    return try SearchSpace(model.description, job.settings)
-      .search(model.description, job.settings, job.constraints, layerRanking: nil).candidates
+    let result =
+      try planned
+      ?? SearchSpace(model.description, job.settings)
+      .search(model.description, job.settings, job.constraints, layerRanking: nil, console: job.console)
+    return result.candidates
   }
 
   /// Matrix products of this model's shape for about a fifth of a second.

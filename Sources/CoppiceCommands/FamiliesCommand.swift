@@ -3,11 +3,15 @@ import JSON
 import Models
 import Report
 
+/// What the importance of an expert is.
+let expertCriterion = "REAP's criterion (arXiv 2510.13999), as in the reference"
+
 /// `coppice families`: which models are supported, and what can be pruned in each.
 public struct FamiliesCommand: ParsableCommand {
   public static let configuration = CommandConfiguration(
     commandName: "families",
-    abstract: "List the supported model types (model_type in config.json) and what can be pruned in each.")
+    abstract: "List the supported model types (model_type in config.json) and what can be pruned in each.",
+    discussion: "Experts (num_moe_experts) are ranked by \(expertCriterion).")
 
   @OptionGroup(title: "Output") var output: OutputOptions
 
@@ -16,7 +20,9 @@ public struct FamiliesCommand: ParsableCommand {
   public func run() throws {
     let entries = try Families.entries().sorted { $0.modelType < $1.modelType }
     let console = output.console
-    try output.json ? console.result(json(entries).serialized(indent: 2)) : console.result(table(entries, console))
+    if output.json { return try console.result(json(entries).serialized(indent: 2)) }
+    try console.result(table(entries, console))
+    try console.result(sentences: "Experts (num_moe_experts) are ranked by \(expertCriterion).")
   }
 
   /// A list reads better than a grid: most models lack half of the nine columns it would have.

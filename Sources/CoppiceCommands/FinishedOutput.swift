@@ -49,7 +49,7 @@ struct FinishedOutput {
   }
 
   private func differences(_ request: PruneRequest, _ inputs: PruneInputs) -> [String] {
-    var (fields, stored) = (inputs.fingerprint, record["made_of"])
+    var (fields, stored) = (inputs.resultFingerprint, record["made_of"])
     if fields.fields.contains(where: { $0.value == PruneInputs.unknown }), let weights = stored?["weights"]?.string {
       fields = fields.replacing("weights", with: weights)
     }

@@ -21,7 +21,8 @@ struct LayerRanking: ExpressibleByArgument {
     } else if let contents = FileManager.default.contents(atPath: argument) {
       data = contents
     } else {
-      throw ModelError("--layer_ranking: \(argument) cannot be read; give a JSON list such as [3, 1, 2], or a file with one")
+      throw ModelError(
+        "--layer_ranking: \(argument) cannot be read; give a JSON list such as [3, 1, 2], or a file with one")
     }
     let json: JSON
     do { json = try JSON(parsing: data) } catch { throw ModelError("\(name): \(error)") }

@@ -117,6 +117,10 @@ public struct PruneCommand: ComputingCommand {
     CommandConfiguration(
       commandName: name,
       abstract: "Prune a checkpoint to a budget by search, or to an architecture given by hand.",
+      discussion: """
+        Importance is measured by activations on calibration text: of channels and heads by their size, of layers by how \
+        much they change what they read, of experts by \(expertCriterion).
+        """,
       // Of this many options the argument parser would show the required ones, and the output is required by `validate`.
       usage: "\(usage) [<options>] --hf_model_name_or_path <path> --output_hf_path <path>",
       version: coppiceVersion)
@@ -135,7 +139,6 @@ public struct PruneCommand: ComputingCommand {
         "say what to prune to: --prune_target_params, --prune_target_active_params, --prune_target_memory_mb or "
           + "--prune_export_config")
     }
-    guard options.layerRanking == nil else { throw ValidationError("--layer_ranking is for plan alone so far") }
     guard options.processes == 1, options.pipelineStages == 1 else {
       throw ValidationError("--nproc and --pp_size above 1 are not supported yet: one process does all of it")
     }

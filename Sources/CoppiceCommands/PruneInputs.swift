@@ -4,6 +4,7 @@ import Datasets
 import Execution
 import Files
 import Foundation
+import JSON
 import Minitron
 import Models
 import Report
@@ -27,28 +28,38 @@ struct PruneInputs {
   let scoring: ScoringData?
   /// What the result takes along of the source's directory.
   let companions: Companions
+  /// The order of layers where the command line gives it: 0-based numbers, best first.
+  let layerRanking: [Int]?
+  /// Whether anything is to be measured on calibration rows.
+  let isCalibrated: Bool
+  private let modelDirectory: String
   private let options: PruneOptions
-  private let data: CalibrationData
+  private let data: CalibrationData?
   private let dataFiles: [FileIdentity?]
   let tokenizer: Tokenizer
   private let console: Console
 
   /// Looks at everything but the weights, whose hash is taken by `hashWeights`.
   ///
+  /// - Parameters:
+  ///   - layerRanking: layer numbers (0-based), best first, where they are given and layers may be dropped.
+  ///   - isCalibrated: whether anything is to be measured on calibration rows.
   /// - Throws: what is wrong with the data, the questions or the tokenizer's files.
-  init(_ options: PruneOptions, model: SourceModel, tokenizer: Tokenizer, console: Console) throws {
+  init(
+    _ options: PruneOptions, model: SourceModel, tokenizer: Tokenizer, console: Console, layerRanking: [Int]?,
+    isCalibrated: Bool
+  ) throws {
     self.options = options
+    self.layerRanking = layerRanking
+    self.isCalibrated = isCalibrated
     self.tokenizer = tokenizer
     self.console = console
     dtype = try options.compute.dtype(for: model)
     budget = try options.compute.budget()
-    guard !options.calibration.isEmpty else {
-      throw ModelError(
-        "the default calibration dataset (nemotron-post-training-dataset-v2) would come from the hub, which is not "
-          + "reached yet; give local text with --calib_dataset_name FILE.jsonl, FILE.parquet or a directory of them")
-    }
-    data = try CalibrationData(sources: options.calibration)
-    dataFiles = data.identities
+    if isCalibrated, options.calibration.isEmpty { throw Self.noCalibrationData }
+    data = options.calibration.isEmpty ? nil : try CalibrationData(sources: options.calibration)
+    dataFiles = data?.identities ?? []
+    modelDirectory = resolvedPath(model.checkpoint.directory)
     companions = try Companions(directory: model.checkpoint.directory)
     scoring =
       options.search.hasTarget
@@ -57,7 +68,7 @@ struct PruneInputs {
       ("calibration_algorithm", "\(AlgorithmVersion.calibration)"),
       ("weights", Self.unknown),
       ("tokenizer", try Self.hash(file: model.checkpoint.directory + "/tokenizer.json")),
-      ("calibration_data", try data.fingerprint()),
+      ("calibration_data", try data?.fingerprint() ?? "none"),
       ("calib_num_samples", "\(options.calibrationRows)"),
       ("calib_batch_size", "\(options.batchSize)"),
       ("seq_length", "\(options.search.seqLength)"),
@@ -65,6 +76,24 @@ struct PruneInputs {
       ("compute_dtype", "\(dtype)"),
     ])
   }
+
+  /// What results are made of: all that scores of importance are, and the order of layers where it is given.
+  var resultFingerprint: Fingerprint {
+    guard let layerRanking else { return fingerprint }
+    return fingerprint.adding([("layer_ranking", "\(layerRanking.map { $0 + 1 })")])
+  }
+
+  /// The same in names that people know it by.
+  var about: JSON {
+    .object([
+      ("model", .text(modelDirectory)), ("calib_dataset_name", .array(options.calibration.map(JSON.text))),
+      ("coppice_version", .text(coppiceVersion)), ("made_of", fingerprint.json),
+    ])
+  }
+
+  static let noCalibrationData = ModelError(
+    "the default calibration dataset (nemotron-post-training-dataset-v2) would come from the hub, which is not reached "
+      + "yet; give local text with --calib_dataset_name FILE.jsonl, FILE.parquet or a directory of them")
 
   /// In the place of the weights' hash until it is known.
   static let unknown = "unknown"
@@ -89,6 +118,7 @@ struct PruneInputs {
   }
 
   func calibrationRows() throws -> PackedRows {
+    guard let data else { throw Self.noCalibrationData }
     let rows = try data.pack(
       encoder: CalibrationEncoder(tokenizer: tokenizer), seqLength: options.search.seqLength,
       count: options.calibrationRows, seed: options.seed)

@@ -35,10 +35,19 @@ struct PruneJob {
     let byHand = try options.search.byHand()
     let warnings = try byHand?.validate(for: description) ?? []
     let alike = Set(description.layers.map(\.weights)).count == 1
-    if byHand == nil, alike {
-      // Without a layer ranking counts may shift where layers are unlike, but a target out of reach shows now.
-      _ = try SearchSpace(description, settings).search(description, settings, constraints, layerRanking: nil)
+    let pruned = pruned(byHand, in: description)
+    let given = try options.layerRanking?.layers(of: description.layers.count)
+    let ranking = pruned.contains(.numLayers) ? given : nil
+    // Where layers are unlike, counts depend on which of them are kept. Otherwise the search is done here and now, and a
+    // target out of reach shows at once.
+    var planned: SearchResult?
+    if byHand == nil, alike || ranking != nil || !pruned.contains(.numLayers) {
+      planned = try SearchSpace(description, settings)
+        .search(description, settings, constraints, layerRanking: ranking, console: console)
+    } else if byHand == nil {
+      try SearchSpace(description, settings).checkReachable(description, settings, constraints)
     }
+    let isCalibrated = pruned.contains { $0 != .numLayers || ranking == nil }
     // Everything that can be wrong is found out before the first token is computed, and before anything is said.
     let claim = try claimOutput()
     let finished = claim == nil ? try FinishedOutput(outputPath) : nil
@@ -46,7 +55,8 @@ struct PruneJob {
     if claim != nil, options.intermediate != nil {
       try PruneStore(directory: options.intermediate, fresh: options.fresh).checkWritable()
     }
-    var inputs = try PruneInputs(options, model: model, tokenizer: tokenizer, console: console)
+    var inputs = try PruneInputs(
+      options, model: model, tokenizer: tokenizer, console: console, layerRanking: ranking, isCalibrated: isCalibrated)
     let request = try PruneRequest(options, description, inputs.scoring)
     if let finished {
       try finished.check(request, &inputs, model)
@@ -62,32 +72,39 @@ struct PruneJob {
     }
     for note in model.notes { console.note(note) }
     for warning in warnings + inputs.companions.warnings { console.warn(warning) }
-    for hyperparameter in settings.skipped where !description.hyperparameters.contains(hyperparameter) {
-      console.warn("--hparams_to_skip: a \(description.family) model has no \(hyperparameter.rawValue)")
-    }
+    settings.warnOfUnknown(in: description, console)
     try inputs.hashWeights(of: model)
     if options.dryRun {
-      try DryRun(job: self, model: model, inputs: inputs).report()
+      try DryRun(job: self, model: model, inputs: inputs, planned: planned).report()
       return
     }
     let executor = try options.compute.executor(model)
+    let store = try store(inputs, executor)
+    // Against `coppice cache rm`.
+    let hold = store.hold()
+    defer { withExtendedLifetime(hold) {} }
     let run = PruneRun(
-      model: model, inputs: inputs, request: request, claim: claim, executor: executor,
-      store: try store(inputs, executor))
+      model: model, inputs: inputs, request: request, claim: claim, executor: executor, store: store)
     if let byHand {
-      let scores = byHand.isWhole(description) ? nil : try importance(run)
-      let selection = try scores?.selection(for: byHand, of: description) ?? Selection(all: description)
-      // Nothing was computed where all of the model is kept.
-      let type = scores == nil ? [] : [("compute_dtype", JSON.text("\(inputs.dtype)"))]
+      let scores = try importance(run)
+      let selection = try scores.selection(for: byHand, of: description)
+      // Without calibration nothing was computed.
+      let type = isCalibrated ? [("compute_dtype", JSON.text("\(inputs.dtype)"))] : []
       let result = JSON.Object(type + [("best", .object([("export_config", byHand.json)]))])
-      try export(run, byHand, selection, scores, result: result, record: [])
+      try export(run, byHand, selection, isCalibrated ? scores : nil, result: result, record: [])
       return try print(result)
     }
     guard let scoring = inputs.scoring else { return }
     // Kept scores that are damaged show here.
     let scorer = try CandidateScorer(
       scoring, inputs: inputs, store: run.store, racing: options.racing, console: console)
-    try search(run, scorer, importance(run))
+    try search(run, scorer, importance(run), planned: planned)
+  }
+
+  /// The hyperparameters that may get another value.
+  private func pruned(_ byHand: ExportConfig?, in description: ModelDescription) -> [Hyperparameter] {
+    guard let byHand else { return SearchSpace(description, settings).choices.map(\.hyperparameter) }
+    return byHand.entries.filter { $0.value != description.value(of: $0.hyperparameter) }.map(\.hyperparameter)
   }
 
   /// The output, kept from other processes until the end of the run; nil when something is there already.
@@ -125,7 +142,14 @@ struct PruneJob {
     }
   }
 
+  /// Scores of importance, with the order of layers where it is given; without any where none are needed.
   private func importance(_ run: PruneRun) throws -> ImportanceScores {
+    var scores = run.inputs.isCalibrated ? try measuredImportance(run) : ImportanceScores()
+    scores.givenLayerRanking = run.inputs.layerRanking
+    return scores
+  }
+
+  private func measuredImportance(_ run: PruneRun) throws -> ImportanceScores {
     let (executor, inputs, store) = (run.executor, run.inputs, run.store)
     let description = executor.weights.model.description
     if let kept = try store.importance(inputs.fingerprint, for: description) {
@@ -162,19 +186,25 @@ struct PruneJob {
     try LibTorch.releaseMemory()
     // What was made of changed weights must not be kept under the old ones' hash.
     try run.model.checkpoint.checkUnchanged()
-    keep(in: store, console) { try store.save(scores, inputs.fingerprint) }
+    keep(in: store, console) {
+      try store.save(scores, inputs.fingerprint)
+      try store.describe(inputs.about)
+    }
     return scores
   }
 
-  private func search(_ run: PruneRun, _ scorer: CandidateScorer, _ scores: ImportanceScores) throws {
+  private func search(
+    _ run: PruneRun, _ scorer: CandidateScorer, _ scores: ImportanceScores, planned: SearchResult?
+  ) throws {
     let description = run.model.description
-    console.note(
-      "layers by importance, best first: " + scores.layerRanking.map { String($0 + 1) }.joined(separator: ", "))
-    let result = try SearchSpace(description, settings)
-      .search(description, settings, constraints, layerRanking: scores.layerRanking)
-    if result.refused > 0, let rule = result.refusalRule {
-      console.note("\(result.refused) of \(result.size) points are left out: \(rule)")
+    if !scores.layerRanking.isEmpty {
+      console.note(
+        "layers by importance, best first: " + scores.layerRanking.map { String($0 + 1) }.joined(separator: ", "))
     }
+    let result =
+      try planned
+      ?? SearchSpace(description, settings)
+      .search(description, settings, constraints, layerRanking: scores.layerRanking, console: console)
     let whole = MetricsCounter(description, rows: settings.inferenceBatchSize, tokens: settings.seqLength)
       .metrics(sizes: description.sizes, layers: description.layers.indices)
     if !options.output.json { console.note(result.spaceTable(settings)) }
@@ -267,7 +297,7 @@ struct PruneJob {
     let progress = console.progress("writing", total: try exporter.byteCount(), unit: "bytes")
     let origin: [(String, JSON)] = [
       ("coppice_version", .text(coppiceVersion)), ("export_config", config.json),
-      ("kept_layers", .array(selection.layers.map { .int($0 + 1) })), ("made_of", inputs.fingerprint.json),
+      ("kept_layers", .array(selection.layers.map { .int($0 + 1) })), ("made_of", inputs.resultFingerprint.json),
       ("request", run.request.fields.json), ("made_on", run.store.madeOn),
     ]
     try exporter.write(

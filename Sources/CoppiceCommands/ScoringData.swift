@@ -16,7 +16,7 @@ struct ScoringData {
 
   /// - Parameter calibration: the text that rows follow where none other is named.
   /// - Throws: what is wrong with the questions or the text.
-  init(_ options: PruneOptions, calibration: CalibrationData, tokenizer: Tokenizer, console: Console) throws {
+  init(_ options: PruneOptions, calibration: CalibrationData?, tokenizer: Tokenizer, console: Console) throws {
     guard let function = ScoreFunction(parsing: options.scoreFunction) else {
       throw ModelError("--prune_score_func: \"\(options.scoreFunction)\" is not known")
     }
@@ -39,7 +39,9 @@ struct ScoringData {
       fields = [("score_function", "mmlu"), ("prompts", Fingerprint([("tokens", tokens)]).key)]
     case .negLoss, .negKL:
       let own = options.evaluation.evalDatasets
-      let source = own.isEmpty ? calibration : try CalibrationData(sources: own)
+      guard let source = own.isEmpty ? calibration : try CalibrationData(sources: own) else {
+        throw PruneInputs.noCalibrationData
+      }
       let packed = try source.pack(
         encoder: CalibrationEncoder(tokenizer: tokenizer), seqLength: options.search.seqLength,
         count: options.evaluation.evalSamples, skippingRows: own.isEmpty ? options.calibrationRows : 0,

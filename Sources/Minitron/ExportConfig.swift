@@ -78,11 +78,6 @@ public struct ExportConfig: Sendable, Hashable, CustomStringConvertible {
     return sizes
   }
 
-  /// Whether nothing is pruned: every named value is the original's.
-  public func isWhole(_ model: ModelDescription) -> Bool {
-    entries.allSatisfy { $0.value == model.value(of: $0.hyperparameter) }
-  }
-
   /// Checks that `model` can be pruned to this.
   ///
   /// - Returns: warnings about shapes that are slow or refused elsewhere.

@@ -9,12 +9,14 @@ public struct ImportanceScores: Sendable, Equatable {
   public var perLayer: [Hyperparameter: [[Float]]] = [:]
   /// `1 − cos` of each layer's input and output, summed over micro-batches.
   public var layers: [Double] = []
+  /// Layer numbers (0-based), best first, that were found elsewhere; not among the scores that are kept.
+  public var givenLayerRanking: [Int]?
 
   public init() {}
 
-  /// Layer numbers (0-based), the most important first; of equal ones the earlier is the better.
+  /// Layer numbers (0-based), the most important first: as given, else as measured, of equal ones the earlier first.
   public var layerRanking: [Int] {
-    layers.indices.sorted { (layers[$0], $1) > (layers[$1], $0) }
+    givenLayerRanking ?? layers.indices.sorted { (layers[$0], $1) > (layers[$1], $0) }
   }
 
   public var json: JSON {

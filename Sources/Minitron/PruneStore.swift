@@ -141,6 +141,27 @@ public struct PruneStore: Sendable {
       to: file(Self.scoresName(fingerprint)))
   }
 
+  /// Says beside the scores what they were made of, for people: names in place of hashes. Nothing is read from it but by
+  /// those who list what is kept.
+  public func describe(_ about: JSON) throws {
+    guard let path = file(Self.aboutName) else { return }
+    try AtomicFile.write(about.serialized() + "\n", to: path)
+  }
+
+  static let aboutName = "about.json"
+
+  /// Keeps the directory from being removed by others, for as long as the result is referenced; nil when there is none.
+  public func hold() -> KeptLock? { directory.flatMap { KeptLock($0) } }
+
+  /// Whether a name is that of a directory of kept scores.
+  static func isKey(_ name: String) -> Bool { name.wholeMatch(of: /[0-9a-f]{16}/) != nil }
+
+  /// Whether a name in such a directory is that of a file of ours, or of one that a dead process did not finish.
+  static func isOwn(_ name: String) -> Bool {
+    name.wholeMatch(of: /(importance|about|scores-[0-9a-f]{16})\.json/) != nil
+      || name.wholeMatch(of: /\.((importance|about|scores-[0-9a-f]{16})\.json|probe)\.partial-[0-9]+/) != nil
+  }
+
   private func write(_ entries: JSON.Object, to path: String?) throws {
     guard let path, let directory else { return }
     try AtomicFile.makeDirectory(directory)

@@ -18,7 +18,8 @@ struct Unreachable {
   ) {
     (self.model, self.settings, self.constraints, self.ranking) = (model, settings, constraints, ranking)
     let points = "no architecture of the search space (\(space.size ?? 0) points)"
-    guard let missed = Self.missed(SearchWalk(model, space, settings, constraints, ranking: ranking), constraints) else {
+    guard let missed = Self.missed(SearchWalk(model, space, settings, constraints, ranking: ranking), constraints)
+    else {
       reason = "\(points) is one that the architecture's own loader takes: \(rule ?? "")."
       return
     }
@@ -32,8 +33,11 @@ struct Unreachable {
   var message: String {
     if reaches(Self.widest(settings)) {
       let found = alone.isEmpty ? [together].compactMap(\.self) : alone
-      if !found.isEmpty { return "\(reason) Within reach with \(found.joined(separator: ", or with ")); or raise the target" }
-      return "\(reason) Allow more with --ss_channel_divisor, --max_width_pruning and --max_depth_pruning, or raise the target"
+      if !found.isEmpty {
+        return "\(reason) Within reach with \(found.joined(separator: ", or with ")); or raise the target"
+      }
+      return
+        "\(reason) Allow more with --ss_channel_divisor, --max_width_pruning and --max_depth_pruning, or raise the target"
     }
     var open = settings
     open.skipped = []
@@ -41,8 +45,10 @@ struct Unreachable {
       return "\(reason) Prune what --hparams_to_skip leaves alone, or raise the target"
     }
     let missed = Self.missed(walk(Self.widest(settings)), constraints) ?? []
-    let bounds = missed.isEmpty ? "" : ": the smallest that they allow has \(missed.map(\.least).joined(separator: " and "))"
-    return "\(reason) No --ss_channel_divisor, --max_width_pruning and --max_depth_pruning reach it\(bounds). Raise the target"
+    let bounds =
+      missed.isEmpty ? "" : ": the smallest that they allow has \(missed.map(\.least).joined(separator: " and "))"
+    return
+      "\(reason) No --ss_channel_divisor, --max_width_pruning and --max_depth_pruning reach it\(bounds). Raise the target"
   }
 
   /// The targets that no point meets, and the least that any has; nil when rules refuse all points.

@@ -32,7 +32,8 @@ import Testing
     pasted.expectSuccess()
     #expect(pasted.output == plain.output)
     #expect(
-      pasted.error == "without effect on a plan: --pp_size, --output_hf_path, --calib_dataset_name, --prune_score_func, "
+      pasted.error
+        == "without effect on a plan: --pp_size, --output_hf_path, --calib_dataset_name, --prune_score_func, "
         + "--trust_remote_code, --mmlu_dataset\n")
     for wrong in [
       ["--pp_size", "0"], ["--prune_score_func", "neg_los"], ["--calib_num_samples", "0"], ["--device", "gpu"],
