@@ -273,7 +273,7 @@ struct PruneJob {
     try exporter.write(
       to: outputPath, record: .object(origin + record + [("result", .object(result))]),
       importance: scores.map { run.store.importanceEntries($0, inputs.fingerprint) }, claim: run.claim,
-      progress: { done, _ in progress.update(done) })
+      check: { try inputs.checkTokenizer(of: model) }, progress: { done, _ in progress.update(done) })
     progress.finish()
     let counter = MetricsCounter(model.description, rows: 1, tokens: settings.seqLength)
     let metrics = counter.metrics(sizes: config.sizes(from: model.description.sizes), layers: selection.layers)
