@@ -66,10 +66,15 @@ struct PruneJob {
       console.warn("--hparams_to_skip: a \(description.family) model has no \(hyperparameter.rawValue)")
     }
     try inputs.hashWeights(of: model)
-    if options.dryRun {
-      try DryRun(job: self, model: model, inputs: inputs).report()
-      return
-    }
+    if options.dryRun { return try DryRun(job: self, model: model, inputs: inputs).report() }
+    try model.checkpoint.blamingChanges { try compute(model, inputs, request, claim, byHand) }
+  }
+
+  /// Calibrates, scores and writes.
+  private func compute(
+    _ model: SourceModel, _ inputs: PruneInputs, _ request: PruneRequest, _ claim: OutputClaim, _ byHand: ExportConfig?
+  ) throws {
+    let description = model.description
     let executor = try options.compute.executor(model)
     let run = PruneRun(
       model: model, inputs: inputs, request: request, claim: claim, executor: executor,
@@ -88,41 +93,6 @@ struct PruneJob {
     let scorer = try CandidateScorer(
       scoring, inputs: inputs, store: run.store, racing: options.racing, console: console)
     try search(run, scorer, importance(run))
-  }
-
-  /// The output, kept from other processes until the end of the run; nil when something is there already.
-  private func claimOutput() throws -> OutputClaim? {
-    do { return try OutputClaim(outputPath) } catch let error as CheckpointError where error.kind == .exists {
-      return nil
-    }
-  }
-
-  /// Says that the result is there already, and what it is.
-  private func report(_ finished: FinishedOutput) throws {
-    console.note("\(finished.path) holds the result of this command already; nothing to do")
-    if options.output.json, let result = finished.record["result"] {
-      try console.result(result.serialized(indent: 2))
-    }
-    if let score = finished.record["score"]?.double { try checkBound(score) }
-  }
-
-  private func store(_ inputs: PruneInputs, _ executor: Executor) throws -> PruneStore {
-    let madeOn = JSON.object([("device", .text("\(executor.weights.device)"))])
-    if let named = options.intermediate {
-      return PruneStore(directory: named, fresh: options.fresh, madeOn: madeOn)
-    }
-    let store = PruneStore(
-      directory: PruneStore.automaticDirectory(inputs.fingerprint), fresh: options.fresh, madeOn: madeOn)
-    do {
-      guard store.directory != nil else {
-        throw ModelError("there is no home directory: HOME is unset and the user has none")
-      }
-      try store.checkWritable()
-      return store
-    } catch {
-      console.warn("scores will not be kept for resuming: \(error). --prune_intermediate_ckpt names another place")
-      return PruneStore(directory: nil, fresh: options.fresh, madeOn: madeOn)
-    }
   }
 
   private func importance(_ run: PruneRun) throws -> ImportanceScores {
@@ -206,7 +176,7 @@ struct PruneJob {
     if options.output.json { try console.result(JSON.object(result).serialized(indent: 2)) }
   }
 
-  private func checkBound(_ score: Double) throws {
+  func checkBound(_ score: Double) throws {
     guard let bound = options.scoreLowerBound, score < bound else { return }
     throw ModelError(
       "the best candidate scores \(score), below --score_lower_bound \(bound); it was written to \(outputPath) all the "
@@ -282,19 +252,4 @@ struct PruneJob {
       "\(outputPath): \(Format.count(metrics.params)) of \(Format.count(original.params)) parameters, "
         + config.entries.map { "\($0.hyperparameter.rawValue) \($0.value)" }.joined(separator: ", "))
   }
-}
-
-/// What one run works with.
-struct PruneRun {
-  let model: SourceModel
-  let inputs: PruneInputs
-  let request: PruneRequest
-  let claim: OutputClaim
-  let executor: Executor
-  let store: PruneStore
-}
-
-/// Keeps scores for resuming. Where that fails the run goes on: its result is worth more than the chance to resume.
-func keep(in store: PruneStore, _ console: Console, _ save: () throws -> Void) {
-  do { try save() } catch { console.warn("scores could not be kept for resuming: \(error)") }
 }
