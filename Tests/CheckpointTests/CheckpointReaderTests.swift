@@ -201,7 +201,7 @@ import Testing
         try file.write(contentsOf: Data([77]))
       }.contains("model.safetensors was changed while it was used"))
     #expect(
-      try change(reader()) { #expect(truncate(path, 9) == 0) }
+      try change(reader()) { truncate(path, 9) }
         .contains("has shrunk from \(Self.one.count) to 9 bytes"))
     #expect(
       try change(reader()) { try FileManager.default.removeItem(atPath: path) }
@@ -210,7 +210,7 @@ import Testing
     #expect(
       try change(replaced) {
         try scratch.write("other", Self.one)
-        #expect(rename(scratch.at("other"), path) == 0)
+        rename(scratch.at("other"), path)
       }.contains("was changed"))
     // What is mapped is another file than the one at the path.
     #expect(throws: CheckpointError.self) { try replaced.checkUnchanged() }
