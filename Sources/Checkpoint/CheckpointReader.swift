@@ -131,6 +131,15 @@ public final class CheckpointReader: Sendable {
   /// - Throws: `CheckpointError` that names the file.
   public func checkUnchanged() throws { try weights.files.values.forEach { try $0.checkUnchanged() } }
 
+  /// Runs something that computes with the weights. Where it fails and a weight file was written to meanwhile, the error
+  /// is that, whatever else the damaged numbers led to.
+  public func blamingChanges<T>(_ body: () throws -> T) throws -> T {
+    do { return try body() } catch {
+      try checkUnchanged()
+      throw error
+    }
+  }
+
   private func found(_ name: String) throws -> (entry: TensorEntry, file: SafetensorsFile) {
     guard let entry = entry(name), let file = weights.files[entry.file] else {
       throw CheckpointError(.missing, "\(directory) holds no tensor \"\(name)\"")

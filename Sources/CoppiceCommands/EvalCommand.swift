@@ -64,7 +64,10 @@ public struct EvalCommand: ComputingCommand {
     try atLeast(1, seqLength, "--seq_length")
   }
 
-  public func run() throws { try EvalJob(self).run() }
+  public func run() throws {
+    let job = try EvalJob(self)
+    try job.source.checkpoint.blamingChanges(job.run)
+  }
 }
 
 /// One run of `eval`.

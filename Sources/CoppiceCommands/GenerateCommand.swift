@@ -88,7 +88,9 @@ public struct GenerateCommand: ComputingCommand {
       }
     }
     while new.count < maxNewTokens {
-      let token = try sampler.next(generator.logits(appending: pending).floats())
+      let token = try source.checkpoint.blamingChanges {
+        try sampler.next(generator.logits(appending: pending).floats())
+      }
       if stops.contains(token) {
         stopped = "eos"
         break

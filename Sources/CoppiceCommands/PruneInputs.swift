@@ -110,6 +110,17 @@ struct PruneInputs {
     hashing.finish()
   }
 
+  /// Throws when the tokenizer, which the result takes along, is no longer the one that the rows were made with.
+  func checkTokenizer(of model: SourceModel) throws {
+    let file = model.checkpoint.directory + "/tokenizer.json"
+    let hash = try Self.hash(file: file)
+    guard fingerprint.fields.contains(where: { $0.name == "tokenizer" && $0.value == hash }) else {
+      throw ModelError(
+        "\(file) was changed while it was used: something else writes there. Nothing made of it is published; see that "
+          + "the file is whole, then run the same command again")
+    }
+  }
+
   static func hash(file: String) throws -> String {
     guard let contents = FileManager.default.contents(atPath: file) else {
       throw ModelError("\(file): cannot be read")

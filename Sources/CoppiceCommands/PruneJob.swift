@@ -74,10 +74,16 @@ struct PruneJob {
     for warning in warnings + inputs.companions.warnings { console.warn(warning) }
     settings.warnOfUnknown(in: description, console)
     try inputs.hashWeights(of: model)
-    if options.dryRun {
-      try DryRun(job: self, model: model, inputs: inputs, planned: planned).report()
-      return
-    }
+    if options.dryRun { return try DryRun(job: self, model: model, inputs: inputs, planned: planned).report() }
+    try model.checkpoint.blamingChanges { try compute(model, inputs, request, claim, byHand, planned) }
+  }
+
+  /// Calibrates, scores and writes.
+  private func compute(
+    _ model: SourceModel, _ inputs: PruneInputs, _ request: PruneRequest, _ claim: OutputClaim, _ byHand: ExportConfig?,
+    _ planned: SearchResult?
+  ) throws {
+    let description = model.description
     let executor = try options.compute.executor(model)
     let store = try store(inputs, executor)
     // Against `coppice cache rm`.
@@ -89,9 +95,9 @@ struct PruneJob {
       let scores = try importance(run)
       let selection = try scores.selection(for: byHand, of: description)
       // Without calibration nothing was computed.
-      let type = isCalibrated ? [("compute_dtype", JSON.text("\(inputs.dtype)"))] : []
+      let type = inputs.isCalibrated ? [("compute_dtype", JSON.text("\(inputs.dtype)"))] : []
       let result = JSON.Object(type + [("best", .object([("export_config", byHand.json)]))])
-      try export(run, byHand, selection, isCalibrated ? scores : nil, result: result, record: [])
+      try export(run, byHand, selection, inputs.isCalibrated ? scores : nil, result: result, record: [])
       return try print(result)
     }
     guard let scoring = inputs.scoring else { return }
@@ -105,41 +111,6 @@ struct PruneJob {
   private func pruned(_ byHand: ExportConfig?, in description: ModelDescription) -> [Hyperparameter] {
     guard let byHand else { return SearchSpace(description, settings).choices.map(\.hyperparameter) }
     return byHand.entries.filter { $0.value != description.value(of: $0.hyperparameter) }.map(\.hyperparameter)
-  }
-
-  /// The output, kept from other processes until the end of the run; nil when something is there already.
-  private func claimOutput() throws -> OutputClaim? {
-    do { return try OutputClaim(outputPath) } catch let error as CheckpointError where error.kind == .exists {
-      return nil
-    }
-  }
-
-  /// Says that the result is there already, and what it is.
-  private func report(_ finished: FinishedOutput) throws {
-    console.note("\(finished.path) holds the result of this command already; nothing to do")
-    if options.output.json, let result = finished.record["result"] {
-      try console.result(result.serialized(indent: 2))
-    }
-    if let score = finished.record["score"]?.double { try checkBound(score) }
-  }
-
-  private func store(_ inputs: PruneInputs, _ executor: Executor) throws -> PruneStore {
-    let madeOn = JSON.object([("device", .text("\(executor.weights.device)"))])
-    if let named = options.intermediate {
-      return PruneStore(directory: named, fresh: options.fresh, madeOn: madeOn)
-    }
-    let store = PruneStore(
-      directory: PruneStore.automaticDirectory(inputs.fingerprint), fresh: options.fresh, madeOn: madeOn)
-    do {
-      guard store.directory != nil else {
-        throw ModelError("there is no home directory: HOME is unset and the user has none")
-      }
-      try store.checkWritable()
-      return store
-    } catch {
-      console.warn("scores will not be kept for resuming: \(error). --prune_intermediate_ckpt names another place")
-      return PruneStore(directory: nil, fresh: options.fresh, madeOn: madeOn)
-    }
   }
 
   /// Scores of importance, with the order of layers where it is given; without any where none are needed.
@@ -236,7 +207,7 @@ struct PruneJob {
     if options.output.json { try console.result(JSON.object(result).serialized(indent: 2)) }
   }
 
-  private func checkBound(_ score: Double) throws {
+  func checkBound(_ score: Double) throws {
     guard let bound = options.scoreLowerBound, score < bound else { return }
     throw ModelError(
       "the best candidate scores \(score), below --score_lower_bound \(bound); it was written to \(outputPath) all the "
@@ -303,7 +274,7 @@ struct PruneJob {
     try exporter.write(
       to: outputPath, record: .object(origin + record + [("result", .object(result))]),
       importance: scores.map { run.store.importanceEntries($0, inputs.fingerprint) }, claim: run.claim,
-      progress: { done, _ in progress.update(done) })
+      check: { try inputs.checkTokenizer(of: model) }, progress: { done, _ in progress.update(done) })
     progress.finish()
     let counter = MetricsCounter(model.description, rows: 1, tokens: settings.seqLength)
     let metrics = counter.metrics(sizes: config.sizes(from: model.description.sizes), layers: selection.layers)
@@ -312,19 +283,4 @@ struct PruneJob {
       "\(outputPath): \(Format.count(metrics.params)) of \(Format.count(original.params)) parameters, "
         + config.entries.map { "\($0.hyperparameter.rawValue) \($0.value)" }.joined(separator: ", "))
   }
-}
-
-/// What one run works with.
-struct PruneRun {
-  let model: SourceModel
-  let inputs: PruneInputs
-  let request: PruneRequest
-  let claim: OutputClaim
-  let executor: Executor
-  let store: PruneStore
-}
-
-/// Keeps scores for resuming. Where that fails the run goes on: its result is worth more than the chance to resume.
-func keep(in store: PruneStore, _ console: Console, _ save: () throws -> Void) {
-  do { try save() } catch { console.warn("scores could not be kept for resuming: \(error)") }
 }

@@ -41,7 +41,10 @@ struct PruneRequest {
   /// The differences between what a finished result was asked to be and this, a line for each; empty when there are none.
   func differences(from record: JSON.Object) -> [String] {
     let stored = record["request"]
-    guard let architecture else { return Self.lines(fields, stored) }
+    guard let architecture else {
+      let made = stored?["pruned_to"]?.string ?? Self.byHand
+      return made == Self.search ? Self.lines(fields, stored) : ["was made for \(made); asked \(Self.search)"]
+    }
     // However it was found: what counts is the architecture.
     guard let config = record["export_config"], let made = try? ExportConfig(parsing: config) else {
       return ["its architecture was not recorded"]

@@ -38,11 +38,13 @@ public struct Environment: Sendable {
     return home.map { ($0 == "/" ? "" : $0) + "/.cache/coppice" }
   }
 
-  /// Where temporary files go: `TMPDIR` where that is a directory, else `/tmp`.
+  /// Where temporary files go: `TMPDIR` where that is a directory that takes files, else `/tmp`.
   public var temporaryDirectory: String {
     guard let named = self["TMPDIR"] else { return "/tmp" }
     var status = stat()
-    return stat(named, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR ? named : "/tmp"
+    let takesFiles =
+      stat(named, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR && access(named, W_OK | X_OK) == 0
+    return takesFiles ? named : "/tmp"
   }
 
   private static func homeOfUser() -> String? {

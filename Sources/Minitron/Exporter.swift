@@ -83,11 +83,12 @@ public struct Exporter {
   ///   - record: becomes `coppice.json`.
   ///   - importance: becomes `coppice_importance.json`, a `KeptFile`, so that another target needs no second calibration.
   ///   - claim: a claim on `path` that is held already.
+  ///   - check: called when everything is written, before it appears: whether it is still what its record says.
   /// - Throws: what the writer and `OutputDirectory.publish` throw; nothing is left behind then.
   public func write(
     to path: String, record: JSON, importance: JSON.Object?, claim: OutputClaim? = nil,
     maxShardBytes: Int = CheckpointWriter.defaultMaxShardBytes,
-    progress: (_ doneBytes: Int, _ totalBytes: Int) -> Void = { _, _ in }
+    check: () throws -> Void = {}, progress: (_ doneBytes: Int, _ totalBytes: Int) -> Void = { _, _ in }
   ) throws {
     let parts = try parts()
     let plan = parts.map(\.target)
@@ -142,6 +143,7 @@ public struct Exporter {
       }
       // Last: the weights that were copied must be those that were hashed.
       try model.checkpoint.checkUnchanged()
+      try check()
     }
   }
 

@@ -170,4 +170,52 @@ import Testing
     _ = try CheckpointReader(directory: scratch.path).sha256 { done, total in seen += [done, total] }
     #expect(seen == [bytes.count, bytes.count])
   }
+
+  @Test func seesThatAFileWasWrittenTo() throws {
+    let scratch = try Scratch()
+    try scratch.write("config.json", "{}")
+    func reader() throws -> CheckpointReader {
+      try scratch.write("model.safetensors", Self.one)
+      return try CheckpointReader(directory: scratch.path)
+    }
+    let path = scratch.at("model.safetensors")
+    func change(_ reader: CheckpointReader, _ body: () throws -> Void) throws -> String {
+      try reader.checkUnchanged()
+      _ = try reader.sha256()
+      try body()
+      return message { try reader.checkUnchanged() }
+    }
+    #expect(try change(reader()) {}.isEmpty)
+    // Neither permissions nor another name are contents.
+    #expect(
+      try change(reader()) {
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
+        try FileManager.default.linkItem(atPath: path, toPath: scratch.at("link"))
+      }.isEmpty)
+    try FileManager.default.removeItem(atPath: scratch.at("link"))
+    #expect(
+      try change(reader()) {
+        usleep(20_000)
+        let file = try #require(FileHandle(forWritingAtPath: path))
+        try file.seek(toOffset: UInt64(Self.one.count - 1))
+        try file.write(contentsOf: Data([77]))
+      }.contains("model.safetensors was changed while it was used"))
+    #expect(
+      try change(reader()) { truncate(path, 9) }
+        .contains("has shrunk from \(Self.one.count) to 9 bytes"))
+    #expect(
+      try change(reader()) { try FileManager.default.removeItem(atPath: path) }
+        .contains("was removed while it was used"))
+    let replaced = try reader()
+    #expect(
+      try change(replaced) {
+        try scratch.write("other", Self.one)
+        rename(scratch.at("other"), path)
+      }.contains("was changed"))
+    // What is mapped is another file than the one at the path.
+    #expect(throws: CheckpointError.self) { try replaced.checkUnchanged() }
+    let settings = try reader()
+    try scratch.write("config.json", #"{"a": 1}"#)
+    #expect(message { _ = try settings.sha256() }.contains("config.json was changed"))
+  }
 }

@@ -89,6 +89,44 @@ import Testing
     #expect(try scratch.names() == ["out"])
   }
 
+  @Test func aClaimKeepsOthersOutFromTheStart() throws {
+    let scratch = try Scratch()
+    var claim: OutputClaim? = try OutputClaim(scratch.at("deep/er/out"))
+    let text = message { _ = try OutputClaim(scratch.at("deep/er/out/")) }
+    #expect(text.contains("process \(ProcessInfo.processInfo.processIdentifier) on "), "\(text)")
+    #expect(text.contains(".out.lock"))
+    // Another destination in the same directory is free.
+    try OutputDirectory.publish(to: scratch.at("deep/er/other"), build: fill)
+    try claim?.publish(build: fill)
+    claim = nil
+    #expect(try FileManager.default.contentsOfDirectory(atPath: scratch.at("deep/er")).sorted() == ["other", "out"])
+    #expect(kind { _ = try OutputClaim(scratch.at("deep/er/out")) } == .exists)
+  }
+
+  @Test func aClaimThatCameToNothingLeavesNothing() throws {
+    let scratch = try Scratch()
+    var claim: OutputClaim? = try OutputClaim(scratch.at("deep/er/out"))
+    #expect(FileManager.default.fileExists(atPath: scratch.at("deep/er/.out.lock")))
+    withExtendedLifetime(claim) {}
+    claim = nil
+    #expect(try scratch.names().isEmpty)
+    // What others put there meanwhile is left.
+    claim = try OutputClaim(scratch.at("deep/er/out"))
+    try scratch.write("deep/mine", "")
+    claim = nil
+    #expect(try FileManager.default.subpathsOfDirectory(atPath: scratch.path).sorted() == ["deep", "deep/mine"])
+  }
+
+  @Test func aLockThatNobodyHoldsIsNoObstacle() throws {
+    let scratch = try Scratch()
+    for contents in ["", "1 elsewhere 2020-01-01 00:00:00 UTC\n", "\u{1B}[31m", String(repeating: "x", count: 5000)] {
+      try scratch.write(".out.lock", contents)
+      let claim = try OutputClaim(scratch.at("out"))
+      withExtendedLifetime(claim) {}
+    }
+    #expect(try scratch.names().isEmpty)
+  }
+
   @Test(arguments: ["", "/", ".", "..", "a/..", "a\0b"])
   func refusesPathsWithoutAName(_ path: String) {
     #expect(throws: CheckpointError.self) { try OutputDirectory.publish(to: path) { _ in } }

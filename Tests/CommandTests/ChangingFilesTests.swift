@@ -51,7 +51,7 @@ import Testing
         + "conv=notrunc 2>/dev/null"
       let result = try run(directory, prune(to: directory + "/out", flags, model: model), after: 0, change)
       #expect(result.code == 1, "\(result.error)")
-      #expect(result.error.contains("model.safetensors was changed while it was used"), "\(result.error)")
+      #expect(result.error.contains("model.safetensors was changed while it was"), "\(result.error)")
       #expect(try FileManager.default.contentsOfDirectory(atPath: directory) == ["model"])
     }
   }

@@ -9,11 +9,11 @@ import Testing
 
   /// Expects the error, and nothing beside it that looks like work; nothing is left in the directory.
   private func expectEarly(
-    _ directory: String, _ flags: [String], saying words: String..., environment: [String: String] = [:]
+    _ directory: String, _ flags: [String], data: String? = nil, saying words: String...
   ) throws {
     let before = try FileManager.default.subpathsOfDirectory(atPath: directory).sorted()
     for more in [[], ["--dry_run"]] {
-      let result = try Program.run(prune(to: directory + "/out", flags + more), environment: environment)
+      let result = try Program.run(prune(to: directory + "/out", flags + more, data: data))
       result.expectFailure()
       for word in words { #expect(result.error.contains(word), "\(result.error)") }
       #expect(result.error.hasPrefix("Error: ") || result.error.hasPrefix("error: "), "\(result.error)")
@@ -45,8 +45,7 @@ import Testing
       try expectEarly(directory, loss + ["--eval_dataset_name", directory + "/broken.jsonl"], saying: "broken.jsonl:2")
       // Rows that follow those of calibration, in data that is used up by them.
       try Data("{\"text\": \"a short text\"}\n".utf8).write(to: URL(fileURLWithPath: directory + "/short.jsonl"))
-      let short = ["--calib_dataset_name", directory + "/short.jsonl", "--calib_num_samples", "1"]
-      try expectEarly(directory, loss + short, saying: "no text is left")
+      try expectEarly(directory, loss, data: directory + "/short.jsonl", saying: "no text is left")
     }
   }
 
@@ -89,7 +88,7 @@ import Testing
         result.expectSuccess()
         #expect(!result.error.contains("warning:"), "\(result.error)")
         let kept = try FileManager.default.contentsOfDirectory(atPath: directory + "/home\(number)/.cache/coppice")
-        #expect(kept.count == 1)
+        #expect(kept.filter { $0 != "hashes" }.count == 1)
       }
       #expect(!FileManager.default.fileExists(atPath: "/coppice"))
     }

@@ -85,7 +85,7 @@ import Testing
     #expect(cache.find("/c", identity) == hash("c"))
   }
 
-  @Test func itStaysSmallAndTakesEverybodysEntries() async throws {
+  @Test func itTakesTheEntriesOfConcurrentRuns() async throws {
     let scratch = try Scratch()
     let cache = HashCache(directory: scratch.path)
     let (identity, value) = (identity, hash("a"))
