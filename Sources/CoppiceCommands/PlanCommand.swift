@@ -27,10 +27,12 @@ public struct PlanCommand: ParsableCommand {
 
   public func run() throws {
     let directory = try model.directory()
-    let (config, file) = try CheckpointReader.readConfig(directory: directory)
-    let description = try Families.describe(config: config, file: file)
+    // Without weights, or with others than the config's, the config says what there is to plan.
+    let source = try? SourceModel(directory: directory)
+    let description = try source?.description ?? Families.describe(directory: directory)
     let settings = try search.settings(batchSize: batchSize)
     let console = output.console
+    if let note = source?.headNote { console.note(note) }
     if try search.byHand() != nil { throw ValidationError("plan searches; --prune_export_config belongs to prune") }
     let ranking = try layerRanking.map { try Self.ranking(file: $0, layers: description.layers.count) }
     for hyperparameter in settings.skipped where !description.hyperparameters.contains(hyperparameter) {

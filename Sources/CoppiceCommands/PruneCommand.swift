@@ -82,7 +82,12 @@ public struct PruneCommand: ComputingCommand {
   @Option(name: .flag("num_layers_in_last_pipeline_stage"), help: .hidden)
   var lastStageLayers: Int?
 
-  @Flag(name: .flag("no_moe_grouped_gemm"), help: "Accepted, no effect: experts need no other layout here.")
+  @Option(
+    name: .flag("expert_channels"),
+    help: ArgumentHelp("How experts rank their channels: shared or own (each for itself).", valueName: "mode"))
+  var expertChannelsMode: String?
+
+  @Flag(name: .flag("no_moe_grouped_gemm"), help: "As --expert_channels own: what the reference does with it.")
   var noGroupedGEMM = false
 
   @Option(name: .flag("output_megatron_path"), help: .hidden)
@@ -91,6 +96,10 @@ public struct PruneCommand: ComputingCommand {
   @OptionGroup(title: "Output") var output: OutputOptions
 
   public init() {}
+
+  var expertChannels: ExpertChannels {
+    noGroupedGEMM ? .own : expertChannelsMode.flatMap(ExpertChannels.init(rawValue:)) ?? .shared
+  }
 
   public mutating func validate() throws {
     guard megatronPath == nil else {
@@ -111,6 +120,14 @@ public struct PruneCommand: ComputingCommand {
         "--prune_score_func: \"\(scoreFunction)\" is not known; it can be mmlu_<N>pct_bs<B> (mmlu_10pct_bs1), "
           + "neg_loss or neg_kl")
     }
+    if let mode = expertChannelsMode {
+      guard let channels = ExpertChannels(rawValue: mode) else {
+        throw ValidationError("--expert_channels: \"\(mode)\" is not known; it can be shared or own")
+      }
+      guard channels == .own || !noGroupedGEMM else {
+        throw ValidationError("--no_moe_grouped_gemm means --expert_channels own; they contradict each other")
+      }
+    }
     try atLeast(1, calibrationRows, "--calib_num_samples")
     try atLeast(1, batchSize, "--calib_batch_size")
     guard processes == 1, pipelineStages == 1 else {
@@ -124,7 +141,6 @@ public struct PruneCommand: ComputingCommand {
   public func run() throws {
     let console = output.console
     if model.trustRemoteCode { console.note("--trust_remote_code has no effect: no remote code is ever run") }
-    if noGroupedGEMM { console.note("--no_moe_grouped_gemm has no effect: experts need no other layout here") }
     try PruneJob(self, console: console).run()
   }
 }

@@ -53,6 +53,7 @@ struct PruneInputs {
     scoring =
       options.search.hasTarget
       ? try ScoringData(options, calibration: data, tokenizer: tokenizer, console: console) : nil
+    let hasExperts = model.description.hyperparameters.contains(.moeFFNHiddenSize)
     fingerprint = Fingerprint([
       ("calibration_algorithm", "\(AlgorithmVersion.calibration)"),
       ("weights", Self.unknown),
@@ -64,6 +65,7 @@ struct PruneInputs {
       ("seed", "\(options.seed)"),
       ("compute_dtype", "\(dtype)"),
     ])
+    .adding(hasExperts ? [("expert_channels", options.expertChannels.rawValue)] : [])
   }
 
   /// In the place of the weights' hash until it is known.

@@ -131,7 +131,7 @@ extension SearchSpace {
           + "--max_width_pruning or --max_depth_pruning, or skip a hyperparameter with --hparams_to_skip")
     }
     let counter = MetricsCounter(model, rows: settings.inferenceBatchSize, tokens: settings.seqLength)
-    let ranking = layerRanking ?? Array(model.layers.indices)
+    let ranking = model.keepingOrder(layerRanking ?? Array(model.layers.indices))
     var kept: [(order: Int, primary: Double, candidate: Candidate)] = []
     var (fitting, refused) = (0, 0)
     var rule: String?
