@@ -203,10 +203,14 @@ private struct WeightsReport {
       problem = mismatch
       model = source?.description
       headNote = source?.headNote
+      let verdict =
+        mismatch != nil
+        ? "they do not match the config"
+        : "\(headNote == nil ? "they are exactly" : "but for the head they are") what the config describes"
       text =
         "Weights: \(Format.bytes(bytes)) in \(files) file\(files == 1 ? "" : "s"), "
         + types.map { "\($0.tensors) tensors of \($0.name)" }.joined(separator: ", ")
-        + (mismatch == nil ? "; they are exactly what the config describes" : "; they do not match the config")
+        + "; \(verdict)"
       json = .object([
         ("files", .int(files)), ("bytes", .int(bytes)),
         (

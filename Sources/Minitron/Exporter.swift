@@ -64,7 +64,8 @@ public struct Exporter {
         let type = rescaled[weight] == nil ? source.type : .float32
         return Part(
           target: PlannedTensor(name: target.name, type: type, shape: target.shape), source: source,
-          pieces: weight.isPerExpert ? [Array(kept(byExpert ? number : nil).dropFirst())] : whole, change: rescaled[weight])
+          pieces: weight.isPerExpert ? [Array(kept(byExpert ? number : nil).dropFirst())] : whole,
+          change: rescaled[weight])
       }
     }
     var parts = try tensors(description.embedding, from: nil, to: nil)

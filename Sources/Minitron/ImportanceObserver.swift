@@ -144,7 +144,9 @@ public final class ImportanceObserver: TapObserver {
   /// Every input of a block has been seen, and every layer as a whole.
   private func checkTaps() throws {
     for (layer, description) in model.layers.enumerated() {
-      let isSeen = description.sublayers.indices.allSatisfy { sums[Site(tap: .hidden(sublayer: $0), layer: layer)] != nil }
+      let isSeen = description.sublayers.indices.allSatisfy {
+        sums[Site(tap: .hidden(sublayer: $0), layer: layer)] != nil
+      }
       guard isSeen, layersSeen.contains(layer) else {
         throw ModelError("layer \(layer + 1): no activations were seen, so there are no scores of it")
       }

@@ -42,7 +42,8 @@ public struct ImportanceScores: Sendable, Equatable {
       }
       guard values.allSatisfy(\.isFinite) else { throw ModelError("\(what): a score of \(name) is not finite") }
     }
-    func check<List>(_ lists: [List?]?, _ hyperparameter: Hyperparameter, _ body: (List?, String) throws -> Void) throws {
+    func check<List>(_ lists: [List?]?, _ hyperparameter: Hyperparameter, _ body: (List?, String) throws -> Void) throws
+    {
       let name = hyperparameter.rawValue
       guard let lists, lists.count == model.layers.count else {
         throw ModelError("\(what): there should be scores of \(name) for each of \(model.layers.count) layers")

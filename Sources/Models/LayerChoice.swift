@@ -27,7 +27,8 @@ extension ModelDescription {
   /// What to say when a model of `count` layers keeps one that its rank would not.
   public func indispensableNote(_ ranking: [Int], keeping count: Int) -> String? {
     guard let layer = indispensableLayer(ranking), !ranking.prefix(count).contains(layer) else { return nil }
-    return "layer \(layer + 1), the best of those with attention, is kept although others rank higher: the architecture's "
+    return
+      "layer \(layer + 1), the best of those with attention, is kept although others rank higher: the architecture's "
       + "own loader cannot generate without any attention layer"
   }
 

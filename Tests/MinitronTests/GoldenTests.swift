@@ -128,7 +128,8 @@ import Torch
           #expect(global == kept[name]?.array?.compactMap(\.int))
         } else {
           #expect(
-            selection.perLayer[entry.hyperparameter] == kept[name]?.array?.map { $0.array?.isEmpty == true ? nil : $0.array?.compactMap(\.int) })
+            selection.perLayer[entry.hyperparameter]
+              == kept[name]?.array?.map { $0.array?.isEmpty == true ? nil : $0.array?.compactMap(\.int) })
         }
       }
     }

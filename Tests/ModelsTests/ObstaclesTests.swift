@@ -54,7 +54,8 @@ import Testing
   }
 
   @Test func emptySectionsAreAbsent() throws {
-    let found = try message(#""model_type": "llama", "quantization_config": {}, "vision_config": {}, "text_config": {}"#)
+    let found = try message(
+      #""model_type": "llama", "quantization_config": {}, "vision_config": {}, "text_config": {}"#)
     // What is wrong then is the config itself.
     #expect(found.contains("num_hidden_layers"), "\(found)")
   }

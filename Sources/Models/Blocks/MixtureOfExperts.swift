@@ -81,9 +81,10 @@ public struct MixtureOfExperts: Block {
     }
     // Sorted by expert, a piece behind the other: each expert's rows lie side by side.
     // What is observed is computed in the same pieces on any number of threads.
+    let isCPU = device == .cpu
     let pieces = grouping.pieces(
-      workers: device == .cpu ? try LibTorch.threads : 1,
-      most: context.observer == nil ? nil : ExpertGrouping.observedRows)
+      workers: isCPU ? try LibTorch.threads : 1,
+      most: isCPU && context.observer != nil ? ExpertGrouping.observedRows : nil)
     let entering = try latent?.enter.forward(tokens, weights: weights) ?? tokens
     let padded = pieces.list.flatMap { grouping.padded($0.rows) }
     let sources = try indices(padded.map { Int64($0 / router.topK) })
