@@ -113,7 +113,7 @@ for (hyperparameter, lists) in expected.scores.perLayer {
   let other = found.scores.perLayer[hyperparameter] ?? []
   verdicts.append(
     report(
-      "importance of \(hyperparameter.rawValue)", difference(lists.flatMap { $0 }, other.flatMap { $0 }),
+      "importance of \(hyperparameter.rawValue)", difference(lists.flatMap { $0 ?? [] }, other.flatMap { $0 ?? [] }),
       within: tolerance))
 }
 // Three quarters of everything: how much of what is kept is the same. Scores that are nearly equal may change places.
@@ -125,7 +125,7 @@ for hyperparameter in description.hyperparameters {
   func set(_ scores: ImportanceScores) throws -> Set<[Int]> {
     let selection = try scores.selection(for: config, of: description)
     let lists = selection.perLayer[hyperparameter] ?? [selection.global[hyperparameter] ?? selection.layers]
-    return Set(lists.enumerated().flatMap { layer, list in list.map { [layer, $0] } })
+    return Set(lists.enumerated().flatMap { layer, list in (list ?? []).map { [layer, $0] } })
   }
   let (own, other) = (try set(expected.scores), try set(found.scores))
   let same = Double(own.intersection(other).count) / Double(max(own.count, 1))

@@ -38,6 +38,21 @@ public final class CheckpointReader: Sendable {
     weights = try WeightFiles(directory: directory)
   }
 
+  /// The same files, their tensors under other names.
+  ///
+  /// - Parameter names: the new names by the old; others remain as they are.
+  /// - Throws: `CheckpointError` when two tensors would have one name.
+  public func renamed(_ names: [String: String]) throws -> CheckpointReader {
+    CheckpointReader(self, weights: try weights.renamed(names, in: directory))
+  }
+
+  private init(_ other: CheckpointReader, weights: WeightFiles) {
+    directory = other.directory
+    config = other.config
+    configFile = other.configFile
+    self.weights = weights
+  }
+
   /// A checkpoint's `config.json` and its path, without looking at the weights.
   ///
   /// - Throws: `CheckpointError` when it is missing or holds no JSON object.
@@ -48,6 +63,12 @@ public final class CheckpointReader: Sendable {
         .missing, "\(directory) holds no config.json; name the directory of a Hugging Face checkpoint")
     }
     return (try jsonObject(in: file, limit: 64 << 20, nonFinite: true), file)
+  }
+
+  /// The name of the file with which Model-Optimizer says that weights are quantised; nil when there is none.
+  public static func quantisationFile(directory: String) -> String? {
+    let name = "hf_quant_config.json"
+    return kind(of: join(directory, name)) == .absent ? nil : name
   }
 
   public func entry(_ name: String) -> TensorEntry? { weights.entry(name) }
@@ -80,6 +101,26 @@ public final class CheckpointReader: Sendable {
       // Pages are released whole; the one that this stretch ends in belongs to the next as well.
       released = max(released, consumed - (1 << 16))
     }
+  }
+
+  /// Whether two tensors are of one type and shape and hold the same bytes: read up to the first difference, a few
+  /// megabytes at a time.
+  ///
+  /// - Throws: `CheckpointError` for an unknown tensor, or when a file has shrunk.
+  public func holdsSameBytes(_ a: String, _ b: String) throws -> Bool {
+    let ((first, firstFile), (second, secondFile)) = (try found(a), try found(b))
+    guard first.type == second.type, first.shape == second.shape else { return false }
+    let step = 4 << 20
+    for start in stride(from: 0, to: first.range.count, by: step) {
+      let part = start..<min(start + step, first.range.count)
+      let left = UnsafeRawBufferPointer(rebasing: try firstFile.bytes(of: first)[part])
+      let right = UnsafeRawBufferPointer(rebasing: try secondFile.bytes(of: second)[part])
+      guard sameBytes(left, right) else { return false }
+      for (entry, file) in [(first, firstFile), (second, secondFile)] {
+        file.release(entry.range.lowerBound + part.lowerBound..<entry.range.lowerBound + part.upperBound)
+      }
+    }
+    return true
   }
 
   /// Tells the system to start reading these tensors. A hint: unknown names are skipped.

@@ -25,6 +25,12 @@ func systemError(_ doing: String, _ path: String, _ code: Int32 = errno) -> Chec
   return CheckpointError(code == ENOENT ? .missing : .io, "cannot \(doing) \(path): \(reason)\(advice)")
 }
 
+func sameBytes(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer) -> Bool {
+  guard a.count == b.count else { return false }
+  guard let left = a.baseAddress, let right = b.baseAddress else { return true }
+  return memcmp(left, right, a.count) == 0
+}
+
 /// An open file descriptor that closes itself.
 final class FileHandle: Sendable {
   let descriptor: Int32

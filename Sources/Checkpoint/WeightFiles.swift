@@ -35,6 +35,18 @@ struct WeightFiles: Sendable {
     try index?.check(tensors)
   }
 
+  private init(_ other: WeightFiles, tensors: [TensorEntry], in directory: String) throws {
+    names = other.names
+    files = other.files
+    self.tensors = tensors
+    positions = try Self.positions(of: tensors, in: directory)
+  }
+
+  /// The same files, their tensors under other names.
+  func renamed(_ names: [String: String], in directory: String) throws -> WeightFiles {
+    try WeightFiles(self, tensors: tensors.map { $0.named(names[$0.name] ?? $0.name) }, in: directory)
+  }
+
   func entry(_ name: String) -> TensorEntry? { positions[JSON.Text(name)].map { tensors[$0] } }
 
   private static func positions(of tensors: [TensorEntry], in directory: String) throws -> [JSON.Text: Int] {
@@ -53,6 +65,10 @@ struct WeightFiles: Sendable {
 
 extension TensorEntry {
   fileprivate func inFile(_ file: String) -> TensorEntry {
+    TensorEntry(name: name, type: type, shape: shape, file: file, range: range)
+  }
+
+  fileprivate func named(_ name: String) -> TensorEntry {
     TensorEntry(name: name, type: type, shape: shape, file: file, range: range)
   }
 }

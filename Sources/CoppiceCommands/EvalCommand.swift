@@ -83,6 +83,7 @@ private struct EvalJob {
     self.options = options
     console = options.output.console
     source = try SourceModel(directory: options.model.directory())
+    if let note = source.headNote { console.note(note) }
     tokenizer = try Tokenizer(directory: source.checkpoint.directory)
     executor = try options.compute.executor(source)
   }
@@ -182,6 +183,7 @@ private struct EvalJob {
 
   private func referenceModel(_ path: String) throws -> Executor {
     let model = try SourceModel(directory: path)
+    if let note = model.headNote { console.note("\(path): \(note)") }
     let (own, other) = (source.description.sizes[.vocabulary], model.description.sizes[.vocabulary])
     guard own == other else {
       throw ModelError(

@@ -57,6 +57,7 @@ public struct GenerateCommand: ComputingCommand {
   public func run() throws {
     let console = output.console
     let source = try SourceModel(directory: model.directory())
+    if let note = source.headNote { console.note(note) }
     let dtype = try compute.dtype(for: source)
     let tokenizer = try Tokenizer(directory: source.checkpoint.directory)
     let ids =

@@ -31,13 +31,14 @@ public struct InspectCommand: ParsableCommand {
 
   public func run() throws {
     let directory = try model.directory()
-    let (config, file) = try CheckpointReader.readConfig(directory: directory)
-    let description = try Families.describe(config: config, file: file)
+    let weights = try WeightsReport(directory: directory)
+    // The weights have the last word over the config, where they are this model's.
+    let description = try weights.model ?? Families.describe(directory: directory)
     let metrics = MetricsCounter(description, rows: batchSize, tokens: seqLength)
       .metrics(sizes: description.sizes, layers: description.layers.indices)
     let parts = ModelParts(description, rows: batchSize, tokens: seqLength)
-    let weights = try WeightsReport(directory: directory)
     let console = output.console
+    if let note = weights.headNote { console.note(note) }
     if output.json {
       try console.result(json(description, metrics, parts, weights).serialized(indent: 2))
     } else {
@@ -176,6 +177,10 @@ private struct WeightsReport {
   let json: JSON
   /// Why the weights are not this model's; nil when they are, or when there are none.
   let problem: String?
+  /// The model as its weights have it; nil when they are not this model's, or when there are none.
+  let model: ModelDescription?
+  /// See `SourceModel`.
+  let headNote: String?
 
   init(directory: String) throws {
     let suffixes = [".safetensors", ".safetensors.index.json", ".bin", ".pt", ".pth", ".gguf"]
@@ -184,6 +189,8 @@ private struct WeightsReport {
       text = "Weights: none here, which is enough for plan and inspect"
       json = .null
       problem = nil
+      model = nil
+      headNote = nil
       return
     }
     do {
@@ -199,12 +206,19 @@ private struct WeightsReport {
       }
       let files = reader.weightFiles.count
       var mismatch: String?
-      do { _ = try SourceModel(directory: directory) } catch { mismatch = "\(error)" }
+      var source: SourceModel?
+      do { source = try SourceModel(directory: directory) } catch { mismatch = "\(error)" }
       problem = mismatch
+      model = source?.description
+      headNote = source?.headNote
+      let verdict =
+        mismatch != nil
+        ? "they do not match the config"
+        : "\(headNote == nil ? "they are exactly" : "but for the head they are") what the config describes"
       text =
         "Weights: \(Format.bytes(bytes)) in \(files) file\(files == 1 ? "" : "s"), "
         + types.map { "\($0.tensors) tensors of \($0.name)" }.joined(separator: ", ")
-        + (mismatch == nil ? "; they are exactly what the config describes" : "; they do not match the config")
+        + "; \(verdict)"
       json = .object([
         ("files", .int(files)), ("bytes", .int(bytes)),
         (
@@ -217,6 +231,8 @@ private struct WeightsReport {
       text = "Weights: cannot be read"
       json = .object([("matches", .bool(false)), ("problem", .text("\(error)"))])
       problem = "\(error)"
+      model = nil
+      headNote = nil
     }
   }
 }

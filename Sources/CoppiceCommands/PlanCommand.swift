@@ -17,8 +17,11 @@ public struct PlanCommand: ParsableCommand {
 
   public func run() throws {
     let console = options.output.console
-    let (config, file) = try CheckpointReader.readConfig(directory: options.model.directory())
-    let description = try Families.describe(config: config, file: file)
+    let directory = try options.model.directory()
+    // Without weights, or with others than the config's, the config says what there is to plan.
+    let source = try? SourceModel(directory: directory)
+    let description = try source?.description ?? Families.describe(directory: directory)
+    if let note = source?.headNote { console.note(note) }
     let settings = try options.search.settings(batchSize: options.batchSize)
     if let note = try noteOnUnused(CommandLine.arguments.dropFirst(2)) { console.note(note) }
     let ranking = try options.layerRanking?.layers(of: description.layers.count)

@@ -78,13 +78,22 @@ struct PruneOptions: ParsableArguments {
   @Option(name: .flag("num_layers_in_last_pipeline_stage"), help: .hidden)
   var lastStageLayers: Int?
 
-  @Flag(name: .flag("no_moe_grouped_gemm"), help: "Accepted, no effect: experts need no other layout here.")
+  @Option(
+    name: .flag("expert_channels"),
+    help: ArgumentHelp("How experts rank their channels: shared or own (each for itself).", valueName: "mode"))
+  var expertChannelsMode: String?
+
+  @Flag(name: .flag("no_moe_grouped_gemm"), help: "As --expert_channels own: what the reference does with it.")
   var noGroupedGEMM = false
 
   @Option(name: .flag("output_megatron_path"), help: .hidden)
   var megatronPath: String?
 
   @OptionGroup(title: "Output") var output: OutputOptions
+
+  var expertChannels: ExpertChannels {
+    noGroupedGEMM ? .own : expertChannelsMode.flatMap(ExpertChannels.init(rawValue:)) ?? .shared
+  }
 
   /// What is wrong with a value wherever it is given; what a run needs besides is for `PruneCommand` to say.
   mutating func validate() throws {
@@ -99,6 +108,14 @@ struct PruneOptions: ParsableArguments {
       throw ValidationError(
         "--prune_score_func: \"\(scoreFunction)\" is not known; it can be mmlu_<N>pct_bs<B> (mmlu_10pct_bs1), "
           + "neg_loss or neg_kl")
+    }
+    if let mode = expertChannelsMode {
+      guard let channels = ExpertChannels(rawValue: mode) else {
+        throw ValidationError("--expert_channels: \"\(mode)\" is not known; it can be shared or own")
+      }
+      guard channels == .own || !noGroupedGEMM else {
+        throw ValidationError("--no_moe_grouped_gemm means --expert_channels own; they contradict each other")
+      }
     }
     try atLeast(1, calibrationRows, "--calib_num_samples")
     try atLeast(1, batchSize, "--calib_batch_size")
@@ -150,7 +167,6 @@ public struct PruneCommand: ComputingCommand {
   public func run() throws {
     let console = options.output.console
     if options.model.trustRemoteCode { console.note("--trust_remote_code has no effect: no remote code is ever run") }
-    if options.noGroupedGEMM { console.note("--no_moe_grouped_gemm has no effect: experts need no other layout here") }
     try PruneJob(options, console: console).run()
   }
 }

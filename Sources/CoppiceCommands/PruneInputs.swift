@@ -64,6 +64,7 @@ struct PruneInputs {
     scoring =
       options.search.hasTarget
       ? try ScoringData(options, calibration: data, tokenizer: tokenizer, console: console) : nil
+    let hasExperts = model.description.hyperparameters.contains(.moeFFNHiddenSize)
     fingerprint = Fingerprint([
       ("calibration_algorithm", "\(AlgorithmVersion.calibration)"),
       ("weights", Self.unknown),
@@ -75,6 +76,7 @@ struct PruneInputs {
       ("seed", "\(options.seed)"),
       ("compute_dtype", "\(dtype)"),
     ])
+    .adding(hasExperts ? [("expert_channels", options.expertChannels.rawValue)] : [])
   }
 
   /// What results are made of: all that scores of importance are, and the order of layers where it is given.

@@ -94,6 +94,7 @@ struct PruneJob {
     if let byHand {
       let scores = try importance(run)
       let selection = try scores.selection(for: byHand, of: description)
+      noteIndispensable(scores, keeping: byHand[.numLayers], of: description)
       // Without calibration nothing was computed.
       let type = inputs.isCalibrated ? [("compute_dtype", JSON.text("\(inputs.dtype)"))] : []
       let result = JSON.Object(type + [("best", .object([("export_config", byHand.json)]))])
@@ -135,7 +136,8 @@ struct PruneJob {
     let batches =
       description.hyperparameters.contains(.numMoEExperts) ? micro : TokenBatch.packed(micro, tokens: atOnce)
     let whole = Selection(all: description)
-    let observer = ImportanceObserver(description, microBatch: options.batchSize)
+    let observer = ImportanceObserver(
+      description, microBatch: options.batchSize, expertChannels: options.expertChannels)
     let tokens = batches.reduce(0) { $0 + $1.tokenCount }
     let plan = executor.plan(batches, subjects: [whole])
     try LibTorch.load()
@@ -164,6 +166,11 @@ struct PruneJob {
     return scores
   }
 
+  private func noteIndispensable(_ scores: ImportanceScores, keeping count: Int?, of model: ModelDescription) {
+    guard let note = model.indispensableNote(scores.layerRanking, keeping: count ?? model.layers.count) else { return }
+    console.note(note)
+  }
+
   private func search(
     _ run: PruneRun, _ scorer: CandidateScorer, _ scores: ImportanceScores, planned: SearchResult?
   ) throws {
@@ -186,6 +193,7 @@ struct PruneJob {
     try report(scored, result, scorer)
     let winner = result.candidates[best].config
     let selection = try scores.selection(for: winner, of: description)
+    noteIndispensable(scores, keeping: winner[.numLayers], of: description)
     let record = [
       ("score_function", JSON.text(options.scoreFunction)), ("score", .double(means[best])),
       ("score_stderr", .double(items[best].standardError)),

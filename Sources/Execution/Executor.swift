@@ -187,6 +187,7 @@ package struct LayerGroup {
     let path: Int
     let perLayer: [Hyperparameter: [Int]]
     let global: [Hyperparameter: [Int]]
+    let expertChannels: [[Int]]?
     let isLast: Bool
   }
 
@@ -198,7 +199,7 @@ package struct LayerGroup {
       let cut = Cut(
         path: paths[taker],
         perLayer: subject.perLayer.compactMapValues { $0.indices.contains(layer) ? $0[layer] : nil },
-        global: subject.global, isLast: subject.layers.last == layer)
+        global: subject.global, expertChannels: subject.expertChannels?[layer], isLast: subject.layers.last == layer)
       if let at = known[cut] {
         groups[at].members.append(taker)
       } else {

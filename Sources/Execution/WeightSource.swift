@@ -103,27 +103,41 @@ extension LayerWeights {
   public func sliced(by selection: Selection, layer: Int?, sizes: Sizes) throws -> LayerWeights {
     var tensors: [Weight: Tensor] = [:]
     // Many axes of a layer keep the same indices: make each index tensor once.
-    var made: [Axis: Tensor] = [:]
-    func slice(_ tensor: Tensor, _ axes: some Sequence<Axis>, _ kept: some Sequence<[Int]?>) throws -> Tensor {
+    struct Cut: Hashable {
+      let axis: Axis
+      let expert: Int?
+    }
+    var made: [Cut: Tensor] = [:]
+    func slice(_ tensor: Tensor, _ weight: Weight, expert: Int? = nil, skipping first: Int = 0) throws -> Tensor {
+      let kept = selection.keptIndices(of: weight, layer: layer, expert: expert, sizes: sizes)
       var sliced = tensor
-      for (dim, (axis, kept)) in zip(axes, kept).enumerated() {
+      for (dim, (axis, kept)) in zip(weight.axes, kept).dropFirst(first).enumerated() {
         guard let kept else { continue }
-        let indices = try made[axis] ?? Tensor(kept.map(Int64.init), shape: [kept.count]).to(device: tensor.device)
-        made[axis] = indices
+        let cut = Cut(axis: axis, expert: expert)
+        let indices = try made[cut] ?? Tensor(kept.map(Int64.init), shape: [kept.count]).to(device: tensor.device)
+        made[cut] = indices
         sliced = try sliced.indexSelect(dim: dim, indices)
       }
       return sliced
     }
+    func staying(_ count: Int) -> [Int] { selection.kept(.experts, layer: layer) ?? Array(0..<count) }
     for (weight, tensor) in all {
-      let kept = selection.keptIndices(of: weight, layer: layer, sizes: sizes)
-      tensors[weight] = try slice(tensor, weight.axes, kept)
+      guard selection.isCutByExpert(weight, layer: layer) else {
+        tensors[weight] = try slice(tensor, weight)
+        continue
+      }
+      let parts = try staying(tensor.shape[0]).map {
+        try slice(tensor.select(dim: 0, index: $0), weight, expert: $0, skipping: 1).unsqueeze(0)
+      }
+      tensors[weight] = try Tensor.cat(parts, dim: 0)
     }
     var experts: [Weight: [Tensor]] = [:]
     for (weight, list) in allExperts {
-      let kept = selection.keptIndices(of: weight, layer: layer, sizes: sizes)
+      let byExpert = selection.isCutByExpert(weight, layer: layer)
       // Experts that go are not touched at all.
-      let stay = kept.first.flatMap { $0 } ?? Array(list.indices)
-      experts[weight] = try stay.map { try slice(list[$0], weight.axes.dropFirst(), kept.dropFirst()) }
+      experts[weight] = try staying(list.count).map {
+        try slice(list[$0], weight, expert: byExpert ? $0 : nil, skipping: 1)
+      }
     }
     return LayerWeights(tensors, experts: experts)
   }

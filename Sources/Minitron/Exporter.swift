@@ -34,7 +34,8 @@ public struct Exporter {
   private struct Part {
     let target: PlannedTensor
     let source: TensorEntry
-    let kept: [[Int]?]
+    /// What stays of it, per axis: in one piece, or in one for each expert that stays, behind one another.
+    let pieces: [[[Int]?]]
     /// Set where values change too: see `ModelDescription.rescaled`.
     let change: (offset: Double, factor: Double)?
   }
@@ -46,10 +47,16 @@ public struct Exporter {
     let rescaled = try description.rescaled(to: sizes)
     /// A weight's tensors: one, or one for each expert that stays, numbered anew.
     func tensors(_ weight: Weight, from original: Int?, to position: Int?) throws -> [Part] {
-      let kept = selection.keptIndices(of: weight, layer: original, sizes: description.sizes)
+      func kept(_ expert: Int? = nil) -> [[Int]?] {
+        selection.keptIndices(of: weight, layer: original, expert: expert, sizes: description.sizes)
+      }
       let sources = weight.tensors(layer: original, sizes: description.sizes).map(\.name)
-      let staying = weight.isPerExpert ? kept.first.flatMap { $0 }.map { $0.map { sources[$0] } } : nil
-      return try zip(staying ?? sources, weight.tensors(layer: position, sizes: sizes)).map { name, target in
+      let byExpert = selection.isCutByExpert(weight, layer: original)
+      let staying = selection.kept(.experts, layer: original) ?? Array(0..<description.sizes[.experts])
+      let whole = byExpert && !weight.isPerExpert ? staying.map { [[$0]] + kept($0).dropFirst() } : [kept()]
+      let numbers = weight.isPerExpert ? staying : [0]
+      return try zip(numbers, weight.tensors(layer: position, sizes: sizes)).map { number, target in
+        let name = sources[number]
         guard let source = model.checkpoint.entry(name) else {
           throw ModelError("\(model.checkpoint.directory): the tensor \(name) is gone")
         }
@@ -57,7 +64,8 @@ public struct Exporter {
         let type = rescaled[weight] == nil ? source.type : .float32
         return Part(
           target: PlannedTensor(name: target.name, type: type, shape: target.shape), source: source,
-          kept: weight.isPerExpert ? Array(kept.dropFirst()) : kept, change: rescaled[weight])
+          pieces: weight.isPerExpert ? [Array(kept(byExpert ? number : nil).dropFirst())] : whole,
+          change: rescaled[weight])
       }
     }
     var parts = try tensors(description.embedding, from: nil, to: nil)
@@ -104,10 +112,9 @@ public struct Exporter {
             checkpoint.willNeed([name])
           }
         }
-        let slicer = try TensorSlicer(part.source, keeping: part.kept)
-        guard slicer.shape == part.target.shape else {
-          throw ModelError(
-            "\(part.source.name): what stays has shape \(slicer.shape), the plan says \(part.target.shape)")
+        let shape = try Self.shape(of: part.pieces.map { try TensorSlicer(part.source, keeping: $0).shape })
+        guard shape == part.target.shape else {
+          throw ModelError("\(part.source.name): what stays has shape \(shape), the plan says \(part.target.shape)")
         }
         if let change = part.change {
           let values = try rescaledValues(part, change)
@@ -117,10 +124,12 @@ public struct Exporter {
           continue
         }
         try writer.write(part.target.name) { append in
-          try model.checkpoint.copy(part.source.name, keeping: part.kept) { piece in
-            try append(piece)
-            done += piece.count
-            progress(done, total)
+          for kept in part.pieces {
+            try model.checkpoint.copy(part.source.name, keeping: kept) { piece in
+              try append(piece)
+              done += piece.count
+              progress(done, total)
+            }
           }
         }
       }
@@ -147,10 +156,16 @@ public struct Exporter {
     }
   }
 
+  /// The shape of pieces behind one another.
+  private static func shape(of pieces: [[Int]]) -> [Int] {
+    guard pieces.count != 1, let first = pieces.first?.first else { return pieces.first ?? [] }
+    return pieces.allSatisfy { $0 == pieces[0] } ? [pieces.count * first] + pieces[0].dropFirst() : []
+  }
+
   /// What stays of a tensor, its values changed: float32.
   private func rescaledValues(_ part: Part, _ change: (offset: Double, factor: Double)) throws -> [Float] {
     var tensor = try model.tensor(part.source.name).to(.float32)
-    for (dim, kept) in part.kept.enumerated() {
+    for (dim, kept) in (part.pieces.first ?? []).enumerated() {
       guard let kept else { continue }
       tensor = try tensor.indexSelect(dim: dim, Tensor(kept.map(Int64.init), shape: [kept.count]))
     }

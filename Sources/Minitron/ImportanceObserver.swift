@@ -15,17 +15,22 @@ public final class ImportanceObserver: TapObserver {
   private let model: ModelDescription
   private var sums: [Site: Tensor] = [:]
   private var layerScores: [Double]
-  private var experts: [Int: (norms: Tensor, counts: Tensor, channels: Tensor)] = [:]
+  private var experts: [Int: ExpertTotals] = [:]
+  private var layersSeen: Set<Int> = []
 
   private let microBatch: Int
+  private let expertChannels: ExpertChannels
   /// Of activations on an accelerator: distances by layer, and each token's share of its micro-batch.
   private var deviceScores: [Int: Tensor] = [:]
   private var tokenShares: [[Int]: Tensor] = [:]
 
-  /// - Parameter microBatch: rows of a micro-batch. Batches may hold several of them: they go through the model
-  ///   together and are scored apart.
-  public init(_ model: ModelDescription, microBatch: Int = .max) {
+  /// - Parameters:
+  ///   - microBatch: rows of a micro-batch. Batches may hold several of them: they go through the model together and are
+  ///     scored apart.
+  ///   - expertChannels: how the channels of experts are ranked.
+  public init(_ model: ModelDescription, microBatch: Int = .max, expertChannels: ExpertChannels = .shared) {
     self.model = model
+    self.expertChannels = expertChannels
     self.microBatch = max(microBatch, 1)
     layerScores = Array(repeating: 0, count: model.layers.count)
   }
@@ -38,6 +43,7 @@ public final class ImportanceObserver: TapObserver {
   }
 
   public func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws {
+    layersSeen.insert(layer)
     let similarity = try input.tokenCosines(output)  // [B, S]
     guard input.device == .cpu else { return try addOnDevice(similarity, layer: layer, lengths: lengths) }
     let values = try similarity.floats()
@@ -83,21 +89,14 @@ public final class ImportanceObserver: TapObserver {
     return values
   }
 
-  public func observeExperts(layer: Int, norms: Tensor, counts: Tensor, channels: Tensor, routedRows: Int) throws {
-    let squares = try channels.multiplied(by: 1 / Double(max(routedRows, 1))).square()
-    let counts = try counts.to(.float32)
-    if let sum = experts[layer] {
-      try sum.norms.add(norms)
-      try sum.counts.add(counts)
-      try sum.channels.add(squares)
-    } else {
-      experts[layer] = (try norms.clone(), try counts.clone(), squares)
-    }
+  public func observeExperts(layer: Int, _ sums: ExpertSums) throws {
+    experts[layer, default: ExpertTotals()].add(sums, expertChannels)
   }
 
   /// The scores of all rows seen.
   ///
-  /// - Throws: `ModelError` naming layer and tap when activations were not finite.
+  /// - Throws: `ModelError` naming layer and tap when activations were not finite, or when a block of the model does not
+  ///   show everything that can be pruned in it.
   public func scores() throws -> ImportanceScores {
     for (layer, sum) in deviceScores { layerScores[layer] += try sum.item() }
     deviceScores = [:]
@@ -105,12 +104,12 @@ public final class ImportanceObserver: TapObserver {
     scores.layers = layerScores
     var hidden = [Float](repeating: 0, count: model.sizes[.hidden])
     for hyperparameter in model.hyperparameters where ![.numLayers, .hiddenSize].contains(hyperparameter) {
-      scores.perLayer[hyperparameter] = Array(repeating: [], count: model.layers.count)
+      scores.perLayer[hyperparameter] = Array(repeating: nil, count: model.layers.count)
     }
     // In a fixed order: sums of floats depend on it.
     let ordered = sums.sorted { ($0.key.layer, $0.key.tap.order) < ($1.key.layer, $1.key.tap.order) }
     for (site, sum) in ordered {
-      let channels = try finite(sum.sqrt(), layer: site.layer, site.tap.label)
+      let channels = try finite(sum.sqrt().floats(), layer: site.layer, site.tap.label)
       switch site.tap {
       case .hidden: for (index, value) in channels.enumerated() { hidden[index] += value }
       case .channels(let hyperparameter): scores.perLayer[hyperparameter]?[site.layer] = channels
@@ -121,18 +120,40 @@ public final class ImportanceObserver: TapObserver {
         scores.perLayer[.mambaHeadDim]?[site.layer] = Self.norms(channels, across: headDim)
       }
     }
-    for (layer, sum) in experts {
-      let means = try sum.norms.divided(by: sum.counts.adding(1e-8))
-      scores.perLayer[.numMoEExperts]?[layer] = try finite(means, layer: layer, "output of the experts")
-      scores.perLayer[.moeFFNHiddenSize]?[layer] = try finite(
-        sum.channels.sqrt(), layer: layer, "input of the experts' down projection")
+    if expertChannels == .own, scores.perLayer.removeValue(forKey: .moeFFNHiddenSize) != nil {
+      scores.expertChannels = Array(repeating: nil, count: model.layers.count)
+    }
+    for (layer, totals) in experts {
+      scores.perLayer[.numMoEExperts]?[layer] = try finite(totals.means, layer: layer, "output of the experts")
+      let inner = "input of the experts' down projection"
+      switch expertChannels {
+      case .shared: scores.perLayer[.moeFFNHiddenSize]?[layer] = try finite(totals.channels, layer: layer, inner)
+      case .own:
+        let width = model.sizes[.moeFFN]
+        scores.expertChannels?[layer] = try totals.ownChannels(width: width).map {
+          try finite($0, layer: layer, inner)
+        }
+      }
     }
     scores.global[.hiddenSize] = hidden
+    try checkTaps()
+    try scores.check(for: model, what: "the activations")
     return scores
   }
 
-  private func finite(_ values: Tensor, layer: Int, _ what: String) throws -> [Float] {
-    let values = try values.floats()
+  /// Every input of a block has been seen, and every layer as a whole.
+  private func checkTaps() throws {
+    for (layer, description) in model.layers.enumerated() {
+      let isSeen = description.sublayers.indices.allSatisfy {
+        sums[Site(tap: .hidden(sublayer: $0), layer: layer)] != nil
+      }
+      guard isSeen, layersSeen.contains(layer) else {
+        throw ModelError("layer \(layer + 1): no activations were seen, so there are no scores of it")
+      }
+    }
+  }
+
+  private func finite(_ values: [Float], layer: Int, _ what: String) throws -> [Float] {
     guard values.allSatisfy(\.isFinite), layerScores[layer].isFinite else {
       throw ModelError(
         "layer \(layer + 1): the \(what) holds NaN or infinite values; the weights are damaged, or the type computed "
@@ -154,6 +175,57 @@ public final class ImportanceObserver: TapObserver {
       stride(from: offset, to: channels.count, by: max(size, 1)).reduce(0) { $0 + channels[$1] * channels[$1] }
         .squareRoot()
     }
+  }
+}
+
+/// What is known of a layer's experts: sums over micro-batches.
+private struct ExpertTotals {
+  private var norms: [Double] = []
+  private var counts: [Int] = []
+  /// Squares of means: of all experts' tokens together, or of each expert's own.
+  private var squares: [[Double]] = []
+
+  mutating func add(_ sums: ExpertSums, _ channels: ExpertChannels) {
+    if norms.isEmpty {
+      norms = Array(repeating: 0, count: sums.norms.count)
+      counts = Array(repeating: 0, count: sums.counts.count)
+      squares = Array(repeating: [], count: channels == .own ? sums.counts.count : 1)
+    }
+    for (expert, norm) in sums.norms.enumerated() {
+      norms[expert] += norm
+      counts[expert] += sums.counts[expert]
+    }
+    switch channels {
+    case .own:
+      // Without tokens in this micro-batch there is no mean to add.
+      for (expert, values) in sums.channels.enumerated() where !values.isEmpty {
+        addMean(values, rows: sums.counts[expert], to: expert)
+      }
+    case .shared:
+      var total: [Double] = []
+      for values in sums.channels where !values.isEmpty {
+        if total.isEmpty { total = Array(repeating: 0, count: values.count) }
+        for (channel, value) in values.enumerated() { total[channel] += value }
+      }
+      addMean(total, rows: sums.counts.reduce(0, +), to: 0)
+    }
+  }
+
+  private mutating func addMean(_ values: [Double], rows: Int, to index: Int) {
+    if squares[index].isEmpty { squares[index] = Array(repeating: 0, count: values.count) }
+    for (channel, value) in values.enumerated() {
+      let mean = value / Double(max(rows, 1))
+      squares[index][channel] += mean * mean
+    }
+  }
+
+  /// The mean norm of each expert's weighted output.
+  var means: [Float] { zip(norms, counts).map { Float($0 / (Double($1) + 1e-8)) } }
+  var channels: [Float] { squares.first.map { $0.map { Float($0.squareRoot()) } } ?? [] }
+
+  /// Scores of each expert's `width` channels; zeros for an expert that no token went to.
+  func ownChannels(width: Int) -> [[Float]] {
+    squares.map { $0.isEmpty ? Array(repeating: 0, count: width) : $0.map { Float($0.squareRoot()) } }
   }
 }
 

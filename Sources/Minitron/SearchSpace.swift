@@ -132,7 +132,7 @@ extension SearchSpace {
         "the search space has more than 2^63 points; choose a larger --ss_channel_divisor, smaller "
           + "--max_width_pruning or --max_depth_pruning, or skip a hyperparameter with --hparams_to_skip")
     }
-    let ranking = layerRanking ?? Array(model.layers.indices)
+    let ranking = model.keepingOrder(layerRanking ?? Array(model.layers.indices))
     var walk = SearchWalk(model, self, settings, constraints, ranking: ranking, progress: progress)
     let best = walk.run()
     func kept(_ config: ExportConfig) -> [Int] { Array(ranking.prefix(config[.numLayers] ?? ranking.count)) }

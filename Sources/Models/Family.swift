@@ -43,23 +43,16 @@ public enum Families {
 
   /// The description of the model that a config describes.
   ///
+  /// - Parameter quantisationFile: a file beside the config that says that the weights are quantised, where there is one.
   /// - Throws: `ModelError` for unsupported families, vision-language and quantised checkpoints, wrong fields.
-  public static func describe(config: JSON.Object, file: String) throws -> ModelDescription {
+  public static func describe(
+    config: JSON.Object, file: String, quantisationFile: String? = nil
+  ) throws -> ModelDescription {
     let reader = ConfigReader(config, file: file)
-    for key in ["vision_config", "audio_config", "text_config"] where reader.has(key) {
-      throw ModelError(
-        "\(file): \"\(key)\" says that this is a multimodal checkpoint; only text models are supported so far. "
-          + "Save its language model as a checkpoint of its own and prune that")
-    }
-    for key in ["quantization_config", "compression_config"] where reader.has(key) {
-      throw ModelError(
-        "\(file): \"\(key)\" says that this checkpoint is quantised; prune the original (bf16, f16 or f32) weights "
-          + "and quantise the result")
-    }
+    try checkForObstacles(reader, quantisationFile: quantisationFile)
     let type = try reader.string("model_type")
     guard let family = all.first(where: { $0.modelTypes.contains(type) }) else {
-      throw ModelError(
-        "\(file): model_type \"\(type)\" is not supported; supported are \(modelTypes.joined(separator: ", "))")
+      throw ModelError("\(file): model_type \"\(type)\" is not supported")
     }
     let description = try family.describe(reader)
     try description.checkSizes(file: file)

@@ -30,6 +30,11 @@ public struct LayerDescription: Sendable {
   }
 
   public var weights: [Weight] { sublayers.flatMap(\.weights) }
+
+  /// Whether an axis of one of its weights carries a hyperparameter.
+  public func carries(_ hyperparameter: Hyperparameter) -> Bool {
+    weights.contains { $0.axes.contains { $0.hyperparameters.contains(hyperparameter) } }
+  }
 }
 
 /// What multiplies embeddings and logits in some families.
@@ -53,15 +58,18 @@ public struct OuterScales: Sendable {
 public struct ModelDescription: Sendable {
   /// `model_type` of the config.
   public let family: String
-  public let config: JSON.Object
+  public private(set) var config: JSON.Object
   public let sizes: Sizes
   public let embedding: Weight
   public let layers: [LayerDescription]
   public let finalNorm: Norm
   /// The output head, `[vocab, hidden]`; nil when it is tied to the embedding.
-  public private(set) var head: Weight?
-  /// Other names that the head has in some checkpoints.
-  public let headNames: [String]
+  public var head: Weight? { isTied ? nil : output }
+  /// Whether the embedding is the output head, too.
+  public private(set) var isTied: Bool
+  private var output: Weight
+  /// Names that checkpoints of this model may have besides those of its weights.
+  public let names: TensorNames
   /// Config keys that hold a dimension's size, where this architecture keeps them.
   public let fields: [(key: String, dimension: Dimension)]
   /// Config keys whose value follows from several sizes.
@@ -70,8 +78,6 @@ public struct ModelDescription: Sendable {
   public let dropped: [(prefix: String, note: String)]
   /// The config key of the number of layers.
   public let layersField: String
-  /// Config keys with a list of one entry a layer.
-  public let layerLists: [String]
   /// Further edits of the config for the layers that stay (original, 0-based), after the fields are written.
   public let editConfig: @Sendable (inout JSON.Object, _ keptLayers: [Int]) -> Void
   public let scales: OuterScales
@@ -82,10 +88,10 @@ public struct ModelDescription: Sendable {
 
   public init(
     family: String, config: JSON.Object, sizes: Sizes, embedding: Weight, layers: [LayerDescription],
-    finalNorm: Norm, head: Weight?, headNames: [String] = [], fields: [(key: String, dimension: Dimension)],
+    finalNorm: Norm, isTied: Bool, names: TensorNames = TensorNames(), fields: [(key: String, dimension: Dimension)],
     derivedFields: [(key: String, value: @Sendable (Sizes) -> Int)] = [],
     dropped: [(prefix: String, note: String)] = [], layersField: String = "num_hidden_layers",
-    layerLists: [String] = [], scales: OuterScales = OuterScales(), fixed: Set<Hyperparameter> = [],
+    scales: OuterScales = OuterScales(), fixed: Set<Hyperparameter> = [],
     editConfig: @escaping @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in },
     shapeRules: [ShapeRule] = []
   ) {
@@ -95,24 +101,31 @@ public struct ModelDescription: Sendable {
     self.embedding = embedding
     self.layers = layers
     self.finalNorm = finalNorm
-    self.head = head
-    self.headNames = headNames
+    self.isTied = isTied
+    self.names = names
+    output = Weight(names.heads[0], embedding.axes)
     self.fields = fields
     self.derivedFields = derivedFields
     self.dropped = dropped
     self.layersField = layersField
-    self.layerLists = layerLists
     self.scales = scales
     self.fixed = fixed
     self.editConfig = editConfig
     self.shapeRules = shapeRules
   }
 
-  /// The description with the head under the name that it has among `names`.
-  func spelled(as names: Set<String>) -> ModelDescription {
-    guard let head, !names.contains(head.name), let other = headNames.first(where: names.contains) else { return self }
+  /// The same model with the head under another of its names.
+  func withHead(named name: String) -> ModelDescription {
     var description = self
-    description.head = Weight(other, head.axes)
+    description.output = Weight(name, output.axes)
+    return description
+  }
+
+  /// The same model with a head of its own, and a config that says so.
+  func untied() -> ModelDescription {
+    var description = self
+    description.isTied = false
+    description.config["tie_word_embeddings"] = .bool(false)
     return description
   }
 
@@ -199,11 +212,8 @@ public struct ModelDescription: Sendable {
       if config[key]?.int != now, config[key] != nil || value(sizes) != now { config[key] = .int(now) }
     }
     if kept.count != layers.count || config[layersField] == nil { config[layersField] = .int(kept.count) }
-    for key in layerLists {
-      guard let list = config[key]?.array, list.count == layers.count else { continue }
-      config[key] = .array(kept.map { list[$0] })
-    }
     editConfig(&config, kept)
+    shortenLists(&config, keeping: kept)
     return config
   }
 }

@@ -5,28 +5,30 @@ public import Torch
 /// A checkpoint on disk together with its family's description: every tensor is known, present and of the
 /// right shape. Nothing of the weights has been read yet.
 public final class SourceModel: Sendable {
+  /// Its tensors have the names of the description's table of weights, whatever they are called in the files.
   public let checkpoint: CheckpointReader
   public let description: ModelDescription
+  /// What the weights say otherwise than the config about the output head; nil where they agree.
+  public let headNote: String?
 
   /// - Throws: `ModelError` naming the first tensors that are missing, unexpected or misshapen; what the
   ///   checkpoint reader and the family throw.
   public init(directory: String) throws {
-    checkpoint = try CheckpointReader(directory: directory)
-    description = try Families.describe(config: checkpoint.config, file: checkpoint.configFile)
-      .spelled(as: Set(checkpoint.tensors.map(\.name)))
+    let reader = try CheckpointReader(directory: directory)
+    let described = try Families.describe(
+      config: reader.config, file: reader.configFile,
+      quantisationFile: CheckpointReader.quantisationFile(directory: directory))
+    (checkpoint, description, headNote) = try described.matched(to: reader)
     try verify()
   }
 
-  /// What of the checkpoint is left behind, one line for each part.
+  /// What of the checkpoint is left behind or differs from its config, one line for each part.
   public var notes: [String] {
-    description.dropped.filter { part in checkpoint.tensors.contains { $0.name.hasPrefix(part.prefix) } }.map(\.note)
-  }
-
-  /// Tensors that some checkpoints carry and no model needs: recomputed buffers, a tied head's second copy.
-  private func isIgnorable(_ name: String) -> Bool {
-    [".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias"].contains(where: name.hasSuffix)
-      || (description.head == nil && name == "lm_head.weight")
-      || description.dropped.contains { name.hasPrefix($0.prefix) }
+    var discarded: [String] = []
+    for entry in checkpoint.tensors {
+      if let note = description.discarded(by: entry.name), !discarded.contains(note) { discarded.append(note) }
+    }
+    return (headNote.map { [$0] } ?? []) + discarded
   }
 
   private func verify() throws {
@@ -37,13 +39,25 @@ public final class SourceModel: Sendable {
     func list(_ names: [String]) -> String {
       names.sorted().prefix(3).joined(separator: ", ") + (names.count > 3 ? " and \(names.count - 3) more" : "")
     }
+    // Quantised weights lack tensors and have others: what they are says more than their names.
+    if let scale = found.first(where: { expected[$0.name] == nil && QuantisedNames.contains($0.name) }) {
+      throw ModelError(
+        "\(checkpoint.directory): the weights are quantised (\(scale.name), of type \(scale.type.rawValue)); prune the "
+          + "original (bf16, f16 or f32) weights and quantise the result")
+    }
     let missing = expected.keys.filter { !names.contains($0) }
+    if let head = description.head, missing == [head.name] {
+      throw ModelError(
+        "\(checkpoint.directory): the weights lack the output head, \(head.name), and the config does not say that the "
+          + "embedding is the head; transformers would start it at random. Set \"tie_word_embeddings\" to true in "
+          + "config.json if it is, or save the model with its head")
+    }
     guard missing.isEmpty else {
       throw ModelError(
         "\(checkpoint.directory): the config describes a \(description.family) model with tensors that the weights "
           + "lack: \(list(missing))")
     }
-    let unexpected = found.map(\.name).filter { expected[$0] == nil && !isIgnorable($0) }
+    let unexpected = found.map(\.name).filter { expected[$0] == nil && !description.isIgnorable($0) }
     guard unexpected.isEmpty else {
       throw ModelError(
         "\(checkpoint.directory): the weights hold tensors that a \(description.family) model with this config does "
@@ -77,6 +91,42 @@ public final class SourceModel: Sendable {
       throw ModelError("\(checkpoint.directory): no tensor \(name) of a supported type")
     }
     return try Tensor.borrowing(checkpoint.bytes(of: name), shape: entry.shape, dtype: dtype, owner: checkpoint)
+  }
+}
+
+extension ModelDescription {
+  /// The checkpoint with the names of this model's table of weights, and the model as its weights have it: where both
+  /// an embedding and a head are stored and differ, the head is one of its own whatever the config says, and where a
+  /// tied head alone is stored it is the embedding, too. So `transformers` reads them (`tie_weights`).
+  fileprivate func matched(
+    to reader: CheckpointReader
+  ) throws -> (checkpoint: CheckpointReader, model: ModelDescription, note: String?) {
+    let renamings = try self.renamings(of: reader.tensors, in: reader.directory)
+    let checkpoint = renamings.isEmpty ? reader : try reader.renamed(renamings)
+    guard let head = names.heads.first(where: { checkpoint.entry($0) != nil }) else { return (checkpoint, self, nil) }
+    guard isTied else { return (checkpoint, withHead(named: head), nil) }
+    guard checkpoint.entry(embedding.name) != nil else {
+      return (try checkpoint.renamed([head: embedding.name]), self, nil)
+    }
+    if try checkpoint.holdsSameBytes(head, embedding.name) { return (checkpoint, self, nil) }
+    return (
+      checkpoint, withHead(named: head).untied(),
+      "by its config the model's head is its embedding, but the weights hold a head of its own with other values "
+        + "(\(head)): both are used, and what is written says \"tie_word_embeddings\": false"
+    )
+  }
+}
+
+/// How the tensors of quantised checkpoints are called.
+private enum QuantisedNames {
+  /// Scales and zero points (fp8, ModelOpt, compressed-tensors, MXFP4), packed weights (GPTQ, AWQ, bitsandbytes).
+  private static let ends = [
+    "_scale", "_scale_2", "_scale_inv", "_scales", "_blocks", ".scales", ".qweight", ".qzeros", ".g_idx", "_packed",
+    "_zero_point", ".absmax", ".quant_map", ".SCB", ".weight_format",
+  ]
+
+  static func contains(_ name: String) -> Bool {
+    ends.contains(where: name.hasSuffix) || name.contains(".quant_state.")
   }
 }
 

@@ -85,7 +85,7 @@ import Torch
     #expect(elementwiseDifference(try #require(scores.global[.hiddenSize]), numbers(wanted["hidden_size"])) <= 1e-5)
     for hyperparameter in [Hyperparameter.ffnHiddenSize, .numAttentionHeads] {
       for (layer, list) in (scores.perLayer[hyperparameter] ?? []).enumerated() {
-        #expect(elementwiseDifference(list, numbers(wanted[hyperparameter.rawValue]?.array?[layer])) <= 1e-5)
+        #expect(elementwiseDifference(try #require(list), numbers(wanted[hyperparameter.rawValue]?.array?[layer])) <= 1e-5)
       }
     }
     // Sums of 32 rows in float32: their last digits are worth more than 1e-6, so relative here.
@@ -134,7 +134,7 @@ import Torch
       var chance = scores
       chance.layers.shuffle(using: &generator)
       chance.global[.hiddenSize]?.shuffle(using: &generator)
-      chance.perLayer[.ffnHiddenSize] = chance.perLayer[.ffnHiddenSize]?.map { $0.shuffled(using: &generator) }
+      chance.perLayer[.ffnHiddenSize] = chance.perLayer[.ffnHiddenSize]?.map { $0?.shuffled(using: &generator) }
       return chance
     }
     let subjects = try ([scores] + random).map { try $0.selection(for: config, of: description) }

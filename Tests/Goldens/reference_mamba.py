@@ -11,7 +11,7 @@ import contextlib
 import torch
 import torch.nn.functional as F
 
-from reference_minitron import attention_mask_of, best
+from reference_minitron import attention_mask_of, best, keep_layers
 
 PER_LAYER = {
     "mamba": ("mamba_num_heads", "mamba_head_dim"),
@@ -188,9 +188,12 @@ def choose(config, kinds, importances, layer_scores, export_config):
         gaps.append(gap)
         return indices
 
+    attention = [i for i, kind in enumerate(kinds) if kind == "attention"]
+    kept_layers, gap = keep_layers(layer_scores, target["num_layers"], attention)
+    gaps.append(gap)
     kept = {
         "hidden_size": keep(importances["hidden_size"], target["hidden_size"]),
-        "num_layers": [i + 1 for i in keep(layer_scores, target["num_layers"])],
+        "num_layers": [i + 1 for i in kept_layers],
     }
     for name, rows in importances.items():
         if name == "hidden_size":

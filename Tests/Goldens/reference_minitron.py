@@ -115,6 +115,22 @@ def best(scores, count):
     return sorted(order[:count]), gap
 
 
+def keep_layers(scores, count, attention=()):
+    """The kept layers (0-based) and the gap of `best`. Where only some layers attend, the best of these is kept
+    whatever its rank: the published modules cannot generate without one."""
+    if not attention or len(attention) == len(scores):
+        return best(scores, count)
+    first = max(attention, key=lambda i: (float(scores[i]), -i))
+    others = [i for i in range(len(scores)) if i != first]
+    chosen, gap = best([scores[i] for i in others], count - 1) if count > 1 else ([], None)
+    return sorted([first, *(others[i] for i in chosen)]), gap
+
+
+def attention_layers(config):
+    types = getattr(config, "layer_types", None) or []
+    return [i for i, name in enumerate(types) if name != "linear_attention"]
+
+
 def choose(config, importances, layer_scores, export_config):
     """The kept sets for an architecture, and the smallest relative gap at any cut."""
     layers, heads, groups = config.num_hidden_layers, config.num_attention_heads, config.num_key_value_heads
@@ -141,11 +157,13 @@ def choose(config, importances, layer_scores, export_config):
             chosen = keep(row[first : first + per_group], size["num_attention_heads"] // groups)
             kept += [first + h for h in chosen]
         kept_heads.append(kept)
+    kept_layers, gap = keep_layers(layer_scores, size["num_layers"], attention_layers(config))
+    gaps.append(gap)
     kept = {
         "hidden_size": keep(importances["hidden_size"], size["hidden_size"]),
         "ffn_hidden_size": [keep(row, size["ffn_hidden_size"]) for row in importances["ffn_hidden_size"]],
         "num_attention_heads": kept_heads,
-        "num_layers": [i + 1 for i in keep(layer_scores, size["num_layers"])],
+        "num_layers": [i + 1 for i in kept_layers],
     }
     gaps = [gap for gap in gaps if gap is not None]
     return kept, (min(gaps) if gaps else None)

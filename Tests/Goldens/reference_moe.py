@@ -11,7 +11,7 @@ import contextlib
 import torch
 import torch.nn.functional as F
 
-from reference_minitron import Statistics, best, head_dim_of
+from reference_minitron import Statistics, attention_layers, best, head_dim_of, keep_layers
 
 
 def parts(layer):
@@ -195,9 +195,11 @@ def choose(model, importances, layer_scores, export_config):
         gaps.append(gap)
         return indices
 
+    kept_layers, gap = keep_layers(layer_scores, size["num_layers"], attention_layers(config))
+    gaps.append(gap)
     kept = {
         "hidden_size": keep(importances["hidden_size"], size["hidden_size"]),
-        "num_layers": [i + 1 for i in keep(layer_scores, size["num_layers"])],
+        "num_layers": [i + 1 for i in kept_layers],
     }
     for name in size:
         if name in kept:

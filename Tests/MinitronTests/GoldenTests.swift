@@ -94,7 +94,7 @@ import Torch
     for (hyperparameter, lists) in scores.perLayer {
       for (layer, list) in lists.enumerated() {
         let expected = try golden.list("importance.\(hyperparameter.rawValue)", layer: layer)
-        if list.isEmpty {
+        guard let list else {
           // A layer without this hyperparameter.
           #expect(expected.allSatisfy { $0 == 0 }, "\(hyperparameter) of layer \(layer + 1)")
           continue
@@ -128,7 +128,8 @@ import Torch
           #expect(global == kept[name]?.array?.compactMap(\.int))
         } else {
           #expect(
-            selection.perLayer[entry.hyperparameter] == kept[name]?.array?.map { $0.array?.compactMap(\.int) ?? [] })
+            selection.perLayer[entry.hyperparameter]
+              == kept[name]?.array?.map { $0.array?.isEmpty == true ? nil : $0.array?.compactMap(\.int) })
         }
       }
     }

@@ -93,6 +93,7 @@ public struct Attention: Block {
       + (sinks.map { [$0] } ?? [])
   }
 
+  public var cachesTokens: Bool { true }
   public func cacheElements(rows: Int, tokens: Int, sizes: Sizes) -> Int {
     2 * rows * tokens * sizes[.kvHeads] * sizes[.headDim]
   }

@@ -13,6 +13,8 @@ public protocol Block: Sendable {
   /// Elements kept between tokens while generating, for `rows` sequences of `tokens`: keys and values, or a
   /// state of fixed size. Full attention is assumed, whatever the window (as the reference's memory estimate does).
   func cacheElements(rows: Int, tokens: Int, sizes: Sizes) -> Int
+  /// Whether what it keeps grows with the tokens: the keys and values of attention.
+  var cachesTokens: Bool { get }
   /// The parameters that one token uses; all of them but where routing picks experts.
   func activeElements(sizes: Sizes) -> Int
   /// What it does with the tokens of a row; rows are one sequence where a block does not say.
@@ -28,6 +30,7 @@ public protocol Block: Sendable {
 
 extension Block {
   public func cacheElements(rows: Int, tokens: Int, sizes: Sizes) -> Int { 0 }
+  public var cachesTokens: Bool { false }
   public func activeElements(sizes: Sizes) -> Int { weights.reduce(0) { $0 + $1.elementCount(sizes) } }
   public var mixing: TokenMixing { .rows }
   public var jointProjections: [[Linear]] { [] }
@@ -165,12 +168,19 @@ public protocol TapObserver: AnyObject {
   /// A whole layer's input and output, `[B, S, H]`; they must not be kept.
   func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws
   /// One micro-batch at a layer's routed experts, padding left out.
-  /// - Parameters:
-  ///   - norms: `[E]` float32, for each expert the sum over its tokens of its weighted output's L2 norm.
-  ///   - counts: `[E]`, the tokens routed to it.
-  ///   - channels: `[F]` float32, the sum over all routed rows of |input of the down projection|.
-  ///   - routedRows: tokens × experts per token.
-  func observeExperts(layer: Int, norms: Tensor, counts: Tensor, channels: Tensor, routedRows: Int) throws
+  func observeExperts(layer: Int, _ sums: ExpertSums) throws
+}
+
+/// What the importance of experts and of their channels is made of, over one micro-batch. The same whatever the number
+/// of threads: of blocks of rows that do not depend on it, added up in float64 in their order.
+public struct ExpertSums: Sendable {
+  /// For each expert the sum over its tokens of its weighted output's L2 norm.
+  public let norms: [Double]
+  /// For each expert the tokens routed to it.
+  public let counts: [Int]
+  /// For each expert and each channel of its down projection's input, the sum over its tokens of |input|; empty for an
+  /// expert without tokens.
+  public let channels: [[Double]]
 }
 
 /// What a forward pass needs besides weights and activations.

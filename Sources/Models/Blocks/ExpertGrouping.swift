@@ -70,10 +70,15 @@ package struct ExpertGrouping: Sendable, Equatable {
     return own + Array(repeating: own.last ?? 0, count: Self.paddedCount(rows.count) - rows.count)
   }
 
+  /// Rows of a piece at most where the result must not depend on the number of threads.
+  static let observedRows = 256
+
   /// Experts without rows have no piece.
   ///
-  /// - Parameter workers: threads; experts with many rows are divided so that none waits long for the last.
-  package func pieces(workers: Int) -> Pieces {
+  /// - Parameters:
+  ///   - workers: threads; experts with many rows are divided so that none waits long for the last.
+  ///   - most: rows of a piece at most, whatever the workers; nil to divide by their number.
+  package func pieces(workers: Int, most: Int? = nil) -> Pieces {
     func divided(_ most: Int) -> [(expert: Int, rows: Range<Int>)] {
       var list: [(expert: Int, rows: Range<Int>)] = []
       var start = 0
@@ -87,8 +92,8 @@ package struct ExpertGrouping: Sendable, Equatable {
       return list
     }
     // Products of fewer rows are limited by reading weights.
-    let list = divided(max(order.count / max(4 * workers, 1), 64))
-    return workers > 1 && list.count >= 2 * workers
-      ? Pieces(list, areShared: true) : Pieces(divided(.max), areShared: false)
+    let list = divided(most ?? max(order.count / max(4 * workers, 1), 64))
+    let areShared = workers > 1 && list.count >= 2 * workers
+    return areShared || most != nil ? Pieces(list, areShared: areShared) : Pieces(divided(.max), areShared: false)
   }
 }

@@ -58,6 +58,7 @@ public struct LatentAttention: Block {
   }
 
   /// The latent and the turning channels of the keys are what generation keeps.
+  public var cachesTokens: Bool { true }
   public func cacheElements(rows: Int, tokens: Int, sizes: Sizes) -> Int {
     rows * tokens * (sizes[Self.latent] + sizes[Self.turning])
   }

@@ -80,7 +80,11 @@ public struct MixtureOfExperts: Block {
       try Tensor(values, shape: [values.count]).to(device: device)
     }
     // Sorted by expert, a piece behind the other: each expert's rows lie side by side.
-    let pieces = grouping.pieces(workers: device == .cpu ? try LibTorch.threads : 1)
+    // What is observed is computed in the same pieces on any number of threads.
+    let isCPU = device == .cpu
+    let pieces = grouping.pieces(
+      workers: isCPU ? try LibTorch.threads : 1,
+      most: isCPU && context.observer != nil ? ExpertGrouping.observedRows : nil)
     let entering = try latent?.enter.forward(tokens, weights: weights) ?? tokens
     let padded = pieces.list.flatMap { grouping.padded($0.rows) }
     let sources = try indices(padded.map { Int64($0 / router.topK) })
@@ -145,12 +149,15 @@ private struct ExpertStatistics {
   }
 
   func report(to observer: any TapObserver, layer: Int, _ pieces: ExpertGrouping.Pieces, counts: [Int]) throws {
-    let total = try Tensor.zeros([counts.count], dtype: .float32, device: norms.device)
-    let experts = pieces.list.map { Int64($0.expert) }
-    try total.indexAdd(dim: 0, index: Tensor(experts, shape: [experts.count]).to(device: norms.device), source: norms)
-    try observer.observeExperts(
-      layer: layer, norms: total.to(device: .cpu),
-      counts: Tensor(counts.map(Float.init), shape: [counts.count]),
-      channels: channels.sum(dims: [0]).to(device: .cpu), routedRows: counts.reduce(0, +))
+    let width = channels.shape[1]
+    let (norms, channels) = (try norms.floats(), try channels.floats())
+    var totals = [Double](repeating: 0, count: counts.count)
+    var sums = [[Double]](repeating: [], count: counts.count)
+    for (piece, (expert, _)) in pieces.list.enumerated() {
+      totals[expert] += Double(norms[piece])
+      if sums[expert].isEmpty { sums[expert] = Array(repeating: 0, count: width) }
+      for channel in 0..<width { sums[expert][channel] += Double(channels[piece * width + channel]) }
+    }
+    try observer.observeExperts(layer: layer, ExpertSums(norms: totals, counts: counts, channels: sums))
   }
 }

@@ -27,7 +27,7 @@ struct DenseDecoder {
   var scales = OuterScales()
   /// Whether the head is the embedding when the config does not say.
   var tiedByDefault = false
-  var layerLists: [String] = []
+  var names = TensorNames()
   /// Hyperparameters that cannot change.
   var fixed: Set<Hyperparameter> = []
   /// Tensors left behind, by how their names begin, and why.
@@ -94,18 +94,17 @@ struct DenseDecoder {
             postNorm: names.behind[index].map { norm(prefix + $0) }, residualScale: residualScale)
         })
     }
-    let tied = try config.flag("tie_word_embeddings", default: tiedByDefault)
     return ModelDescription(
       family: try config.string("model_type"), config: config.object, sizes: sizes,
       embedding: Weight("model.embed_tokens.weight", [.vocabulary, .hidden]),
       layers: descriptions,
       finalNorm: norm("model.norm"),
-      head: tied ? nil : Weight("lm_head.weight", [.vocabulary, .hidden]),
+      isTied: try config.flag("tie_word_embeddings", default: tiedByDefault), names: names,
       fields: [
         ("hidden_size", .hidden), ("intermediate_size", .ffn), ("num_attention_heads", .heads),
         ("num_key_value_heads", .kvHeads), ("head_dim", .headDim),
       ],
-      dropped: dropped, layerLists: layerLists, scales: scales, fixed: fixed,
+      dropped: dropped, scales: scales, fixed: fixed,
       editConfig: editConfig, shapeRules: shapeRules)
   }
 

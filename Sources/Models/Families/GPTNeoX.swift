@@ -29,7 +29,6 @@ public enum GPTNeoX: Family {
         Sublayer(norm: norm(prefix + ".input_layernorm"), block: attention),
         Sublayer(norm: norm(prefix + ".post_attention_layernorm"), block: mlp),
       ], isParallel: try config.flag("use_parallel_residual", default: true))
-    let tied = try config.flag("tie_word_embeddings", default: false)
     return ModelDescription(
       family: "gpt_neox", config: config.object,
       sizes: Sizes([
@@ -39,7 +38,11 @@ public enum GPTNeoX: Family {
       embedding: Weight("gpt_neox.embed_in.weight", [.vocabulary, .hidden]),
       layers: Array(repeating: layer, count: try config.layerCount("num_hidden_layers")),
       finalNorm: norm("gpt_neox.final_layer_norm"),
-      head: tied ? nil : Weight("lm_head.weight", [.vocabulary, .hidden]), headNames: ["embed_out.weight"],
+      isTied: try config.flag("tie_word_embeddings", default: false),
+      names: TensorNames(
+        prefix: "gpt_neox.", heads: ["embed_out.weight", "lm_head.weight"],
+        // The causal mask, as older versions of `transformers` saved it.
+        buffers: [".attention.bias", ".attention.masked_bias"]),
       fields: [("intermediate_size", .ffn)], fixed: [.hiddenSize, .numAttentionHeads])
   }
 }

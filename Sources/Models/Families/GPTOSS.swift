@@ -34,6 +34,6 @@ public enum GPTOSS: Family {
           SparseDecoder.prefix + ".self_attn", headDim: headDim, rotary: rotary, qkvBias: bias, outputBias: bias,
           window: windows[layer], sinks: true)
       },
-      mlp: { _ in experts }, layerLists: ["layer_types"], editConfig: windows.edit)
+      mlp: { _ in experts }, editConfig: windows.edit)
   }
 }

@@ -25,7 +25,6 @@ public enum Mamba2Family: Family {
         norm: Norm("backbone.layers.{layer}.norm", epsilon: epsilon),
         block: Mamba2("backbone.layers.{layer}.mixer", settings: settings))
     ])
-    let tied = try config.flag("tie_word_embeddings", default: false)
     return ModelDescription(
       family: "mamba2", config: config.object,
       sizes: Sizes([
@@ -38,7 +37,7 @@ public enum Mamba2Family: Family {
         repeating: layer,
         count: try config.size("num_hidden_layers", default: 64, atMost: ConfigReader.largestLayerCount)),
       finalNorm: Norm("backbone.norm_f", epsilon: epsilon),
-      head: tied ? nil : Weight("lm_head.weight", [.vocabulary, .hidden]),
+      isTied: try config.flag("tie_word_embeddings", default: false), names: TensorNames(prefix: "backbone."),
       fields: [("hidden_size", .hidden), ("num_heads", .mambaHeads), ("head_dim", .mambaHeadDim)],
       editConfig: { config, _ in
         guard let hidden = config["hidden_size"]?.int, let heads = config["num_heads"]?.int,

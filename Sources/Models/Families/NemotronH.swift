@@ -74,7 +74,7 @@ public enum NemotronH: Family {
       embedding: Weight("backbone.embeddings.weight", [.vocabulary, .hidden]), layers: layers,
       finalNorm: Norm("backbone.norm_f", epsilon: epsilon, kind: .rmsWide),
       // Never tied, whatever tie_word_embeddings says: so `transformers` has it.
-      head: Weight("lm_head.weight", [.vocabulary, .hidden]),
+      isTied: false, names: TensorNames(prefix: "backbone.", otherPrefixes: ["model."]),
       fields: [("hidden_size", .hidden)] + parts.fields,
       dropped: [
         (
@@ -84,7 +84,6 @@ public enum NemotronH: Family {
             + "states; the pruned config says num_nextn_predict_layers 0"
         )
       ],
-      layerLists: ["layers_block_type"],
       editConfig: { config, kept in
         if config["num_nextn_predict_layers"] != nil { config["num_nextn_predict_layers"] = .int(0) }
         guard let pattern = config["hybrid_override_pattern"]?.string.map(Array.init), pattern.count == kinds.count

@@ -7,7 +7,6 @@ public enum Qwen2: Family {
   public static func describe(_ config: ConfigReader) throws -> ModelDescription {
     let windows = try WindowedLayers(config)
     var decoder = try DenseDecoder(config)
-    decoder.layerLists = ["layer_types"]
     decoder.editConfig = windows.edit
     return try decoder.describe(
       attention: { prefix, headDim, rotary, layer in

@@ -30,7 +30,7 @@ public enum Qwen2MoE: Family {
         Attention(
           SparseDecoder.prefix + ".self_attn", headDim: headDim, rotary: rotary, qkvBias: bias, window: windows[layer])
       },
-      mlp: { layer -> any Block in sparse.isDense(layer) ? dense : experts }, layerLists: ["layer_types"],
+      mlp: { layer -> any Block in sparse.isDense(layer) ? dense : experts },
       editConfig: { config, kept in
         sparse.edit(&config, kept: kept)
         windows.edit(&config, kept: kept)

@@ -9,7 +9,6 @@ public enum Qwen3: Family {
     let bias = try config.flag("attention_bias", default: false)
     let epsilon = try config.positive("rms_norm_eps", default: 1e-6)
     var decoder = try DenseDecoder(config, defaultHeadDim: 128)
-    decoder.layerLists = ["layer_types"]
     decoder.editConfig = windows.edit
     return try decoder.describe(
       attention: { prefix, headDim, rotary, layer in

@@ -49,7 +49,9 @@ public enum Qwen35: Family {
     let hybrid = try HybridQwen(
       config, layers: decoder.layers, sizes: &decoder.sizes, layout: .separate, epsilon: decoder.epsilon)
     decoder.fixed = [.numAttentionHeads]
-    decoder.dropped = HybridQwen.dropped
+    // The text model inside a vision-language checkpoint whose config has been replaced by the text model's.
+    decoder.names = TensorNames(otherPrefixes: ["model.language_model."])
+    decoder.dropped = HybridQwen.dropped + [(prefix: "model.visual.", note: "the vision tower is left behind")]
     decoder.editConfig = { [types = hybrid.types] config, kept in
       types.edit(&config, kept: kept)
       if config["mtp_num_hidden_layers"] != nil { config["mtp_num_hidden_layers"] = .int(0) }

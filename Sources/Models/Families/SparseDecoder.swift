@@ -75,13 +75,12 @@ struct SparseDecoder {
   func describe(
     attention: (_ layer: Int) throws -> any Block, mlp: (_ layer: Int) throws -> any Block,
     derivedFields: [(key: String, value: @Sendable (Sizes) -> Int)] = [],
-    dropped: [(prefix: String, note: String)] = [], layerLists: [String] = [],
+    dropped: [(prefix: String, note: String)] = [],
     fixed: Set<Hyperparameter> = [],
     editConfig: @escaping @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in },
     shapeRules: [ShapeRule] = []
   ) throws -> ModelDescription {
     let topK = topK
-    let tied = try config.flag("tie_word_embeddings", default: false)
     return ModelDescription(
       family: try config.string("model_type"), config: config.object, sizes: sizes,
       embedding: Weight("model.embed_tokens.weight", [.vocabulary, .hidden]),
@@ -92,8 +91,8 @@ struct SparseDecoder {
         ])
       },
       finalNorm: Norm("model.norm", epsilon: epsilon, kind: normKind),
-      head: tied ? nil : Weight("lm_head.weight", [.vocabulary, .hidden]),
-      fields: fields, derivedFields: derivedFields, dropped: dropped, layerLists: layerLists, fixed: fixed,
+      isTied: try config.flag("tie_word_embeddings", default: false),
+      fields: fields, derivedFields: derivedFields, dropped: dropped, fixed: fixed,
       editConfig: editConfig,
       shapeRules: [
         ShapeRule([.numMoEExperts]) { sizes in

@@ -1,0 +1,70 @@
+public import JSON
+public import Models
+
+// How importance scores are written and read again.
+extension ImportanceScores {
+  /// Each hyperparameter's scores under its name: a list, or a list for each layer, null for a layer that does not have
+  /// it. Where experts rank their channels each for itself, a layer holds a list for each expert.
+  public var json: JSON {
+    var object = JSON.Object()
+    object[Hyperparameter.numLayers.rawValue] = .array(layers.map(JSON.double))
+    for hyperparameter in Hyperparameter.allCases {
+      let name = hyperparameter.rawValue
+      if let scores = global[hyperparameter] { object[name] = Self.list(scores) }
+      if let lists = perLayer[hyperparameter] { object[name] = .array(lists.map { $0.map(Self.list) ?? .null }) }
+    }
+    if let expertChannels {
+      object[Hyperparameter.moeFFNHiddenSize.rawValue] = .array(
+        expertChannels.map { $0.map { .array($0.map(Self.list)) } ?? .null })
+    }
+    return .object(object)
+  }
+
+  /// What is not finite is left out: it is refused when it is read.
+  private static func list(_ scores: [Float]) -> JSON {
+    .array(scores.map { $0.isFinite ? .number(JSON.Number(unchecked: "\($0)")) : .null })
+  }
+
+  /// Reads what `json` wrote, for a model of this description.
+  ///
+  /// - Throws: `ModelError` naming layer and hyperparameter when scores are missing, too many or not finite.
+  public init(parsing json: JSON, for model: ModelDescription, file: String) throws {
+    self.init()
+    func wrong(_ name: String, _ value: JSON?) -> ModelError {
+      ModelError("\(file): \"\(name)\" should hold numbers, found \(value?.kind ?? "nothing")")
+    }
+    func numbers(_ value: JSON?, _ name: String) throws -> [Double] {
+      guard let list = value?.array else { throw wrong(name, value) }
+      return try list.map { entry in
+        guard let number = entry.double else { throw wrong(name, entry) }
+        return number
+      }
+    }
+    func floats(_ value: JSON, _ name: String) throws -> [Float] { try numbers(value, name).map(Float.init) }
+
+    layers = try numbers(json[Hyperparameter.numLayers.rawValue], "num_layers")
+    for hyperparameter in model.hyperparameters where hyperparameter != .numLayers {
+      let name = hyperparameter.rawValue
+      if hyperparameter == .hiddenSize {
+        global[hyperparameter] = try numbers(json[name], name).map(Float.init)
+        continue
+      }
+      guard let lists = json[name]?.array else { throw wrong(name, json[name]) }
+      let isByExpert = hyperparameter == .moeFFNHiddenSize && lists.contains { $0.array?.first?.array != nil }
+      if isByExpert {
+        expertChannels = try lists.enumerated().map { layer, value in
+          if value.isNull { return nil }
+          guard let experts = value.array else { throw wrong("\(name) in layer \(layer + 1)", value) }
+          return try experts.enumerated().map { expert, list in
+            try floats(list, "\(name) in layer \(layer + 1), expert \(expert + 1)")
+          }
+        }
+      } else {
+        perLayer[hyperparameter] = try lists.enumerated().map { layer, list in
+          list.isNull ? nil : try floats(list, "\(name) in layer \(layer + 1)")
+        }
+      }
+    }
+    try check(for: model, what: file)
+  }
+}

@@ -1,0 +1,72 @@
+import Checkpoint
+import JSON
+
+extension Families {
+  /// Sections of configs that hold a whole text model.
+  private static let textSections = ["text_config", "llm_config", "language_config", "thinker_config"]
+  /// Sections of configs that only multimodal models have.
+  private static let otherSections = ["vision_config", "audio_config", "visual", "vit_config", "talker_config"]
+  private static let quantisationKeys = ["quantization_config", "compression_config"]
+
+  /// The description of the model in a directory, by its config alone: there need be no weights.
+  ///
+  /// - Throws: as `describe(config:file:quantisationFile:)`; `CheckpointError` when there is no config.
+  public static func describe(directory: String) throws -> ModelDescription {
+    let (config, file) = try CheckpointReader.readConfig(directory: directory)
+    return try describe(
+      config: config, file: file, quantisationFile: CheckpointReader.quantisationFile(directory: directory))
+  }
+
+  /// Everything that keeps a checkpoint from being read, in one message: the type of its text model comes first, since
+  /// no other advice helps where that is not supported.
+  ///
+  /// - Throws: `ModelError` with that message.
+  static func checkForObstacles(_ config: ConfigReader, quantisationFile: String?) throws {
+    func isThere(_ key: String, _ config: ConfigReader) -> Bool {
+      config.has(key) && config.object[key]?.object?.count != 0
+    }
+    var text = config
+    var parts: [String] = []
+    while let key = textSections.first(where: { isThere($0, text) }), let section = try text.section(key) {
+      parts.append(key)
+      text = section
+    }
+    parts += otherSections.filter { isThere($0, config) }
+    var signs = quantisationKeys.filter { isThere($0, config) || isThere($0, text) }.map { "\"\($0)\"" }
+    if let quantisationFile { signs.append("\(quantisationFile) beside it") }
+    let quantised = signs.isEmpty ? nil : signs.joined(separator: " and ") + (signs.count == 1 ? " says" : " say")
+
+    let type = try textType(config, text)
+    let isSupported = modelTypes.contains(type)
+    let supported = "supported are \(modelTypes.joined(separator: ", "))"
+    switch (parts.first, isSupported) {
+    case (nil, true):
+      guard let quantised else { return }
+      throw ModelError(
+        "\(config.file): \(quantised) that this checkpoint is quantised; prune the original (bf16, f16 or f32) weights "
+          + "and quantise the result")
+    case (nil, false):
+      throw ModelError(
+        "\(config.file): model_type \"\(type)\" is not supported"
+          + (quantised.map { " (and \($0) that the weights are quantised)" } ?? "") + "; \(supported)")
+    case (let part?, true):
+      throw ModelError(
+        "\(config.file): \"\(part)\" says that this is a multimodal checkpoint; only text models are supported so far. "
+          + "Its text model (\(type)) is one of them: save it as a checkpoint of its own and prune that"
+          + (quantised.map { ", in its original (bf16, f16 or f32) weights: \($0) that these are quantised" } ?? ""))
+    case (let part?, false):
+      throw ModelError(
+        "\(config.file): \"\(part)\" says that this is a multimodal checkpoint, and its text model (model_type "
+          + "\"\(type)\") is not supported either"
+          + (quantised.map { " (and \($0) that the weights are quantised)" } ?? "") + "; \(supported)")
+    }
+  }
+
+  /// The `model_type` of the text model: its own section's, or the whole model's.
+  private static func textType(_ config: ConfigReader, _ text: ConfigReader) throws -> String {
+    if text.has("model_type") { return try text.string("model_type") }
+    let type = try config.string("model_type")
+    // Sections without a type have the one that `transformers` gives them.
+    return modelTypes.contains(type + "_text") ? type + "_text" : type
+  }
+}

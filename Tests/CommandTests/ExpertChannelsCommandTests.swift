@@ -1,0 +1,68 @@
+import Foundation
+import JSON
+import Models
+import TestSupport
+import Testing
+
+/// `--expert_channels` and the flag of the reference that means the same.
+@Suite struct ExpertChannelsCommandTests {
+  /// A model with experts that the bundled tokenizer fits: a golden's, its vocabulary repeated.
+  private func mixture(in directory: String) throws -> String {
+    var checkpoint = try EditedCheckpoint(Golden.root + "/Tests/Goldens/moe/qwen2_moe")
+    let vocabulary = try #require(checkpoint.config["vocab_size"]?.int)
+    let times = 2048 / vocabulary + 1
+    for name in ["model.embed_tokens.weight", "lm_head.weight"] {
+      var table = try #require(checkpoint[name])
+      table.shape[0] *= times
+      table.bytes = Array(repeatElement(table.bytes, count: times).joined())
+      checkpoint[name] = table
+    }
+    checkpoint.config["vocab_size"] = .int(vocabulary * times)
+    let path = directory + "/mixture"
+    try checkpoint.write(to: path)
+    for name in ["tokenizer.json", "tokenizer_config.json"] {
+      try FileManager.default.copyItem(atPath: Program.model + "/" + name, toPath: path + "/" + name)
+    }
+    return path
+  }
+
+  private func weights(_ directory: String) throws -> Data {
+    try Data(contentsOf: URL(fileURLWithPath: directory + "/model.safetensors"))
+  }
+
+  @Test func eachExpertKeepsItsOwnChannelsWhenAsked() throws {
+    try withTemporaryDirectory { directory in
+      let model = try mixture(in: directory)
+      func run(_ name: String, _ flags: [String]) throws -> Program.Result {
+        try Program.run(
+          prune(
+            to: directory + "/" + name, ["--prune_export_config", #"{"moe_ffn_hidden_size": 8}"#] + flags, model: model)
+        )
+      }
+      let kept = ["--prune_intermediate_ckpt", directory + "/kept"]
+      for (name, flags) in [
+        ("plain", []), ("shared", ["--expert_channels", "shared"]), ("own", ["--expert_channels", "own"] + kept),
+        ("reference", ["--no_moe_grouped_gemm"]),
+      ] { try run(name, flags).expectSuccess() }
+      #expect(try weights(directory + "/plain") == weights(directory + "/shared"))
+      #expect(try weights(directory + "/own") == weights(directory + "/reference"))
+      #expect(try weights(directory + "/own") != weights(directory + "/shared"))
+      _ = try SourceModel(directory: directory + "/own")
+      let record = try Golden.json(directory + "/own/coppice.json")
+      #expect(record["made_of"]?["expert_channels"]?.string == "own")
+      // Scores of one kind are not taken for those of the other.
+      try run("other", kept).expectFailure(1, saying: "expert_channels was own and is shared")
+    }
+  }
+
+  @Test func otherWordsAndContradictionsAreWrongUsage() throws {
+    try withTemporaryDirectory { directory in
+      let byHand = ["--prune_export_config", #"{"ffn_hidden_size": 256}"#]
+      try Program.run(prune(to: directory + "/out", byHand + ["--expert_channels", "both"]))
+        .expectFailure(64, saying: "--expert_channels", "shared or own")
+      try Program.run(
+        prune(to: directory + "/out", byHand + ["--expert_channels", "shared", "--no_moe_grouped_gemm"])
+      ).expectFailure(64, saying: "contradict")
+    }
+  }
+}
