@@ -80,6 +80,7 @@ private struct EvalJob {
     self.options = options
     console = options.output.console
     source = try SourceModel(directory: options.model.directory())
+    console.say(of: source)
     tokenizer = try Tokenizer(directory: source.checkpoint.directory)
     executor = try options.compute.executor(source)
   }

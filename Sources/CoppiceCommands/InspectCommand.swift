@@ -50,6 +50,7 @@ public struct InspectCommand: ParsableCommand {
       }
       try console.result(sentences: "\n" + weights.text)
     }
+    for warning in weights.warnings { console.warn(warning) }
     if let problem = weights.problem { throw ModelError(problem) }
   }
 
@@ -168,6 +169,8 @@ private struct WeightsReport {
   let json: JSON
   /// Why the weights are not this model's; nil when they are, or when there are none.
   let problem: String?
+  /// Where the files disagree about something that this model does not need.
+  private(set) var warnings: [String] = []
 
   init(directory: String) throws {
     let suffixes = [".safetensors", ".safetensors.index.json", ".bin", ".pt", ".pth", ".gguf"]
@@ -180,6 +183,7 @@ private struct WeightsReport {
     }
     do {
       let reader = try CheckpointReader(directory: directory)
+      warnings = reader.indexNotes
       let bytes = reader.tensors.reduce(0) { $0 + $1.range.count }
       var types: [(name: String, tensors: Int, bytes: Int)] = []
       for tensor in reader.tensors {

@@ -1,6 +1,6 @@
 public import ArgumentParser
 import Checkpoint
-import Foundation
+import Files
 import JSON
 import Minitron
 import Models
@@ -61,11 +61,7 @@ public struct PlanCommand: ParsableCommand {
 
   /// Reads a layer ranking: 1-based in the file, 0-based here.
   static func ranking(file: String, layers: Int) throws -> [Int] {
-    guard let data = FileManager.default.contents(atPath: file) else {
-      throw ModelError("\(file): cannot be read")
-    }
-    let json: JSON
-    do { json = try JSON(parsing: data) } catch { throw ModelError("\(file): \(error)") }
+    let json = try WholeFile.json(file)
     let numbers = json.array?.compactMap(\.int) ?? []
     guard numbers.sorted() == Array(1...layers), json.array?.count == layers else {
       throw ModelError("\(file): a layer ranking is a JSON list with each number from 1 to \(layers) once, best first")

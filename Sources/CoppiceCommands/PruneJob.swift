@@ -60,7 +60,7 @@ struct PruneJob {
         .metrics(sizes: byHand.sizes(from: description.sizes), layers: 0..<layers)
       try claim.requireSpace(metrics.params * model.storedType.byteCount)
     }
-    for note in model.notes { console.note(note) }
+    console.say(of: model)
     for warning in warnings + inputs.companions.warnings { console.warn(warning) }
     for hyperparameter in settings.skipped where !description.hyperparameters.contains(hyperparameter) {
       console.warn("--hparams_to_skip: a \(description.family) model has no \(hyperparameter.rawValue)")

@@ -9,6 +9,34 @@ struct AddedTokens: Sendable {
     let stripsLeft: Bool
     let stripsRight: Bool
     let isNormalized: Bool
+
+    init(
+      content: [UInt8], isSpecial: Bool, isSingleWord: Bool = false, stripsLeft: Bool = false,
+      stripsRight: Bool = false, isNormalized: Bool? = nil
+    ) {
+      self.content = content
+      self.isSpecial = isSpecial
+      self.isSingleWord = isSingleWord
+      self.stripsLeft = stripsLeft
+      self.stripsRight = stripsRight
+      self.isNormalized = isNormalized ?? !isSpecial
+    }
+
+    /// A token as `tokenizer.json` and `added_tokens_decoder` have it.
+    init(_ entry: Field) throws {
+      self.init(
+        content: try entry.required("content").bytes(), isSpecial: try entry.bool("special", default: false),
+        isSingleWord: try entry.bool("single_word", default: false),
+        stripsLeft: try entry.bool("lstrip", default: false), stripsRight: try entry.bool("rstrip", default: false),
+        isNormalized: try entry.optional("normalized")?.bool())
+    }
+
+    /// The same token, special.
+    var special: Token {
+      Token(
+        content: content, isSpecial: true, isSingleWord: isSingleWord, stripsLeft: stripsLeft,
+        stripsRight: stripsRight, isNormalized: isNormalized)
+    }
   }
 
   /// A stretch of text that is a token, or none.
@@ -29,28 +57,26 @@ struct AddedTokens: Sendable {
 
   /// The ids are those of the model's vocabulary, or the next free ones in order. The oracle does not use the ids
   /// written in the file; where those differ, so would its answers.
-  init(_ field: Field?, model: any Model, normalizer: Normalizer?) throws {
-    var nextID = model.vocabularyCount
-    for entry in try field?.elements() ?? [] {
-      let content = try entry.required("content").bytes()
-      _ = try entry.required("id").id()
-      let isSpecial = try entry.bool("special", default: false)
-      let token = Token(
-        content: content, isSpecial: isSpecial, isSingleWord: try entry.bool("single_word", default: false),
-        stripsLeft: try entry.bool("lstrip", default: false), stripsRight: try entry.bool("rstrip", default: false),
-        isNormalized: try entry.bool("normalized", default: !isSpecial))
-      if content.isEmpty { continue }
-      let id: Int
-      if let known = ids[content] ?? model.id(of: content) {
-        id = known
-      } else {
-        id = nextID
-        nextID += 1
-      }
-      ids[content] = id
+  ///
+  /// - Parameter settings: what the files beside the tokenizer add to its own list.
+  init(_ field: Field?, _ settings: TokenSettings, model: any Model, normalizer: Normalizer?, file: String) throws {
+    var largest: Int?
+    func add(_ token: Token) {
+      if token.content.isEmpty { return }
+      let id =
+        ids[token.content] ?? model.id(of: token.content)
+        ?? max(largest.map { $0 + 1 } ?? 0, model.vocabularyCount)
+      largest = max(largest ?? id, id)
+      ids[token.content] = id
       tokens[id] = token
-      if token.isSpecial { specials.insert(content) }
+      if token.isSpecial { specials.insert(token.content) }
     }
+    for entry in try field?.elements() ?? [] {
+      _ = try entry.required("id").id()
+      add(try Token(entry))
+    }
+    for token in settings.additions(to: ids.keys) { add(token) }
+    let effort = Effort(bytes: tokens.values.reduce(0) { $0 + $1.content.count }, file: file)
     for (id, token) in tokens.sorted(by: { $0.key < $1.key }) {
       guard token.isNormalized else {
         verbatim = verbatim ?? ByteTrie()
@@ -59,7 +85,7 @@ struct AddedTokens: Sendable {
       }
       var origin = true
       let content = try token.content.withUnsafeBufferPointer { content in
-        try normalizer?.normalize(content, atOrigin: &origin)
+        try normalizer?.normalize(content, atOrigin: &origin, effort)
       }
       if let content, content != token.content { normalized[id] = content }
       let pattern = content ?? token.content
@@ -80,13 +106,19 @@ struct AddedTokens: Sendable {
   func isSpecial(_ token: [UInt8]) -> Bool { specials.contains(token) }
 
   /// Cuts text at the tokens of `trie`: leftmost, then longest.
-  func cut(_ text: UnsafeBufferPointer<UInt8>, _ trie: ByteTrie?) -> [Stretch] {
+  func cut(_ text: UnsafeBufferPointer<UInt8>, _ trie: ByteTrie?, _ effort: Effort) throws -> [Stretch] {
     guard let trie else { return text.isEmpty ? [] : [Stretch(id: nil, start: 0, end: text.count)] }
     var stretches: [Stretch] = []
     var done = 0
     var at = 0
     while at < text.count {
-      guard trie.canStart(text[at]), let (id, matchEnd) = trie.longest(in: text, at: at), let token = tokens[id] else {
+      guard trie.canStart(text[at]) else {
+        at += 1
+        continue
+      }
+      let (found, walked) = trie.longest(in: text, at: at)
+      try effort.spend(walked, "the search for added tokens")
+      guard let (id, matchEnd) = found, let token = tokens[id] else {
         at += 1
         continue
       }
