@@ -162,13 +162,22 @@ public final class CheckpointReader: Sendable {
 
 /// A file that must hold one JSON object.
 func jsonObject(in path: String, limit: Int = WholeFile.settingsLimit) throws -> JSON.Object {
-  do { return try WholeFile.object(path, limit: limit) } catch {
-    let kind: CheckpointError.Kind =
+  do { return try WholeFile.object(path, limit: limit) } catch { throw CheckpointError(error) }
+}
+
+/// A whole file, which must not be larger than `limit`.
+func readFile(_ path: String, limit: Int) throws -> [UInt8] {
+  do { return try WholeFile.read(path, limit: limit) } catch { throw CheckpointError(error) }
+}
+
+extension CheckpointError {
+  fileprivate init(_ error: FileError) {
+    let kind: Kind =
       switch error.kind {
       case .missing: .missing
       case .malformed: .malformed
       case .io: .io
       }
-    throw CheckpointError(kind, error.message)
+    self.init(kind, error.message)
   }
 }

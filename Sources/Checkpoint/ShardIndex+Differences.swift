@@ -18,8 +18,11 @@ extension ShardIndex {
     add(weights.tensors.map(\.name).filter { shards[JSON.Text($0)] == nil }) { tensors, are in
       "does not name \(tensors) that \(are) in the shards"
     }
-    add(weights.tensors.filter { shards[JSON.Text($0.name)].map { file in file != $0.file } ?? false }.map(\.name)) {
-      tensors, are in "puts \(tensors) into another shard than \(are == "is" ? "it is" : "they are") in"
+    let elsewhere = weights.tensors.filter { tensor in
+      shards[JSON.Text(tensor.name)].map { $0 != tensor.file } ?? false
+    }
+    add(elsewhere.map(\.name)) { tensors, are in
+      "puts \(tensors) into another shard than \(are == "is" ? "it is" : "they are") in"
     }
     if !notes.isEmpty { notes[notes.count - 1] += "; what the shards hold is used" }
     return notes

@@ -128,9 +128,9 @@ struct PatternCompiler {
     return sets.count - 1
   }
 
-  private mutating func add(starts node: PatternNode?) -> Int { add(starts: node.flatMap(Self.firstBytes)) }
+  private mutating func add(starts node: PatternNode?) -> Int { add(firsts: node.flatMap(Self.firstBytes)) }
 
-  private mutating func add(starts bytes: ByteSet?) -> Int {
+  private mutating func add(firsts bytes: ByteSet?) -> Int {
     starts.append(bytes)
     return starts.count - 1
   }
@@ -230,8 +230,8 @@ struct PatternCompiler {
       exits.append(steps.count)
       try add(.accept)
       steps[fork] = .fork(
-        first: fork + 1, second: steps.count, firstStarts: add(starts: firsts[at]),
-        secondStarts: add(starts: rest[at + 1]))
+        first: fork + 1, second: steps.count, firstStarts: add(firsts: firsts[at]),
+        secondStarts: add(firsts: rest[at + 1]))
     }
     for exit in exits { steps[exit] = .jump(steps.count) }
   }
