@@ -60,22 +60,12 @@ struct AddedTokens: Sendable {
   ///
   /// - Parameter settings: what the files beside the tokenizer add to its own list.
   init(_ field: Field?, _ settings: TokenSettings, model: any Model, normalizer: Normalizer?, file: String) throws {
-    var largest: Int?
-    func add(_ token: Token) {
-      if token.content.isEmpty { return }
-      let id =
-        ids[token.content] ?? model.id(of: token.content)
-        ?? max(largest.map { $0 + 1 } ?? 0, model.vocabularyCount)
-      largest = max(largest ?? id, id)
-      ids[token.content] = id
-      tokens[id] = token
-      if token.isSpecial { specials.insert(token.content) }
-    }
-    for entry in try field?.elements() ?? [] {
+    let own = try (field?.elements() ?? []).map { entry in
       _ = try entry.required("id").id()
-      add(try Token(entry))
+      return try Token(entry)
     }
-    for token in settings.additions(to: ids.keys) { add(token) }
+    add(own, to: model)
+    add(settings.additions(to: ids.keys), to: model)
     let effort = Effort(bytes: tokens.values.reduce(0) { $0 + $1.content.count }, file: file)
     for (id, token) in tokens.sorted(by: { $0.key < $1.key }) {
       guard token.isNormalized else {
@@ -92,6 +82,19 @@ struct AddedTokens: Sendable {
       if pattern.isEmpty { continue }
       afterNormalization = afterNormalization ?? ByteTrie()
       afterNormalization?.insert(pattern, id)
+    }
+  }
+
+  /// Adds some tokens at once: those that are new get the ids after the largest there is when they come.
+  private mutating func add(_ new: [Token], to model: any Model) {
+    var next = max(model.vocabularyCount, (ids.values.max() ?? -1) + 1)
+    for token in new where !token.content.isEmpty {
+      let known = ids[token.content] ?? model.id(of: token.content)
+      let id = known ?? next
+      if known == nil { next += 1 }
+      ids[token.content] = id
+      tokens[id] = token
+      if token.isSpecial { specials.insert(token.content) }
     }
   }
 

@@ -84,7 +84,7 @@ struct TokenSettings {
       guard let token = names.token(names.values[key]) else { continue }
       named.append((key, spelled[token.content].map(Named.token) ?? token))
     }
-    for (key, value) in names.specific {
+    for (key, value) in names.allSpecific {
       if let token = names.token(value) { named.append((key, token)) }
     }
     extra = names.extra.compactMap { names.token($0) }
@@ -127,15 +127,25 @@ struct TokenSettings {
   private struct Names {
     var values: JSON.Object
     /// Special tokens of this model alone (`image_token`), by name.
-    var specific: [(key: String, value: JSON)] = []
+    private var specific = JSON.Object()
     var extra: [JSON] = []
+
+    /// With those that came as objects, or from another file, which are added first.
+    var allSpecific: [(key: String, value: JSON)] {
+      var all = JSON.Object()
+      for (key, value) in values where Self.isSpecific(key.description) { all[key] = value }
+      for (key, value) in specific { all[key] = value }
+      return all.map { ($0.description, $1) }
+    }
 
     init(_ config: JSON.Object) {
       values = config
       var extra = config["extra_special_tokens"]
       if !Self.holdsAny(extra) { extra = config["additional_special_tokens"] ?? extra }
-      for (key, value) in config where Self.isSpecific(key.description) && value.text != nil {
-        set(key.description, value)
+      for (key, value) in config where Self.isSpecific(key.description) {
+        if value.text != nil { specific[key] = value }
+        // Objects are tokens where they say so.
+        if value.text != nil || value["__type"] == nil { values[key] = nil }
       }
       take(extra: extra)
     }
@@ -148,17 +158,9 @@ struct TokenSettings {
       key.hasSuffix("_token") && !TokenSettings.attributes.contains(key)
     }
 
-    private mutating func set(_ key: String, _ value: JSON) {
-      if let at = specific.firstIndex(where: { $0.key == key }) {
-        specific[at].value = value
-      } else {
-        specific.append((key, value))
-      }
-    }
-
     private mutating func take(extra value: JSON?) {
       if let list = value?.array { extra = list }
-      for (key, item) in value?.object ?? JSON.Object() { set(key.description, item) }
+      for (key, item) in value?.object ?? JSON.Object() { specific[key] = item }
     }
 
     /// The special tokens that are plain strings.
@@ -175,7 +177,7 @@ struct TokenSettings {
           if let list = value.array { extra += list.filter { !extra.contains($0) } } else { take(extra: value) }
           continue
         }
-        if Self.isSpecific(key) { set(key, value) }
+        if Self.isSpecific(key) { values[key] = value }
         guard TokenSettings.attributes.contains(key) else { continue }
         values[key] = value
         if let content = value.text ?? value["content"]?.text { found.insert(content.utf8) }
