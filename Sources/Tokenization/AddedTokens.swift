@@ -8,7 +8,9 @@ struct AddedTokens: Sendable {
     let isSingleWord: Bool
     let stripsLeft: Bool
     let stripsRight: Bool
-    let isNormalized: Bool
+    /// Nil where nothing was said: then special tokens are not, and others are.
+    private let normalization: Bool?
+    var isNormalized: Bool { normalization ?? !isSpecial }
 
     init(
       content: [UInt8], isSpecial: Bool, isSingleWord: Bool = false, stripsLeft: Bool = false,
@@ -19,7 +21,7 @@ struct AddedTokens: Sendable {
       self.isSingleWord = isSingleWord
       self.stripsLeft = stripsLeft
       self.stripsRight = stripsRight
-      self.isNormalized = isNormalized ?? !isSpecial
+      normalization = isNormalized
     }
 
     /// A token as `tokenizer.json` and `added_tokens_decoder` have it.
@@ -35,7 +37,7 @@ struct AddedTokens: Sendable {
     var special: Token {
       Token(
         content: content, isSpecial: true, isSingleWord: isSingleWord, stripsLeft: stripsLeft,
-        stripsRight: stripsRight, isNormalized: isNormalized)
+        stripsRight: stripsRight, isNormalized: normalization)
     }
   }
 

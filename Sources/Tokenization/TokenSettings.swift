@@ -65,9 +65,8 @@ struct TokenSettings {
         listed[index] = try AddedTokens.Token(field)
       }
     } else {
-      let plain = names.plainSpecials
-      let mapped = try map.map { try names.merge($0.object()) } ?? []
-      let known = plain.union(mapped)
+      if let map { names.merge(try map.object()) }
+      let known = names.spellings
       for (token, index) in try read("added_tokens.json")?.object() ?? JSON.Object() {
         guard let index = index.int else { continue }
         listed[index] = AddedTokens.Token(content: token.utf8, isSpecial: known.contains(token.utf8))
@@ -125,29 +124,43 @@ struct TokenSettings {
 
   /// The keys of `tokenizer_config.json` that name special tokens, while other files are merged into them.
   private struct Names {
+    private static let (extraKey, olderKey) = ("extra_special_tokens", "additional_special_tokens")
+
     var values: JSON.Object
     /// Special tokens of this model alone (`image_token`), by name.
     private var specific = JSON.Object()
-    var extra: [JSON] = []
-
-    /// With those that came as objects, or from another file, which are added first.
-    var allSpecific: [(key: String, value: JSON)] {
-      var all = JSON.Object()
-      for (key, value) in values where Self.isSpecific(key.description) { all[key] = value }
-      for (key, value) in specific { all[key] = value }
-      return all.map { ($0.description, $1) }
-    }
 
     init(_ config: JSON.Object) {
       values = config
-      var extra = config["extra_special_tokens"]
-      if !Self.holdsAny(extra) { extra = config["additional_special_tokens"] ?? extra }
+      if let older = values[Self.olderKey], !Self.holdsAny(values[Self.extraKey]) {
+        values[Self.extraKey] = older
+        values[Self.olderKey] = nil
+      }
       for (key, value) in config where Self.isSpecific(key.description) {
         if value.text != nil { specific[key] = value }
         // Objects are tokens where they say so.
         if value.text != nil || value["__type"] == nil { values[key] = nil }
       }
-      take(extra: extra)
+      takeNamedExtras()
+    }
+
+    /// Takes over `special_tokens_map.json`.
+    mutating func merge(_ map: JSON.Object) {
+      for (key, value) in map {
+        if key.description == Self.extraKey, let list = value.array {
+          let present = values[Self.extraKey]?.array ?? []
+          values[Self.extraKey] = .array(present + list.filter { !present.contains($0) })
+        } else {
+          values[key] = value
+        }
+      }
+      takeNamedExtras()
+    }
+
+    private mutating func takeNamedExtras() {
+      guard let named = values[Self.extraKey]?.object else { return }
+      for (key, value) in named { specific[key] = value }
+      values[Self.extraKey] = nil
     }
 
     private static func holdsAny(_ value: JSON?) -> Bool {
@@ -158,31 +171,22 @@ struct TokenSettings {
       key.hasSuffix("_token") && !TokenSettings.attributes.contains(key)
     }
 
-    private mutating func take(extra value: JSON?) {
-      if let list = value?.array { extra = list }
-      for (key, item) in value?.object ?? JSON.Object() { specific[key] = item }
+    /// Tokens of this model alone; those that came as objects, or from another file, are added first.
+    var allSpecific: [(key: String, value: JSON)] {
+      var all = JSON.Object()
+      for (key, value) in values where Self.isSpecific(key.description) { all[key] = value }
+      for (key, value) in specific { all[key] = value }
+      return all.map { ($0.description, $1) }
     }
 
-    /// The special tokens that are plain strings.
-    var plainSpecials: Set<[UInt8]> {
-      Set((TokenSettings.attributes.map { values[$0] ?? .null } + extra).compactMap { $0.text?.utf8 })
-    }
+    var extra: [JSON] { (values[Self.extraKey] ?? values[Self.olderKey])?.array ?? [] }
 
-    /// Takes over `special_tokens_map.json`; the tokens that it names.
-    mutating func merge(_ map: JSON.Object) throws -> Set<[UInt8]> {
-      var found: Set<[UInt8]> = []
-      for (name, value) in map {
-        let key = name.description
-        if key == "extra_special_tokens" {
-          if let list = value.array { extra += list.filter { !extra.contains($0) } } else { take(extra: value) }
-          continue
-        }
-        if Self.isSpecific(key) { values[key] = value }
-        guard TokenSettings.attributes.contains(key) else { continue }
-        values[key] = value
-        if let content = value.text ?? value["content"]?.text { found.insert(content.utf8) }
+    /// The spellings that make a token of `added_tokens.json` a special one.
+    var spellings: Set<[UInt8]> {
+      let named = TokenSettings.attributes.compactMap { values[$0] }.compactMap { value in
+        value.text ?? (value["__type"] == nil ? value["content"]?.text : nil)
       }
-      return found
+      return Set((named + (values[Self.extraKey]?.array ?? []).compactMap(\.text)).map(\.utf8))
     }
 
     func token(_ value: JSON?) -> Named? {
@@ -195,7 +199,7 @@ struct TokenSettings {
         AddedTokens.Token(
           content: content.utf8, isSpecial: isSpecial, isSingleWord: flag("single_word") ?? false,
           stripsLeft: flag("lstrip") ?? false, stripsRight: flag("rstrip") ?? false,
-          isNormalized: flag("normalized") ?? !isSpecial))
+          isNormalized: flag("normalized")))
     }
   }
 }
