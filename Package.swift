@@ -96,9 +96,9 @@ let package = Package(
     .executableTarget(
       name: "parity", dependencies: ["Models", "Execution", "Minitron", "Torch"], path: "Benchmarks/Parity",
       swiftSettings: strict),
-    tests("JSONTests", ["JSON", "Files"]),
+    tests("JSONTests", ["JSON"]),
     tests("TorchTests", ["Torch", "CTorch"]),
-    tests("FilesTests", ["Files"]),
+    tests("FilesTests", ["Files", "JSON"]),
     tests("CheckpointTests", ["Checkpoint", "Files", "JSON"]),
     .target(
       name: "TestSupport", dependencies: ["JSON", "Checkpoint", "Models", "Execution", "Torch"],

@@ -44,7 +44,7 @@ extension ShardIndex {
         + "checkpoint. Download both again. \(Self.rewrite)"
   }
 
-  private static let rewrite =
+  static let rewrite =
     "A new index can be written from the headers of the shards, in their directory: python -c 'import glob, json; from "
     + #"safetensors import safe_open as o; m = {k: f for f in sorted(glob.glob("*.safetensors")) for k in "#
     + #"o(f, "pt").keys()}; json.dump({"metadata": {}, "weight_map": m}, open("model.safetensors.index.json", "w"))'"#

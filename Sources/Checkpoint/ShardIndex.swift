@@ -70,7 +70,7 @@ struct ShardIndex {
       return CheckpointError(
         .missing,
         "\(directory) holds neither model.safetensors nor \(name), only \(other): rename it when it is the whole "
-          + "model, or download the index that belongs to it")
+          + "model, or download the index that belongs to it. \(rewrite)")
     }
     return CheckpointError(
       .missing, "\(directory) holds no weights: model.safetensors, or \(name) with its shards, is wanted")

@@ -56,7 +56,7 @@ struct PruneInputs {
     fingerprint = Fingerprint([
       ("calibration_algorithm", "\(AlgorithmVersion.calibration)"),
       ("weights", Self.unknown),
-      ("tokenizer", try Self.hash(file: model.checkpoint.directory + "/tokenizer.json")),
+      ("tokenizer", try Self.hash(tokenizer, file: model.checkpoint.directory + "/tokenizer.json")),
       ("calibration_data", try data.fingerprint()),
       ("calib_num_samples", "\(options.calibrationRows)"),
       ("calib_batch_size", "\(options.batchSize)"),
@@ -81,11 +81,15 @@ struct PruneInputs {
     hashing.finish()
   }
 
-  static func hash(file: String) throws -> String {
+  /// The hash of all that decides how text becomes tokens.
+  private static func hash(_ tokenizer: Tokenizer, file: String) throws -> String {
     guard let contents = FileManager.default.contents(atPath: file) else {
       throw ModelError("\(file): cannot be read")
     }
-    return SHA256.hash(data: contents).map { String(format: "%02x", $0) }.joined()
+    var hash = SHA256()
+    hash.update(data: contents)
+    hash.update(data: Array(tokenizer.settings.serialized().utf8))
+    return hash.finalize().map { String(format: "%02x", $0) }.joined()
   }
 
   func calibrationRows() throws -> PackedRows {

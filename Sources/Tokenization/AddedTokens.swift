@@ -100,6 +100,18 @@ struct AddedTokens: Sendable {
     }
   }
 
+  /// All tokens with their ids and flags: two lists that are alike find the same tokens in any text.
+  var json: JSON {
+    .array(
+      ids.sorted { ($0.value, $0.key.count) < ($1.value, $1.key.count) }.map { content, id in
+        let token = tokens[id]
+        let flags = [
+          token?.isSpecial, token?.isSingleWord, token?.stripsLeft, token?.stripsRight, token?.isNormalized,
+        ]
+        return .array([.int(id), .string(JSON.Text(utf8: content))] + flags.map { .bool($0 ?? false) })
+      })
+  }
+
   func id(of token: [UInt8]) -> Int? { ids[token] }
 
   /// The token as it was written.

@@ -114,7 +114,7 @@ struct TokenSettings {
       if let id = name.flatMap(find) { return id }
     }
     for (file, object) in numbering {
-      guard let value = object["\(kind)_token_id"], value.array != nil || value.double != nil else { continue }
+      guard let value = object["\(kind)_token_id"], value.text == nil, value.bool == nil else { continue }
       do throws(TokenizerError) { if let id = try TokenIDs(value).ids.first { return id } } catch {
         throw TokenizerError("\(file): \(kind)_token_id \(error)")
       }

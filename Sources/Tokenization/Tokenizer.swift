@@ -95,6 +95,12 @@ public final class Tokenizer: Sendable {
     (added.spelling(of: id) ?? model.token(of: id)).map { String(decoding: $0, as: UTF8.self) }
   }
 
+  /// What decides over ids besides `tokenizer.json` itself: added tokens with their flags, and the numbers of eos, bos
+  /// and pad. For fingerprints: equal settings with an equal file encode alike.
+  public var settings: JSON {
+    .object([("added", added.json), ("special", .array([eosTokenID, bosTokenID, padTokenID].map { .int($0 ?? -1) }))])
+  }
+
   // MARK: Encoding
 
   /// - Throws: `TokenizerError` when the model cannot spell the text (no unknown token), or a pattern runs away.

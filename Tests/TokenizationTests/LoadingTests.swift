@@ -113,7 +113,7 @@ import Tokenization
 
   /// Null and negative numbers have meant "none" since the first Llama.
   @Test func takesNegativeIDsForNone() throws {
-    let none: [JSON] = [.int(-1), .null, .array([]), .array([.int(-1)]), .double(-1.0)]
+    let none: [JSON] = [.int(-1), .null, .object([]), .array([]), .array([.int(-1)]), .double(-1.0)]
     for value in none { #expect(try load(small(), config: .object([("pad_token_id", value)])).padTokenID == nil) }
     #expect(try load(small(), config: .object([("eos_token_id", .array([.int(-1), .int(4)]))])).eosTokenID == 4)
     #expect(try TokenIDs(.array([.int(2), .int(-1), .int(0)])).ids == [2, 0])
