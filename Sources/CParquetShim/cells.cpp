@@ -93,19 +93,25 @@ void number(double value, std::string &out) {
   out += text;
 }
 
-Status json(const arrow::Array &array, int64_t row, int depth, std::string &out);
+Status within(int64_t limit, const std::string &out) {
+  if (static_cast<int64_t>(out.size()) <= limit) return Status::OK();
+  return Status::CapacityError("its values take more than ", limit >> 20, " MiB, far more than a file of this size holds");
+}
 
-Status list(const arrow::Array &values, int64_t from, int64_t count, int depth, std::string &out) {
+Status json(const arrow::Array &array, int64_t row, int depth, int64_t limit, std::string &out);
+
+Status list(const arrow::Array &values, int64_t from, int64_t count, int depth, int64_t limit, std::string &out) {
   out += '[';
   for (int64_t i = 0; i < count; ++i) {
     if (i > 0) out += ", ";
-    ARROW_RETURN_NOT_OK(json(values, from + i, depth + 1, out));
+    ARROW_RETURN_NOT_OK(json(values, from + i, depth + 1, limit, out));
+    ARROW_RETURN_NOT_OK(within(limit, out));
   }
   out += ']';
   return Status::OK();
 }
 
-Status json(const arrow::Array &array, int64_t row, int depth, std::string &out) {
+Status json(const arrow::Array &array, int64_t row, int depth, int64_t limit, std::string &out) {
   if (depth > maximum_depth) return Status::Invalid("values nested deeper than ", maximum_depth, " levels");
   if (array.IsNull(row)) {
     out += "null";
@@ -125,19 +131,19 @@ Status json(const arrow::Array &array, int64_t row, int depth, std::string &out)
   case Type::DOUBLE: number(static_cast<const arrow::DoubleArray &>(array).Value(row), out); break;
   case Type::DICTIONARY: {
     auto &dictionary = static_cast<const arrow::DictionaryArray &>(array);
-    return json(*dictionary.dictionary(), dictionary.GetValueIndex(row), depth + 1, out);
+    return json(*dictionary.dictionary(), dictionary.GetValueIndex(row), depth + 1, limit, out);
   }
   case Type::LIST: {
     auto &lists = static_cast<const arrow::ListArray &>(array);
-    return list(*lists.values(), lists.value_offset(row), lists.value_length(row), depth, out);
+    return list(*lists.values(), lists.value_offset(row), lists.value_length(row), depth, limit, out);
   }
   case Type::LARGE_LIST: {
     auto &lists = static_cast<const arrow::LargeListArray &>(array);
-    return list(*lists.values(), lists.value_offset(row), lists.value_length(row), depth, out);
+    return list(*lists.values(), lists.value_offset(row), lists.value_length(row), depth, limit, out);
   }
   case Type::FIXED_SIZE_LIST: {
     auto &lists = static_cast<const arrow::FixedSizeListArray &>(array);
-    return list(*lists.values(), lists.value_offset(row), lists.value_length(row), depth, out);
+    return list(*lists.values(), lists.value_offset(row), lists.value_length(row), depth, limit, out);
   }
   case Type::STRUCT: {
     auto &fields = static_cast<const arrow::StructArray &>(array);
@@ -146,7 +152,7 @@ Status json(const arrow::Array &array, int64_t row, int depth, std::string &out)
       if (i > 0) out += ", ";
       quote(fields.struct_type()->field(i)->name(), out);
       out += ": ";
-      ARROW_RETURN_NOT_OK(json(*fields.field(i), row, depth + 1, out));
+      ARROW_RETURN_NOT_OK(json(*fields.field(i), row, depth + 1, limit, out));
     }
     out += '}';
     break;
@@ -168,6 +174,16 @@ void Column::clear() {
   bytes.clear();
   offsets.assign(1, 0);
   integers.clear();
+  reason.clear();
+}
+
+void Column::refuse(const arrow::Array &array, const std::string &why) {
+  clear();
+  kind = CP_UNREADABLE;
+  reason = why;
+  for (int64_t row = 0; row < array.length(); ++row) valid.push_back(!array.IsNull(row));
+  offsets.assign(static_cast<size_t>(array.length()) + 1, 0);
+  integers.assign(static_cast<size_t>(array.length()), 0);
 }
 
 uint32_t kind_of(const arrow::DataType &type) {
@@ -175,7 +191,7 @@ uint32_t kind_of(const arrow::DataType &type) {
   return is_whole(type.id()) ? CP_INTEGER : CP_JSON;
 }
 
-Status append(const arrow::Array &array, Column &column) {
+Status append(const arrow::Array &array, int64_t limit, Column &column) {
   column.kind = kind_of(*array.type());
   for (int64_t row = 0; row < array.length(); ++row) {
     bool valid = !array.IsNull(row);
@@ -197,8 +213,9 @@ Status append(const arrow::Array &array, Column &column) {
     } else if (valid && column.kind == CP_INTEGER) {
       ARROW_RETURN_NOT_OK(integer_at(array, row, &value));
     } else if (valid) {
-      ARROW_RETURN_NOT_OK(json(array, row, 0, column.bytes));
+      ARROW_RETURN_NOT_OK(json(array, row, 0, limit, column.bytes));
     }
+    ARROW_RETURN_NOT_OK(within(limit, column.bytes));
     column.valid.push_back(valid);
     column.integers.push_back(value);
     column.offsets.push_back(static_cast<int64_t>(column.bytes.size()));

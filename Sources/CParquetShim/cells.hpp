@@ -15,14 +15,17 @@ struct Column {
   std::string bytes;
   std::vector<int64_t> offsets{0};
   std::vector<int64_t> integers;
+  std::string reason;
 
   void clear();
+  /// Makes it a column of `array.length()` rows that cannot be read.
+  void refuse(const arrow::Array &array, const std::string &why);
 };
 
 /// What a type becomes: one of cp_kind.
 uint32_t kind_of(const arrow::DataType &type);
 
-/// Appends the values of an array that was validated.
-arrow::Status append(const arrow::Array &array, Column &column);
+/// Appends the values of an array that was validated, as long as the column has no more than `limit` bytes.
+arrow::Status append(const arrow::Array &array, int64_t limit, Column &column);
 
 } // namespace coppice

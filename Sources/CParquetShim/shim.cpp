@@ -5,6 +5,7 @@
 #include <parquet/file_reader.h>
 #include <parquet/properties.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -16,6 +17,10 @@
 #include "cells.hpp"
 
 struct cp_file {
+  // Before everything that holds memory of theirs: they go last. The first counts what this file uses, the second ends it.
+  std::unique_ptr<arrow::ProxyMemoryPool> counted;
+  std::unique_ptr<arrow::CappedMemoryPool> pool;
+  int64_t limit = 0;
   std::unique_ptr<parquet::arrow::FileReader> reader;
   // After the reader: it goes first.
   std::unique_ptr<arrow::RecordBatchReader> batches;
@@ -37,11 +42,15 @@ cp_error text_of(const std::string &text) {
   return copy;
 }
 
+const std::string too_large = "it needs far more memory than a file of its size can; it is damaged, or made to fill memory";
+
 // Corrupt files make Arrow return errors and parquet throw; both end here, and nothing leaves as an exception.
 template <typename Body> cp_error guarded(Body &&body) noexcept {
   try {
     Status status = body();
-    return status.ok() ? nullptr : text_of(status.message());
+    return status.ok() ? nullptr : text_of(status.IsOutOfMemory() ? too_large : status.message());
+  } catch (const std::bad_alloc &) {
+    return text_of(too_large);
   } catch (const std::exception &error) {
     return text_of(error.what());
   } catch (...) {
@@ -57,19 +66,24 @@ void leaves(const parquet::arrow::SchemaField &field, std::vector<int> &out) {
 cp_error open(const char *path, cp_file **out) {
   *out = nullptr;
   return guarded([&]() -> Status {
+    auto file = std::make_unique<cp_file>();
     // Not Arrow's default pool, which keeps what is given back to it.
-    arrow::MemoryPool *pool = arrow::system_memory_pool();
+    file->counted = std::make_unique<arrow::ProxyMemoryPool>(arrow::system_memory_pool());
+    ARROW_ASSIGN_OR_RAISE(auto source, arrow::io::ReadableFile::Open(path, file->counted.get()));
+    ARROW_ASSIGN_OR_RAISE(int64_t size, source->GetSize());
+    // What pages claim to hold, and what they turn out to hold, is bounded before it is allocated.
+    file->limit = CP_MEMORY_BASE + CP_MEMORY_PER_BYTE * std::min(size, INT64_C(1) << 40);
+    file->pool = std::make_unique<arrow::CappedMemoryPool>(file->counted.get(), file->limit);
+    arrow::MemoryPool *pool = file->pool.get();
     parquet::ReaderProperties properties(pool);
     properties.enable_buffered_stream();
     parquet::ArrowReaderProperties reading(/*use_threads=*/false);
     reading.set_pre_buffer(false);
     reading.set_batch_size(batch_rows);
-    ARROW_ASSIGN_OR_RAISE(auto source, arrow::io::ReadableFile::Open(path, pool));
     parquet::arrow::FileReaderBuilder builder;
     ARROW_RETURN_NOT_OK(builder.Open(source, properties));
     builder.memory_pool(pool);
     builder.properties(reading);
-    auto file = std::make_unique<cp_file>();
     ARROW_ASSIGN_OR_RAISE(file->reader, builder.Build());
     for (const auto &field : file->reader->manifest().schema_fields) file->names.push_back(field.field->name());
     *out = file.release();
@@ -127,10 +141,16 @@ cp_error next(cp_file *file, int64_t *rows) {
     if (batch->num_columns() != static_cast<int>(file->columns.size()))
       return Status::Invalid("the file gives ", batch->num_columns(), " columns where ", file->columns.size(),
                              " were selected");
-    // Offsets and dictionary indices of a corrupt file may point anywhere.
-    ARROW_RETURN_NOT_OK(batch->ValidateFull());
-    for (int i = 0; i < batch->num_columns(); ++i)
-      ARROW_RETURN_NOT_OK(coppice::append(*batch->column(i), file->columns[static_cast<size_t>(i)]));
+    ARROW_RETURN_NOT_OK(batch->Validate());
+    for (int i = 0; i < batch->num_columns(); ++i) {
+      const arrow::Array &array = *batch->column(i);
+      auto &column = file->columns[static_cast<size_t>(i)];
+      // Offsets and dictionary indices of a corrupt file may point anywhere. A column that nobody will ask for must not
+      // stop the others.
+      Status status = array.ValidateFull();
+      if (status.ok()) status = coppice::append(array, file->limit, column);
+      if (!status.ok()) column.refuse(array, status.message());
+    }
     *rows = batch->num_rows();
     return Status::OK();
   });
@@ -145,6 +165,7 @@ cp_error column(cp_file *file, int64_t selected, cp_column *out) {
   out->bytes = reinterpret_cast<const uint8_t *>(column.bytes.data());
   out->offsets = column.offsets.data();
   out->integers = column.integers.data();
+  out->reason = column.reason.c_str();
   return nullptr;
 }
 

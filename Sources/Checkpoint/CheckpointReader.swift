@@ -17,11 +17,17 @@ public final class CheckpointReader: Sendable {
   public var tensors: [TensorEntry] { weights.tensors }
   /// The weight files' names, in order.
   public var weightFiles: [String] { weights.names }
+  /// Where the shards' index does not fit the shards, one sentence for each kind; what counts is what the shards hold.
+  public var indexNotes: [String] { weights.index?.notes(weights) ?? [] }
+
+  /// Why tensors are missing that a model needs, as far as the index knows, and what to do; nil without an index.
+  public func whereabouts(ofMissing names: [String]) -> String? { weights.index?.whereabouts(of: names, in: weights) }
 
   /// - Parameter directory: holds `config.json` and `model.safetensors`, or `model.safetensors.index.json` and the
   ///   shards that it names.
-  /// - Throws: `CheckpointError`: missing files, files that break their format's rules, an index and shards that
-  ///   disagree, weights in a format that is not read.
+  /// - Throws: `CheckpointError`: missing files, files that break their format's rules, a tensor in two shards
+  ///   between which the index does not decide, weights in a format that is not read. An index that is wrong about
+  ///   anything else is no error here: see `indexNotes`.
   public init(directory: String) throws {
     switch kind(of: directory) {
     case .directory: break
@@ -62,7 +68,7 @@ public final class CheckpointReader: Sendable {
       throw CheckpointError(
         .missing, "\(directory) holds no config.json; name the directory of a Hugging Face checkpoint")
     }
-    return (try jsonObject(in: file, limit: 64 << 20, nonFinite: true), file)
+    return (try jsonObject(in: file), file)
   }
 
   /// The name of the file with which Model-Optimizer says that weights are quantised; nil when there is none.
@@ -205,16 +211,23 @@ public final class CheckpointReader: Sendable {
 }
 
 /// A file that must hold one JSON object.
-///
-/// - Parameter nonFinite: whether `Infinity` may stand in it, as Python writes it.
-func jsonObject(in path: String, limit: Int, nonFinite: Bool = false) throws -> JSON.Object {
-  let value: JSON
-  do { value = try JSON(parsing: try readFile(path, limit: limit), nonFinite: nonFinite) } catch let error as JSONError
-  {
-    throw CheckpointError(.malformed, "\(path) is \(error)")
+func jsonObject(in path: String, limit: Int = WholeFile.settingsLimit) throws -> JSON.Object {
+  do { return try WholeFile.object(path, limit: limit) } catch { throw CheckpointError(error) }
+}
+
+/// A whole file, which must not be larger than `limit`.
+func readFile(_ path: String, limit: Int) throws -> [UInt8] {
+  do { return try WholeFile.read(path, limit: limit) } catch { throw CheckpointError(error) }
+}
+
+extension CheckpointError {
+  fileprivate init(_ error: FileError) {
+    let kind: Kind =
+      switch error.kind {
+      case .missing: .missing
+      case .malformed: .malformed
+      case .io: .io
+      }
+    self.init(kind, error.message)
   }
-  guard let object = value.object else {
-    throw CheckpointError(.malformed, "\(path) holds \(value.kind), where an object should be")
-  }
-  return object
 }

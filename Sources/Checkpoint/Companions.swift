@@ -1,3 +1,4 @@
+import Files
 public import JSON
 
 #if canImport(Glibc)
@@ -46,7 +47,7 @@ public struct Companions: Sendable {
       case .directory: return warnings.append("\(path) is passed over: it is a directory, not a file")
       case .other: return warnings.append("\(path) is passed over: it is not a regular file")
       }
-      _ = try FileHandle.reading(path)
+      if try Self.isPointer(path) { return warnings.append("\(path) is passed over: \(GitLFS.message(path))") }
       let namesCode = try Self.mayNameCode(source) && CodeReferences.settings(in: path) != nil
       files.append(File(source: source, name: Self.nameInResult(source), namesCode: namesCode))
     }
@@ -124,6 +125,15 @@ public struct Companions: Sendable {
       || name.hasPrefix("readme_") || name.hasPrefix("readme-")
   }
 
+  private static func isPointer(_ path: String) throws -> Bool {
+    let (file, size) = try FileHandle.reading(path)
+    guard size < GitLFS.maximumLength else { return false }
+    return try withUnsafeTemporaryAllocation(byteCount: 100, alignment: 1) { buffer in
+      let count = try file.read(into: buffer)
+      return GitLFS.isPointer(buffer[..<count])
+    }
+  }
+
   /// What every result has anew.
   private static let own: Set<String> = ["config.json", "coppice.json", "coppice_importance.json", "report.md"]
 
@@ -190,7 +200,7 @@ public enum CodeReferences {
     let limit = 64 << 20
     let text = String(decoding: try readFile(path, limit: limit), as: UTF8.self)
     guard keys.contains(where: { text.contains("\"\($0)\"") }) else { return nil }
-    return removed(from: try jsonObject(in: path, limit: limit, nonFinite: true))
+    return removed(from: try jsonObject(in: path, limit: limit))
   }
 }
 

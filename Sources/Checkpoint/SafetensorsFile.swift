@@ -45,8 +45,9 @@ public final class SafetensorsFile: Sendable {
     }
     watch = MappedWatch(mapped, count: size, path: path)
     do {
-      header = try SafetensorsHeader(
-        start: UnsafeRawBufferPointer(start: mapped, count: size), fileSize: size, file: path)
+      let bytes = UnsafeRawBufferPointer(start: mapped, count: size)
+      if GitLFS.isPointer(bytes) { throw CheckpointError(.malformed, GitLFS.message(path)) }
+      header = try SafetensorsHeader(start: bytes, fileSize: size, file: path)
     } catch {
       munmap(mapped, size)
       throw error

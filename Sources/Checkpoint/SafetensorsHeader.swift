@@ -32,7 +32,7 @@ public struct SafetensorsHeader: Sendable {
     let text = UnsafeRawBufferPointer(rebasing: start[8..<8 + length])
     guard text.first == UInt8(ascii: "{") else { throw malformed("its header does not start with '{'") }
     let json: JSON
-    do { json = try JSON(parsing: text) } catch { throw malformed("its header is \(error)") }
+    do { json = try JSON(parsing: text, dialect: .strict) } catch { throw malformed("its header is \(error)") }
     guard let object = json.object else { throw malformed("its header is \(json.kind), not an object") }
 
     dataStart = 8 + length

@@ -7,7 +7,8 @@ struct ShardIndex {
   let path: String
   /// The shards' names, sorted by their bytes.
   let files: [String]
-  private let shards: [JSON.Text: String]
+  /// The shard of each tensor, as the index has it.
+  let shards: [JSON.Text: String]
 
   /// Reads the index of a directory that has no `model.safetensors`.
   init(directory: String) throws {
@@ -42,31 +43,6 @@ struct ShardIndex {
     self.files = files.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
   }
 
-  /// The index and the shards must say the same about every tensor.
-  func check(_ tensors: [TensorEntry]) throws {
-    for tensor in tensors {
-      guard let file = shards[JSON.Text(tensor.name)] else {
-        throw CheckpointError(
-          .malformed,
-          "\(path) does not name tensor \"\(tensor.name)\", which is in \(tensor.file): index and shards are not of "
-            + "the same checkpoint")
-      }
-      guard file == tensor.file else {
-        throw CheckpointError(
-          .malformed, "\(path) puts tensor \"\(tensor.name)\" into \(file); it is in \(tensor.file)")
-      }
-    }
-    guard tensors.count != shards.count else { return }
-    let present = Set(tensors.map { JSON.Text($0.name) })
-    for (tensor, file) in shards.sorted(by: { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) })
-    where !present.contains(tensor) {
-      throw CheckpointError(
-        .malformed,
-        "\(path) puts tensor \"\(tensor)\" into \(file), which does not hold it: index and shards are not of the "
-          + "same checkpoint")
-    }
-  }
-
   static func isPlainName(_ name: String) -> Bool {
     !name.isEmpty && name != "." && name != ".." && !name.utf8.contains(UInt8(ascii: "/")) && !name.utf8.contains(0)
   }
@@ -94,7 +70,7 @@ struct ShardIndex {
       return CheckpointError(
         .missing,
         "\(directory) holds neither model.safetensors nor \(name), only \(other): rename it when it is the whole "
-          + "model, or download the index that belongs to it")
+          + "model, or download the index that belongs to it. \(rewrite)")
     }
     return CheckpointError(
       .missing, "\(directory) holds no weights: model.safetensors, or \(name) with its shards, is wanted")

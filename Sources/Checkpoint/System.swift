@@ -124,25 +124,6 @@ final class FileHandle: Sendable {
   }
 }
 
-/// A whole file, which must not be larger than `limit`.
-func readFile(_ path: String, limit: Int) throws -> [UInt8] {
-  let (file, size) = try FileHandle.reading(path)
-  guard size <= limit else {
-    throw CheckpointError(.malformed, "\(path) has \(size) bytes; a file of this kind has at most \(limit)")
-  }
-  var bytes: [UInt8] = []
-  bytes.reserveCapacity(size)
-  var chunk = [UInt8](repeating: 0, count: 1 << 16)
-  while true {
-    let count = try chunk.withUnsafeMutableBytes { try file.read(into: $0) }
-    if count == 0 { return bytes }
-    bytes.append(contentsOf: chunk[..<count])
-    guard bytes.count <= limit else {
-      throw CheckpointError(.malformed, "\(path) grows beyond the \(limit) bytes that a file of this kind may have")
-    }
-  }
-}
-
 enum FileKind { case absent, file, directory, other }
 
 /// What stands at a path, symbolic links followed.

@@ -6,6 +6,12 @@ struct WeightFiles: Sendable {
 
   /// File names, in order.
   let names: [String]
+  /// What names the shards; nil for a single file.
+  let index: ShardIndex?
+  /// Shards that the index names and the directory does not have.
+  let absent: Set<String>
+  /// Weight files of the directory that the index does not name.
+  let unnamed: [String]
   /// In the order of their bytes in their file; files in order.
   let tensors: [TensorEntry]
   let files: [String: SafetensorsFile]
@@ -13,14 +19,20 @@ struct WeightFiles: Sendable {
   let positions: [JSON.Text: Int]
 
   init(directory: String) throws {
-    let index: ShardIndex?
     if kind(of: join(directory, Self.single)) != .absent {
       index = nil
+      absent = []
+      unnamed = []
       names = [Self.single]
     } else {
       let read = try ShardIndex(directory: directory)
       index = read
-      names = read.files
+      absent = Set(read.files.filter { kind(of: join(directory, $0)) == .absent })
+      names = read.files.filter { [absent] in !absent.contains($0) }
+      unnamed = ((try? Checkpoint.names(in: directory)) ?? [])
+        .filter { $0.hasSuffix(".safetensors") && !read.files.contains($0) }
+      // Opening it says what the system says.
+      if names.isEmpty, let first = read.files.first { _ = try SafetensorsFile(path: join(directory, first)) }
     }
     var files: [String: SafetensorsFile] = [:]
     var tensors: [TensorEntry] = []
@@ -30,9 +42,7 @@ struct WeightFiles: Sendable {
       tensors.append(contentsOf: file.tensors.map { $0.inFile(name) })
     }
     self.files = files
-    self.tensors = tensors
-    positions = try Self.positions(of: tensors, in: directory)
-    try index?.check(tensors)
+    (self.tensors, positions) = try Self.distinct(tensors, index, in: directory)
   }
 
   private init(_ other: WeightFiles, tensors: [TensorEntry], in directory: String) throws {
@@ -49,17 +59,25 @@ struct WeightFiles: Sendable {
 
   func entry(_ name: String) -> TensorEntry? { positions[JSON.Text(name)].map { tensors[$0] } }
 
-  private static func positions(of tensors: [TensorEntry], in directory: String) throws -> [JSON.Text: Int] {
-    var positions: [JSON.Text: Int] = [:]
-    positions.reserveCapacity(tensors.count)
-    for (at, tensor) in tensors.enumerated() {
-      if let first = positions.updateValue(at, forKey: JSON.Text(tensor.name)) {
+  /// Of a tensor in two shards the one that the index names.
+  private static func distinct(
+    _ found: [TensorEntry], _ index: ShardIndex?, in directory: String
+  ) throws -> (tensors: [TensorEntry], positions: [JSON.Text: Int]) {
+    var files: [JSON.Text: [String]] = [:]
+    for tensor in found { files[JSON.Text(tensor.name), default: []].append(tensor.file) }
+    let tensors = try found.filter { tensor in
+      let name = JSON.Text(tensor.name)
+      guard let holders = files[name], holders.count > 1 else { return true }
+      guard let file = index?.shards[name], holders.contains(file) else {
         throw CheckpointError(
           .malformed,
-          "\(directory): tensor \"\(tensor.name)\" is in \(tensors[first].file) and again in \(tensor.file)")
+          "\(directory): tensor \"\(tensor.name)\" is in \(holders[0]) and again in \(holders[1])"
+            + (index == nil ? "" : ", and the index names neither for it: remove the file that is of another one"))
       }
+      return tensor.file == file
     }
-    return positions
+    let positions = Dictionary(tensors.enumerated().map { (JSON.Text($1.name), $0) }) { first, _ in first }
+    return (tensors, positions)
   }
 }
 

@@ -83,7 +83,7 @@ private struct EvalJob {
     self.options = options
     console = options.output.console
     source = try SourceModel(directory: options.model.directory())
-    if let note = source.headNote { console.note(note) }
+    console.say(of: source)
     tokenizer = try Tokenizer(directory: source.checkpoint.directory)
     executor = try options.compute.executor(source)
   }

@@ -1,5 +1,6 @@
 public import ArgumentParser
 import Execution
+import Files
 import Foundation
 import JSON
 import Models
@@ -57,7 +58,7 @@ public struct GenerateCommand: ComputingCommand {
   public func run() throws {
     let console = output.console
     let source = try SourceModel(directory: model.directory())
-    if let note = source.headNote { console.note(note) }
+    console.say(of: source)
     let dtype = try compute.dtype(for: source)
     let tokenizer = try Tokenizer(directory: source.checkpoint.directory)
     let ids =
@@ -128,15 +129,10 @@ struct StopTokens {
     var ids = Set([tokenizer.eosTokenID].compactMap { $0 })
     for name in ["generation_config.json", "config.json"] {
       let file = directory + "/" + name
-      guard let data = FileManager.default.contents(atPath: file) else { continue }
-      let settings: JSON
-      do { settings = try JSON(parsing: data) } catch { throw ModelError("\(file): \(error)") }
-      guard let value = settings["eos_token_id"], !value.isNull else { continue }
-      let numbers = (value.array ?? [value]).map(\.int)
-      guard numbers.allSatisfy({ $0 != nil }) else {
-        throw ModelError("\(file): \"eos_token_id\" should be a number or a list of them, found \(value.kind)")
+      guard let settings = try WholeFile.objectIfPresent(file) else { continue }
+      do { ids.formUnion(try TokenIDs(settings["eos_token_id"]).ids) } catch {
+        throw ModelError("\(file): \"eos_token_id\" \(error)")
       }
-      ids.formUnion(numbers.compactMap { $0 })
     }
     self.ids = ids
   }

@@ -51,6 +51,7 @@ public struct InspectCommand: ParsableCommand {
       }
       try console.result(sentences: "\n" + weights.text)
     }
+    for warning in weights.warnings { console.warn(warning) }
     if let problem = weights.problem { throw ModelError(problem) }
   }
 
@@ -181,6 +182,8 @@ private struct WeightsReport {
   let model: ModelDescription?
   /// See `SourceModel`.
   let headNote: String?
+  /// Where the files disagree about something that this model does not need.
+  private(set) var warnings: [String] = []
 
   init(directory: String) throws {
     let suffixes = [".safetensors", ".safetensors.index.json", ".bin", ".pt", ".pth", ".gguf"]
@@ -195,6 +198,7 @@ private struct WeightsReport {
     }
     do {
       let reader = try CheckpointReader(directory: directory)
+      warnings = reader.indexNotes
       let bytes = reader.tensors.reduce(0) { $0 + $1.range.count }
       var types: [(name: String, tensors: Int, bytes: Int)] = []
       for tensor in reader.tensors {

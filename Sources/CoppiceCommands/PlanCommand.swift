@@ -1,6 +1,6 @@
 public import ArgumentParser
 import Checkpoint
-import Foundation
+import Files
 import JSON
 import Minitron
 import Models

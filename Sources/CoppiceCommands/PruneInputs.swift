@@ -68,7 +68,7 @@ struct PruneInputs {
     fingerprint = Fingerprint([
       ("calibration_algorithm", "\(AlgorithmVersion.calibration)"),
       ("weights", Self.unknown),
-      ("tokenizer", try Self.hash(file: model.checkpoint.directory + "/tokenizer.json")),
+      ("tokenizer", try Self.hash(tokenizer, file: model.checkpoint.directory + "/tokenizer.json")),
       ("calibration_data", try data?.fingerprint() ?? "none"),
       ("calib_num_samples", "\(options.calibrationRows)"),
       ("calib_batch_size", "\(options.batchSize)"),
@@ -115,7 +115,7 @@ struct PruneInputs {
   /// Throws when the tokenizer, which the result takes along, is no longer the one that the rows were made with.
   func checkTokenizer(of model: SourceModel) throws {
     let file = model.checkpoint.directory + "/tokenizer.json"
-    let hash = try Self.hash(file: file)
+    let hash = try Self.hash(tokenizer, file: file)
     guard fingerprint.fields.contains(where: { $0.name == "tokenizer" && $0.value == hash }) else {
       throw ModelError(
         "\(file) was changed while it was used: something else writes there. Nothing made of it is published; see that "
@@ -123,11 +123,15 @@ struct PruneInputs {
     }
   }
 
-  static func hash(file: String) throws -> String {
+  /// The hash of all that decides how text becomes tokens.
+  private static func hash(_ tokenizer: Tokenizer, file: String) throws -> String {
     guard let contents = FileManager.default.contents(atPath: file) else {
       throw ModelError("\(file): cannot be read")
     }
-    return SHA256.hash(data: contents).map { String(format: "%02x", $0) }.joined()
+    var hash = SHA256()
+    hash.update(data: contents)
+    hash.update(data: Array(tokenizer.settings.serialized().utf8))
+    return hash.finalize().map { String(format: "%02x", $0) }.joined()
   }
 
   func calibrationRows() throws -> PackedRows {

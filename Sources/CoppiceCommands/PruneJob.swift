@@ -70,7 +70,7 @@ struct PruneJob {
         .metrics(sizes: byHand.sizes(from: description.sizes), layers: 0..<layers)
       try claim.requireSpace(metrics.params * model.storedType.byteCount)
     }
-    for note in model.notes { console.note(note) }
+    console.say(of: model)
     for warning in warnings + inputs.companions.warnings { console.warn(warning) }
     settings.warnOfUnknown(in: description, console)
     try inputs.hashWeights(of: model)

@@ -16,7 +16,7 @@ public struct PackedRows: Sendable {
   public let seqLength: Int
   /// Documents that were encoded for these rows and those before them.
   public let documents: Int
-  /// Sentences for the user: why there are fewer rows than asked.
+  /// Sentences for the user: why there are fewer rows than asked, which rows of data had no text.
   public let warnings: [String]
 }
 
@@ -47,7 +47,7 @@ public struct CalibrationData: Sendable {
   ///   - seqLength: tokens in a row.
   ///   - count: rows asked for.
   ///   - seed: of the shuffle of several sources' documents; 0 gives the reference's order. One source is not shuffled.
-  /// - Throws: `DatasetError` for unreadable data, or when not one row comes out; whatever the encoder throws.
+  /// - Throws: `DatasetError` for unreadable data, text that cannot be encoded, or when not one row comes out.
   public func pack(
     encoder: any TextEncoding, seqLength: Int, count: Int, skippingRows: Int = 0, seed: UInt64 = 0
   ) throws -> PackedRows {
@@ -63,6 +63,8 @@ public struct CalibrationData: Sendable {
       // Were the documents for the rows before too few, their last row was a short one; these begin afresh.
       if cutter.rows.count < skippingRows { cutter.tokens = [] }
       cutter.rows = []
+      // Whoever packed those rows has told of them.
+      stream.nulls = NullRows()
     }
     try stream.allow(rows: count)
     try cutter.fill(count, from: &stream)
@@ -72,10 +74,16 @@ public struct CalibrationData: Sendable {
     }
     let paths = sources.map(\.path).joined(separator: ", ")
     guard !cutter.rows.isEmpty else {
+      if skippingRows > 0 {
+        throw DatasetError(
+          "\(paths): no text is left after the first \(skippingRows) rows of \(seqLength) tokens; name other data")
+      }
+      let (read, nulls) = (stream.rowsRead, stream.nulls)
       throw DatasetError(
-        skippingRows > 0
-          ? "\(paths): no text is left after the first \(skippingRows) rows of \(seqLength) tokens; name other data"
-          : "\(paths): no text in \(stream.rowsRead) rows of data")
+        read > 0 && nulls.count == read
+          ? "\(paths): \(nulls.reason) in every one of \(read) rows of data"
+          : "\(paths): no text in \(read) rows of data"
+            + (nulls.count > 0 ? "; \(nulls.reason) in \(nulls.count) of them" : ""))
     }
     var warnings: [String] = []
     let short = cutter.rows.count < count || (cutter.rows.last?.count ?? 0) < seqLength
@@ -90,6 +98,7 @@ public struct CalibrationData: Sendable {
         "\(cutter.rows.count) of \(count) rows of \(seqLength) tokens"
           + (last < seqLength ? ", the last with \(last)" : "") + ": \(reason)")
     }
+    if stream.nulls.count > 0 { warnings.append(stream.nulls.warning) }
     return PackedRows(
       rows: cutter.rows, seqLength: seqLength, documents: cutter.documents, warnings: warnings)
   }
@@ -136,9 +145,11 @@ private struct RowCutter {
   /// Cuts whole rows until there are `count` of them or no document is left.
   mutating func fill(_ count: Int, from stream: inout DocumentStream) throws {
     cut(count)
-    while rows.count < count, let text = try stream.next() {
+    while rows.count < count, let document = try stream.next() {
       documents += 1
-      for token in try encoder.encode(text) { try append(token) }
+      let encoded: [Int]
+      do { encoded = try encoder.encode(document.text) } catch { throw DatasetError("\(document.place): \(error)") }
+      for token in encoded { try append(token) }
       if let separator = encoder.eosTokenID { try append(separator) }
       cut(count)
     }

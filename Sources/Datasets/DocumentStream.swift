@@ -8,20 +8,20 @@ struct DocumentStream {
   /// Rows of data that each source may still give.
   private var allowed: [Int]
   /// The next document last.
-  private var shuffled: [String] = []
-  private var ended: [Bool]
+  private var shuffled: [Document] = []
+  /// Rows passed over since this was last emptied.
+  var nulls = NullRows()
 
   init(_ files: [DataFiles], seed: UInt64) {
     sources = files.map { Documents($0) }
     random = PythonRandom(seed: seed)
     allowed = files.map { _ in 0 }
-    ended = files.map { _ in false }
   }
 
   /// Rows of data read, those without text included.
   var rowsRead: Int { sources.reduce(0) { $0 + $1.rows } }
   /// Whether every source was read to its end.
-  var isExhausted: Bool { ended.allSatisfy { $0 } }
+  var isExhausted: Bool { sources.allSatisfy(\.isExhausted) }
 
   /// Allows the documents for some more rows, shared evenly between the sources, the first ones getting the rest.
   mutating func allow(rows: Int) throws {
@@ -32,24 +32,19 @@ struct DocumentStream {
       allowed[at] = sum.overflow ? .max : sum.partialValue
     }
     guard sources.count > 1 else { return }
-    var texts: [String] = []
-    for at in sources.indices { while let text = try read(at) { texts.append(text) } }
-    random.shuffle(&texts)
+    var documents: [Document] = []
+    for at in sources.indices { while let document = try read(at) { documents.append(document) } }
+    random.shuffle(&documents)
     // Taken from the end: what is left of the earlier rows' documents comes first.
-    shuffled = texts.reversed() + shuffled
+    shuffled = documents.reversed() + shuffled
   }
 
-  mutating func next() throws -> String? { sources.count > 1 ? shuffled.popLast() : try read(0) }
+  mutating func next() throws -> Document? { sources.count > 1 ? shuffled.popLast() : try read(0) }
 
-  /// The next text of a source that is not empty. Empty ones count, as in the reference.
-  private mutating func read(_ source: Int) throws -> String? {
-    while allowed[source] > 0 {
-      guard let text = try sources[source].nextText() else {
-        ended[source] = true
-        return nil
-      }
-      allowed[source] -= 1
-      if !text.isEmpty { return text }
+  /// The next text of a source that is not empty. Empty and null ones count, the former as in the reference.
+  private mutating func read(_ source: Int) throws -> Document? {
+    while let document = try sources[source].next(limit: &allowed[source], &nulls) {
+      if !document.text.isEmpty { return document }
     }
     return nil
   }

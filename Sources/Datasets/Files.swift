@@ -1,3 +1,5 @@
+import Files
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -42,6 +44,11 @@ final class InputFile {
     }
     size = Int(status.st_size)
     guard status.st_mode & S_IFMT == S_IFREG else { throw DatasetError("\(path) is not a regular file") }
+    if size < GitLFS.maximumLength {
+      var start = [UInt8](repeating: 0, count: 100)
+      let count = pread(descriptor, &start, start.count, 0)
+      if count > 0, GitLFS.isPointer(start[..<count]) { throw DatasetError(GitLFS.message(path)) }
+    }
   }
 
   deinit { if descriptor >= 0 { close(descriptor) } }

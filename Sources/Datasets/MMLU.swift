@@ -9,12 +9,19 @@ public struct MultipleChoiceQuestion: Sendable, Equatable {
   public let choices: [String]
   /// The right one's index, 0 to 3.
   public let answer: Int
+  /// The file and row it comes from, for messages; questions that differ in this alone are equal.
+  public let place: String
 
-  public init(subject: String, question: String, choices: [String], answer: Int) {
+  public init(subject: String, question: String, choices: [String], answer: Int, place: String = "") {
     self.subject = subject
     self.question = question
     self.choices = choices
     self.answer = answer
+    self.place = place
+  }
+
+  public static func == (a: Self, b: Self) -> Bool {
+    a.subject == b.subject && a.question == b.question && a.choices == b.choices && a.answer == b.answer
   }
 }
 
@@ -31,6 +38,7 @@ public enum MMLU {
   /// - Throws: `DatasetError` when there are none, or one is not as it should be.
   public static func load(path: String, split: String = "test") throws -> [MultipleChoiceQuestion] {
     var questions: [MultipleChoiceQuestion] = []
+    var bytes = 0
     for file in try files(path, split) {
       let records = try openRecords(file, columns: columns)
       if let parquet = records as? ParquetRecords {
@@ -39,7 +47,15 @@ public enum MMLU {
           throw DatasetError("\(file) lacks \(list(missing)); it has \(list(parquet.columns)). \(wanted)")
         }
       }
-      while let record = try records.next() { questions.append(try question(record)) }
+      while let record = try records.next() {
+        let next = try question(record)
+        bytes += next.question.utf8.count + next.choices.reduce(0) { $0 + $1.utf8.count }
+        // A small file can stand for rows without end.
+        guard questions.count < maximumQuestions, bytes <= maximumBytes else {
+          throw DatasetError("\(record.place): more questions than any published set has; is this MMLU?")
+        }
+        questions.append(next)
+      }
     }
     guard !questions.isEmpty else { throw DatasetError("\(path) holds no question of the split \"\(split)\"") }
     return questions
@@ -62,6 +78,9 @@ public enum MMLU {
       return Double(index) < fraction * Double(counts[subject] ?? 0)
     }
   }
+
+  private static let maximumQuestions = 1 << 20
+  private static let maximumBytes = 1 << 29
 
   private static let columns = ["question", "subject", "choices", "answer"]
   private static let wanted =
@@ -103,21 +122,25 @@ public enum MMLU {
       DatasetError("\(record.place): \"\(column)\" \(found). \(wanted)")
     }
     func text(_ column: String) throws -> String {
-      let value = record.columns[column]
+      let value = try record.value(column)
       guard let text = value?.string else { throw wrong(column, value.map { "is \($0.kind)" } ?? "is missing") }
       return text
     }
     let (question, subject) = (try text("question"), try text("subject"))
-    guard let items = record.columns["choices"]?.array else { throw wrong("choices", "is no list") }
-    let choices = items.compactMap(\.string)
-    guard choices.count == items.count else { throw wrong("choices", "has something in it that is no text") }
+    let list = try record.value("choices")
+    guard let items = list?.array else { throw wrong("choices", list.map { "is \($0.kind), no list" } ?? "is missing") }
+    let choices = try items.map { item in
+      guard let text = item.string else { throw wrong("choices", "has \(item.kind) in it, which is no text") }
+      return text
+    }
     guard choices.count == 4 else { throw wrong("choices", "has \(choices.count) entries") }
-    guard let value = record.columns["answer"] else { throw wrong("answer", "is missing") }
+    guard let value = try record.value("answer") else { throw wrong("answer", "is missing") }
     // Some copies of the data have letters.
     let letter = value.string.flatMap { ["A", "B", "C", "D"].firstIndex(of: $0) }
     guard let answer = value.int ?? letter, (0..<4).contains(answer) else {
       throw wrong("answer", "is \(value.serialized().prefix(40))")
     }
-    return MultipleChoiceQuestion(subject: subject, question: question, choices: choices, answer: answer)
+    return MultipleChoiceQuestion(
+      subject: subject, question: question, choices: choices, answer: answer, place: record.place)
   }
 }

@@ -89,9 +89,10 @@ final class ParquetRecords: RecordReader {
     guard row < rows else { return nil }
     defer { row += 1 }
     let place = "\(path), row \(rowsBefore + row + 1)"
-    var object = JSON.Object()
-    for (name, column) in zip(selected, batch) { object[name] = try value(column, name, place) }
-    return Record(columns: object, place: place)
+    return Record(names: columns, place: place) { [self, row] name in
+      guard let at = selected.firstIndex(of: name) else { return nil }
+      return try value(batch[at], row, name, place)
+    }
   }
 
   private func readBatch() throws {
@@ -109,9 +110,13 @@ final class ParquetRecords: RecordReader {
     rows = Int(count)
   }
 
-  private func value(_ column: cp_column, _ name: String, _ place: String) throws -> JSON {
+  private func value(_ column: cp_column, _ row: Int, _ name: String, _ place: String) throws -> JSON {
     guard let valid = column.valid, let offsets = column.offsets, let integers = column.integers, valid[row] != 0 else {
       return .null
+    }
+    if column.kind == CP_UNREADABLE.rawValue {
+      let reason = column.reason.map { String(cString: $0) } ?? "of a kind that is not read"
+      throw DatasetError("\(place): column \"\(name)\" cannot be read: \(reason)")
     }
     if column.kind == CP_INTEGER.rawValue { return .int(Int(integers[row])) }
     let bytes = UnsafeBufferPointer(

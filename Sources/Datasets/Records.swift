@@ -1,9 +1,13 @@
 import JSON
 
-/// One row of a data set: its columns, and where it stands, for messages.
+/// One row of a data set, good until the next one is read.
 struct Record {
-  let columns: JSON.Object
+  /// All columns of the row that can be told, for messages.
+  let names: [String]
+  /// Where the row stands, for messages.
   let place: String
+  /// A column's value, made when it is asked for, so that columns which nobody asks for stop nothing.
+  let value: (_ column: String) throws -> JSON?
 }
 
 /// The rows of one file, in order, read as they are asked for.
@@ -13,7 +17,7 @@ protocol RecordReader: AnyObject {
 
 /// Opens a `.jsonl` or `.parquet` file. Of a Parquet file only the named columns are read, as far as it has them.
 func openRecords(_ path: String, columns: [String]) throws -> any RecordReader {
-  path.hasSuffix(".parquet") ? try ParquetRecords(path, columns: columns) : try LineRecords(path)
+  path.hasSuffix(".parquet") ? try ParquetRecords(path, columns: columns) : try LineRecords(path, columns: columns)
 }
 
 /// A file with one JSON object a line. Blank lines are skipped.
@@ -22,13 +26,17 @@ final class LineRecords: RecordReader {
   static let maximumLine = 1 << 28
 
   private let file: InputFile
+  private let wanted: Set<JSON.Text>
   private var buffer: [UInt8] = []
   private var start = 0
   private var scanned = 0
   private var atEnd = false
   private var line = 0
 
-  init(_ path: String) throws { file = try InputFile(path) }
+  init(_ path: String, columns: [String]) throws {
+    file = try InputFile(path)
+    wanted = Set(columns.map { JSON.Text($0) })
+  }
 
   func next() throws -> Record? {
     while let range = try nextLine() {
@@ -38,12 +46,17 @@ final class LineRecords: RecordReader {
       if line == 1, text.starts(with: [0xEF, 0xBB, 0xBF]) { text = text.dropFirst(3) }
       if text.allSatisfy({ [0x20, 0x09, 0x0D].contains($0) }) { continue }
       let place = "\(file.path):\(line)"
-      let value: JSON
-      do { value = try JSON(parsing: text) } catch { throw DatasetError("\(place): the line is \(error)") }
-      guard let object = value.object else {
-        throw DatasetError("\(place): the line holds \(value.kind), where an object of columns should be")
+      func wrong(_ error: JSONError) -> DatasetError { DatasetError("\(place): the line is \(error)") }
+      let members: JSON.Members
+      do throws(JSONError) { members = try JSON.Members(parsing: text, wanted: wanted) } catch {
+        if let other = try? JSON(parsing: text), other.object == nil {
+          throw DatasetError("\(place): the line holds \(other.kind), where an object of columns should be")
+        }
+        throw wrong(error)
       }
-      return Record(columns: object, place: place)
+      return Record(names: members.names.map(\.description), place: place) { column in
+        do throws(JSONError) { return try members.value(JSON.Text(column)) } catch { throw wrong(error) }
+      }
     }
     return nil
   }

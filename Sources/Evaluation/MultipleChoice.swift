@@ -46,7 +46,10 @@ public struct MultipleChoice: Sendable {
         "The following are multiple choice questions (with answers) about "
         + question.subject.split(separator: "_", omittingEmptySubsequences: false).joined(separator: " ") + ".\n\n"
         + before.map { Self.text($0) + " \(Self.letters[$0.answer])\n\n" }.joined() + Self.text(question)
-      let tokens = try tokenizer.encode(text, addSpecialTokens: true)
+      let tokens: [Int]
+      do { tokens = try tokenizer.encode(text, addSpecialTokens: true) } catch {
+        throw EvaluationError(question.place.isEmpty ? "\(error)" : "\(question.place): \(error)")
+      }
       guard !tokens.isEmpty else { throw EvaluationError("a question of \(question.subject) has no tokens") }
       return Prompt(tokens: tokens.map { Int32(clamping: $0) }, answer: question.answer, subject: question.subject)
     }

@@ -11,24 +11,32 @@ extension JSON {
   /// Nesting deeper than this is refused: the parser recurses, and no file of the field comes near it.
   public static let maximumDepth = 256
 
-  /// Parses one JSON text (RFC 8259, UTF-8, no byte order mark).
+  /// What is taken beyond RFC 8259.
+  public enum Dialect: Sendable {
+    /// Nothing: for what other programs than Python write and read (the headers of safetensors files).
+    case strict
+    /// The numbers that Python's `json` writes beyond the standard, `Infinity`, `-Infinity` and `NaN` (published
+    /// configs hold them: Mamba-2's `time_step_limit`), and the byte order mark that some editors put in front.
+    case python
+  }
+
+  /// Parses one JSON text in UTF-8.
   ///
-  /// - Parameter nonFinite: also takes the numbers that Python's `json` writes beyond the standard: `Infinity`,
-  ///   `-Infinity` and `NaN`. Published configs hold them (Mamba-2's `time_step_limit`).
   /// - Throws: `JSONError` for any other text, duplicate keys, depth over `maximumDepth`.
-  public init(parsing bytes: some Collection<UInt8>, nonFinite: Bool = false) throws(JSONError) {
+  public init(parsing bytes: some Collection<UInt8>, dialect: Dialect = .python) throws(JSONError) {
     let parsed: Result<JSON, JSONError>? = bytes.withContiguousStorageIfAvailable { buffer in
-      Self.parse(buffer, nonFinite: nonFinite)
+      Self.parse(buffer, dialect)
     }
-    let result = parsed ?? Array(bytes).withUnsafeBufferPointer { Self.parse($0, nonFinite: nonFinite) }
+    let result = parsed ?? Array(bytes).withUnsafeBufferPointer { Self.parse($0, dialect) }
     self = try result.get()
   }
 
   public init(parsing string: String) throws(JSONError) { try self.init(parsing: Array(string.utf8)) }
 
-  private static func parse(_ buffer: UnsafeBufferPointer<UInt8>, nonFinite: Bool) -> Result<JSON, JSONError> {
-    var parser = Parser(bytes: buffer, nonFinite: nonFinite)
+  private static func parse(_ buffer: UnsafeBufferPointer<UInt8>, _ dialect: Dialect) -> Result<JSON, JSONError> {
+    var parser = Parser(bytes: buffer, dialect: dialect)
     do throws(JSONError) {
+      try parser.skipMark()
       let value = try parser.value(depth: 0)
       parser.skipSpace()
       if parser.at < buffer.count { throw parser.error("text after the end of the value") }
@@ -37,14 +45,25 @@ extension JSON {
   }
 }
 
-private struct Parser {
+struct Parser {
   let bytes: UnsafeBufferPointer<UInt8>
-  let nonFinite: Bool
+  private let nonFinite: Bool
+  private let takesMark: Bool
   var at = 0
 
-  init(bytes: UnsafeBufferPointer<UInt8>, nonFinite: Bool) {
+  init(bytes: UnsafeBufferPointer<UInt8>, dialect: JSON.Dialect) {
     self.bytes = bytes
-    self.nonFinite = nonFinite
+    nonFinite = dialect == .python
+    takesMark = dialect == .python
+  }
+
+  /// Passes over a byte order mark; of UTF-16, which is not read, it says the name.
+  mutating func skipMark() throws(JSONError) {
+    guard takesMark else { return }
+    if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { at = 3 }
+    if bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF]) {
+      throw error("this is UTF-16; save it as UTF-8")
+    }
   }
 
   func error(_ message: String, at offset: Int? = nil) -> JSONError {
@@ -129,7 +148,9 @@ private struct Parser {
       guard next == UInt8(ascii: ":") else { throw error("expected ':' after a key") }
       at += 1
       let item = try value(depth: depth + 1)
-      guard object.append(key, item) else { throw error("the key \"\(key)\" stands there twice", at: start) }
+      guard object.append(key, item) else {
+        throw error("the key \"\(key.description.prefix(80))\" stands there twice", at: start)
+      }
       skipSpace()
       switch next {
       case UInt8(ascii: ","): at += 1
@@ -167,7 +188,7 @@ private struct Parser {
     return .number(JSON.Number(unchecked: spelling))
   }
 
-  private mutating func text() throws(JSONError) -> JSON.Text {
+  mutating func text() throws(JSONError) -> JSON.Text {
     let opening = at
     at += 1
     var start = at

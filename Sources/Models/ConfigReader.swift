@@ -15,7 +15,8 @@ public struct ConfigReader: Sendable {
     self.file = file
   }
 
-  public func has(_ key: String) -> Bool { object[key].map { !$0.isNull } ?? false }
+  /// Whether something stands under a key: null and an empty object are as good as nothing.
+  public func has(_ key: String) -> Bool { object[key].map { !$0.isNull && $0.object?.count != 0 } ?? false }
 
   private func wrong(_ key: String, _ expected: String, _ found: JSON?) -> ModelError {
     let what = found.map { $0.isNull ? "null" : "\($0.kind): \($0.serialized().prefix(60))" } ?? "nothing"

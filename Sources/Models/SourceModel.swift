@@ -55,7 +55,7 @@ public final class SourceModel: Sendable {
     guard missing.isEmpty else {
       throw ModelError(
         "\(checkpoint.directory): the config describes a \(description.family) model with tensors that the weights "
-          + "lack: \(list(missing))")
+          + "lack: \(list(missing))" + (checkpoint.whereabouts(ofMissing: missing.sorted()).map { ". \($0)" } ?? ""))
     }
     let unexpected = found.map(\.name).filter { expected[$0] == nil && !description.isIgnorable($0) }
     guard unexpected.isEmpty else {

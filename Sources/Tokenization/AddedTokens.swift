@@ -8,7 +8,37 @@ struct AddedTokens: Sendable {
     let isSingleWord: Bool
     let stripsLeft: Bool
     let stripsRight: Bool
-    let isNormalized: Bool
+    /// Nil where nothing was said: then special tokens are not, and others are.
+    private let normalization: Bool?
+    var isNormalized: Bool { normalization ?? !isSpecial }
+
+    init(
+      content: [UInt8], isSpecial: Bool, isSingleWord: Bool = false, stripsLeft: Bool = false,
+      stripsRight: Bool = false, isNormalized: Bool? = nil
+    ) {
+      self.content = content
+      self.isSpecial = isSpecial
+      self.isSingleWord = isSingleWord
+      self.stripsLeft = stripsLeft
+      self.stripsRight = stripsRight
+      normalization = isNormalized
+    }
+
+    /// A token as `tokenizer.json` and `added_tokens_decoder` have it.
+    init(_ entry: Field) throws {
+      self.init(
+        content: try entry.required("content").bytes(), isSpecial: try entry.bool("special", default: false),
+        isSingleWord: try entry.bool("single_word", default: false),
+        stripsLeft: try entry.bool("lstrip", default: false), stripsRight: try entry.bool("rstrip", default: false),
+        isNormalized: try entry.optional("normalized")?.bool())
+    }
+
+    /// The same token, special.
+    var special: Token {
+      Token(
+        content: content, isSpecial: true, isSingleWord: isSingleWord, stripsLeft: stripsLeft,
+        stripsRight: stripsRight, isNormalized: normalization)
+    }
   }
 
   /// A stretch of text that is a token, or none.
@@ -29,28 +59,16 @@ struct AddedTokens: Sendable {
 
   /// The ids are those of the model's vocabulary, or the next free ones in order. The oracle does not use the ids
   /// written in the file; where those differ, so would its answers.
-  init(_ field: Field?, model: any Model, normalizer: Normalizer?) throws {
-    var nextID = model.vocabularyCount
-    for entry in try field?.elements() ?? [] {
-      let content = try entry.required("content").bytes()
+  ///
+  /// - Parameter settings: what the files beside the tokenizer add to its own list.
+  init(_ field: Field?, _ settings: TokenSettings, model: any Model, normalizer: Normalizer?, file: String) throws {
+    let own = try (field?.elements() ?? []).map { entry in
       _ = try entry.required("id").id()
-      let isSpecial = try entry.bool("special", default: false)
-      let token = Token(
-        content: content, isSpecial: isSpecial, isSingleWord: try entry.bool("single_word", default: false),
-        stripsLeft: try entry.bool("lstrip", default: false), stripsRight: try entry.bool("rstrip", default: false),
-        isNormalized: try entry.bool("normalized", default: !isSpecial))
-      if content.isEmpty { continue }
-      let id: Int
-      if let known = ids[content] ?? model.id(of: content) {
-        id = known
-      } else {
-        id = nextID
-        nextID += 1
-      }
-      ids[content] = id
-      tokens[id] = token
-      if token.isSpecial { specials.insert(content) }
+      return try Token(entry)
     }
+    add(own, to: model)
+    add(settings.additions(to: ids.keys), to: model)
+    let effort = Effort(bytes: tokens.values.reduce(0) { $0 + $1.content.count }, file: file)
     for (id, token) in tokens.sorted(by: { $0.key < $1.key }) {
       guard token.isNormalized else {
         verbatim = verbatim ?? ByteTrie()
@@ -59,7 +77,7 @@ struct AddedTokens: Sendable {
       }
       var origin = true
       let content = try token.content.withUnsafeBufferPointer { content in
-        try normalizer?.normalize(content, atOrigin: &origin)
+        try normalizer?.normalize(content, atOrigin: &origin, effort)
       }
       if let content, content != token.content { normalized[id] = content }
       let pattern = content ?? token.content
@@ -67,6 +85,31 @@ struct AddedTokens: Sendable {
       afterNormalization = afterNormalization ?? ByteTrie()
       afterNormalization?.insert(pattern, id)
     }
+  }
+
+  /// Adds some tokens at once: those that are new get the ids after the largest there is when they come.
+  private mutating func add(_ new: [Token], to model: any Model) {
+    var next = max(model.vocabularyCount, (ids.values.max() ?? -1) + 1)
+    for token in new where !token.content.isEmpty {
+      let known = ids[token.content] ?? model.id(of: token.content)
+      let id = known ?? next
+      if known == nil { next += 1 }
+      ids[token.content] = id
+      tokens[id] = token
+      if token.isSpecial { specials.insert(token.content) }
+    }
+  }
+
+  /// All tokens with their ids and flags: two lists that are alike find the same tokens in any text.
+  var json: JSON {
+    .array(
+      ids.sorted { ($0.value, $0.key.count) < ($1.value, $1.key.count) }.map { content, id in
+        let token = tokens[id]
+        let flags = [
+          token?.isSpecial, token?.isSingleWord, token?.stripsLeft, token?.stripsRight, token?.isNormalized,
+        ]
+        return .array([.int(id), .string(JSON.Text(utf8: content))] + flags.map { .bool($0 ?? false) })
+      })
   }
 
   func id(of token: [UInt8]) -> Int? { ids[token] }
@@ -80,13 +123,19 @@ struct AddedTokens: Sendable {
   func isSpecial(_ token: [UInt8]) -> Bool { specials.contains(token) }
 
   /// Cuts text at the tokens of `trie`: leftmost, then longest.
-  func cut(_ text: UnsafeBufferPointer<UInt8>, _ trie: ByteTrie?) -> [Stretch] {
+  func cut(_ text: UnsafeBufferPointer<UInt8>, _ trie: ByteTrie?, _ effort: Effort) throws -> [Stretch] {
     guard let trie else { return text.isEmpty ? [] : [Stretch(id: nil, start: 0, end: text.count)] }
     var stretches: [Stretch] = []
     var done = 0
     var at = 0
     while at < text.count {
-      guard trie.canStart(text[at]), let (id, matchEnd) = trie.longest(in: text, at: at), let token = tokens[id] else {
+      guard trie.canStart(text[at]) else {
+        at += 1
+        continue
+      }
+      let (found, walked) = trie.longest(in: text, at: at)
+      try effort.spend(walked, "the search for added tokens")
+      guard let (id, matchEnd) = found, let token = tokens[id] else {
         at += 1
         continue
       }

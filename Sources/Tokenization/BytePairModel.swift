@@ -118,6 +118,9 @@ final class BytePairModel: Model {
     if takesBytes {
       for byte in word { scratch.merges.symbols.append(byteIDs[Int(byte)]) }
     } else {
+      if !prefix.isEmpty || !suffix.isEmpty {
+        try scratch.effort.spend(word.count * (prefix.count + 1) + suffix.count, "the continuing_subword_prefix")
+      }
       try symbols(of: word, into: &scratch.merges.symbols)
     }
     scratch.merges.merge(merges)

@@ -51,23 +51,27 @@ struct Charsmap: Sendable {
   }
 
   /// The text with every grapheme cluster (or, failing that, scalar) replaced that the map knows; nil when none is.
-  func normalize(_ text: UnsafeBufferPointer<UInt8>) -> [UInt8]? {
+  func normalize(_ text: UnsafeBufferPointer<UInt8>, _ effort: Effort) throws -> [UInt8]? {
     var out: [UInt8] = []
     out.reserveCapacity(text.count)
     var changed = false
-    func take(_ start: Int, _ end: Int) -> Bool {
+    func take(_ start: Int, _ end: Int) throws -> Bool {
       guard let new = replacement(UnsafeBufferPointer(rebasing: text[start..<end])) else { return false }
       out.append(contentsOf: new)
+      if new.count > 64 {
+        try effort.spend(new.count, "the character map")
+        try Limits.check(out.count, from: text.count)
+      }
       changed = true
       return true
     }
     var at = 0
-    Graphemes.forEach(in: text) { start, end in
-      if end - start < 6, take(start, end) { return }
+    try Graphemes.forEach(in: text) { start, end in
+      if end - start < 6, try take(start, end) { return }
       at = start
       while at < end {
         let next = at + scalar(in: text, at: at).length
-        if !take(at, next) { out.append(contentsOf: text[at..<next]) }
+        if try !take(at, next) { out.append(contentsOf: text[at..<next]) }
         at = next
       }
     }
@@ -77,12 +81,12 @@ struct Charsmap: Sendable {
 
 /// Extended grapheme clusters.
 enum Graphemes {
-  static func forEach(in text: UnsafeBufferPointer<UInt8>, _ body: (Int, Int) -> Void) {
+  static func forEach(in text: UnsafeBufferPointer<UInt8>, _ body: (Int, Int) throws -> Void) rethrows {
     let string = String(decoding: text, as: UTF8.self)
     var start = 0
     for character in string {
       let end = start + character.utf8.count
-      body(start, end)
+      try body(start, end)
       start = end
     }
   }

@@ -40,12 +40,13 @@ indirect enum Decoder: Sendable {
     }
   }
 
-  func decode(_ tokens: [[UInt8]]) throws -> [[UInt8]] {
+  func decode(_ tokens: [[UInt8]], _ effort: Effort) throws -> [[UInt8]] {
     switch self {
     case .sequence(let parts):
       let count = tokens.reduce(0) { $0 + $1.count }
       return try parts.reduce(tokens) { current, part in
-        let next = try part.decode(current)
+        let next = try part.decode(current, effort)
+        try effort.spend(current.count, "the decoder")
         try Limits.check(next.reduce(0) { $0 + $1.count }, from: count)
         return next
       }
@@ -59,8 +60,10 @@ indirect enum Decoder: Sendable {
     case .replace(let pattern, let content):
       return try tokens.map { token in
         var origin = true
-        return try token.withUnsafeBufferPointer { try pattern.replace(in: $0, with: content, atOrigin: &origin) }
-          ?? token
+        let replaced = try token.withUnsafeBufferPointer {
+          try pattern.replace(in: $0, with: content, atOrigin: &origin, effort)
+        }
+        return replaced ?? token
       }
     case .strip(let content, let start, let stop): return tokens.map { Self.strip($0, content, start, stop) }
     case .suffix(let suffix):
@@ -113,8 +116,9 @@ indirect enum Decoder: Sendable {
     token.withUnsafeBufferPointer { token in
       var out: [UInt8] = []
       var last = 0
-      // A literal pattern throws nothing.
-      try? TextPattern.literal(old).matches(in: token) { start, end in
+      let effort = Effort(bytes: token.count, file: "decoder")
+      // A literal pattern throws nothing but for tokens that are longer than any vocabulary has.
+      try? TextPattern.literal(old).matches(in: token, effort) { start, end in
         out.append(contentsOf: token[last..<start])
         out.append(contentsOf: new)
         last = end

@@ -77,7 +77,7 @@ struct Field {
   func bool(_ key: String, default fallback: Bool) throws -> Bool { try optional(key)?.bool() ?? fallback }
 
   static func spell(_ value: JSON) -> String {
-    if case .number(let number) = value { return number.spelling }
+    if case .number(let number) = value { return String(number.spelling.prefix(40)) }
     return value.kind
   }
 

@@ -17,6 +17,8 @@ struct Scratch {
   var cache = WordCache()
   var merges = MergeScratch()
   var ids: [Int] = []
+  /// What the text at hand may take.
+  var effort = Effort(bytes: 0, file: "")
 
   /// Appends the ids of a word, from the cache or else from `encode`.
   @inline(__always)

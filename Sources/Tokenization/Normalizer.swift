@@ -53,30 +53,34 @@ indirect enum Normalizer: Sendable {
   ///
   /// `atOrigin` says whether the first byte comes from the very start of the input; normalizers that take away from
   /// the front clear it (`Metaspace` with the scheme `first` asks).
-  func normalize(_ text: UnsafeBufferPointer<UInt8>, atOrigin: inout Bool) throws -> [UInt8]? {
+  func normalize(_ text: UnsafeBufferPointer<UInt8>, atOrigin: inout Bool, _ effort: Effort) throws -> [UInt8]? {
+    try effort.spend(text.count + 1, "the normalizer")
     switch self {
     case .sequence(let parts):
       var current: [UInt8]?
       for part in parts {
         let next =
           if let current {
-            try current.withUnsafeBufferPointer { try part.normalize($0, atOrigin: &atOrigin) }
+            try current.withUnsafeBufferPointer { try part.normalize($0, atOrigin: &atOrigin, effort) }
           } else {
-            try part.normalize(text, atOrigin: &atOrigin)
+            try part.normalize(text, atOrigin: &atOrigin, effort)
           }
         if let next { current = next }
         try Limits.check(current?.count ?? 0, from: text.count)
       }
       return current
     case .form(let form): return form.normalize(text)
-    case .prepend(let prefix): return text.isEmpty ? nil : prefix + text
-    case .replace(let pattern, let content): return try pattern.replace(in: text, with: content, atOrigin: &atOrigin)
+    case .prepend(let prefix):
+      try effort.spend(prefix.count, "the normalizer")
+      return text.isEmpty ? nil : prefix + text
+    case .replace(let pattern, let content):
+      return try pattern.replace(in: text, with: content, atOrigin: &atOrigin, effort)
     case .lowercase: return Self.lowercase(text)
     case .strip(let left, let right): return Self.strip(text, left: left, right: right, atOrigin: &atOrigin)
     case .stripAccents:
       return Self.filter(text, atOrigin: &atOrigin) { ScalarClass.isCombiningMark($0) ? nil : $0 }
     case .nmt: return Self.filter(text, atOrigin: &atOrigin, Self.nmt)
-    case .precompiled(let map): return map.normalize(text)
+    case .precompiled(let map): return try map.normalize(text, effort)
     case .byteLevel: return text.isEmpty ? nil : ByteAlphabet.map(text)
     case .bert(let clean, let chinese, let accents, let lowercase):
       return Self.bert(text, clean, chinese, accents, lowercase, &atOrigin)

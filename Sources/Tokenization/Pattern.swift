@@ -8,7 +8,8 @@ package final class Pattern: Sendable {
   private let starts: [ByteSet?]
   private let first: ByteSet?
 
-  /// As many steps back as the oracle's engine takes in one match before it gives up.
+  /// As many steps back as the oracle's engine takes in one match before it gives up. All matches of a text together
+  /// are bounded by `Effort`.
   static let maximumBacktracks = 10_000_000
 
   /// - Throws: `PatternFailure` for a pattern that is wrong, or uses what is not supported.
@@ -22,8 +23,11 @@ package final class Pattern: Sendable {
   }
 
   /// Calls `body` with the range of every match, from left to right; empty matches directly behind another are none.
-  func matches(in text: UnsafeBufferPointer<UInt8>, _ body: (Int, Int) throws -> Void) throws {
-    var matcher = Matcher(pattern: self, text: text)
+  func matches(
+    in text: UnsafeBufferPointer<UInt8>, _ effort: Effort, _ body: (Int, Int) throws -> Void
+  ) throws {
+    var matcher = Matcher(pattern: self, text: text, effort: effort)
+    defer { effort.set(left: matcher.left) }
     var at = 0
     var lastEnd = -1
     while at <= text.count {
@@ -43,7 +47,9 @@ package final class Pattern: Sendable {
     let bytes = Array(text.utf8)
     return try bytes.withUnsafeBufferPointer { buffer in
       var found: [String] = []
-      try matches(in: buffer) { found.append(String(decoding: buffer[$0..<$1], as: UTF8.self)) }
+      try matches(in: buffer, Effort(bytes: bytes.count, file: "pattern")) {
+        found.append(String(decoding: buffer[$0..<$1], as: UTF8.self))
+      }
       return found
     }
   }
@@ -57,9 +63,14 @@ package final class Pattern: Sendable {
     var stack: [(step: Int, at: Int, least: Int)] = []
     var searchStart = 0
     var backtracks = 0
+    /// Steps that this text may still take.
+    var left: Int
+    let effort: Effort
 
-    init(pattern: Pattern, text: UnsafeBufferPointer<UInt8>) {
+    init(pattern: Pattern, text: UnsafeBufferPointer<UInt8>, effort: Effort) {
       self.text = text
+      self.effort = effort
+      left = effort.left
       steps = pattern.steps
       sets = pattern.sets
       starts = pattern.starts
@@ -87,12 +98,18 @@ package final class Pattern: Sendable {
       defer { stack.removeLast(stack.count - base) }
       var step = step
       var at = at
+      // In a register, as the loop wants it.
+      var left = left
+      defer { self.left = left }
       while true {
         var failed = false
+        left -= 1
+        if left < 0 { throw effort.exceeded("a pattern of the tokenizer") }
         switch steps[step] {
         case .set(let index):
           if at < text.count {
             let (value, length) = scalar(in: text, at: at)
+            left -= sets[index].cost
             if sets[index].contains(value) {
               at += length
               step += 1
@@ -103,6 +120,7 @@ package final class Pattern: Sendable {
         case .setLoop(let index, let min, let max, let possessive):
           var count = 0
           var least = at
+          let from = at
           while count < max, at < text.count {
             let byte = text[at]
             if byte < 0x80 {
@@ -116,6 +134,7 @@ package final class Pattern: Sendable {
             count += 1
             if count == min { least = at }
           }
+          left -= (at - from) * (1 + sets[index].cost)
           if count < min {
             failed = true
           } else {
@@ -133,9 +152,15 @@ package final class Pattern: Sendable {
         case .anchor(let anchor):
           if holds(anchor, at) { step += 1 } else { failed = true }
         case .look(let end, let back, let negative):
-          if try look(step + 1, at, back) == negative { failed = true } else { step = end }
+          self.left = left - back
+          let found = try look(step + 1, at, back)
+          left = self.left
+          if found == negative { failed = true } else { step = end }
         case .atomic(let end):
-          if let stop = try run(step + 1, at) {
+          self.left = left
+          let stop = try run(step + 1, at)
+          left = self.left
+          if let stop {
             at = stop
             step = end
           } else {
@@ -147,8 +172,7 @@ package final class Pattern: Sendable {
           guard stack.count > base, let top = stack.popLast() else { return nil }
           backtracks += 1
           if backtracks > Pattern.maximumBacktracks {
-            throw TokenizerError(
-              "a pattern of the tokenizer took more than \(Pattern.maximumBacktracks) steps back on this text")
+            throw effort.ranBack(Pattern.maximumBacktracks)
           }
           step = top.step
           at = top.at

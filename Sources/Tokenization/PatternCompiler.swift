@@ -6,6 +6,8 @@ struct MatchSet {
   private let mask: ClassMask
   private let inverted: Bool
   private let tree: ScalarSet?
+  /// Parts that have to be asked beyond ASCII, less those that every set has.
+  let cost: Int
 
   init(_ set: ScalarSet) {
     var bits: (UInt64, UInt64) = (0, 0)
@@ -19,6 +21,7 @@ struct MatchSet {
     } else {
       (mask, inverted, tree) = (0, false, set)
     }
+    cost = tree.map(\.size) ?? 0
   }
 
   /// The set beyond ASCII as one mask, when it is that simple.
@@ -103,10 +106,12 @@ enum PatternStep {
 /// Turns a pattern's tree into steps.
 struct PatternCompiler {
   static let maximumSteps = 20_000
+  private static let maximumVisits = 200_000
 
   private(set) var steps: [PatternStep] = []
   private(set) var sets: [MatchSet] = []
   private(set) var starts: [ByteSet?] = []
+  private var visits = 0
 
   init(_ node: PatternNode) throws {
     try emit(node)
@@ -123,8 +128,10 @@ struct PatternCompiler {
     return sets.count - 1
   }
 
-  private mutating func add(starts node: PatternNode?) -> Int {
-    starts.append(node.flatMap(Self.firstBytes))
+  private mutating func add(starts node: PatternNode?) -> Int { add(firsts: node.flatMap(Self.firstBytes)) }
+
+  private mutating func add(firsts bytes: ByteSet?) -> Int {
+    starts.append(bytes)
     return starts.count - 1
   }
 
@@ -167,11 +174,14 @@ struct PatternCompiler {
   }
 
   private mutating func emit(_ node: PatternNode) throws {
+    // Repetitions of what is empty make no steps, and may still have no end.
+    visits += 1
+    if visits > Self.maximumVisits { throw PatternFailure(message: "the pattern is too large") }
     switch node {
     case .empty: break
     case .set(let set): try add(.set(add(set)))
     case .sequence(let parts): for part in parts { try emit(part) }
-    case .alternatives(let parts): try emit(alternatives: parts[...])
+    case .alternatives(let parts): try emit(alternatives: parts)
     case .repeated(let part, let min, let max, let greed): try emit(part, min: min, max: max, greed)
     case .atomic(let part):
       let at = steps.count
@@ -196,20 +206,34 @@ struct PatternCompiler {
     steps[at] = .look(end: steps.count, back: ahead ? 0 : widths.first ?? 0, negative: negative)
   }
 
-  private mutating func emit(alternatives parts: ArraySlice<PatternNode>) throws {
-    guard let first = parts.first else { return }
-    let rest = parts.dropFirst()
-    if rest.isEmpty { return try emit(first) }
-    let at = steps.count
-    try add(.accept)
-    try emit(first)
-    let exit = steps.count
-    try add(.accept)
-    let restNode: PatternNode = rest.count == 1 ? rest[rest.startIndex] : .alternatives(Array(rest))
-    steps[at] = .fork(
-      first: at + 1, second: steps.count, firstStarts: add(starts: first), secondStarts: add(starts: restNode))
-    try emit(alternatives: rest)
-    steps[exit] = .jump(steps.count)
+  private mutating func emit(alternatives parts: [PatternNode]) throws {
+    let firsts = parts.map(Self.firstBytes)
+    // What the alternatives from each on can start with: nil as soon as one of them can match nothing.
+    var rest = firsts
+    for at in parts.indices.dropLast().reversed() {
+      if var bytes = rest[at], let after = rest[at + 1] {
+        bytes.formUnion(after)
+        rest[at] = bytes
+      } else {
+        rest[at] = nil
+      }
+    }
+    var exits: [Int] = []
+    for (at, part) in parts.enumerated() {
+      guard at + 1 < parts.count else {
+        try emit(part)
+        break
+      }
+      let fork = steps.count
+      try add(.accept)
+      try emit(part)
+      exits.append(steps.count)
+      try add(.accept)
+      steps[fork] = .fork(
+        first: fork + 1, second: steps.count, firstStarts: add(firsts: firsts[at]),
+        secondStarts: add(firsts: rest[at + 1]))
+    }
+    for exit in exits { steps[exit] = .jump(steps.count) }
   }
 
   private mutating func emit(_ part: PatternNode, min: Int, max: Int?, _ greed: PatternNode.Greed) throws {

@@ -6,6 +6,16 @@ indirect enum ScalarSet: Sendable {
   case intersection([ScalarSet])
   case complement(ScalarSet)
 
+  /// Parts that `contains` may have to look at.
+  var size: Int {
+    switch self {
+    case .classes: 1
+    case .ranges(let ranges): ranges.count
+    case .union(let sets), .intersection(let sets): sets.reduce(1) { $0 + $1.size }
+    case .complement(let set): set.size
+    }
+  }
+
   func contains(_ value: UInt32, bits: ClassMask) -> Bool {
     switch self {
     case .classes(let mask): bits & mask != 0

@@ -9,8 +9,13 @@ struct PatternParser {
   private var extended = false
   private var depth = 0
 
+  /// Published patterns have at most some thousand characters.
+  private static let maximumLength = 1 << 16
+
   static func parse(_ pattern: String) throws -> PatternNode {
-    var parser = PatternParser(scalars: Array(pattern.unicodeScalars))
+    let scalars = Array(pattern.unicodeScalars)
+    guard scalars.count <= maximumLength else { throw PatternFailure(message: "the pattern is too large") }
+    var parser = PatternParser(scalars: scalars)
     let node = try parser.alternatives()
     if parser.at < parser.scalars.count { throw PatternFailure(message: "an unmatched ')'") }
     return node

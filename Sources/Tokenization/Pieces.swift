@@ -16,12 +16,13 @@ struct Pieces {
     self.atOrigin = atOrigin
   }
 
-  mutating func apply(_ step: PreTokenizer, to text: UnsafeBufferPointer<UInt8>) throws {
+  mutating func apply(_ step: PreTokenizer, to text: UnsafeBufferPointer<UInt8>, _ effort: Effort) throws {
+    try effort.spend(pieces.count + (buffer?.count ?? text.count), "the pre-tokenizer")
     switch step {
     case .sequence(let steps):
-      for step in steps { try apply(step, to: text) }
+      for step in steps { try apply(step, to: text, effort) }
     case .split(let pattern, let behavior, let invert):
-      try split(text, behavior, invert: invert, pattern.matches)
+      try split(text, behavior, invert: invert) { try pattern.matches(in: $0, effort, $1) }
     case .scalars(let belongs, let behavior):
       try split(text, behavior, invert: false) { text, body in
         var at = 0
@@ -46,7 +47,7 @@ struct Pieces {
       }
     case .byteLevel(let addPrefixSpace, let pattern):
       if addPrefixSpace { rewrite(text, Self.prefixSpace) }
-      if let pattern { try split(text, .isolated, invert: false, pattern.matches) }
+      if let pattern { try split(text, .isolated, invert: false) { try pattern.matches(in: $0, effort, $1) } }
     case .metaspace(let replacement, let scheme, let splits):
       let first = atOrigin
       var index = 0
@@ -55,7 +56,10 @@ struct Pieces {
         index += 1
         Self.metaspace(piece, replacement, prepends: prepends, &out)
       }
-      if splits { try split(text, .mergedWithNext, invert: false, TextPattern.literal(replacement).matches) }
+      if splits {
+        let pattern = TextPattern.literal(replacement)
+        try split(text, .mergedWithNext, invert: false) { try pattern.matches(in: $0, effort, $1) }
+      }
     }
   }
 

@@ -54,14 +54,28 @@ indirect enum PostProcessor: Sendable {
     return .special(try ids.required("ids").elements().map { try $0.id() })
   }
 
-  func process(_ ids: [Int], addSpecialTokens: Bool) -> [Int] {
+  /// - Throws: `TokenizerError` where a template makes more of a text than memory should hold.
+  func process(_ ids: [Int], addSpecialTokens: Bool, _ effort: Effort) throws -> [Int] {
     switch self {
     case .none: return ids
     case .sequence(let parts):
-      return parts.reduce(ids) { $1.process($0, addSpecialTokens: addSpecialTokens) }
-    case .around(let before, let after): return addSpecialTokens ? before + ids + after : ids
+      return try parts.reduce(ids) { try $1.process($0, addSpecialTokens: addSpecialTokens, effort) }
+    case .around(let before, let after):
+      try effort.spend(ids.count, "the post-processor")
+      return addSpecialTokens ? before + ids + after : ids
     case .template(let pieces):
+      // Counted before anything is made: a template may repeat the text, and come after others that did.
+      var count = 0
+      for piece in pieces {
+        switch piece {
+        case .text: count += ids.count
+        case .special(let special): if addSpecialTokens { count += special.count }
+        }
+        try Limits.check(count, from: ids.count)
+      }
+      try effort.spend(count + pieces.count, "the post-processor")
       var out: [Int] = []
+      out.reserveCapacity(count)
       for piece in pieces {
         switch piece {
         case .text: out.append(contentsOf: ids)

@@ -186,17 +186,17 @@ struct ByteTrie: Sendable {
     leaves[node] = Int32(truncatingIfNeeded: id)
   }
 
-  /// The longest string of the trie that starts at `at`.
-  func longest(in text: UnsafeBufferPointer<UInt8>, at: Int) -> (id: Int, end: Int)? {
+  /// The longest string of the trie that starts at `at`, and how many bytes were looked at.
+  func longest(in text: UnsafeBufferPointer<UInt8>, at start: Int) -> (found: (id: Int, end: Int)?, walked: Int) {
     var best: (Int, Int)?
     var node = Self.root
-    var at = at
+    var at = start
     while at < text.count, let next = child(node, text[at]) {
       node = next
       at += 1
       if let id = leaf(node) { best = (id, at) }
     }
-    return best
+    return (best, at - start)
   }
 }
 

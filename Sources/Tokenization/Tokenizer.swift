@@ -1,3 +1,4 @@
+internal import Files
 internal import Foundation
 public import JSON
 
@@ -25,32 +26,28 @@ public final class Tokenizer: Sendable {
   public let bosTokenID: Int?
   public let padTokenID: Int?
 
-  /// Loads `tokenizer.json` of a Hugging Face directory. The special tokens are named by `tokenizer_config.json`
-  /// or `special_tokens_map.json`, or numbered by `generation_config.json` or `config.json`, in this order.
+  /// Loads `tokenizer.json` of a Hugging Face directory, with the tokens that `tokenizer_config.json`,
+  /// `special_tokens_map.json` and `added_tokens.json` add to it. The special tokens are named by the first two, or
+  /// numbered by those, `generation_config.json` or `config.json`, in this order.
   ///
   /// - Throws: `TokenizerError` when a file is missing, of the wrong shape, or has a component this library does
   ///   not have.
   public convenience init(directory: String) throws {
-    func path(_ name: String) -> String { directory.hasSuffix("/") ? directory + name : "\(directory)/\(name)" }
-    let file = path("tokenizer.json")
-    guard let data = FileManager.default.contents(atPath: file) else {
+    let file = directory.hasSuffix("/") ? directory + "tokenizer.json" : "\(directory)/tokenizer.json"
+    let json: JSON
+    do throws(FileError) { json = try WholeFile.json(file, limit: Self.largestFile) } catch {
       throw TokenizerError(
-        "\(file): cannot be read; a tokenizer.json is needed (transformers writes one with save_pretrained)")
+        error.kind == .malformed
+          ? error.message
+          : "\(file): cannot be read; a tokenizer.json is needed (transformers writes one with save_pretrained). "
+            + error.message)
     }
-    var merged = JSON.Object()
-    for name in ["tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "config.json"] {
-      guard let data = FileManager.default.contents(atPath: path(name)) else { continue }
-      let settings: JSON
-      do { settings = try JSON(parsing: [UInt8](data)) } catch { throw TokenizerError("\(path(name)): \(error)") }
-      guard let object = settings.object else {
-        throw TokenizerError("\(path(name)): expected an object, found \(settings.kind)")
-      }
-      for key in SpecialTokens.keys where merged[key] == nil {
-        if let value = object[key], !value.isNull { merged[key] = value }
-      }
-    }
-    try self.init(tokenizerJSON: [UInt8](data), file: file, config: .object(merged))
+    let root = Field(value: json, path: "", file: file)
+    try self.init(root, TokenSettings(directory: directory, tokenizer: root))
   }
+
+  /// Bytes of a `tokenizer.json`; the largest published ones have forty million.
+  private static let largestFile = 1 << 29
 
   /// Loads the text of a `tokenizer.json`.
   ///
@@ -58,30 +55,33 @@ public final class Tokenizer: Sendable {
   ///   - file: what messages call it.
   ///   - config: an object with any of `eos_token`, `eos_token_id` and the same of `bos` and `pad`, as the files
   ///     beside it have them.
-  public init(tokenizerJSON: [UInt8], file: String, config: JSON? = nil) throws {
+  public convenience init(tokenizerJSON: [UInt8], file: String, config: JSON? = nil) throws {
     let json: JSON
     do { json = try JSON(parsing: tokenizerJSON) } catch { throw TokenizerError("\(file): \(error)") }
-    let root = Field(value: json, path: "", file: file)
+    try self.init(Field(value: json, path: "", file: file), TokenSettings(naming: config, file: file))
+  }
+
+  private init(_ root: Field, _ settings: TokenSettings) throws {
     if let version = try root.optional("version"), try version.string() != "1.0" {
       throw version.error("version \"\(try version.string())\"; only \"1.0\" is known")
     }
-    self.file = file
+    file = root.file
     normalizer = try root.optional("normalizer").map(Normalizer.init)
     let steps = try root.optional("pre_tokenizer").map(PreTokenizer.init)?.flattened ?? []
     let endsInBytes = if case .byteLevel = steps.last { true } else { false }
     model = try Models.load(try root.required("model"), byteLevel: endsInBytes)
     self.steps = steps
     mapsBytes = endsInBytes && !model.takesBytes
-    added = try AddedTokens(root.optional("added_tokens"), model: model, normalizer: normalizer)
+    added = try AddedTokens(root.optional("added_tokens"), settings, model: model, normalizer: normalizer, file: file)
     postProcessor = try root.optional("post_processor").map(PostProcessor.init)
     decoder = try root.optional("decoder").map(Decoder.init)
 
     let (model, added) = (model, added)
     vocabularySize = model.vocabularyCount + added.ids.keys.count { model.id(of: $0) == nil }
-    let special = SpecialTokens(config: config) { added.id(of: $0) ?? model.id(of: $0) }
-    eosTokenID = try special.id("eos", file)
-    bosTokenID = try special.id("bos", file)
-    padTokenID = try special.id("pad", file)
+    let find: ([UInt8]) -> Int? = { added.id(of: $0) ?? model.id(of: $0) }
+    eosTokenID = try settings.id("eos", find)
+    bosTokenID = try settings.id("bos", find)
+    padTokenID = try settings.id("pad", find)
   }
 
   /// The id of a token by its spelling in the vocabulary.
@@ -93,6 +93,12 @@ public final class Tokenizer: Sendable {
   /// The token of an id, as the vocabulary spells it.
   public func token(of id: Int) -> String? {
     (added.spelling(of: id) ?? model.token(of: id)).map { String(decoding: $0, as: UTF8.self) }
+  }
+
+  /// What decides over ids besides `tokenizer.json` itself: added tokens with their flags, and the numbers of eos, bos
+  /// and pad. For fingerprints: equal settings with an equal file encode alike.
+  public var settings: JSON {
+    .object([("added", added.json), ("special", .array([eosTokenID, bosTokenID, padTokenID].map { .int($0 ?? -1) }))])
   }
 
   // MARK: Encoding
@@ -123,28 +129,31 @@ public final class Tokenizer: Sendable {
   private func encode(valid text: UnsafeBufferPointer<UInt8>, _ addSpecialTokens: Bool) throws -> [Int] {
     var scratch = scratches.take()
     defer { scratches.give(scratch) }
+    let effort = Effort(bytes: text.count, file: file)
+    scratch.effort = effort
     var out: [Int] = []
     out.reserveCapacity(text.count / 3 + 2)
-    for stretch in added.cut(text, added.verbatim) {
+    for stretch in try added.cut(text, added.verbatim, effort) {
       if let id = stretch.id {
         out.append(id)
         continue
       }
       let part = UnsafeBufferPointer(rebasing: text[stretch.start..<stretch.end])
       var atOrigin = stretch.start == 0
-      if let normalized = try normalizer?.normalize(part, atOrigin: &atOrigin) {
+      if let normalized = try normalizer?.normalize(part, atOrigin: &atOrigin, effort) {
         try normalized.withUnsafeBufferPointer { try encode(normalized: $0, atOrigin, &scratch, to: &out) }
       } else {
         try encode(normalized: part, atOrigin, &scratch, to: &out)
       }
     }
-    return postProcessor?.process(out, addSpecialTokens: addSpecialTokens) ?? out
+    return try postProcessor?.process(out, addSpecialTokens: addSpecialTokens, effort) ?? out
   }
 
   private func encode(
     normalized text: UnsafeBufferPointer<UInt8>, _ atOrigin: Bool, _ scratch: inout Scratch, to out: inout [Int]
   ) throws {
-    for stretch in added.cut(text, added.afterNormalization) {
+    let effort = scratch.effort
+    for stretch in try added.cut(text, added.afterNormalization, effort) {
       if let id = stretch.id {
         out.append(id)
         continue
@@ -152,7 +161,7 @@ public final class Tokenizer: Sendable {
       let part = UnsafeBufferPointer(rebasing: text[stretch.start..<stretch.end])
       var pieces = Pieces(count: part.count, atOrigin: atOrigin && stretch.start == 0)
       for (index, step) in steps.enumerated() {
-        try pieces.apply(step, to: part)
+        try pieces.apply(step, to: part, effort)
         if case .byteLevel = step, mapsBytes || index < steps.count - 1 { pieces.mapBytes(part) }
         try Limits.check(pieces.buffer?.count ?? 0, from: part.count)
       }
@@ -179,8 +188,9 @@ public final class Tokenizer: Sendable {
       if skipSpecialTokens, added.isSpecial(token) { continue }
       tokens.append(token)
     }
+    let effort = Effort(bytes: tokens.reduce(0) { $0 + $1.count }, file: file)
     let parts =
-      if let decoder { try decoder.decode(tokens) } else { [Array(tokens.joined(separator: [0x20]))] }
+      if let decoder { try decoder.decode(tokens, effort) } else { [Array(tokens.joined(separator: [0x20]))] }
     return String(decoding: parts.joined(), as: UTF8.self)
   }
 }
@@ -194,25 +204,5 @@ private final class ScratchPool: @unchecked Sendable {
   func give(_ scratch: consuming Scratch) {
     let scratch = scratch
     lock.withLock { if idle.count < 64 { idle.append(scratch) } }
-  }
-}
-
-/// The names and numbers of bos, eos and pad as a model's JSON files give them.
-private struct SpecialTokens {
-  static let keys = ["eos", "bos", "pad"].flatMap { ["\($0)_token", "\($0)_token_id"] }
-
-  let config: JSON?
-  let find: ([UInt8]) -> Int?
-
-  /// A name comes before a number; of several numbers the first counts.
-  func id(_ kind: String, _ file: String) throws -> Int? {
-    if let named = config?["\(kind)_token"], let name = named.text ?? named["content"]?.text, let id = find(name.utf8) {
-      return id
-    }
-    guard let number = config?["\(kind)_token_id"], let id = number.int ?? number.array?.first?.int else { return nil }
-    guard id >= 0, id <= Int(Int32.max) else {
-      throw TokenizerError("the configuration beside \(file): \(kind)_token_id is \(id), which is no token id")
-    }
-    return id
   }
 }

@@ -12,7 +12,7 @@ enum Limits {
   /// Stops a tokenizer whose parts each blow a text up, before memory ends.
   static func check(_ count: Int, from original: Int) throws {
     if count >> 8 > original, count > 1 << 24 {
-      throw TokenizerError("the tokenizer makes \(count) bytes out of a text of \(original); it is broken")
+      throw TokenizerError("the tokenizer makes \(count) bytes or ids out of \(original); it is broken")
     }
   }
 }

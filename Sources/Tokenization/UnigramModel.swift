@@ -45,14 +45,14 @@ final class UnigramModel: Model {
   }
 
   func encode(_ word: UnsafeBufferPointer<UInt8>, _ scratch: inout Scratch, to out: inout [Int]) throws {
-    try scratch.cached(word, to: &out) { _, out in try cut(word, to: &out) }
+    try scratch.cached(word, to: &out) { scratch, out in try cut(word, scratch.effort, to: &out) }
   }
 
   private var missingUnknown: TokenizerError {
     TokenizerError("\(file): model: the text has a character outside the vocabulary, and unk_id is not set")
   }
 
-  private func cut(_ word: UnsafeBufferPointer<UInt8>, to out: inout [Int]) throws {
+  private func cut(_ word: UnsafeBufferPointer<UInt8>, _ effort: Effort, to out: inout [Int]) throws {
     var best = [(id: Int32, start: Int32, score: Double)](repeating: (0, -1, 0), count: word.count + 1)
     guard word.count < Int(Int32.max) else { throw TokenizerError("a word of \(word.count) bytes is too long") }
     var start = 0
@@ -70,6 +70,8 @@ final class UnigramModel: Model {
         if best[end].start < 0 || score > best[end].score { best[end] = (Int32(id), Int32(start), score) }
         if end - start == length { hasOwn = true }
       }
+      // Counted only where it is more than published vocabularies have, whose tokens are short.
+      if end - start > 64 { try effort.spend(end - start, "the vocabulary") }
       if !hasOwn {
         let score = unknownScore + here
         let end = start + length

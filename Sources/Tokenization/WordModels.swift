@@ -4,8 +4,10 @@ internal import JSON
 final class WordPieceModel: Model {
   private let vocabulary: Vocabulary
   private let unknown: [UInt8]
-  private let prefix: [UInt8]
   private let maximumCharacters: Int
+  /// Tokens that begin a word, and those that go on one, without their prefix.
+  private let beginning: ByteTrie
+  private let continuing: ByteTrie
   private let file: String
 
   let takesBytes = false
@@ -17,8 +19,15 @@ final class WordPieceModel: Model {
     file = field.file
     vocabulary = try Vocabulary(field.required("vocab"))
     unknown = try field.required("unk_token").bytes()
-    prefix = try field.required("continuing_subword_prefix").bytes()
+    let prefix = try field.required("continuing_subword_prefix").bytes()
     maximumCharacters = try field.required("max_input_chars_per_word").count()
+    var (beginning, continuing) = (ByteTrie(capacity: vocabulary.count), ByteTrie(capacity: vocabulary.count))
+    for index in 0..<vocabulary.count {
+      let (token, id) = (vocabulary.table.key(at: index), vocabulary.table.id(at: index))
+      if !token.isEmpty { beginning.insert(token, id) }
+      if token.count > prefix.count, token.starts(with: prefix) { continuing.insert(token.dropFirst(prefix.count), id) }
+    }
+    (self.beginning, self.continuing) = (beginning, continuing)
   }
 
   func encode(_ word: UnsafeBufferPointer<UInt8>, _ scratch: inout Scratch, to out: inout [Int]) throws {
@@ -26,17 +35,11 @@ final class WordPieceModel: Model {
     var start = 0
     if word.count(where: { $0 & 0xC0 != 0x80 }) <= maximumCharacters {
       while start < word.count {
-        var end = word.count
-        var found: Int?
-        while end > start {
-          let piece = start == 0 ? Array(word[..<end]) : prefix + word[start..<end]
-          found = vocabulary.id(of: piece)
-          if found != nil { break }
-          end = scalarStart(in: word, before: end)
-        }
+        let (found, walked) = (start == 0 ? beginning : continuing).longest(in: word, at: start)
+        try scratch.effort.spend(walked, "the vocabulary")
         guard let found else { break }
-        out.append(found)
-        start = end
+        out.append(found.id)
+        start = found.end
       }
       if start == word.count { return }
     }

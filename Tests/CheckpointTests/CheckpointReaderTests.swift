@@ -61,10 +61,9 @@ import Testing
     (#"{"weight_map": {"a": "a.safetensors"}"#, "not valid JSON"),
     (#"{"weight_map": {"a": "a.safetensors", "a": "b.safetensors"}}"#, "twice"),
     (#"{"weight_map": {"a": "gone.safetensors"}}"#, "No such file"),
-    (#"{"weight_map": {"a": "a.safetensors", "c": "a.safetensors"}}"#, "does not hold it"),
-    (#"{"weight_map": {"a": "a.safetensors", "c": "b.safetensors"}}"#, "does not name tensor \"b\""),
-    (#"{"weight_map": {"a": "b.safetensors", "b": "a.safetensors"}}"#, "it is in"),
-    (#"{"weight_map": {"a": "a.safetensors", "b": "again.safetensors"}}"#, "and again in"),
+    (#"{"weight_map": {"b": "a.safetensors", "c": "again.safetensors"}}"#, "and again in"),
+    (#"{"weight_map": {"a": "b.safetensors", "b": "a.safetensors", "c": "again.safetensors"}}"#, "names neither"),
+    ("version https://git-lfs.github.com/spec/v1", "git lfs pull"),
   ])
   func refusesAnIndex(_ index: String, because: String) throws {
     let scratch = try Scratch()
@@ -76,6 +75,53 @@ import Testing
     try scratch.write("model.safetensors.index.json", index)
     let said = message { _ = try CheckpointReader(directory: scratch.path) }
     #expect(said.contains(because), "\(said)")
+  }
+
+  /// What counts is what the shards hold; an index that differs is worth a sentence.
+  @Test(arguments: [
+    (#"{"a": "a.safetensors", "b": "b.safetensors"}"#, []),
+    (#"{"a": "a.safetensors", "b": "b.safetensors", "c": "a.safetensors"}"#, ["names tensor \"c\" that no shard"]),
+    (#"{"a": "a.safetensors", "b": "b.safetensors", "c": "gone.safetensors"}"#, ["names tensor \"c\" that no shard"]),
+    (#"{"a": "a.safetensors", "c": "b.safetensors"}"#, ["\"c\" that no shard", "does not name tensor \"b\" that is"]),
+    (#"{"a": "b.safetensors", "b": "a.safetensors"}"#, ["puts 2 tensors (\"a\", …) into another shard than they are"]),
+    (#"{"a": "a.safetensors", "b": "b.safetensors", "d": "again.safetensors"}"#, ["names tensor \"d\""]),
+  ])
+  func takesWhatTheShardsHold(_ map: String, _ says: [String]) throws {
+    let scratch = try Scratch()
+    try scratch.write("config.json", "{}")
+    for (file, name) in [("a", "a"), ("b", "b"), ("again", "a")] {
+      try scratch.write(file + ".safetensors", Self.named(name))
+    }
+    try scratch.write("model.safetensors.index.json", #"{"weight_map": \#(map)}"#)
+    let reader = try CheckpointReader(directory: scratch.path)
+    #expect(reader.tensors.map(\.name) == ["a", "b"])
+    #expect(reader.entry("a")?.file == "a.safetensors" && reader.entry("b")?.file == "b.safetensors")
+    #expect(reader.indexNotes.count == says.count, "\(reader.indexNotes)")
+    for (note, part) in zip(reader.indexNotes, says) { #expect(note.contains(part), "\(note)") }
+    #expect(try reader.sha256().count == 64)
+  }
+
+  @Test func saysWhereAMissingTensorShouldBe() throws {
+    let scratch = try Scratch()
+    try scratch.write("config.json", "{}")
+    try scratch.write("a.safetensors", Self.named("a"))
+    func said(_ map: String) throws -> String {
+      try scratch.write("model.safetensors.index.json", #"{"weight_map": \#(map)}"#)
+      return try CheckpointReader(directory: scratch.path).whereabouts(ofMissing: ["b"]) ?? ""
+    }
+    #expect(try said(#"{"a": "a.safetensors", "b": "b.safetensors"}"#).contains("b.safetensors, which is not there"))
+    #expect(try said(#"{"a": "a.safetensors", "b": "a.safetensors"}"#).contains("new index can be written"))
+    #expect(try said(#"{"a": "a.safetensors"}"#).contains("is a shard missing?"))
+    try scratch.write("b.safetensors", Self.named("b"))
+    #expect(try said(#"{"a": "a.safetensors"}"#).contains("does not name the file b.safetensors"))
+  }
+
+  @Test func saysThatAWeightFileIsAPointerOfGitLFS() throws {
+    let scratch = try Scratch()
+    try scratch.write("config.json", "{}")
+    try scratch.write(
+      "model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 7881504\n")
+    #expect(message { _ = try CheckpointReader(directory: scratch.path) }.contains("git lfs pull"))
   }
 
   @Test(arguments: [
@@ -91,7 +137,7 @@ import Testing
     #expect(said.contains(says), "\(said)")
   }
 
-  @Test(arguments: ["[]", "", "{", "1", "\u{feff}{}", #"{"a":1,"a":2}"#])
+  @Test(arguments: ["[]", "", "{", "1", "\u{feff}", #"{"a":1,"a":2}"#])
   func refusesAConfig(_ text: String) throws {
     let scratch = try Scratch()
     try scratch.write("config.json", text)

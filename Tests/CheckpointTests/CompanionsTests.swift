@@ -102,10 +102,11 @@ import Testing
     try FileManager.default.createSymbolicLink(atPath: scratch.at("README.md"), withDestinationPath: "/dev/null")
     try FileManager.default.createSymbolicLink(atPath: scratch.at("NOTICE"), withDestinationPath: "gone")
     try FileManager.default.createSymbolicLink(atPath: scratch.at("COPYING"), withDestinationPath: "COPYING")
+    try scratch.write("tokenizer.json", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 1\n")
     let companions = try Companions(directory: scratch.path)
     #expect(companions.files.isEmpty)
-    #expect(companions.warnings.count == 5)
-    for name in ["tokenizer.model", "LICENSE", "README.md", "NOTICE", "COPYING"] {
+    #expect(companions.warnings.count == 6)
+    for name in ["tokenizer.model", "LICENSE", "README.md", "NOTICE", "COPYING", "tokenizer.json"] {
       #expect(companions.warnings.contains { $0.hasPrefix(scratch.at(name) + " is passed over") })
     }
   }

@@ -33,7 +33,6 @@ import Testing
     ("{", "not valid JSON"), ("[1]", "a list"), ("\"text\"", "a string"), (#"{"text": 1}"#, "a number"),
     (#"{"text": ["a"]}"#, "a list"), (#"{"prompt": "p", "response": {}}"#, "an object"),
     (#"{"content": "x"}"#, "no column with text"), ("{}", "there are none"),
-    (#"{"text": null}"#, "no column with text"),
     (#"{"messages": []}"#, "apply_chat_template"), (#"{"conversations": [{"from": "human"}]}"#, "not supported yet"),
     (#"{"text": "a", "text": "b"}"#, "twice"), (#"{"text": "a"} {"text": "b"}"#, "after the end"),
     (#"{"text": "\ud800"}"#, "surrogate"), ("{\"text\": \"a\0\"}", "control character"), ("\0", "not valid JSON"),
@@ -43,6 +42,74 @@ import Testing
     let path = try scratch.write("a.jsonl", "{\"text\": \"fine\"}\n\n\(line)\n")
     let said = message { _ = try documents(path) }
     #expect(said.contains("a.jsonl:3") && said.contains(because), "\(said)")
+  }
+
+  /// Columns that nobody asked for stop no row, whatever they hold.
+  @Test(arguments: [
+    #""id": NaN"#, #""id": -Infinity, "x": 1e999"#, #""meta": {"a": {"a": [null]}, "b": "\ud800"}"#,
+    #""id": 1, "id": 2"#,
+    "\"x\": " + String(repeating: "[", count: 5000) + String(repeating: "]", count: 5000),
+    #""output": NaN, "response": [1]"#, #""output": "\ud800", "completion": {"a": 1, "a": 2}"#,
+  ])
+  func otherColumnsMayHoldAnything(_ columns: String) throws {
+    let scratch = try Scratch()
+    let path = try scratch.write("a.jsonl", "{\(columns), \"text\": \"one\"}\n{\"text\": \"two\", \(columns)}\n")
+    #expect(try documents(path) == ["one", "two"])
+  }
+
+  private func packed(_ sources: [String], rows: Int = 4, skipping: Int = 0) throws -> PackedRows {
+    try CalibrationData(sources: sources).pack(
+      encoder: ByteEncoding(), seqLength: 4, count: rows, skippingRows: skipping)
+  }
+
+  /// Web text has a few nulls among millions: they are passed over and told of once.
+  @Test func passesOverRowsWhoseTextIsNull() throws {
+    let scratch = try Scratch()
+    func lines(_ nulls: Set<Int>) -> String {
+      (0..<6).map { "{\"id\": \($0), \"text\": \(nulls.contains($0) ? "null" : "\"ab\($0)\"")}\n" }.joined()
+    }
+    let one = try scratch.write("one.jsonl", lines([2]))
+    let result = try packed([one])
+    #expect(texts(result.rows) == ["ab0", "ab1", "ab3", "ab4"])
+    #expect(result.warnings == ["\(one):3: \"text\" is null; the row was passed over"])
+    // Those among the rows before were told of by whoever used these.
+    #expect(try packed([one], rows: 1, skipping: 4).warnings == [])
+    let some = try scratch.write("some.jsonl", lines([0, 2, 5]))
+    let warning = try #require(try packed([some, one], rows: 8).warnings.last)
+    #expect(warning.contains("4 rows were passed over") && warning.contains("some.jsonl:1"), "\(warning)")
+    let every = try scratch.write("every.jsonl", lines([0, 1, 2, 3, 4, 5]))
+    let said = message { _ = try packed([every]) }
+    #expect(said.contains("\"text\" is null in every one of 6 rows") && said.contains("every.jsonl"), "\(said)")
+    let blank = try scratch.write("blank.jsonl", lines([0, 1, 2]) + "{\"text\": \"\"}\n")
+    let pairs = try scratch.write(
+      "pairs.jsonl", #"{"prompt": null, "text": null}"# + "\n" + #"{"messages": null, "input": "abc"}"#)
+    #expect(texts(try packed([pairs]).rows) == ["abc"])
+    #expect(try packed([pairs]).warnings.last?.contains("\"prompt\" and \"text\" are null") == true)
+    #expect(texts(try packed([blank]).rows) == ["ab3", "ab4", "ab5"])
+  }
+
+  @Test func textThatCannotBeEncodedIsNamed() throws {
+    struct Refusal: Error, CustomStringConvertible { let description = "a pattern runs away" }
+    struct Picky: TextEncoding {
+      var eosTokenID: Int? { nil }
+      func encode(_ text: String) throws -> [Int] { if text == "bad" { throw Refusal() } else { [1] } }
+    }
+    let scratch = try Scratch()
+    let path = try scratch.write("a.jsonl", "{\"text\": \"good\"}\n{\"text\": \"bad\"}\n")
+    for sources in [[path], [path, path]] {
+      let said = message { _ = try CalibrationData(sources: sources).pack(encoder: Picky(), seqLength: 4, count: 4) }
+      #expect(said.contains("a.jsonl:2: a pattern runs away"), "\(said)")
+    }
+  }
+
+  @Test func saysThatAFileIsAPointerOfGitLFS() throws {
+    let scratch = try Scratch()
+    for name in ["a.jsonl", "a.parquet"] {
+      let path = try scratch.write(
+        name, "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 788150\n")
+      #expect(message { _ = try documents(path) }.contains("git lfs pull"))
+      #expect(message { _ = try MMLU.load(path: path) }.contains("git lfs pull"))
+    }
   }
 
   @Test func refusesTextThatIsNotUTF8() throws {

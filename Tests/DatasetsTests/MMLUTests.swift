@@ -43,7 +43,9 @@ import Testing
     (#""answer": 2"#, #""answer": 99999999999999999999"#, "answer"), (#""3", "#, "", "3 entries"),
     (#""3", "#, #""3", "5", "#, "5 entries"), (#""3""#, "3", "no text"),
     (#"["1", "2", "3", "4"]"#, "\"ABCD\"", "no list"),
-    (#""question": "q""#, #""question": null"#, "null"), (#""subject": "s_t""#, #""subject": 7"#, "a number"),
+    (#""question": "q""#, #""question": null"#, "\"question\" is null"), (#""3""#, "null", "null in it"),
+    (#"["1", "2", "3", "4"]"#, "null", "\"choices\" is null"), (#""answer": 2"#, #""answer": null"#, "is null"),
+    (#""choices": "#, #""options": "#, "\"choices\" is missing"), (#""subject": "s_t""#, #""subject": 7"#, "a number"),
   ])
   func saysWhichQuestionIsWrong(part: String, instead: String, because: String) throws {
     let scratch = try Scratch()
@@ -51,6 +53,15 @@ import Testing
       "test.jsonl", Self.line + "\n" + Self.line.replacingOccurrences(of: part, with: instead) + "\n")
     let said = message { _ = try MMLU.load(path: path) }
     #expect(said.contains("test.jsonl:2") && said.contains(because), "\(said)")
+  }
+
+  @Test func otherColumnsMayHoldAnything() throws {
+    let scratch = try Scratch()
+    let line = Self.line.dropFirst()
+    for other in [#""id": NaN"#, #""meta": [[["\ud800"]]]"#, #""id": 1, "id": 1"#] {
+      #expect(try MMLU.load(path: scratch.write("q.jsonl", "{\(other), \(line)\n")) == [Self.question])
+    }
+    #expect(try MMLU.load(path: scratch.at("q.jsonl"))[0].place.hasSuffix("q.jsonl:1"))
   }
 
   @Test func saysWhatIsWrongWithFiles() throws {

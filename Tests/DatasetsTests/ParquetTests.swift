@@ -5,12 +5,27 @@ import Testing
 @Suite struct ParquetTests {
   @Test(arguments: ["plain", "dictionary", "large"])
   func readsEveryKindOfText(_ name: String) throws {
-    let texts = ["one", nil, "", "zwölf \0 é", "one", "\"quoted\"\n"]
-    // A null in the only column of text is an error, as it is in a line.
-    #expect(message { _ = try documents(data("\(name).parquet")) }.contains("\(name).parquet, row 2"))
     let packed = try CalibrationData(sources: [data("\(name).parquet")]).pack(
-      encoder: ByteEncoding(), seqLength: 4, count: 1)
-    #expect(packed.rows == [Array((texts[0] ?? "").utf8).map { Int32($0) } + [256]])
+      encoder: ByteEncoding(), seqLength: 1 << 20, count: 1)
+    #expect(texts(packed.rows) == ["one", "zwölf \0 é", "one", "\"quoted\"\n"])
+    #expect(packed.warnings.last?.contains("\(name).parquet, row 2: \"text\" is null") == true)
+  }
+
+  @Test func saysThatEveryTextIsNull() {
+    let said = message { _ = try documents(data("nulls.parquet")) }
+    #expect(said.contains("\"text\" is null in every one of 3 rows"), "\(said)")
+  }
+
+  /// Columns that are wanted in other data, and here of types that are not read.
+  @Test func otherColumnsMayBeOfAnyType() throws {
+    #expect(try documents(data("odd.parquet")) == ["one", "two"])
+  }
+
+  /// Some kilobytes that stand for a gigabyte: one text, and a thousand rows of one long text.
+  @Test(arguments: ["long", "repeated", "structs"])
+  func refusesFilesMadeToFillMemory(_ name: String) {
+    let said = message { _ = try documents(data("\(name)-bomb.parquet")) }
+    #expect(said.contains("\(name)-bomb.parquet") && said.contains("far more"), "\(said)")
   }
 
   @Test func readsRowGroupsInOrder() throws {

@@ -16,7 +16,8 @@ import Testing
 
   @Test(arguments: [
     "", " ", "{", "[", "{\"a\"}", "{\"a\":1,}", "[1,]", "01", "1.", "1e", "-", "tru", "\"", "\"\\x\"", "\"\\ud800\"",
-    "{\"a\":1,\"a\":2}", "[1] 2", "\"\u{1}\"", "nan", "'a'", "{a:1}", "\u{feff}1", "+1", ".5", "\"\\u12\"",
+    "{\"a\":1,\"a\":2}", "[1] 2", "\"\u{1}\"", "nan", "'a'", "{a:1}", "+1", ".5", "\"\\u12\"",
+    "Infinit", "-", "-I", "-Inf", "Na", "inf", "InfinityX", "\u{feff}", "\u{feff}\u{feff}1", " \u{feff}1",
   ])
   func refuses(_ text: String) {
     #expect(throws: JSONError.self) { try JSON(parsing: text) }
@@ -27,15 +28,20 @@ import Testing
     #expect(throws: JSONError.self) { try JSON(parsing: String(repeating: "[", count: 100_000)) }
   }
 
-  @Test func takesPythonsNonFiniteNumbersOnlyWhenAsked() throws {
+  @Test func readsWhatPythonWrites() throws {
     let text = #"{"time_step_limit": [0.0, Infinity, -Infinity, NaN]}"#
-    let value = try JSON(parsing: Array(text.utf8), nonFinite: true)
+    let value = try JSON(parsing: text)
     #expect(value.serialized() == text)
     #expect(value["time_step_limit"]?.array?[1].double == .infinity)
     #expect(value["time_step_limit"]?.array?[2].double == -.infinity)
-    #expect(throws: JSONError.self) { try JSON(parsing: text) }
-    for wrong in ["Infinit", "-", "-I", "-Inf", "Na", "inf", "nan", "InfinityX"] {
-      #expect(throws: JSONError.self, "\(wrong)") { try JSON(parsing: Array(wrong.utf8), nonFinite: true) }
+    #expect(try JSON(parsing: "\u{feff}" + text) == value)
+    #expect(throws: JSONError.self) { try JSON(parsing: Array("[NaN]".utf8), dialect: .strict) }
+    #expect(throws: JSONError.self) { try JSON(parsing: Array("\u{feff}[]".utf8), dialect: .strict) }
+  }
+
+  @Test func saysThatATextIsUTF16() {
+    for bytes: [UInt8] in [[0xFF, 0xFE, 0x7B, 0, 0x7D, 0], [0xFE, 0xFF, 0, 0x7B, 0, 0x7D]] {
+      #expect { try JSON(parsing: bytes) } throws: { "\($0)".contains("UTF-16") }
     }
   }
 

@@ -109,9 +109,17 @@ import Tokenization
     #expect(tokenizer.eosTokenID == 3)
     #expect(tokenizer.bosTokenID == 4)
     #expect(tokenizer.padTokenID == 7)
-    #expect(throws: TokenizerError.self) {
-      _ = try load(small(), config: .object([("eos_token_id", .int(-1))]))
-    }
+  }
+
+  /// Null and negative numbers have meant "none" since the first Llama.
+  @Test func takesNegativeIDsForNone() throws {
+    let none: [JSON] = [.int(-1), .null, .object([]), .array([]), .array([.int(-1)]), .double(-1.0)]
+    for value in none { #expect(try load(small(), config: .object([("pad_token_id", value)])).padTokenID == nil) }
+    #expect(try load(small(), config: .object([("eos_token_id", .array([.int(-1), .int(4)]))])).eosTokenID == 4)
+    #expect(try TokenIDs(.array([.int(2), .int(-1), .int(0)])).ids == [2, 0])
+    #expect(try TokenIDs(nil).ids == [])
+    #expect(throws: TokenizerError.self) { try TokenIDs(.text("2")) }
+    #expect(throws: TokenizerError.self) { try load(small(), config: .object([("eos_token_id", .int(1 << 40))])) }
   }
 
   /// As an empty vocabulary has nothing to say, every text comes to nothing.

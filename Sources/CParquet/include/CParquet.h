@@ -14,7 +14,7 @@ extern "C" {
 #endif
 
 /// Raised with every change of this header; the library of another build is refused.
-#define CP_ABI 1
+#define CP_ABI 2
 #define CP_ENTRY "coppice_parquet_entry"
 
 /// NULL when all went well; otherwise a text that the caller frees with `free`.
@@ -29,7 +29,14 @@ typedef enum cp_kind {
   CP_INTEGER = 1,
   /// Anything else that JSON can say (lists, structs, numbers, booleans): its JSON text, as for strings.
   CP_JSON = 2,
+  /// What cannot be made into any of these: `reason` says why. Only `valid` and `rows` are filled.
+  CP_UNREADABLE = 3,
 } cp_kind;
+
+// A file may use as much memory as a file of its size can need, with room to spare: well packed text becomes a
+// hundred times as long, and small files have a base to start from.
+#define CP_MEMORY_BASE (INT64_C(64) << 20)
+#define CP_MEMORY_PER_BYTE 256
 
 /// One column of the rows last read. Its memory is the file's, until the next call of `next` or `close`.
 typedef struct cp_column {
@@ -42,6 +49,8 @@ typedef struct cp_column {
   const int64_t *_Nullable offsets;
   /// One for each row; zero in other columns.
   const int64_t *_Nullable integers;
+  /// Why an unreadable column is one.
+  const char *_Nullable reason;
 } cp_column;
 
 typedef struct cp_api {

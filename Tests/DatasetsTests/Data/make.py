@@ -33,3 +33,20 @@ questions = {
 write("mmlu", questions)
 write("mmlu-short", {**questions, "choices": [["1", "2", "3"]] * 3})
 write("mmlu-lacks", {k: v for k, v in questions.items() if k != "answer"})
+write("nulls", {"text": pa.array([None] * 3, pa.string())})
+odd = pa.array([b"\xff", b"\xff"], pa.binary()).view(pa.string())
+write(
+    "odd",
+    {
+        "output": pa.array([0, 1], pa.timestamp("us")),
+        "response": pa.array([1, 2], pa.decimal128(5, 2)),
+        "completion": odd,
+        "id": pa.array([float("nan")] * 2),
+        "text": ["one", "two"],
+    },
+)
+# A few kilobytes each that would be gigabytes in memory.
+write("long-bomb", {"text": ["a" * 300_000_000]}, compression="zstd", compression_level=19, use_dictionary=False)
+write("repeated-bomb", {"text": pa.DictionaryArray.from_arrays(pa.array([0] * 2000, pa.int32()), ["a" * 2_000_000])}, compression="zstd")
+struct = pa.StructArray.from_arrays([pa.array([True] * 2_000_000)], names=["a" * 1000])
+write("structs-bomb", {"text": pa.ListArray.from_arrays([0, 2_000_000], struct)}, compression="zstd")
