@@ -18,7 +18,7 @@ public final class CheckpointReader: Sendable {
   /// The weight files' names, in order.
   public var weightFiles: [String] { weights.names }
   /// Where the shards' index does not fit the shards, one sentence for each kind; what counts is what the shards hold.
-  public var indexNotes: [String] { weights.index?.notes(weights) ?? [] }
+  public let indexNotes: [String]
 
   /// Why tensors are missing that a model needs, as far as the index knows, and what to do; nil without an index.
   public func whereabouts(ofMissing names: [String]) -> String? { weights.index?.whereabouts(of: names, in: weights) }
@@ -42,6 +42,7 @@ public final class CheckpointReader: Sendable {
     self.directory = directory
     (config, configFile) = try Self.readConfig(directory: directory)
     weights = try WeightFiles(directory: directory)
+    indexNotes = weights.index?.notes(weights) ?? []
   }
 
   /// The same files, their tensors under other names.
@@ -56,6 +57,7 @@ public final class CheckpointReader: Sendable {
     directory = other.directory
     config = other.config
     configFile = other.configFile
+    indexNotes = other.indexNotes
     self.weights = weights
   }
 

@@ -47,9 +47,12 @@ struct WeightFiles: Sendable {
 
   private init(_ other: WeightFiles, tensors: [TensorEntry], in directory: String) throws {
     names = other.names
+    // The index knows the old names.
+    index = nil
+    absent = other.absent
+    unnamed = other.unnamed
     files = other.files
-    self.tensors = tensors
-    positions = try Self.positions(of: tensors, in: directory)
+    (self.tensors, positions) = try Self.distinct(tensors, nil, in: directory)
   }
 
   /// The same files, their tensors under other names.

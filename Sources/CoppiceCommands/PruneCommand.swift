@@ -134,12 +134,12 @@ public struct PruneCommand: ComputingCommand {
     CommandConfiguration(
       commandName: name,
       abstract: "Prune a checkpoint to a budget by search, or to an architecture given by hand.",
+      // Of this many options the argument parser would show the required ones, and the output is required by `validate`.
+      usage: "\(usage) [<options>] --hf_model_name_or_path <path> --output_hf_path <path>",
       discussion: """
         Importance is measured by activations on calibration text: of channels and heads by their size, of layers by how \
         much they change what they read, of experts by \(expertCriterion).
         """,
-      // Of this many options the argument parser would show the required ones, and the output is required by `validate`.
-      usage: "\(usage) [<options>] --hf_model_name_or_path <path> --output_hf_path <path>",
       version: coppiceVersion)
   }
 

@@ -1,5 +1,5 @@
 import Checkpoint
-import Foundation
+public import Foundation
 public import JSON
 
 /// What runs have kept in the cache directory: a directory of scores for each fingerprint.

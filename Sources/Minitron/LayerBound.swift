@@ -1,4 +1,4 @@
-import Models
+public import Models
 
 extension SearchSpace {
   /// Finds out whether a target is out of reach whichever layers are kept, before anybody knows their order.
