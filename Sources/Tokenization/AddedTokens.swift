@@ -53,6 +53,9 @@ struct AddedTokens: Sendable {
   /// What normalization makes of the tokens it changes.
   private var normalized: [Int: [UInt8]] = [:]
   private var specials: Set<[UInt8]> = []
+  /// Ids of tokens that were normalized when they came, whatever was said of them later: the oracle goes on decoding
+  /// those in their normalized spelling.
+  private var onceNormalized: Set<Int> = []
   /// Tokens looked for in the text as it is, and after normalization.
   private(set) var verbatim: ByteTrie?
   private(set) var afterNormalization: ByteTrie?
@@ -70,17 +73,20 @@ struct AddedTokens: Sendable {
     add(settings.additions(to: ids.keys), to: model)
     let effort = Effort(bytes: tokens.values.reduce(0) { $0 + $1.content.count }, file: file)
     for (id, token) in tokens.sorted(by: { $0.key < $1.key }) {
+      var pattern = token.content
+      if onceNormalized.contains(id) {
+        var origin = true
+        let content = try token.content.withUnsafeBufferPointer { content in
+          try normalizer?.normalize(content, atOrigin: &origin, effort)
+        }
+        if let content, content != token.content { normalized[id] = content }
+        pattern = content ?? token.content
+      }
       guard token.isNormalized else {
         verbatim = verbatim ?? ByteTrie()
         verbatim?.insert(token.content, id)
         continue
       }
-      var origin = true
-      let content = try token.content.withUnsafeBufferPointer { content in
-        try normalizer?.normalize(content, atOrigin: &origin, effort)
-      }
-      if let content, content != token.content { normalized[id] = content }
-      let pattern = content ?? token.content
       if pattern.isEmpty { continue }
       afterNormalization = afterNormalization ?? ByteTrie()
       afterNormalization?.insert(pattern, id)
@@ -97,6 +103,7 @@ struct AddedTokens: Sendable {
       ids[token.content] = id
       tokens[id] = token
       if token.isSpecial { specials.insert(token.content) }
+      if token.isNormalized { onceNormalized.insert(id) }
     }
   }
 
@@ -134,7 +141,7 @@ struct AddedTokens: Sendable {
         continue
       }
       let (found, walked) = trie.longest(in: text, at: at)
-      try effort.spend(walked, "the search for added tokens")
+      try effort.spend(walk: walked, "the search for added tokens")
       guard let (id, matchEnd) = found, let token = tokens[id] else {
         at += 1
         continue

@@ -4,8 +4,8 @@
 /// texts; the published ones take less than a hundred steps a byte on any.
 final class Effort {
   /// Allowed for every text, and for each of its bytes.
-  static let base = 100_000_000
-  static let perByte = 1_000
+  static let base = 50_000_000
+  static let perByte = 500
 
   private(set) var left: Int
   private let limit: Int
@@ -27,6 +27,13 @@ final class Effort {
   func spend(_ steps: Int, _ part: @autoclosure () -> String) throws {
     left -= steps
     if left < 0 { throw exceeded(part()) }
+  }
+
+  /// Counts a walk through a trie of tokens. Tokens are short: walks along those that are not cost what they take,
+  /// several steps a byte.
+  @inline(__always)
+  func spend(walk bytes: Int, _ part: @autoclosure () -> String) throws {
+    if bytes > 512 { try spend(bytes * 16, part()) }
   }
 
   /// Takes over the count of a part that kept it itself.

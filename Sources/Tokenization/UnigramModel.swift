@@ -70,8 +70,7 @@ final class UnigramModel: Model {
         if best[end].start < 0 || score > best[end].score { best[end] = (Int32(id), Int32(start), score) }
         if end - start == length { hasOwn = true }
       }
-      // Counted only where it is more than published vocabularies have, whose tokens are short.
-      if end - start > 64 { try effort.spend(end - start, "the vocabulary") }
+      try effort.spend(walk: end - start, "the vocabulary")
       if !hasOwn {
         let score = unknownScore + here
         let end = start + length

@@ -36,7 +36,7 @@ final class WordPieceModel: Model {
     if word.count(where: { $0 & 0xC0 != 0x80 }) <= maximumCharacters {
       while start < word.count {
         let (found, walked) = (start == 0 ? beginning : continuing).longest(in: word, at: start)
-        try scratch.effort.spend(walked, "the vocabulary")
+        try scratch.effort.spend(walk: walked, "the vocabulary")
         guard let found else { break }
         out.append(found.id)
         start = found.end
