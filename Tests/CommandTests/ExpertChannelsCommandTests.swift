@@ -55,6 +55,24 @@ import Testing
     }
   }
 
+  /// Kept scores do not tell how many threads made them.
+  @Test(arguments: ["shared", "own"]) func threadsDoNotShowInScores(_ channels: String) throws {
+    try withTemporaryDirectory { directory in
+      let model = try mixture(in: directory)
+      let found = try ["1", "2"].map { threads in
+        let output = directory + "/out-" + threads
+        let flags = ["--prune_export_config", #"{"moe_ffn_hidden_size": 8}"#, "--expert_channels", channels]
+        var arguments = prune(to: output, flags + ["--calib_batch_size", "2"], model: model)
+        // Rows enough for several blocks of an expert's.
+        if let at = arguments.firstIndex(of: "--seq_length") { arguments[at + 1] = "512" }
+        let result = try Program.run(arguments, environment: ["OMP_NUM_THREADS": threads])
+        result.expectSuccess()
+        return try Data(contentsOf: URL(fileURLWithPath: output + "/coppice_importance.json"))
+      }
+      #expect(found[0] == found[1])
+    }
+  }
+
   @Test func otherWordsAndContradictionsAreWrongUsage() throws {
     try withTemporaryDirectory { directory in
       let byHand = ["--prune_export_config", #"{"ffn_hidden_size": 256}"#]

@@ -85,7 +85,8 @@ import Torch
     #expect(elementwiseDifference(try #require(scores.global[.hiddenSize]), numbers(wanted["hidden_size"])) <= 1e-5)
     for hyperparameter in [Hyperparameter.ffnHiddenSize, .numAttentionHeads] {
       for (layer, list) in (scores.perLayer[hyperparameter] ?? []).enumerated() {
-        #expect(elementwiseDifference(try #require(list), numbers(wanted[hyperparameter.rawValue]?.array?[layer])) <= 1e-5)
+        #expect(
+          elementwiseDifference(try #require(list), numbers(wanted[hyperparameter.rawValue]?.array?[layer])) <= 1e-5)
       }
     }
     // Sums of 32 rows in float32: their last digits are worth more than 1e-6, so relative here.

@@ -61,7 +61,8 @@ import Torch
       for (expert, found) in experts.enumerated() {
         let start = (layer * count + expert) * width
         let expected = Array(test.importance[start..<start + width])
-        #expect(elementwiseDifference(found, expected) <= 1e-5, "layer \(layer + 1), expert \(expert + 1)")
+        // Means of few tokens, of values computed in float32 on both sides.
+        #expect(elementwiseDifference(found, expected) <= 1e-4, "layer \(layer + 1), expert \(expert + 1)")
       }
     }
     let config = try ExportConfig(parsing: try #require(test.facts["export_config"]))
@@ -109,7 +110,8 @@ import Torch
     }
     for (cut, found) in zip(cuts, together) {
       try Executor(model, dtype: .float32).run([TokenBatch(rows)], subjects: [cut]) { _, _, hidden, _ in
-        #expect(try hidden.floats() == found)
+        let apart = try hidden.floats()
+        #expect(apart == found)
       }
     }
     #expect(together[0] != together[1])

@@ -1,3 +1,4 @@
+import Checkpoint
 import JSON
 import Minitron
 import Models
@@ -7,7 +8,7 @@ import Testing
 /// Which layers are kept, and what a config says of them.
 @Suite struct LayerChoiceTests {
   private func describe(_ name: String, _ more: [(String, JSON)] = []) throws -> ModelDescription {
-    var config = try #require(Golden.json(Golden.root + "/Tests/Goldens/\(name)/config.json").object)
+    var (config, _) = try CheckpointReader.readConfig(directory: Golden.root + "/Tests/Goldens/" + name)
     for (key, value) in more { config[key] = value }
     return try Families.describe(config: config, file: "config.json")
   }
