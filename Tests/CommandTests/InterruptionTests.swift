@@ -21,7 +21,8 @@ import Testing
     let words = flags.map { "'\($0)'" }.joined(separator: " ")
     // With job control, a shell's background jobs do not ignore SIGINT.
     return try Program.shell(
-      "exec bash -c 'set -m; '\"$COPPICE\"' \"$@\" & pid=$!; \(condition); kill -\(signal) $pid; { wait $pid; } 2>/dev/null' x \(words)",
+      "exec bash -c 'set -m; '\"$COPPICE\"' \"$@\" & pid=$!; \(condition); kill -\(signal) $pid 2>/dev/null; "
+        + "{ wait $pid; } 2>/dev/null' x \(words)",
       environment: ["TMPDIR": directory + "/tmp", "COPPICE_CACHE": directory + "/cache"])
   }
 
