@@ -69,19 +69,21 @@ public struct MultipleChoice: Sendable {
   }
 
   /// Prompts without padding where the model can tell them apart, what a subject's prompts begin with once for all of
-  /// them; the others in order of length, padded to the longest of a batch.
+  /// them; otherwise in order of length, padded to the longest of a batch.
   private func groups(_ chosen: [Int], _ executor: Executor) -> [Group] {
     let description = executor.weights.model.description
-    let longest = executor.weights.device == .cpu ? description.longestPacked : 0
     let tokens = { prompts[$0].tokens.count }
-    let bySubject = Dictionary(grouping: chosen.filter { tokens($0) <= longest }, by: { prompts[$0].subject })
-    let subjects = bySubject.values.sorted { ($0.first ?? 0) < ($1.first ?? 0) }
-    let limit = description.tokensAtOnce(
-      elementSize: executor.weights.dtype.byteCount, device: executor.weights.device)
-    let packed = PromptPacker.rows(prompts.map(\.tokens), groups: subjects, limit: limit)
-      .map { Group(batch: $0.batch, prompts: $0.prompts) }
+    if executor.weights.device == .cpu, description.packsSequences {
+      let bySubject = Dictionary(grouping: chosen, by: { prompts[$0].subject })
+      let subjects = bySubject.values.sorted { ($0.first ?? 0) < ($1.first ?? 0) }
+      let limit = description.tokensAtOnce(
+        elementSize: executor.weights.dtype.byteCount, device: executor.weights.device)
+      return PromptPacker.rows(
+        prompts.map(\.tokens), groups: subjects, limit: limit, sharing: description.longestSharing
+      ).map { Group(batch: $0.batch, prompts: $0.prompts) }
+    }
     var padded: [[Int]] = []
-    for index in chosen.filter({ tokens($0) > longest }).sorted(by: { (tokens($0), $0) < (tokens($1), $1) }) {
+    for index in chosen.sorted(by: { (tokens($0), $0) < (tokens($1), $1) }) {
       // Prompts in order of length: the last of a batch is its longest.
       if let last = padded.last, (last.count + 1) * tokens(index) <= Self.tokensPerBatch {
         padded[padded.count - 1].append(index)
@@ -89,7 +91,7 @@ public struct MultipleChoice: Sendable {
         padded.append([index])
       }
     }
-    return packed + padded.map { Group(batch: TokenBatch($0.map { prompts[$0].tokens }), prompts: $0) }
+    return padded.map { Group(batch: TokenBatch($0.map { prompts[$0].tokens }), prompts: $0) }
   }
 
   /// What scoring these questions (nil: all) will read and hold.

@@ -222,16 +222,19 @@ private struct BatchTraits {
     var byWidth: [Int: Positions] = [:]
     for batch in batches {
       if let packing = batch.packing {
-        positions.append(Positions(places: packing.positions, dtype: dtype, device: device))
+        let lengths = packing.lengths
+        positions.append(Positions(places: packing.positions, lengths: lengths, dtype: dtype, device: device))
         packed.append(
           (
-            Positions(places: packing.wanted.map { packing.positions[$0] }, dtype: dtype, device: device),
+            Positions(
+              places: packing.wanted.map { packing.positions[$0] }, lengths: packing.wanted.map { lengths[$0] },
+              dtype: dtype, device: device),
             try Tensor(packing.wanted.map(Int64.init), shape: [packing.wanted.count]).to(device: device)
           ))
       } else {
         let shared = byWidth[batch.width] ?? Positions(count: batch.width, dtype: dtype, device: device)
         byWidth[batch.width] = shared
-        positions.append(shared)
+        positions.append(shared.rows(lengths: batch.lengths))
         packed.append(nil)
       }
     }

@@ -11,8 +11,9 @@ public final class Generator {
   private let final: LayerWeights
   private let head: OutputHead
   private var cache = KeyValueCache()
+  private var seen: [Int32] = []
   /// Tokens seen so far.
-  public private(set) var position = 0
+  public var position: Int { seen.count }
 
   private var description: ModelDescription { weights.model.description }
 
@@ -31,28 +32,33 @@ public final class Generator {
   /// Forgets what was seen.
   public func reset() {
     cache = KeyValueCache()
-    position = 0
+    seen = []
   }
 
   /// Appends tokens to the sequence.
   ///
-  /// Dynamic rope stretches its base with the length so far once that exceeds `max_position_embeddings`: new
-  /// tokens are rotated for the new length, cached keys stay as they were rotated. `transformers` generates so
-  /// too; only there do these logits differ from those of a forward pass over the whole sequence.
+  /// Dynamic rope stretches its base with the length so far once that exceeds `max_position_embeddings`, and LongRoPE
+  /// takes its long factors beyond the original context: new tokens are rotated for the new length, cached keys are kept
+  /// as they were rotated. `transformers` generates so too; only there do these logits differ from those of a forward pass
+  /// over the whole sequence. Phi-3 computes all keys anew when it crosses that length (`recomputesBeyond`).
   /// - Returns: the logits after each of them, `[S, V]` float32; after the last one only, `[1, V]`, unless `all`.
   /// - Throws: `ModelError` for no tokens, or one outside the vocabulary.
   public func logits(appending tokens: [Int32], all: Bool = false) throws -> Tensor {
     try weights.model.check(tokens)
-    var h = try weights.embed(TokenBatch([tokens]).tensor())
-    let positions = Positions(
-      start: position, count: tokens.count, dtype: weights.dtype, device: weights.device)
+    var row = tokens
+    if let limit = description.recomputesBeyond, position > 0, position <= limit, position + tokens.count > limit {
+      row = seen + tokens
+      reset()
+    }
+    var h = try weights.embed(TokenBatch([row]).tensor())
+    let positions = Positions(start: position, count: row.count, dtype: weights.dtype, device: weights.device)
     for (index, layer) in description.layers.enumerated() {
-      let context = ForwardContext(layer: index, lengths: [tokens.count], positions: positions, cache: cache)
+      let context = ForwardContext(layer: index, lengths: [row.count], positions: positions, cache: cache)
       h = try layer.forward(h, weights: layers[index], context: context)
     }
-    position += tokens.count
-    let states = try h.select(dim: 0, index: 0)
-    let wanted = all ? states : try states.narrow(dim: 0, start: tokens.count - 1, length: 1)
-    return try head.logits(description.finalNorm.forward(wanted, weights: final))
+    seen += row
+    let wanted = all ? tokens.count : 1
+    let states = try h.select(dim: 0, index: 0).narrow(dim: 0, start: row.count - wanted, length: wanted)
+    return try head.logits(description.finalNorm.forward(states, weights: final))
   }
 }

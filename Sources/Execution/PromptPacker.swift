@@ -31,9 +31,13 @@ public struct PromptPacker {
   ///   - prompts: each of at least one token.
   ///   - groups: numbers of prompts that stand together; each prompt once.
   ///   - limit: tokens of a row; a longer prompt has a row to itself.
-  public static func rows(_ prompts: [[Int32]], groups: [[Int]], limit: Int) -> [Row] {
+  ///   - sharing: longer prompts share no tokens with others (`ModelDescription.longestSharing`).
+  public static func rows(_ prompts: [[Int32]], groups: [[Int]], limit: Int, sharing: Int = .max) -> [Row] {
     var packer = PromptPacker(prompts, limit: max(limit / step * step, step))
-    for group in groups { packer.add(group) }
+    for group in groups {
+      packer.add(group.filter { prompts[$0].count <= sharing })
+      for prompt in group where prompts[prompt].count > sharing { packer.add([prompt]) }
+    }
     packer.close(keeping: 0..<0)
     return packer.rows
   }

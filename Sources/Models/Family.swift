@@ -50,6 +50,15 @@ public enum Families {
   ) throws -> ModelDescription {
     let reader = ConfigReader(config, file: file)
     try checkForObstacles(reader, quantisationFile: quantisationFile)
+    // Every model of `transformers` obeys these two.
+    guard try reader.flag("is_causal", default: true) else {
+      throw ModelError(
+        "\(file): \"is_causal\" is false: tokens see those after them, which no causal language model does")
+    }
+    guard !reader.has("per_layer_config") else {
+      throw ModelError(
+        "\(file): \"per_layer_config\" gives layers sizes and settings of their own, which is not supported")
+    }
     let type = try reader.string("model_type")
     guard let family = all.first(where: { $0.modelTypes.contains(type) }) else {
       throw ModelError("\(file): model_type \"\(type)\" is not supported")

@@ -83,6 +83,11 @@ public struct ModelDescription: Sendable {
   public let scales: OuterScales
   /// Hyperparameters that stand in axes and yet cannot change in this architecture.
   public let fixed: Set<Hyperparameter>
+  /// A sequence that grows beyond so many tokens has the keys and values before it computed anew, once: they were rotated
+  /// for a short sequence. nil where `transformers` keeps them as they are.
+  public var recomputesBeyond: Int?
+  /// Whether the model computes badly on text that does not begin with its BOS token.
+  public var wantsBOS = false
   /// What the architecture's own loader wants of shapes.
   public let shapeRules: [ShapeRule]
 

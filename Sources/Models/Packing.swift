@@ -6,8 +6,9 @@ public import Torch
 public enum TokenMixing: Sendable {
   /// Every token by itself (an MLP).
   case none
-  /// Sequences that are packed into one row are kept apart, as long as none has more than `longest` tokens.
-  case sequences(longest: Int)
+  /// Sequences that are packed into one row are kept apart. What several begin with may stand there once, as long as
+  /// none of them has more than `sharing` tokens.
+  case sequences(sharing: Int)
   /// Whatever stands in a row is one sequence.
   case rows
 
@@ -29,6 +30,17 @@ public struct Packing: Sendable, Equatable {
   public var wanted: [Int] = []
 
   public init() {}
+
+  /// The number of tokens in each token's sequence: T numbers.
+  public var lengths: [Int] {
+    var result = [Int](repeating: 0, count: positions.count)
+    for segment in segments {
+      for token in segment.query..<segment.query + segment.queries {
+        result[token] = segment.prefixKeys + segment.keys
+      }
+    }
+    return result
+  }
 
   /// The segments of the wanted tokens alone: query w is the token `wanted[w]`.
   var wantedSegments: [AttentionSegment] {
@@ -100,8 +112,12 @@ public final class CarriedKeys {
 }
 
 extension ModelDescription {
-  /// The longest sequences that may be packed into one row; 0 where some block of the model cannot tell them apart.
-  public var longestPacked: Int {
+  /// Whether several sequences may be packed into one row: every block can tell them apart.
+  public var packsSequences: Bool { longestSharing > 0 }
+
+  /// The longest sequences that may share a beginning in a packed row; 0 where nothing can be packed. Keys of longer
+  /// ones are rotated for the length of their own sequence.
+  public var longestSharing: Int {
     layers.flatMap(\.sublayers).reduce(.max) { longest, sublayer in
       switch sublayer.block.mixing {
       case .none: longest

@@ -93,7 +93,8 @@ import Torch
     _ model: SourceModel, _ prompts: [[Int32]], groups: [[Int]], limit: Int, _ cut: Selection
   ) throws {
     let executor = Executor(model, dtype: .float32)
-    let packed = PromptPacker.rows(prompts, groups: groups, limit: limit)
+    let packed = PromptPacker.rows(
+      prompts, groups: groups, limit: limit, sharing: model.description.longestSharing)
     let found = try states(executor, packed.map(\.batch), [cut])[0]
     let channels = cut.global[.hiddenSize]?.count ?? model.description.sizes[.hidden]
     let alone = try states(executor, prompts.map { TokenBatch([$0]) }, [cut])[0].map { Array($0.suffix(channels)) }
@@ -123,8 +124,8 @@ import Torch
     var checked = Set<String>()
     for golden in Golden.all() {
       let model = try SourceModel(directory: golden.directory)
-      let longest = min(model.description.longestPacked, 40)
-      guard longest >= 12 else { continue }
+      let longest = 40
+      guard model.description.packsSequences else { continue }
       let vocabulary = Int32(model.description.sizes[.vocabulary])
       let all = rows(12, longest).map { $0.map { $0 % vocabulary } }
       let prompts = all.enumerated().map { index, row in
@@ -138,8 +139,25 @@ import Torch
       checked.isSuperset(
         of: [
           "qwen3_tied", "gemma3_list", "deepseek_v2", "deepseek_v3", "gpt_oss", "mixtral", "nemotron_h_list",
-          "qwen3_next",
+          "qwen3_next", "llama_dynamic", "phi3_longrope", "phi3_longrope_within",
         ]))
+  }
+
+  /// Positions that depend on a sequence's length take its own, whatever stands beside it and however far it is padded.
+  @Test(arguments: ["dense/llama_dynamic", "dense2/phi3_longrope", "dense2/phi3_longrope_within", "moe/deepseek_v3"])
+  func paddingAndNeighboursDoNotMoveSequences(_ name: String) throws {
+    let model = try SourceModel(directory: Golden.root + "/Tests/Goldens/" + name)
+    let vocabulary = Int32(model.description.sizes[.vocabulary])
+    let prompts = rows(6, 90).enumerated().map { $1.prefix([9, 70, 16, 17, 90, 33][$0]).map { $0 % vocabulary } }
+    let executor = Executor(model, dtype: .float32)
+    let whole = [Selection(all: model.description)]
+    let together = try states(executor, [TokenBatch(prompts, width: 100)], whole)[0][0]
+    let channels = model.description.sizes[.hidden]
+    for (row, prompt) in prompts.enumerated() {
+      let alone = try states(executor, [TokenBatch([prompt])], whole)[0][0]
+      let own = Array(together[row * 100 * channels..<(row * 100 + prompt.count) * channels])
+      #expect(relativeDifference(own, alone) <= 1e-4, "row \(row)")
+    }
   }
 
   /// More tokens than a chunk in front, in some prompts behind, and more prompts than are computed together.
@@ -158,11 +176,11 @@ import Torch
   }
 
   @Test func everyFamilyTakesPackedRows() throws {
-    #expect(model.description.longestPacked == .max)
+    #expect(model.description.longestSharing == .max)
     for family in Families.all {
       for type in family.modelTypes {
         let description = try Families.describe(config: family.sample(modelType: type), file: "sample")
-        #expect(description.longestPacked > 0, "\(type)")
+        #expect(description.packsSequences, "\(type)")
       }
     }
   }

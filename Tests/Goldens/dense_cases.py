@@ -149,6 +149,24 @@ CASES = {
         everything={"hidden_size": 61, "ffn_hidden_size": 29, "num_attention_heads": 2, "num_layers": 2},
         identity={},
     ),
+    # A list of layers makes a Mistral what `transformers` calls a Ministral: some see all, some a window.
+    "mistral_list": _case(
+        mistral(32, 28, 4, 4, 2, 37, False, head_dim=12, sliding_window=7, rope_theta=500.0,
+                layer_types=["full_attention", "sliding_attention", "sliding_attention", "full_attention"]),
+        OLD,
+        [24, 24, 15],
+        depth={"num_layers": 3},
+    ),
+    "ministral_list": _case(
+        _config("ministral", "MinistralForCausalLM", 32, 28, 4, 4, 2, 37, False, head_dim=12, sliding_window=7,
+                layer_types=["sliding_attention", "full_attention"] * 2,
+                rope_parameters={"rope_type": "default", "rope_theta": 500.0}),
+        NEW,
+        [24, 24, 15],
+        width={"hidden_size": 25, "ffn_hidden_size": 19},
+        depth={"num_layers": 3},
+        everything={"hidden_size": 27, "ffn_hidden_size": 21, "num_attention_heads": 2, "num_layers": 3},
+    ),
     # YaRN with every setting given: its own attention factor, untruncated bounds inside the frequencies.
     "mistral_yarn": _case(
         mistral(48, 42, 3, 6, 3, 53, False, head_dim=16, sliding_window=24, max_position_embeddings=64,

@@ -125,7 +125,7 @@ def exported_config(config, sizes, kept, model_config):
         "head_dim": head_dim_of(model_config),
         "num_hidden_layers": len(kept["num_layers"]),
     }
-    if config["model_type"].startswith("qwen"):
+    if config["model_type"].startswith("qwen") or "layer_types" in config:
         out["layer_types"] = [model_config.layer_types[n - 1] for n in kept["num_layers"]]
     for name, value in sizes.items():
         assert out[{"ffn_hidden_size": "intermediate_size", "num_layers": "num_hidden_layers"}.get(name, name)] == value

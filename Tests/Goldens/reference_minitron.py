@@ -21,15 +21,23 @@ def attention_mask_of(lengths, width):
     return (torch.arange(width)[None, :] < torch.as_tensor(lengths)[:, None]).long()
 
 
+def reset_positions(model):
+    """Dynamic positions, once stretched for a long row, stay so for the rows after it: makes them as they were."""
+    rotary = getattr(model.base_model, "rotary_emb", None)
+    if getattr(rotary, "rope_type", None) == "dynamic":
+        model.base_model.rotary_emb = type(rotary)(model.config)
+
+
 @torch.no_grad()
 def logits_of(model, tokens, lengths):
-    """[B, S, V] in float32, rows run one at a time, zeros where a row is padded."""
-    mask = attention_mask_of(lengths, tokens.shape[1])
-    rows = [
-        model(input_ids=tokens[b : b + 1], attention_mask=mask[b : b + 1], use_cache=False).logits.float()
-        for b in range(tokens.shape[0])
-    ]
-    return torch.cat(rows) * mask[:, :, None]
+    """[B, S, V] in float32, rows run one at a time and at their own length, zeros where a row is padded."""
+    width = tokens.shape[1]
+    rows = []
+    for b, length in enumerate(int(n) for n in lengths):
+        reset_positions(model)
+        logits = model(input_ids=tokens[b : b + 1, :length], use_cache=False).logits.float()
+        rows.append(F.pad(logits, (0, 0, 0, width - length)))
+    return torch.cat(rows)
 
 
 class Statistics:
@@ -72,12 +80,12 @@ class Statistics:
 
     @torch.no_grad()
     def run(self, model, tokens, lengths):
-        mask = attention_mask_of(lengths, tokens.shape[1])
         handles = list(self._hooks(model))
         try:
             for b in range(tokens.shape[0]):
                 self.valid = int(lengths[b])
-                model.model(input_ids=tokens[b : b + 1], attention_mask=mask[b : b + 1], use_cache=False)
+                reset_positions(model)
+                model.model(input_ids=tokens[b : b + 1, : self.valid], use_cache=False)
         finally:
             for handle in handles:
                 handle.remove()

@@ -21,6 +21,51 @@ import Testing
   }
 }
 
+/// Fields that change what is computed, and lists that follow the layers.
+@Suite struct ConfigFieldTests {
+  private func describe(_ type: String, _ changes: [(String, JSON)]) throws -> ModelDescription {
+    let family = try #require(Families.all.first { $0.modelTypes.contains(type) })
+    var config = family.sample(modelType: type)
+    for (key, value) in changes { config[key] = value }
+    return try Families.describe(config: config, file: "config.json")
+  }
+
+  private func refusal(_ type: String, _ changes: [(String, JSON)]) throws -> String {
+    do {
+      _ = try describe(type, changes)
+      return "nothing"
+    } catch let error as ModelError { return error.description }
+  }
+
+  @Test(arguments: Families.modelTypes) func fieldsOfEveryModelAreRefusedByName(_ type: String) throws {
+    #expect(try refusal(type, [("is_causal", .bool(false))]).contains("\"is_causal\""))
+    #expect(try refusal(type, [("is_causal", .bool(true))]) == "nothing")
+    let layers = JSON.object([("1", .object([("intermediate_size", .int(8))]))])
+    #expect(try refusal(type, [("per_layer_config", layers)]).contains("\"per_layer_config\""))
+  }
+
+  @Test func sectionsForKindsOfLayersBelongToFamiliesThatHaveThem() throws {
+    let section = JSON.object([("rope_type", .text("default")), ("rope_theta", .double(7))])
+    let sections = JSON.object([("full_attention", section), ("sliding_attention", section)])
+    #expect(try refusal("qwen3", [("rope_parameters", sections)]).contains("\"full_attention\""))
+    #expect(try refusal("gemma3_text", [("rope_parameters", sections)]) == "nothing")
+    #expect(try refusal("gemma3_text", [("rope_parameters", section)]).contains("\"sliding_attention\""))
+  }
+
+  @Test func mistralWithLayerTypesIsListedLayerByLayer() throws {
+    let types = ["full_attention", "sliding_attention", "sliding_attention", "full_attention"]
+    for type in ["mistral", "ministral"] {
+      let model = try describe(type, [("layer_types", .array(types.map(JSON.text))), ("sliding_window", .int(8))])
+      let config = model.prunedConfig(layers: [0, 1, 3], sizes: model.sizes)
+      #expect(config["layer_types"]?.array?.compactMap(\.string) == [types[0], types[1], types[3]])
+      #expect(config["model_type"]?.string == type)
+    }
+    // Without the list nothing makes a Ministral of it.
+    let plain = try describe("mistral", [])
+    #expect(plain.prunedConfig(layers: [0], sizes: plain.sizes)["layer_types"] == nil)
+  }
+}
+
 /// Configs that lie.
 @Suite struct HostileConfigTests {
   private static let values: [JSON] = [

@@ -78,7 +78,7 @@ import Torch
   private func scores(_ golden: Golden, microBatch: Int) throws -> ImportanceScores {
     let model = try SourceModel(directory: golden.directory)
     let observer = ImportanceObserver(model.description)
-    // The goldens ran every row at full width, which dynamic rope sees: so the short row is padded here too.
+    // Padded to the longest row, which must not show.
     let rows = try golden.rows()
     let width = rows.map(\.count).max() ?? 0
     let batches = TokenBatch.groups(rows, size: microBatch).map { TokenBatch($0.rows, width: width) }

@@ -100,7 +100,7 @@ public struct Attention: Block {
 
   public var jointProjections: [[Linear]] { if case .separate = layout { [inputs] } else { [] } }
 
-  public var mixing: TokenMixing { .sequences(longest: rotary?.uniformLength ?? .max) }
+  public var mixing: TokenMixing { .sequences(sharing: rotary?.uniformLength ?? .max) }
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     // What asks: all tokens, or those that are wanted of a packed row.

@@ -81,7 +81,7 @@ public struct GatedDeltaNet: Block {
     return rows * (channels * (sizes[Self.kernel] - 1) + valueHeads * keyDim * valueDim)
   }
 
-  public var mixing: TokenMixing { .sequences(longest: .max) }
+  public var mixing: TokenMixing { .sequences(sharing: .max) }
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     var (mixed, gate, b, a) = try project(x, weights: weights)

@@ -63,7 +63,7 @@ public struct LatentAttention: Block {
     rows * tokens * (sizes[Self.latent] + sizes[Self.turning])
   }
 
-  public var mixing: TokenMixing { .sequences(longest: rotary.uniformLength) }
+  public var mixing: TokenMixing { .sequences(sharing: rotary.uniformLength) }
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     let rows = x.shape[0]

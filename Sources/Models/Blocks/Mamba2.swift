@@ -69,7 +69,7 @@ public struct Mamba2: Block {
     return rows * (channels * (sizes[.convKernel] - 1) + inner * sizes[.mambaState])
   }
 
-  public var mixing: TokenMixing { .sequences(longest: .max) }
+  public var mixing: TokenMixing { .sequences(sharing: .max) }
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     // Sizes come from the weights, which may be sliced.

@@ -1,46 +1,109 @@
 public import Torch
 
-/// Cosines and sines of one range of positions, made when first asked for and shared by all layers.
+// Shapes: B rows, S tokens, N heads, D head_dim.
+
+/// Cosines and sines of a batch's positions, made when first asked for and shared by all layers.
+///
+/// Scalings that depend on the length of a sequence (dynamic, LongRoPE) take the length of each sequence by itself:
+/// padding and neighbours have no bearing on it.
 public final class Positions {
   /// The first token's position; `count` tokens follow one another.
   public let start: Int
   public let count: Int
   /// The positions themselves where they do not follow one another (packed rows).
   private let places: [Int]?
+  /// The number of tokens in each row's sequence, or with `places` in each token's; empty: all rows end with their tokens.
+  private let lengths: [Int]
   private let dtype: DType
   private let device: Device
-  private var tables: [Rotary: (cosine: Tensor, sine: Tensor)] = [:]
+  private let tables: Tables
 
-  /// - Parameter dtype: the type activations are computed in.
-  public init(start: Int = 0, count: Int, dtype: DType, device: Device = .cpu) {
+  private typealias Table = (cosine: Tensor, sine: Tensor)
+
+  /// Tables are the same for all batches of one width.
+  private final class Tables {
+    struct Key: Hashable {
+      let rotary: Rotary
+      let length: Int
+    }
+    var made: [Key: Table] = [:]
+  }
+
+  private init(
+    start: Int, count: Int, places: [Int]?, lengths: [Int], dtype: DType, device: Device, tables: Tables
+  ) {
     self.start = start
     self.count = count
-    places = nil
-    self.dtype = dtype
-    self.device = device
-  }
-
-  /// Any positions, of sequences that are short enough for their blocks (`TokenMixing.sequences`).
-  public init(places: [Int], dtype: DType, device: Device = .cpu) {
-    start = 0
-    count = places.count
     self.places = places
+    self.lengths = lengths
     self.dtype = dtype
     self.device = device
+    self.tables = tables
   }
 
-  private func table(_ rotary: Rotary) throws -> (cosine: Tensor, sine: Tensor) {
-    if let table = tables[rotary] { return table }
-    let (inverse, scale) = rotary.frequencies(length: places.map { ($0.max() ?? 0) + 1 } ?? (start + count))
+  /// - Parameter dtype: the type activations are computed in.
+  public convenience init(start: Int = 0, count: Int, dtype: DType, device: Device = .cpu) {
+    self.init(start: start, count: count, places: nil, lengths: [], dtype: dtype, device: device, tables: Tables())
+  }
+
+  /// Any positions: of a packed row.
+  ///
+  /// - Parameter lengths: the number of tokens in the sequence that each token belongs to, as many as `places`.
+  public convenience init(places: [Int], lengths: [Int], dtype: DType, device: Device = .cpu) {
+    self.init(
+      start: 0, count: places.count, places: places, lengths: lengths, dtype: dtype, device: device, tables: Tables())
+  }
+
+  /// The same positions for rows of `lengths` tokens, padded on the right to `count`.
+  public func rows(lengths: [Int]) -> Positions {
+    Positions(
+      start: start, count: count, places: places, lengths: lengths, dtype: dtype, device: device, tables: tables)
+  }
+
+  /// - Parameter length: of the sequence; ignored where each token has its own.
+  private func table(_ rotary: Rotary, length: Int) throws -> Table {
+    let key = Tables.Key(rotary: rotary, length: places == nil ? rotary.governingLength(length) : 0)
+    if let table = tables.made[key] { return table }
+    let (inverse, scale) = try frequencies(rotary, length: key.length)
     let positions = try Tensor((places ?? Array(start..<(start + count))).map(Float.init), shape: [count, 1])
-    let angles = try positions.multiplied(by: Tensor(inverse, shape: [1, inverse.count]))  // [S, D / 2]
+    let angles = try positions.multiplied(by: inverse)  // [S, D / 2]
     let both = try Tensor.cat([angles, angles], dim: 1)
     let table = (
       cosine: try both.cos().multiplied(by: Double(scale)).to(dtype).to(device: device),
       sine: try both.sin().multiplied(by: Double(scale)).to(dtype).to(device: device)
     )
-    tables[rotary] = table
+    tables.made[key] = table
     return table
+  }
+
+  /// Inverse frequencies: `[1, D / 2]`, or `[S, D / 2]` where tokens of one packed row turn by different ones.
+  private func frequencies(_ rotary: Rotary, length: Int) throws -> (inverse: Tensor, scale: Float) {
+    let governing = places == nil ? [length] : lengths.map(rotary.governingLength)
+    let distinct = Set(governing)
+    let (first, scale) = rotary.frequencies(length: governing.first ?? 0)
+    guard distinct.count > 1 else { return (try Tensor(first, shape: [1, first.count]), scale) }
+    let byLength = Dictionary(uniqueKeysWithValues: distinct.map { ($0, rotary.frequencies(length: $0).inverse) })
+    return (
+      try Tensor(governing.flatMap { byLength[$0] ?? first }, shape: [governing.count, first.count]), scale
+    )
+  }
+
+  /// Lets `rotate` rotate `[B, S, N, D]` in place: all rows at once, or stretches of rows that turn by the same frequencies.
+  private func eachStretch(_ x: Tensor, _ rotary: Rotary, _ rotate: (Tensor, Table) throws -> Tensor) throws -> Tensor {
+    let governing = places == nil ? lengths.map(rotary.governingLength) : []
+    guard Set(governing).count > 1 else {
+      return try rotate(x, table(rotary, length: lengths.first ?? start + count))
+    }
+    guard governing.count == x.shape[0] else {
+      throw ModelError("\(x.shape[0]) rows have positions for \(governing.count)")
+    }
+    var row = 0
+    while row < governing.count {
+      let end = governing[row...].firstIndex { $0 != governing[row] } ?? governing.count
+      _ = try rotate(x.narrow(dim: 0, start: row, length: end - row), table(rotary, length: governing[row]))
+      row = end
+    }
+    return x
   }
 
   /// Rotates `[B, S, N, D]` by the halves of its first `rotary.dimension` channels, as Llama does, in one pass and in
@@ -48,16 +111,18 @@ public final class Positions {
   ///
   /// - Parameter norm: the weight `[D]` and epsilon of an RMS norm over each head before it turns.
   func turn(_ x: Tensor, _ rotary: Rotary, norm: (weight: Tensor, eps: Double)? = nil) throws -> Tensor {
-    let (cosine, sine) = try table(rotary)
-    return try x.rotated(cosine: cosine, sine: sine, width: rotary.dimension, norm: norm, into: x)
+    try eachStretch(x, rotary) { part, table in
+      try part.rotated(cosine: table.cosine, sine: table.sine, width: rotary.dimension, norm: norm, into: part)
+    }
   }
 
   /// Rotates neighbouring channels of `[B, S, N, D]` by one another, in place, as DeepSeek lays them out; they come back
   /// as two halves, which scores do not see as long as queries and keys both do.
   func turnNeighbours(_ x: Tensor, _ rotary: Rotary) throws -> Tensor {
-    let (cosine, sine) = try table(rotary)
-    let shape = x.shape
-    let halves = try x.reshape(Array(shape.dropLast()) + [shape[3] / 2, 2]).transpose(3, 4).reshape(shape)
-    return try halves.rotated(cosine: cosine, sine: sine, width: rotary.dimension, into: x)
+    try eachStretch(x, rotary) { part, table in
+      let shape = part.shape
+      let halves = try part.reshape(Array(shape.dropLast()) + [shape[3] / 2, 2]).transpose(3, 4).reshape(shape)
+      return try halves.rotated(cosine: table.cosine, sine: table.sine, width: rotary.dimension, into: part)
+    }
   }
 }

@@ -1,7 +1,7 @@
 import Foundation
 
 /// Rotary position embedding (Su et al. 2021, arXiv 2104.09864) with the scalings of `transformers`'
-/// `modeling_rope_utils.py`. Reads both spellings: `rope_theta` + `rope_scaling`, and `rope_parameters`.
+/// `modeling_rope_utils.py`. `RotaryConfig.swift` reads it from a config.
 public struct Rotary: Sendable, Hashable {
   public enum Scaling: Sendable, Hashable {
     case none
@@ -23,102 +23,28 @@ public struct Rotary: Sendable, Hashable {
   public let scaling: Scaling
   public let maxPositions: Int
 
-  /// Positions of all layers alike: `rope_theta` and `rope_scaling`, or `rope_parameters`.
-  ///
-  /// - Parameters:
-  ///   - dimension: head_dim.
-  ///   - partial: the part of head_dim that turns when the config does not say; nil for families in which all does.
-  /// - Throws: `ModelError` for an unknown type or a field that is missing or out of range.
-  init(
-    _ config: ConfigReader, dimension: Int, defaultTheta: Double = 10_000, partial: Double? = nil,
-    thetaKey: String = "rope_theta", partialKey: String = "partial_rotary_factor"
-  ) throws {
-    let section = try config.section("rope_scaling") ?? config.section("rope_parameters")
-    try self.init(
-      config, section: section, dimension: dimension, theta: config.positive(thetaKey, default: defaultTheta),
-      partial: partial.map { try config.positive(partialKey, default: $0) })
+  init(dimension: Int, theta: Double, scaling: Scaling, maxPositions: Int) {
+    self.dimension = dimension
+    self.theta = theta
+    self.scaling = scaling
+    self.maxPositions = maxPositions
   }
 
-  /// Positions by a section of their own (Gemma 3 has one for each kind of layer).
-  ///
-  /// - Parameters:
-  ///   - section: as `rope_parameters`; nil for unscaled positions.
-  ///   - theta, partial: where the section does not say.
-  init(_ config: ConfigReader, section: ConfigReader?, dimension: Int, theta: Double, partial: Double?) throws {
-    let part = try section?.positive("partial_rotary_factor", default: partial ?? 1) ?? partial ?? 1
-    guard part == 1 || (partial != nil && part < 1) else {
-      let range = partial == nil ? "1 for this family" : "above 0 and at most 1"
-      throw ModelError("\(config.file): \"partial_rotary_factor\" should be \(range), found \(part)")
-    }
-    let turning = Int(Double(dimension) * part)
-    guard turning % 2 == 0, turning > 0 else {
-      throw ModelError(
-        "\(config.file): rotary positions want an even head_dim (or rotated part of it), found \(turning)")
-    }
-    self.dimension = turning
-    maxPositions = try config.size("max_position_embeddings", default: 2048)
-    self.theta = try section?.positive("rope_theta", default: theta) ?? theta
-    let positions = maxPositions
-    scaling =
-      try section.map { try Self.scaling($0, config: config, maxPositions: positions, dimension: turning) } ?? .none
-  }
-
-  private static func scaling(_ section: ConfigReader, config: ConfigReader, maxPositions: Int, dimension: Int) throws
-    -> Scaling
-  {
-    let type = try section.string("rope_type", default: section.string("type", default: "default"))
-    func original() throws -> Double {
-      if let value = try config.optionalSize("original_max_position_embeddings") { return Double(value) }
-      return Double(try section.size("original_max_position_embeddings", default: maxPositions))
-    }
-    switch type {
-    case "default": return .none
-    case "linear": return .linear(factor: try section.positive("factor"))
-    case "dynamic": return .dynamic(factor: try section.positive("factor"))
-    case "llama3":
-      return .llama3(
-        factor: try section.positive("factor"), lowFrequency: try section.positive("low_freq_factor"),
-        highFrequency: try section.positive("high_freq_factor"), original: try original())
-    case "yarn":
-      let original = try original()
-      let factor = try section.optionalNumber("factor") ?? (Double(maxPositions) / original)
-      guard factor > 0 else { throw ModelError("\(section.file): \"factor\" should be above zero, found \(factor)") }
-      func magnitude(_ scale: Double = 1) -> Double { factor <= 1 ? 1 : 0.1 * scale * log(factor) + 1 }
-      var attention = magnitude()
-      if let m = try section.optionalNumber("mscale"), let all = try section.optionalNumber("mscale_all_dim"),
-        m != 0, all != 0
-      {
-        attention = magnitude(m) / magnitude(all)
-      }
-      func orDefault(_ key: String, _ fallback: Double) throws -> Double {
-        let value = try section.number(key, default: fallback)
-        return value == 0 ? fallback : value
-      }
-      return .yarn(
-        factor: factor, fast: try orDefault("beta_fast", 32), slow: try orDefault("beta_slow", 1),
-        original: original, truncate: try section.flag("truncate", default: true),
-        attention: try section.optionalNumber("attention_factor") ?? attention)
-    case "longrope", "su":
-      let original = try original()
-      let factor = try section.optionalNumber("factor") ?? (Double(maxPositions) / original)
-      let attention = factor <= 1 ? 1 : (1 + log(factor) / log(original)).squareRoot()
-      return .longrope(
-        short: try section.positives("short_factor", count: dimension / 2),
-        long: try section.positives("long_factor", count: dimension / 2), original: original,
-        attention: try section.optionalNumber("attention_factor") ?? attention)
-    default:
-      throw ModelError(
-        "\(section.file): rope type \"\(type)\" is not supported; supported are default, linear, dynamic, llama3, "
-          + "yarn, longrope")
-    }
-  }
-
-  /// Sequences of up to so many tokens turn by the same frequencies whatever their length.
+  /// Sequences of up to so many tokens are rotated by the same frequencies, whatever their length.
   var uniformLength: Int {
     switch scaling {
     case .dynamic: maxPositions
     case .longrope(_, _, let original, _): Int(original)
     default: .max
+    }
+  }
+
+  /// A length that stands for all those whose sequences are rotated by the same frequencies as one of `length` tokens.
+  func governingLength(_ length: Int) -> Int {
+    switch scaling {
+    case .dynamic: max(length, maxPositions)
+    case .longrope: length > uniformLength ? .max : 0
+    default: 0
     }
   }
 

@@ -22,7 +22,7 @@ public enum DeepSeekV2: Family {
           name, topK: topK, groups: groups, scale: try config.positive("routed_scaling_factor", default: 1),
           isWide: true)
       },
-      interleaved: true, mlpBias: config.flag("mlp_bias", default: false),
+      interleaved: true, maxPositions: 2048, mlpBias: config.flag("mlp_bias", default: false),
       shapeRules: [
         ShapeRule([.hiddenSize]) { sizes in
           sizes[.hidden] % sizes[LatentAttention.heads] == 0
@@ -49,7 +49,7 @@ public enum DeepSeekV3: Family {
           correctionName: name + ".e_score_correction_bias", groups: groups,
           scale: try config.positive("routed_scaling_factor", default: 2.5), isWide: true)
       },
-      interleaved: config.flag("rope_interleave", default: true))
+      interleaved: config.flag("rope_interleave", default: true), maxPositions: 4096)
   }
 }
 
@@ -101,12 +101,14 @@ struct DeepSeekDecoder {
   }
 
   func describe(
-    router: (_ name: String, _ topK: Int) throws -> Router, interleaved: Bool, mlpBias: Bool = false,
+    router: (_ name: String, _ topK: Int) throws -> Router, interleaved: Bool, maxPositions: Int, mlpBias: Bool = false,
     shapeRules: [ShapeRule] = []
   ) throws -> ModelDescription {
     let attention = LatentAttention(
       SparseDecoder.prefix + ".self_attn", sizes: base.sizes,
-      rotary: try Rotary(config, dimension: base.sizes[LatentAttention.turning]), interleaved: interleaved,
+      rotary: try Rotary(
+        config, dimension: base.sizes[LatentAttention.turning], RotaryFields(maxPositions: maxPositions)),
+      interleaved: interleaved,
       bias: try config.flag("attention_bias", default: false), scale: try scale())
     let mlp = SparseDecoder.prefix + ".mlp"
     let experts = MixtureOfExperts(
@@ -146,7 +148,7 @@ struct DeepSeekDecoder {
   /// `1 / √(channels of a head)`, times the square of YaRN's attention factor where the config asks for it.
   private func scale() throws -> Double {
     let plain = 1 / Double(base.sizes[LatentAttention.plain] + base.sizes[LatentAttention.turning]).squareRoot()
-    guard let section = try config.section("rope_scaling") ?? config.section("rope_parameters") else { return plain }
+    guard let section = try config.ropeSection() else { return plain }
     let type = try section.string("rope_type", default: section.string("type", default: "default"))
     let all = try section.number("mscale_all_dim", default: 0)
     guard type != "default", all != 0 else { return plain }

@@ -113,10 +113,10 @@ struct DenseDecoder {
   /// - Parameter attention: the attention of a layer, from its names' prefix, head_dim, positions and number (0-based).
   func describe(
     attention: (_ prefix: String, _ headDim: Int, _ rotary: Rotary, _ layer: Int) -> Attention, mlpBias: Bool = false,
-    defaultTheta: Double = 10_000
+    positions: RotaryFields = RotaryFields()
   ) throws -> ModelDescription {
     let activation = try Activation(config)
-    let rotary = try Rotary(config, dimension: headDim, defaultTheta: defaultTheta)
+    let rotary = try Rotary(config, dimension: headDim, positions)
     return try describe(
       attention: { attention($0, headDim, rotary, $1) },
       mlp: { GatedMLP($0, activation: activation, bias: mlpBias) })
@@ -124,9 +124,11 @@ struct DenseDecoder {
 
   /// With the gated MLP of Llama, and all layers' attention alike.
   func describe(
-    attention: (_ prefix: String, _ headDim: Int, _ rotary: Rotary) -> Attention, mlpBias: Bool = false
+    attention: (_ prefix: String, _ headDim: Int, _ rotary: Rotary) -> Attention, mlpBias: Bool = false,
+    positions: RotaryFields = RotaryFields()
   ) throws -> ModelDescription {
     try describe(
-      attention: { prefix, headDim, rotary, _ in attention(prefix, headDim, rotary) }, mlpBias: mlpBias)
+      attention: { prefix, headDim, rotary, _ in attention(prefix, headDim, rotary) }, mlpBias: mlpBias,
+      positions: positions)
   }
 }

@@ -17,7 +17,8 @@ public enum GPTNeoX: Family {
     let prefix = "gpt_neox.layers.{layer}"
     let bias = try config.flag("attention_bias", default: true)
     let rotary = try Rotary(
-      config, dimension: headDim, partial: 0.25, thetaKey: "rotary_emb_base", partialKey: "rotary_pct")
+      config, dimension: headDim,
+      RotaryFields(thetaKey: "rotary_emb_base", partial: 0.25, partialKey: "rotary_pct"))
     let attention = Attention(
       prefix + ".attention", headDim: headDim, rotary: rotary, qkvBias: bias, outputBias: bias,
       layout: .interleaved("query_key_value"), outputName: "dense")

@@ -14,10 +14,10 @@ public enum GPTOSS: Family {
     try decoder.readHeadDim(default: 64)
     decoder.sizes[Experts.pair] = 2
     let headDim = decoder.sizes[.headDim]
-    guard config.has("rope_parameters") || config.has("rope_scaling") else {
+    guard try config.has("rope_parameters") || config.ropeSection() != nil else {
       throw ModelError("\(config.file): there are neither \"rope_parameters\" nor \"rope_scaling\"")
     }
-    let rotary = try Rotary(config, dimension: headDim, defaultTheta: 150_000)
+    let rotary = try Rotary(config, dimension: headDim, RotaryFields(theta: 150_000, maxPositions: 131_072))
     let bias = try config.flag("attention_bias", default: true)
     let windows = try AlternatingWindows(config, always: 128)
     let mlp = SparseDecoder.prefix + ".mlp"

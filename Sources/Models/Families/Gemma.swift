@@ -1,3 +1,5 @@
+public import JSON
+
 /// What Gemma 2 and 3 share: norms before and behind every block, by `1 + weight`; embeddings times the root of
 /// hidden_size; layers that see a window between layers that see all; a scale of scores of its own.
 struct GemmaDecoder {
@@ -48,9 +50,11 @@ struct GemmaDecoder {
 
   /// - Parameter attention: of a layer by its names' prefix, number (0-based) and window.
   func describe(_ attention: (_ prefix: String, _ layer: Int, _ window: Int?) -> Attention) throws -> ModelDescription {
-    try dense.describe(
+    var description = try dense.describe(
       attention: { attention($0, $1, types.isSliding($1) ? window : nil) },
       mlp: { GatedMLP($0, activation: activation) })
+    description.wantsBOS = true
+    return description
   }
 }
 
@@ -60,7 +64,7 @@ public enum Gemma2: Family {
 
   public static func describe(_ config: ConfigReader) throws -> ModelDescription {
     let gemma = try GemmaDecoder(config, logitSoftcap: 30, period: 2)
-    let rotary = try Rotary(config, dimension: gemma.dense.headDim)
+    let rotary = try Rotary(config, dimension: gemma.dense.headDim, RotaryFields(maxPositions: 8192))
     let softcap = try GemmaDecoder.softcap(config, "attn_logit_softcapping", default: 50)
     return try gemma.describe { prefix, _, window in
       Attention(
@@ -75,20 +79,25 @@ public enum Gemma2: Family {
 public enum Gemma3: Family {
   public static let modelTypes = ["gemma3_text"]
 
+  /// Positions are given for each kind of layer, or not at all.
+  public static func sample(modelType: String) -> JSON.Object {
+    var config = Families.commonSample(modelType)
+    config["rope_parameters"] = nil
+    return config
+  }
+
   public static func describe(_ config: ConfigReader) throws -> ModelDescription {
     let period = try config.size("sliding_window_pattern", default: 6)
     let gemma = try GemmaDecoder(config, logitSoftcap: nil, period: period)
     let headDim = gemma.dense.headDim
-    let sections = try config.section("rope_parameters")
     // Older configs name the local base beside the global one; scaling is the global layers' alone.
-    func rotary(_ kind: String, base key: String, default theta: Double, scaling: ConfigReader?) throws -> Rotary {
+    func rotary(_ kind: String, base key: String, default theta: Double) throws -> Rotary {
       try Rotary(
-        config, section: sections?.section(kind) ?? scaling, dimension: headDim,
-        theta: config.positive(key, default: theta), partial: nil)
+        config, section: config.ropeSection(kind: kind, scaled: kind == LayerTypes.full), dimension: headDim,
+        theta: config.positive(key, default: theta), partial: nil, original: nil, maxPositions: 131_072)
     }
-    let global = try rotary(
-      LayerTypes.full, base: "rope_theta", default: 1_000_000, scaling: config.section("rope_scaling"))
-    let local = try rotary(LayerTypes.sliding, base: "rope_local_base_freq", default: 10_000, scaling: nil)
+    let global = try rotary(LayerTypes.full, base: "rope_theta", default: 1_000_000)
+    let local = try rotary(LayerTypes.sliding, base: "rope_local_base_freq", default: 10_000)
     return try gemma.describe { prefix, layer, window in
       Attention(
         prefix, headDim: headDim, rotary: gemma.types.isSliding(layer) ? local : global, qkvBias: gemma.bias,

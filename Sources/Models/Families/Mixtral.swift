@@ -11,7 +11,8 @@ public enum Mixtral: Family {
     try decoder.readHeadDim()
     let attention = Attention(
       SparseDecoder.prefix + ".self_attn", headDim: decoder.sizes[.headDim],
-      rotary: try Rotary(config, dimension: decoder.sizes[.headDim], defaultTheta: 1_000_000),
+      rotary: try Rotary(
+        config, dimension: decoder.sizes[.headDim], RotaryFields(theta: 1_000_000, maxPositions: 131_072)),
       window: try config.optionalSize("sliding_window"))
     let block = SparseDecoder.prefix + ".block_sparse_moe"
     let experts = MixtureOfExperts(

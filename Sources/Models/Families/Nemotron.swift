@@ -7,7 +7,7 @@ public enum Nemotron: Family {
     var decoder = try DenseDecoder(config, epsilonKey: "norm_eps", defaultEpsilon: 1e-5)
     decoder.normKind = .layerPlusOne
     decoder.normBias = true
-    let rotary = try Rotary(config, dimension: decoder.headDim, partial: 0.5)
+    let rotary = try Rotary(config, dimension: decoder.headDim, RotaryFields(partial: 0.5, maxPositions: 4096))
     let activation = try Activation(config, default: "relu2")
     let bias = try config.flag("attention_bias", default: false)
     let mlpBias = try config.flag("mlp_bias", default: false)

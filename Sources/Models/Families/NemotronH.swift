@@ -47,7 +47,20 @@ public enum NemotronH: Family {
     return known
   }
 
-  public static func describe(_ config: ConfigReader) throws -> ModelDescription {
+  /// Older names of fields, which hold where both are there.
+  private static func named(_ config: ConfigReader) -> ConfigReader {
+    var object = config.object
+    for (older, name) in [
+      ("mamba_n_groups", "n_groups"), ("mamba_d_conv", "conv_kernel"), ("mamba_dt_min", "time_step_min"),
+      ("mamba_conv_bias", "use_conv_bias"),
+    ] {
+      if let value = object[older] { object[name] = value }
+    }
+    return ConfigReader(object, file: config.file)
+  }
+
+  public static func describe(_ original: ConfigReader) throws -> ModelDescription {
+    let config = named(original)
     let kinds = try kinds(config)
     let epsilon = try config.positive("layer_norm_epsilon", default: 1e-5)
     var parts = Parts(sizes: Sizes([:]))
@@ -70,7 +83,7 @@ public enum NemotronH: Family {
       }
     }
     return ModelDescription(
-      family: "nemotron_h", config: config.object, sizes: parts.sizes,
+      family: "nemotron_h", config: original.object, sizes: parts.sizes,
       embedding: Weight("backbone.embeddings.weight", [.vocabulary, .hidden]), layers: layers,
       finalNorm: Norm("backbone.norm_f", epsilon: epsilon, kind: .rmsWide),
       // Never tied, whatever tie_word_embeddings says: so `transformers` has it.

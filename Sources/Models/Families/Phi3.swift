@@ -5,7 +5,13 @@ public enum Phi3: Family {
 
   public static func describe(_ config: ConfigReader) throws -> ModelDescription {
     var decoder = try DenseDecoder(config, defaultEpsilon: 1e-5)
-    let rotary = try Rotary(config, dimension: decoder.headDim, partial: 1)
+    let original = try config.size("original_max_position_embeddings", default: 4096)
+    let rotary = try Rotary(
+      config, dimension: decoder.headDim, RotaryFields(partial: 1, maxPositions: 4096, original: original))
+    switch rotary.scaling {
+    case .none, .longrope: break
+    default: throw ModelError("\(config.file): Phi3Config knows no scaled positions but \"longrope\"")
+    }
     if case .longrope(let short, _, _, _) = rotary.scaling {
       let part = Double(rotary.dimension) / Double(decoder.headDim)
       let rule = ShapeRule([.hiddenSize, .numAttentionHeads]) { sizes in
@@ -17,10 +23,12 @@ public enum Phi3: Family {
     }
     let window = try config.optionalSize("sliding_window")
     let activation = try Activation(config)
-    return try decoder.describe(
+    var description = try decoder.describe(
       attention: { [headDim = decoder.headDim] prefix, _ in
         Attention(prefix, headDim: headDim, rotary: rotary, window: window, layout: .stacked("qkv_proj"))
       },
       mlp: { GatedMLP($0, activation: activation, joined: "gate_up_proj") })
+    description.recomputesBeyond = original
+    return description
   }
 }

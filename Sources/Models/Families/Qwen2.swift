@@ -11,6 +11,6 @@ public enum Qwen2: Family {
     return try decoder.describe(
       attention: { prefix, headDim, rotary, layer in
         Attention(prefix, headDim: headDim, rotary: rotary, qkvBias: true, window: windows[layer])
-      })
+      }, positions: RotaryFields(maxPositions: 32768))
   }
 }

@@ -15,7 +15,7 @@ public enum Qwen2MoE: Family {
     if sparse.hasDense { try decoder.readDenseWidth() }
     let headDim = decoder.sizes[.headDim]
     let bias = try config.flag("qkv_bias", default: true)
-    let rotary = try Rotary(config, dimension: headDim)
+    let rotary = try Rotary(config, dimension: headDim, RotaryFields(maxPositions: 32768))
     let windows = try AlternatingWindows(config)
     let mlp = SparseDecoder.prefix + ".mlp"
     let experts = MixtureOfExperts(

@@ -15,6 +15,6 @@ public enum Qwen3: Family {
         Attention(
           prefix, headDim: headDim, rotary: rotary, qkvBias: bias, outputBias: bias, normEpsilon: epsilon,
           window: windows[layer])
-      })
+      }, positions: RotaryFields(maxPositions: 32768))
   }
 }

@@ -16,7 +16,8 @@ struct HybridQwen {
     let bias = try config.flag("attention_bias", default: false)
     full = Attention(
       prefix + ".self_attn", headDim: sizes[.headDim],
-      rotary: try Rotary(config, dimension: sizes[.headDim], partial: 0.25), qkvBias: bias, outputBias: bias,
+      rotary: try Rotary(config, dimension: sizes[.headDim], RotaryFields(partial: 0.25, maxPositions: 32768)),
+      qkvBias: bias, outputBias: bias,
       normEpsilon: epsilon, normKind: .rmsPlusOne, isGated: true)
   }
 

@@ -17,7 +17,7 @@ public enum Qwen3MoE: Family {
       // An absent window is the published default, an explicit null none at all.
       window = config.object["sliding_window"] == nil ? 4096 : try config.optionalSize("sliding_window")
     }
-    let rotary = try Rotary(config, dimension: decoder.sizes[.headDim])
+    let rotary = try Rotary(config, dimension: decoder.sizes[.headDim], RotaryFields(maxPositions: 32768))
     let attention = Attention(
       SparseDecoder.prefix + ".self_attn", headDim: decoder.sizes[.headDim], rotary: rotary, qkvBias: bias,
       outputBias: bias, normEpsilon: decoder.epsilon, window: window)

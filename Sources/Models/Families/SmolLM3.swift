@@ -9,9 +9,14 @@ public enum SmolLM3: Family {
     var decoder = try DenseDecoder(config)
     decoder.tiedByDefault = true
     let turns = try positions(config, layers: decoder.layers)
-    let window = try config.flag("use_sliding_window", default: false) ? config.optionalSize("sliding_window") : nil
+    // A list of layers holds whatever use_sliding_window says: that decides only where there is none.
+    let window = try config.optionalSize("sliding_window")
+    let isUsed = try config.flag("use_sliding_window", default: false)
     let types = try LayerTypes(config, layers: decoder.layers) { layer in
-      window != nil && !turns[layer] ? LayerTypes.sliding : LayerTypes.full
+      isUsed && window != nil && !turns[layer] ? LayerTypes.sliding : LayerTypes.full
+    }
+    guard window != nil || !types.names.contains(LayerTypes.sliding) else {
+      throw ModelError("\(config.file): a layer is \"sliding_attention\", but there is no \"sliding_window\"")
     }
     decoder.editConfig = { config, kept in
       guard kept.count != turns.count else { return }
@@ -25,7 +30,7 @@ public enum SmolLM3: Family {
           prefix, headDim: headDim, rotary: turns[layer] ? rotary : nil, qkvBias: bias, outputBias: bias,
           window: types.isSliding(layer) ? window : nil)
       },
-      mlpBias: config.flag("mlp_bias", default: false), defaultTheta: 2_000_000)
+      mlpBias: config.flag("mlp_bias", default: false), positions: RotaryFields(theta: 2_000_000, maxPositions: 32768))
   }
 
   /// Which layers have positions: `no_rope_layers` (1: has them), else all but every n-th.

@@ -9,7 +9,7 @@ public enum Starcoder2: Family {
     decoder.normBias = true
     decoder.tiedByDefault = true
     let headDim = decoder.headDim
-    let rotary = try Rotary(config, dimension: headDim)
+    let rotary = try Rotary(config, dimension: headDim, RotaryFields(maxPositions: 4096))
     let window = try config.optionalSize("sliding_window")
     let activation = try Activation(config, default: "gelu_pytorch_tanh")
     let bias = try config.flag("use_bias", default: true)
