@@ -174,10 +174,14 @@ private struct EvalJob {
   }
 
   private func rows() throws -> LanguageModeling {
+    let encoder = try CalibrationEncoder(
+      tokenizer: tokenizer, beginsWithBOS: options.evaluation.beginsWithBOS, directory: source.checkpoint.directory)
     let packed = try CalibrationData(sources: options.evaluation.evalDatasets).pack(
-      encoder: CalibrationEncoder(tokenizer: tokenizer), seqLength: options.seqLength,
+      encoder: encoder, seqLength: options.seqLength,
       count: options.evaluation.evalSamples, seed: options.seed)
     for warning in packed.warnings { console.warn(warning) }
+    console.say(
+      source.description.remarks(rows: packed.rows, beginsWithBOS: options.evaluation.beginsWithBOS))
     return try LanguageModeling(rows: packed.rows)
   }
 

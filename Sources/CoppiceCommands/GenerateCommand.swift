@@ -67,11 +67,11 @@ public struct GenerateCommand: ComputingCommand {
       : try tokenizer.encode(prompt, addSpecialTokens: !noSpecialTokens)
     guard !ids.isEmpty else { throw ModelError("the prompt holds no token: there is nothing to continue") }
     let stops = try StopTokens(directory: source.checkpoint.directory, tokenizer: tokenizer)
-    let limit = source.description.config["max_position_embeddings"]?.int ?? .max
-    if ids.count > limit - min(maxNewTokens, limit) {
-      console.warn(
-        "\(ids.count) tokens of prompt and up to \(maxNewTokens) new ones: beyond max_position_embeddings (\(limit)) "
-          + "the model was not made for its positions")
+    let (most, overflow) = ids.count.addingReportingOverflow(maxNewTokens)
+    if let warning = source.description.lengthWarning(
+      "\(ids.count) tokens of prompt and up to \(maxNewTokens) new ones", tokens: overflow ? .max : most)
+    {
+      console.warn(warning)
     }
 
     console.note("continuing \(Format.grouped(ids.count)) tokens, in \(dtype)")

@@ -154,6 +154,11 @@ struct EvaluationOptions: ParsableArguments {
     help: ArgumentHelp("Text for loss and divergence: .jsonl, .parquet or directories.", valueName: "path"))
   var evalDatasets: [String] = []
 
+  @Flag(
+    name: .flag("calib_bos"),
+    help: "Let every row of calibration and evaluation text begin with the tokenizer's BOS token.")
+  var beginsWithBOS = false
+
   @Option(name: .flag("eval_num_samples"), help: ArgumentHelp("Rows of that text.", valueName: "n"))
   var evalSamples = 64
 

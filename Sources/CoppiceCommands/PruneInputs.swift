@@ -11,13 +11,6 @@ import Report
 import Tokenization
 import Torch
 
-/// Text → token numbers for calibration rows: no special tokens.
-struct CalibrationEncoder: TextEncoding {
-  let tokenizer: Tokenizer
-  func encode(_ text: String) throws -> [Int] { try tokenizer.encode(text, addSpecialTokens: false) }
-  var eosTokenID: Int? { tokenizer.eosTokenID }
-}
-
 /// What importance is made of: the model, the data and the settings, with the fingerprint of all three.
 struct PruneInputs {
   let dtype: DType
@@ -37,6 +30,8 @@ struct PruneInputs {
   private let data: CalibrationData?
   private let dataFiles: [FileIdentity?]
   let tokenizer: Tokenizer
+  private let encoder: CalibrationEncoder
+  private let remarks: RowRemarks
   private let console: Console
 
   /// Looks at everything but the weights, whose hash is taken by `hashWeights`.
@@ -54,6 +49,10 @@ struct PruneInputs {
     self.isCalibrated = isCalibrated
     self.tokenizer = tokenizer
     self.console = console
+    remarks = RowRemarks(
+      description: model.description, beginsWithBOS: options.evaluation.beginsWithBOS, console: console)
+    encoder = try CalibrationEncoder(
+      tokenizer: tokenizer, beginsWithBOS: options.evaluation.beginsWithBOS, directory: model.checkpoint.directory)
     dtype = try options.compute.dtype(for: model)
     budget = try options.compute.budget()
     if isCalibrated, options.calibration.isEmpty { throw Self.noCalibrationData }
@@ -63,7 +62,8 @@ struct PruneInputs {
     companions = try Companions(directory: model.checkpoint.directory)
     scoring =
       options.search.hasTarget
-      ? try ScoringData(options, calibration: data, tokenizer: tokenizer, console: console) : nil
+      ? try ScoringData(
+        options, calibration: data, tokenizer: tokenizer, encoder: encoder, remarks: remarks, console: console) : nil
     let hasExperts = model.description.hyperparameters.contains(.moeFFNHiddenSize)
     fingerprint = Fingerprint([
       ("calibration_algorithm", "\(AlgorithmVersion.calibration)"),
@@ -73,6 +73,7 @@ struct PruneInputs {
       ("calib_num_samples", "\(options.calibrationRows)"),
       ("calib_batch_size", "\(options.batchSize)"),
       ("seq_length", "\(options.search.seqLength)"),
+      ("calib_bos", "\(options.evaluation.beginsWithBOS)"),
       ("seed", "\(options.seed)"),
       ("compute_dtype", "\(dtype)"),
     ])
@@ -137,7 +138,7 @@ struct PruneInputs {
   func calibrationRows() throws -> PackedRows {
     guard let data else { throw Self.noCalibrationData }
     let rows = try data.pack(
-      encoder: CalibrationEncoder(tokenizer: tokenizer), seqLength: options.search.seqLength,
+      encoder: encoder, seqLength: options.search.seqLength,
       count: options.calibrationRows, seed: options.seed)
     for warning in rows.warnings { console.warn(warning) }
     guard data.identities == dataFiles else {
@@ -148,6 +149,7 @@ struct PruneInputs {
     guard !rows.rows.isEmpty else {
       throw ModelError("\(options.calibration.joined(separator: ", ")): there is no text to calibrate on")
     }
+    remarks.say(about: rows.rows)
     return rows
   }
 

@@ -16,7 +16,10 @@ struct ScoringData {
 
   /// - Parameter calibration: the text that rows follow where none other is named.
   /// - Throws: what is wrong with the questions or the text.
-  init(_ options: PruneOptions, calibration: CalibrationData?, tokenizer: Tokenizer, console: Console) throws {
+  init(
+    _ options: PruneOptions, calibration: CalibrationData?, tokenizer: Tokenizer, encoder: CalibrationEncoder,
+    remarks: RowRemarks, console: Console
+  ) throws {
     guard let function = ScoreFunction(parsing: options.scoreFunction) else {
       throw ModelError("--prune_score_func: \"\(options.scoreFunction)\" is not known")
     }
@@ -43,10 +46,11 @@ struct ScoringData {
         throw PruneInputs.noCalibrationData
       }
       let packed = try source.pack(
-        encoder: CalibrationEncoder(tokenizer: tokenizer), seqLength: options.search.seqLength,
+        encoder: encoder, seqLength: options.search.seqLength,
         count: options.evaluation.evalSamples, skippingRows: own.isEmpty ? options.calibrationRows : 0,
         seed: options.seed)
       for warning in packed.warnings { console.warn(warning) }
+      remarks.say(about: packed.rows)
       (questions, rows) = (nil, try LanguageModeling(rows: packed.rows))
       fields = [
         ("score_function", function.description),

@@ -7,6 +7,12 @@ public protocol TextEncoding {
   func encode(_ text: String) throws -> [Int]
   /// What separates documents; nil for a tokenizer without one.
   var eosTokenID: Int? { get }
+  /// What every row begins with; nil for nothing.
+  var rowStart: Int? { get }
+}
+
+extension TextEncoding {
+  public var rowStart: Int? { nil }
 }
 
 /// Rows of tokens, ready for a model.
@@ -54,6 +60,9 @@ public struct CalibrationData: Sendable {
     guard seqLength > 0, count > 0, skippingRows >= 0 else {
       throw DatasetError("\(count) rows of \(seqLength) tokens after \(skippingRows) rows cannot be packed")
     }
+    guard encoder.rowStart == nil || seqLength > 1 else {
+      throw DatasetError("rows of one token have no room for text after the token that each begins with")
+    }
     var stream = DocumentStream(sources, seed: seed)
     var cutter = RowCutter(encoder: encoder, seqLength: seqLength)
     if skippingRows > 0 {
@@ -68,10 +77,7 @@ public struct CalibrationData: Sendable {
     }
     try stream.allow(rows: count)
     try cutter.fill(count, from: &stream)
-    if cutter.rows.count < count, !cutter.tokens.isEmpty {
-      cutter.rows.append(cutter.tokens)
-      cutter.tokens = []
-    }
+    if cutter.rows.count < count { try cutter.finish() }
     let paths = sources.map(\.path).joined(separator: ", ")
     guard !cutter.rows.isEmpty else {
       if skippingRows > 0 {
@@ -144,30 +150,55 @@ private struct RowCutter {
 
   /// Cuts whole rows until there are `count` of them or no document is left.
   mutating func fill(_ count: Int, from stream: inout DocumentStream) throws {
-    cut(count)
+    try cut(count)
     while rows.count < count, let document = try stream.next() {
       documents += 1
       let encoded: [Int]
       do { encoded = try encoder.encode(document.text) } catch { throw DatasetError("\(document.place): \(error)") }
       for token in encoded { try append(token) }
       if let separator = encoder.eosTokenID { try append(separator) }
-      cut(count)
+      try cut(count)
     }
   }
 
-  private mutating func append(_ token: Int) throws {
+  private mutating func append(_ token: Int) throws { tokens.append(try known(token)) }
+
+  private func known(_ token: Int) throws -> Int32 {
     guard let token = Int32(exactly: token), token >= 0 else {
       throw DatasetError("the tokenizer gives the token \(token), which no vocabulary has")
     }
-    tokens.append(token)
+    return token
   }
 
-  private mutating func cut(_ count: Int) {
+  private mutating func cut(_ count: Int) throws {
     var from = 0
-    while rows.count < count, tokens.count - from >= seqLength {
-      rows.append(Array(tokens[from..<from + seqLength]))
-      from += seqLength
+    while rows.count < count, let row = try row(from) {
+      rows.append(row.tokens)
+      from += row.taken
     }
     if from > 0 { tokens.removeSubrange(..<from) }
+  }
+
+  /// A whole row of the tokens from `index` on, and how many of them it takes; nil while there are too few.
+  private func row(_ index: Int) throws -> (tokens: [Int32], taken: Int)? {
+    let start = try start(index)
+    let taken = seqLength - start.count
+    guard tokens.count - index >= taken else { return nil }
+    return (start + tokens[index..<index + taken], taken)
+  }
+
+  /// What is put before the tokens from `index` on: nothing where they begin with it already.
+  private func start(_ index: Int) throws -> [Int32] {
+    guard let start = try encoder.rowStart.map(known), tokens.indices.contains(index), tokens[index] != start else {
+      return []
+    }
+    return [start]
+  }
+
+  /// Makes a short row of the tokens that are left.
+  mutating func finish() throws {
+    guard !tokens.isEmpty else { return }
+    rows.append(try start(0) + tokens)
+    tokens = []
   }
 }

@@ -69,6 +69,50 @@ import Testing
     }
   }
 
+  @Test func rowsBeyondTheModelsPositionsAreWarnedOfOnce() throws {
+    let warning = "tokens: beyond max_position_embeddings (1024)"
+    let long = ["--seq_length", "1500"]
+    let data = ["--eval_dataset_name", Program.data + "/heldout.jsonl", "--eval_num_samples", "1"]
+    let eval = try Program.run(["eval"] + model + data + long)
+    eval.expectSuccess()
+    #expect(eval.error.components(separatedBy: warning).count == 2)
+    #expect(eval.error.contains("--seq_length 1024"))
+    try withTemporaryDirectory { directory in
+      let result = try Program.run(
+        ["prune", "--output_hf_path", directory + "/out", "--prune_target_params", "3e6", "--ss_channel_divisor", "32"]
+          + ["--top_k", "1", "--prune_score_func", "neg_loss", "--calib_num_samples", "1"]
+          + ["--calib_dataset_name", Program.data + "/calib.jsonl"] + model + data + long)
+      result.expectSuccess()
+      #expect(result.error.components(separatedBy: warning).count == 2)
+    }
+    let short = try Program.run(["eval"] + model + data + ["--seq_length", "1024"])
+    #expect(!short.error.contains("max_position_embeddings"))
+  }
+
+  @Test func rowsThatBeginWithBOSHaveAnotherLoss() throws {
+    try withTemporaryDirectory { directory in
+      for name in ["model.safetensors", "tokenizer.json"] {
+        try FileManager.default.createSymbolicLink(
+          atPath: directory + "/" + name, withDestinationPath: Program.model + "/" + name)
+      }
+      var config = try #require(Golden.json(Program.model + "/config.json").object)
+      config["bos_token_id"] = nil
+      try Data(JSON.object(config).serialized().utf8).write(to: URL(fileURLWithPath: directory + "/config.json"))
+      func eval(bos: String?, _ flags: [String]) throws -> Program.Result {
+        let settings = JSON.object([("bos_token", bos.map { .text($0) } ?? .null), ("eos_token", .text("<|im_end|>"))])
+        try Data(settings.serialized().utf8)
+          .write(to: URL(fileURLWithPath: directory + "/tokenizer_config.json"))
+        return try Program.run(["eval", "--json", "--hf_model_name_or_path", directory] + text + flags)
+      }
+      try eval(bos: nil, ["--calib_bos"]).expectFailure(saying: "--calib_bos", "no BOS token")
+      let plain = try eval(bos: "<|endoftext|>", [])
+      let begun = try eval(bos: "<|endoftext|>", ["--calib_bos"])
+      begun.expectSuccess()
+      #expect(begun.json?["loss"]?["tokens"]?.int == 4 * 63)
+      #expect(begun.json?["loss"]?["mean"] != plain.json?["loss"]?["mean"])
+    }
+  }
+
   @Test func aReferenceWithAnotherVocabularyIsRefused() throws {
     let other = Golden.root + "/Tests/Goldens/dense/llama2"
     try Program.run(["eval", "--reference_model", other] + model + text).expectFailure(saying: "vocabulary", "2048")

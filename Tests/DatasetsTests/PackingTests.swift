@@ -137,6 +137,24 @@ import Testing
     #expect(throws: DatasetError.self) { try pack([one], length: .max, count: 1, skipping: .max) }
   }
 
+  @Test func everyRowBeginsWithTheStartToken() throws {
+    let scratch = try Scratch()
+    let data = try CalibrationData(sources: [file(scratch, "a.jsonl", ["abcdefg", "hi"])])
+    func rows(_ length: Int, _ count: Int, skipping: Int = 0, start: Int = 300) throws -> [[Int32]] {
+      try data.pack(
+        encoder: ByteEncoding(rowStart: start), seqLength: length, count: count, skippingRows: skipping
+      ).rows
+    }
+    #expect(try rows(4, 9) == [[300, 97, 98, 99], [300, 100, 101, 102], [300, 103, 256, 104], [300, 105, 256]])
+    // Rows after others lose no token between them.
+    #expect(try rows(4, 2) == Array(rows(4, 9)[..<2]))
+    #expect(try rows(4, 9, skipping: 2) == Array(rows(4, 9)[2...]))
+    // Text that begins with the token does not begin with it twice.
+    #expect(try rows(4, 1, start: 97) == [[97, 98, 99, 100]])
+    #expect(throws: DatasetError.self) { try rows(1, 1) }
+    #expect(throws: DatasetError.self) { try rows(4, 1, start: -1) }
+  }
+
   @Test func refusesTokensThatNoVocabularyHas() throws {
     struct Broken: TextEncoding {
       let token: Int

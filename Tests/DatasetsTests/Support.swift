@@ -29,6 +29,7 @@ final class Scratch {
 /// One token for each byte, 256 behind each document.
 struct ByteEncoding: TextEncoding {
   var eosTokenID: Int? = 256
+  var rowStart: Int?
   func encode(_ text: String) throws -> [Int] { text.utf8.map { Int($0) } }
 }
 
