@@ -148,12 +148,13 @@ COPPICE_INLINE F times_power(F p, I n) { return p * (F)((n + 126) << 23) * 2.0f;
 // Adding 1.5 × 2^23 rounds to an integer, which stands in the low bits then.
 constexpr float kRound = 12582912.0f;
 
+// For arguments up to 127: softmax has none above zero. The integer that was rounded to stands in the low bits; moved to the
+// exponent's place and added to that of a factor between 2^-1/2 and 2^1/2 they multiply it. A NaN has zeros there and stays.
 COPPICE_INLINE F exp2(F v) {
   F bounded = v < -125.0f ? (F)-125.0f : v;
-  bounded = bounded > 128.0f ? (F)128.0f : bounded;
   F shifted = bounded + kRound;
-  F result = times_power(power_of_fraction(bounded - (shifted - kRound)), (I)shifted - (I)(F)kRound);
-  return v < -125.0f ? (F)0.0f : result;
+  U result = (U)power_of_fraction(bounded - (shifted - kRound)) + ((U)shifted << 23);
+  return v < -125.0f ? (F)0.0f : (F)result;
 }
 
 COPPICE_INLINE F exp(F v) {
