@@ -27,7 +27,7 @@ import Testing
           number % 3 == 2
           ? [
             "eval", "--hf_model_name_or_path", model, "--eval_dataset_name", Program.data + "/heldout.jsonl",
-            "--seq_length", "64", "--eval_num_samples", "400", "--quiet",
+            "--seq_length", "64", "--eval_num_samples", "250", "--quiet",
           ] : prune(to: directory + "/out", byHand + ["--quiet"], model: model)
         let result = try run(directory, arguments, after: seconds, "truncate -s 100000 '\(weights)'")
         // It may have ended before.
