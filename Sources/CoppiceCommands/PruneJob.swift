@@ -34,6 +34,9 @@ struct PruneJob {
     let description = model.description
     let byHand = try options.search.byHand()
     let warnings = try byHand?.validate(for: description) ?? []
+    // Before a search, which may take seconds: a second run on the same output ends at once.
+    let claim = try claimOutput()
+    let finished = claim == nil ? try FinishedOutput(outputPath) : nil
     let alike = Set(description.layers.map(\.weights)).count == 1
     let pruned = pruned(byHand, in: description)
     let given = try options.layerRanking?.layers(of: description.layers.count)
@@ -49,8 +52,6 @@ struct PruneJob {
     }
     let isCalibrated = pruned.contains { $0 != .numLayers || ranking == nil }
     // Everything that can be wrong is found out before the first token is computed, and before anything is said.
-    let claim = try claimOutput()
-    let finished = claim == nil ? try FinishedOutput(outputPath) : nil
     let tokenizer = try Tokenizer(directory: model.checkpoint.directory)
     if claim != nil, options.intermediate != nil {
       try PruneStore(directory: options.intermediate, fresh: options.fresh).checkWritable()
