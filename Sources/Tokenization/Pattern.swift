@@ -98,18 +98,18 @@ package final class Pattern: Sendable {
       defer { stack.removeLast(stack.count - base) }
       var step = step
       var at = at
-      // In a register, as the loop wants it.
-      var left = left
-      defer { self.left = left }
+      // Counted here, and held against the limit wherever a pattern could go on for ever: after steps back, at the end of
+      // a loop's round, and behind patterns that run apart. Only straight runs of single sets count when they end.
+      let begin = at
+      var spent = 1
+      defer { left -= spent }
       while true {
         var failed = false
-        left -= 1
-        if left < 0 { throw effort.exceeded("a pattern of the tokenizer") }
         switch steps[step] {
         case .set(let index):
           if at < text.count {
             let (value, length) = scalar(in: text, at: at)
-            left -= sets[index].cost
+            spent += sets[index].cost
             if sets[index].contains(value) {
               at += length
               step += 1
@@ -134,7 +134,7 @@ package final class Pattern: Sendable {
             count += 1
             if count == min { least = at }
           }
-          left -= (at - from) * (1 + sets[index].cost)
+          spent += 1 + (at - from) * (1 + sets[index].cost)
           if count < min {
             failed = true
           } else {
@@ -147,29 +147,38 @@ package final class Pattern: Sendable {
           } else {
             if canStart(secondStarts, at) { stack.append((second, at, -1)) }
             step = first
+            spent += 1
           }
-        case .jump(let target): step = target
+        case .jump(let target):
+          step = target
+          spent += 1
+          if spent > left { throw effort.exceeded("a pattern of the tokenizer") }
         case .anchor(let anchor):
           if holds(anchor, at) { step += 1 } else { failed = true }
         case .look(let end, let back, let negative):
-          self.left = left - back
-          let found = try look(step + 1, at, back)
-          left = self.left
-          if found == negative { failed = true } else { step = end }
+          spent += back
+          if try look(step + 1, at, back) == negative { failed = true } else { step = end }
+          if spent > left { throw effort.exceeded("a pattern of the tokenizer") }
         case .atomic(let end):
-          self.left = left
           let stop = try run(step + 1, at)
-          left = self.left
+          if spent > left { throw effort.exceeded("a pattern of the tokenizer") }
           if let stop {
             at = stop
             step = end
           } else {
             failed = true
           }
-        case .accept: return at
+        case .accept:
+          spent += at - begin
+          return at
         }
         if failed {
-          guard stack.count > base, let top = stack.popLast() else { return nil }
+          guard stack.count > base, let top = stack.popLast() else {
+            spent += at - begin
+            return nil
+          }
+          spent += 1 + at - top.at
+          if spent > left { throw effort.exceeded("a pattern of the tokenizer") }
           backtracks += 1
           if backtracks > Pattern.maximumBacktracks {
             throw effort.ranBack(Pattern.maximumBacktracks)
