@@ -36,6 +36,8 @@ public struct PlanCommand: ParsableCommand {
     let space = byHand.map { SearchSpace($0) } ?? SearchSpace(description, settings)
     let result = try space.search(
       description, settings, try options.search.constraints(), layerRanking: ranking, console: console)
+    let fewest = result.candidates.compactMap { $0.config[.numLayers] }.min() ?? description.layers.count
+    if let ranking, let note = description.indispensableNote(ranking, keeping: fewest) { console.note(note) }
     let whole = MetricsCounter(description, rows: settings.inferenceBatchSize, tokens: settings.seqLength)
       .metrics(sizes: description.sizes, layers: description.layers.indices)
     if options.output.json {

@@ -6,7 +6,8 @@ extension Families {
   private static let textSections = ["text_config", "llm_config", "language_config", "thinker_config"]
   /// Sections of configs that only multimodal models have.
   private static let otherSections = ["vision_config", "audio_config", "visual", "vit_config", "talker_config"]
-  private static let quantisationKeys = ["quantization_config", "compression_config"]
+  /// The last is MLX's.
+  private static let quantisationKeys = ["quantization_config", "compression_config", "quantization"]
 
   /// The description of the model in a directory, by its config alone: there need be no weights.
   ///

@@ -19,6 +19,7 @@ import Testing
   @Test(arguments: [
     (#""model_type": "other", \#(fp8)"#, ["\"other\" is not supported", "quantization_config", "supported are"]),
     (#""model_type": "llama", \#(fp8)"#, ["quantised", "prune the original"]),
+    (#""model_type": "llama", "quantization": {"group_size": 64, "bits": 4}"#, ["\"quantization\" says", "original"]),
     (#""model_type": "llama", "compression_config": {"format": "x"}"#, ["compression_config", "prune the original"]),
     (
       #""model_type": "other", "text_config": {"model_type": "other_text"}, "vision_config": {"a": 1}"#,
