@@ -98,8 +98,8 @@ package final class Pattern: Sendable {
       defer { stack.removeLast(stack.count - base) }
       var step = step
       var at = at
-      // Counted here, and held against the limit wherever a pattern could go on for ever: after steps back, at the end of
-      // a loop's round, and behind patterns that run apart. Only straight runs of single sets count when they end.
+      // Counted here, and held against the limit wherever a pattern could go on for ever: after steps back, at the end
+      // of a loop's round, and behind patterns that run apart. Straight runs of single sets count when they end.
       let begin = at
       var spent = 1
       defer { left -= spent }

@@ -139,6 +139,6 @@ import Tokenization
     let double = #"{"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaaaaaaaaaa"}"#
     let parts = Array(repeating: double, count: 40).joined(separator: ",")
     let tokenizer = try load(small(#""normalizer": {"type": "Sequence", "normalizers": ["# + parts + "]},"))
-    #expect(message { _ = try tokenizer.encode("a") }.contains("it is broken"))
+    #expect(message { _ = try tokenizer.encode("a") }.contains("is broken"))
   }
 }
