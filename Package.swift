@@ -17,8 +17,8 @@ func swiftTarget(_ name: String, _ dependencies: [Target.Dependency]) -> Target 
   .target(name: name, dependencies: dependencies, swiftSettings: strict)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-  .testTarget(name: name, dependencies: dependencies, swiftSettings: strict)
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+  .testTarget(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict)
 }
 
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
@@ -119,9 +119,8 @@ let package = Package(
       [
         "JSON", "Checkpoint", "Tokenization", "Models", "Execution", "Minitron", "Torch", "CoppiceCommands",
         "TestSupport", "coppice", "prune_minitron",
-      ]),
-    .testTarget(
-      name: "DatasetsTests", dependencies: ["Datasets", "JSON"], exclude: ["Data"], swiftSettings: strict),
+      ], exclude: ["Help"]),
+    tests("DatasetsTests", ["Datasets", "JSON"], exclude: ["Data"]),
   ],
   cxxLanguageStandard: .cxx20
 )

@@ -159,3 +159,10 @@ func names(in directory: String) throws -> [String] {
 func join(_ directory: String, _ name: String) -> String {
   directory.hasSuffix("/") ? directory + name : directory + "/" + name
 }
+
+/// A path without links and relative parts; the path itself where there is nothing.
+func realPath(_ path: String) -> String {
+  guard let real = realpath(path, nil) else { return path }
+  defer { free(real) }
+  return String(cString: real)
+}

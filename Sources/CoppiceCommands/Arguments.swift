@@ -110,6 +110,30 @@ package enum Arguments {
     return options
   }
 
+  /// The command line as it can be typed again, one option a line, for those who read of it elsewhere: options that
+  /// only say what is printed or where scores are kept are left out, absolute paths shortened to their last part.
+  static func shown(
+    _ name: String, _ arguments: [String], for command: any ParsableCommand.Type, model: String
+  ) throws -> String {
+    let without: Set<String> = ["--quiet", "--json", "--fresh"]
+    var lines = [[name]]
+    for argument in try normalize(arguments, for: command) {
+      if argument.hasPrefix("--") {
+        let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+        lines.append(parts.count > 1 && !parts[1].hasPrefix("-") ? parts : [argument])
+      } else {
+        lines[lines.count - 1].append(argument)
+      }
+    }
+    lines = lines.filter { !without.contains($0[0]) && $0[0] != "--prune_intermediate_ckpt" }.map { line in
+      line.map { word in
+        guard word.hasPrefix("/"), let last = word.split(separator: "/").last else { return word }
+        return line[0] == "--hf_model_name_or_path" ? model : String(last)
+      }
+    }
+    return ([name] + lines.dropFirst().map { $0.map(Shell.quoted).joined(separator: " ") }).joined(separator: " \\\n  ")
+  }
+
   private static func spelled(_ option: String) -> String {
     "--" + option.dropFirst(2).replacing("-", with: "_")
   }

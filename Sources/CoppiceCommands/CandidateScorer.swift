@@ -22,6 +22,9 @@ struct CandidateScorer {
   private var questions: MultipleChoice? { data.questions }
   private var rows: LanguageModeling? { data.rows }
 
+  /// A score, or its error, as people read it.
+  func text(_ value: Double) -> String { isAccuracy ? Format.percent(value) : Format.decimal(value, places: 4) }
+
   /// - Throws: `ModelError` when kept scores are damaged or something else's.
   init(_ data: ScoringData, inputs: PruneInputs, store: PruneStore, racing: Bool, console: Console) throws {
     self.data = data
@@ -130,7 +133,7 @@ struct CandidateScorer {
   }
 
   private var zeros: [Double] { Array(repeating: 0, count: data.itemCount) }
-  private var itemName: String { questions == nil ? "rows" : "questions" }
+  var itemName: String { questions == nil ? "rows" : "questions" }
 
   private func save(_ scores: [ExportConfig: ItemScores], _ executor: Executor) throws {
     try executor.weights.model.checkpoint.checkUnchanged()

@@ -99,7 +99,10 @@ struct PruneJob {
       // Without calibration nothing was computed.
       let type = inputs.isCalibrated ? [("compute_dtype", JSON.text("\(inputs.dtype)"))] : []
       let result = JSON.Object(type + [("best", .object([("export_config", byHand.json)]))])
-      try export(run, byHand, selection, inputs.isCalibrated ? scores : nil, result: result, record: [])
+      let card = try ModelCard(self, model, byHand, selection, inputs, isMeasured: inputs.isCalibrated, score: nil)
+      try export(
+        run, selection, inputs.isCalibrated ? scores : nil, result: result, record: [], card, SearchReport(byHand: card)
+      )
       return try print(result)
     }
     guard let scoring = inputs.scoring else { return }
@@ -191,7 +194,7 @@ struct PruneJob {
     let scored = try scorer.score(result.candidates.map(\.config), run.executor, scores)
     let (items, best) = (scored.scores, scored.best)
     let means = items.map(\.mean)
-    try report(scored, result, scorer)
+    let shown = try report(scored, result, scorer)
     let winner = result.candidates[best].config
     let selection = try scores.selection(for: winner, of: description)
     noteIndispensable(scores, keeping: winner[.numLayers], of: description)
@@ -206,7 +209,15 @@ struct PruneJob {
     let certainty = scored.race.map { [("certainty", JSON.double($0.certainty))] } ?? []
     json["best"] = .object([("export_config", winner.json), ("score", .double(means[best]))] + certainty)
     json["compute_dtype"] = .text("\(run.inputs.dtype)")
-    try export(run, winner, selection, scores, result: json, record: record)
+    let card = try ModelCard(
+      self, run.model, winner, selection, run.inputs, isMeasured: true,
+      score: ModelCard.Score(
+        function: options.scoreFunction, value: scorer.text(means[best]), error: scorer.text(items[best].standardError),
+        over: "\(Format.grouped(items[best].count)) \(scorer.itemName)"))
+    let report = SearchReport(
+      card, result, targets: options.search.targets, layerRanking: scores.layerRanking, scores: shown.columns,
+      marks: shown.marks, best: best, notes: shown.notes)
+    try export(run, selection, scores, result: json, record: record, card, report)
     try print(json)
     try checkBound(means[best])
   }
@@ -224,7 +235,11 @@ struct PruneJob {
   }
 
   /// The candidates and their scores as a table, the winner marked, and those that may be as good.
-  private func report(_ scored: CandidateScorer.Result, _ result: SearchResult, _ scorer: CandidateScorer) throws {
+  ///
+  /// - Returns: columns of scores, marks of candidates, and sentences about them, as they were printed.
+  private func report(
+    _ scored: CandidateScorer.Result, _ result: SearchResult, _ scorer: CandidateScorer
+  ) throws -> (columns: [(column: String, texts: [String])], marks: [String], notes: [String]) {
     let (items, best) = (scored.scores, scored.best)
     let means = items.map(\.mean)
     let noise = items.map { 2 * items[best].pairedError(with: $0) }
@@ -233,11 +248,8 @@ struct PruneJob {
       index != best && means[best] - means[index] <= noise[index]
         && scored.race.map { $0.survivors.contains(index) } ?? true
     }
-    func text(_ value: Double) -> String {
-      scorer.isAccuracy ? Format.percent(value) : Format.decimal(value, places: 4)
-    }
     let texts = items.indices.map { index in
-      "\(text(means[index])) ± \(text(items[index].standardError))"
+      "\(scorer.text(means[index])) ± \(scorer.text(items[index].standardError))"
     }
     var columns = [(column: options.scoreFunction, texts: texts)]
     if let race = scored.race {
@@ -246,27 +258,31 @@ struct PruneJob {
       }
       columns.append((column: "asked", texts: asked))
     }
+    let marks = close.map { $0 ? "≈" : "" }
     let table = result.candidatesTable(
-      "Candidates, by \(options.scoreFunction)", scores: columns, marks: close.map { $0 ? "≈" : "" }, best: best)
+      "Candidates, by \(options.scoreFunction)", scores: columns, marks: marks, best: best)
     if options.output.json { console.note(table) } else { try console.result(table) }
+    var notes: [String] = []
     if close.contains(true) {
-      console.note("≈ differs from the best by less than two standard errors of the difference: it may be as good")
+      notes.append("≈ differs from the best by less than two standard errors of the difference: it may be as good")
     }
     if let race = scored.race {
-      console.note(
+      notes.append(
         "\(Format.percent(race.certainty, places: 1)) sure that none would score more than a standard error above the "
           + "winner, were all asked everything")
     }
+    for note in notes { console.note(note) }
+    return (columns, marks, notes)
   }
 
   /// - Parameters:
   ///   - result: what `--json` prints, recorded for the time when the same is asked for again.
   ///   - record: further entries of `coppice.json`.
   private func export(
-    _ run: PruneRun, _ config: ExportConfig, _ selection: Selection, _ scores: ImportanceScores?, result: JSON.Object,
-    record: [(String, JSON)]
+    _ run: PruneRun, _ selection: Selection, _ scores: ImportanceScores?, result: JSON.Object,
+    record: [(String, JSON)], _ card: ModelCard, _ report: SearchReport
   ) throws {
-    let (model, inputs) = (run.model, run.inputs)
+    let (model, inputs, config) = (run.model, run.inputs, card.config)
     let exporter = try Exporter(model, config: config, selection: selection, companions: inputs.companions)
     let namingCode = exporter.filesNamingCode
     if !namingCode.isEmpty {
@@ -282,7 +298,8 @@ struct PruneJob {
     ]
     try exporter.write(
       to: outputPath, record: .object(origin + record + [("result", .object(result))]),
-      importance: scores.map { run.store.importanceEntries($0, inputs.fingerprint) }, claim: run.claim,
+      importance: scores.map { run.store.importanceEntries($0, inputs.fingerprint) },
+      documents: [("README.md", card.readMe), ("report.md", report.text)], claim: run.claim,
       check: { try inputs.checkTokenizer(of: model) }, progress: { done, _ in progress.update(done) })
     progress.finish()
     let counter = MetricsCounter(model.description, rows: 1, tokens: settings.seqLength)

@@ -55,6 +55,14 @@ struct SearchOptions: ParsableArguments {
     help: ArgumentHelp("Rows of a memory target (default: --calib_batch_size).", valueName: "n"))
   var inferenceBatchSize: Int?
 
+  /// What to prune to, in words.
+  var targets: [String] {
+    [
+      targetParams.map { "at most \($0) parameters" }, targetActiveParams.map { "at most \($0) active parameters" },
+      targetMemory.map { "at most \($0) MiB" },
+    ].compactMap { $0 }
+  }
+
   var hasTarget: Bool { targetParams != nil || targetActiveParams != nil || targetMemory != nil }
 
   mutating func validate() throws {

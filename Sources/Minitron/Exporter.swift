@@ -90,11 +90,13 @@ public struct Exporter {
   /// - Parameters:
   ///   - record: becomes `coppice.json`.
   ///   - importance: becomes `coppice_importance.json`, a `KeptFile`, so that another target needs no second calibration.
+  ///   - documents: further files and their texts, such as the model card.
   ///   - claim: a claim on `path` that is held already.
   ///   - check: called when everything is written, before it appears: whether it is still what its record says.
   /// - Throws: what the writer and `OutputDirectory.publish` throw; nothing is left behind then.
   public func write(
-    to path: String, record: JSON, importance: JSON.Object?, claim: OutputClaim? = nil,
+    to path: String, record: JSON, importance: JSON.Object?, documents: [(name: String, text: String)] = [],
+    claim: OutputClaim? = nil,
     maxShardBytes: Int = CheckpointWriter.defaultMaxShardBytes,
     check: () throws -> Void = {}, progress: (_ doneBytes: Int, _ totalBytes: Int) -> Void = { _, _ in }
   ) throws {
@@ -141,6 +143,7 @@ public struct Exporter {
         try OutputDirectory.write(KeptFile.bytes(importance), to: directory + "/coppice_importance.json")
       }
       try companions.copy(to: directory)
+      for (name, text) in documents { try OutputDirectory.write(text.utf8, to: directory + "/" + name) }
       try CheckpointWriter.verify(directory: directory, against: plan)
       // What the written config describes must be what was written.
       let reread = try SourceModel(directory: directory)

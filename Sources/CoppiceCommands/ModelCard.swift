@@ -1,0 +1,207 @@
+import Checkpoint
+import JSON
+import Minitron
+import Models
+import Report
+
+/// What a result is and how it came to be, for its `README.md` and `report.md`. Nothing in it depends on when or where
+/// the program ran: the same run gives the same bytes.
+struct ModelCard {
+  /// How the winner did.
+  struct Score {
+    let function: String
+    let value: String
+    let error: String
+    /// What it was measured on.
+    let over: String
+  }
+
+  /// The result's name: the last part of its path.
+  let name: String
+  let source: SourceName
+  let metadata: CardMetadata
+  let model: ModelDescription
+  let config: ExportConfig
+  /// Numbers of the layers that are kept, from 0.
+  let layers: [Int]
+  let seqLength: Int
+  /// Settings and their values: what importance was measured on; empty when nothing was measured.
+  let calibration: [(name: String, value: String)]
+  /// Nil by hand.
+  let score: Score?
+  let command: String
+  let hasSourceCard: Bool
+
+  // MARK: README.md
+
+  var readMe: String {
+    [
+      frontMatter, "# \(Markdown.escaped(name))\n", introduction, "## What was cut\n", cuts, layersKept,
+      calibrationSection, scoreSection, "## The command\n", commandSection, "## How to go on\n", continuation,
+    ].filter { !$0.isEmpty }.joined(separator: "\n")
+  }
+
+  /// The hub's metadata. Of `base_model_relation` there are adapter, finetune, merge and quantized, none of which this
+  /// is: it is left out.
+  private var frontMatter: String {
+    var text =
+      "---\nbase_model: \(YAML.scalar(source.baseModel ?? source.name))\nlibrary_name: transformers\npipeline_tag: text-generation\n"
+    for key in ["license", "license_name", "license_link"] {
+      if let value = metadata[key].first { text += "\(key): \(YAML.scalar(value))\n" }
+    }
+    func list(_ key: String, _ values: [String]) {
+      if !values.isEmpty { text += "\(key):\n" + values.map { "- \(YAML.scalar($0))\n" }.joined() }
+    }
+    list("language", metadata["language"])
+    var tags: [String] = []
+    for tag in metadata["tags"] + ["pruned", "minitron", "coppice"] where !tags.contains(tag) { tags.append(tag) }
+    list("tags", tags)
+    return text + "---\n"
+  }
+
+  private var origin: String {
+    func link(_ id: String) -> String { "[\(Markdown.escaped(id))](https://huggingface.co/\(id))" }
+    if source.isHubID { return link(source.name) }
+    return Markdown.escaped(source.name) + (source.baseModel.map { " (made from \(link($0)))" } ?? "")
+  }
+
+  private var introduction: String {
+    let (own, original) = (metrics, originalMetrics)
+    let card = hasSourceCard ? " The original's card is in [README.source.md](README.source.md)." : ""
+    return """
+      This is \(origin), pruned with [NVIDIA's Minitron](https://arxiv.org/abs/2407.14679) by Coppice \(coppiceVersion): \
+      \(Format.count(own.params)) of \(Format.count(original.params)) parameters.\
+      \(card)
+
+      It was not trained after pruning. What was lost is largely recovered by distillation from the original, for which
+      see [How to go on](#how-to-go-on).
+
+      """
+  }
+
+  private func counter() -> MetricsCounter { MetricsCounter(model, rows: 1, tokens: seqLength) }
+  private var metrics: Metrics { counter().metrics(sizes: config.sizes(from: model.sizes), layers: layers) }
+  private var originalMetrics: Metrics { counter().metrics(sizes: model.sizes, layers: model.layers.indices) }
+
+  /// The table of what was cut: every hyperparameter of the model, and what they amount to.
+  var cuts: String {
+    let (own, original) = (metrics, originalMetrics)
+    var rows = model.hyperparameters.map { hyperparameter in
+      let value = model.value(of: hyperparameter)
+      let now = hyperparameter == .numLayers ? layers.count : config[hyperparameter] ?? value
+      return [hyperparameter.rawValue, "\(value)", "\(now)"]
+    }
+    rows.append(["parameters", Format.grouped(original.params), Format.grouped(own.params)])
+    if original.activeParams != original.params {
+      rows.append(["active parameters", Format.grouped(original.activeParams), Format.grouped(own.activeParams)])
+    }
+    rows.append(
+      ["MiB in 16 bits, with caches for one sequence of \(Format.grouped(seqLength)) tokens"]
+        + [original, own].map { Format.decimal($0.memoryMB, places: 1) })
+    return Markdown.table(["", "original", "pruned"], rows: rows)
+  }
+
+  var layersKept: String {
+    if layers.count == model.layers.count { return "All \(layers.count) layers are kept.\n" }
+    let numbers = layers.map { String($0 + 1) }.joined(separator: ", ")
+    return "Layers kept of \(model.layers.count), counted from 1: \(numbers).\n"
+  }
+
+  private var calibrationSection: String {
+    if calibration.isEmpty { return "" }
+    return "## Calibration\n\n" + calibrationTable
+  }
+
+  var calibrationTable: String {
+    Markdown.table(["", ""], rows: calibration.map { [$0.name, Markdown.escaped($0.value)] }, left: 2)
+  }
+
+  private var scoreSection: String {
+    guard let score else { return "" }
+    return """
+      ## Score
+
+      \(Markdown.table(
+        ["", "score", "standard error", "over"],
+        rows: [[Markdown.escaped(score.function), score.value, score.error, Markdown.escaped(score.over)]]))
+      The candidates it was chosen from are in [report.md](report.md).
+
+      """
+  }
+
+  private var commandSection: String {
+    Markdown.fenced(command, language: "sh")
+      + "\nAbsolute paths are shortened to their last part. `coppice.json` has hashes of the weights, the tokenizer and the\n"
+      + "data, and the settings.\n"
+  }
+
+  private var continuation: String {
+    let path = Shell.quoted(name.hasPrefix("-") ? "./" + name : name)
+    let python = """
+      from transformers import AutoModelForCausalLM, AutoTokenizer
+
+      tokenizer = AutoTokenizer.from_pretrained(\(pythonName))
+      model = AutoModelForCausalLM.from_pretrained(\(pythonName), dtype="auto")
+      """
+    let distillation = """
+      torchrun --nproc_per_node 8 examples/megatron_bridge/distill.py \\
+        --teacher_hf_path \(Shell.quoted(source.name)) --student_hf_path \(path) \\
+        --data_paths 1.0 TOKENIZED_DATA --seq_length 8192 --mbs 1 --gbs 768 --train_iters 15000 \\
+        --lr 1e-4 --min_lr 1e-5 --output_dir \(Shell.quoted(name + "-distilled"))
+      """
+    return """
+      With transformers:
+
+      \(Markdown.fenced(python, language: "python"))
+      With vLLM:
+
+      \(Markdown.fenced("vllm serve \(path)", language: "sh"))
+      To GGUF, with llama.cpp's converter:
+
+      \(Markdown.fenced("python convert_hf_to_gguf.py \(path) --outtype auto", language: "sh"))
+      Distillation from the original, with NVIDIA's Model-Optimizer:
+
+      \(Markdown.fenced(distillation, language: "sh"))
+      """
+  }
+
+  /// Python reads a JSON string as the same text.
+  private var pythonName: String { JSON.text(name).serialized() }
+}
+
+extension ModelCard {
+  /// - Parameter isMeasured: importance was measured on calibration rows.
+  init(
+    _ job: PruneJob, _ model: SourceModel, _ config: ExportConfig, _ selection: Selection, _ inputs: PruneInputs,
+    isMeasured: Bool, score: Score?
+  ) throws {
+    let directory = model.checkpoint.directory
+    let (options, metadata) = (job.options, CardMetadata(directory: directory))
+    let source = SourceName(directory: directory, config: model.description.config, metadata: metadata)
+    // No path of this machine.
+    func shown(_ path: String) -> String {
+      path.hasPrefix("/") ? path.split(separator: "/").last.map(String.init) ?? path : path
+    }
+    var calibration: [(name: String, value: String)] = []
+    if isMeasured {
+      calibration = [
+        ("data", options.calibration.map(shown).joined(separator: ", ")),
+        ("rows", Format.grouped(options.calibrationRows)),
+        ("tokens of a row", Format.grouped(job.settings.seqLength)), ("rows of a micro-batch", "\(options.batchSize)"),
+        ("computed in", "\(inputs.dtype)"),
+      ]
+      if options.calibration.count > 1 { calibration.append(("seed", "\(options.seed)")) }
+    }
+    let arguments = CommandLine.arguments
+    let program = arguments.first?.split(separator: "/").last.map(String.init)
+    let own = program == PruneMinitronCommand.configuration.commandName
+    let words = Array(arguments.dropFirst(own ? 1 : 2))
+    self.init(
+      name: job.outputPath.split(separator: "/").last.map(String.init) ?? job.outputPath, source: source,
+      metadata: metadata, model: model.description, config: config, layers: selection.layers,
+      seqLength: job.settings.seqLength, calibration: calibration, score: score,
+      command: try Arguments.shown(
+        own ? "prune_minitron" : "coppice prune", words, for: PruneCommand.self, model: source.name),
+      hasSourceCard: inputs.companions.files.contains { $0.name == "README.source.md" })
+  }
+}
