@@ -107,13 +107,10 @@ struct ModelCard {
     return "Layers kept of \(model.layers.count), counted from 1: \(numbers).\n"
   }
 
-  private var calibrationSection: String {
+  var calibrationSection: String {
     if calibration.isEmpty { return "" }
-    return "## Calibration\n\n" + calibrationTable
-  }
-
-  var calibrationTable: String {
-    Markdown.table(["", ""], rows: calibration.map { [$0.name, Markdown.escaped($0.value)] }, left: 2)
+    let rows = calibration.map { [$0.name, Markdown.escaped($0.value)] }
+    return "## Calibration\n\n" + Markdown.table(["", ""], rows: rows, left: 2)
   }
 
   private var scoreSection: String {

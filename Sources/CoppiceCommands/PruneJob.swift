@@ -210,7 +210,7 @@ struct PruneJob {
     json["best"] = .object([("export_config", winner.json), ("score", .double(means[best]))] + certainty)
     json["compute_dtype"] = .text("\(run.inputs.dtype)")
     let card = try ModelCard(
-      self, run.model, winner, selection, run.inputs, isMeasured: true,
+      self, run.model, winner, selection, run.inputs, isMeasured: run.inputs.isCalibrated,
       score: ModelCard.Score(
         function: options.scoreFunction, value: scorer.text(means[best]), error: scorer.text(items[best].standardError),
         over: "\(Format.grouped(items[best].count)) \(scorer.itemName)"))

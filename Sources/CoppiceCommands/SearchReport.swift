@@ -18,8 +18,10 @@ struct SearchReport {
   /// Of an architecture given by hand: there were no candidates, so this says what was cut.
   init(byHand card: ModelCard) {
     self.card = card
-    let calibration = card.calibration.isEmpty ? "" : "\n## Calibration\n\n" + card.calibrationTable
-    body = "The architecture was given by hand.\n\n" + card.cuts + "\n" + card.layersKept + calibration
+    let calibration = card.calibrationSection
+    body =
+      "The architecture was given by hand.\n\n" + card.cuts + "\n" + card.layersKept
+      + (calibration.isEmpty ? "" : "\n" + calibration)
   }
 
   /// Of a search.
@@ -46,6 +48,8 @@ struct SearchReport {
         + [index == best ? "\\*" : marks[index]]
     }
     let space = choices.map { [$0.hyperparameter.rawValue, $0.values.map(String.init).joined(separator: ", ")] }
+    let order = layerRanking.map { String($0 + 1) }.joined(separator: ", ")
+    let ranking = order.isEmpty ? "" : "\nLayers by importance, best first: \(order).\n"
     var refused = ""
     if result.refused > 0, let rule = result.refusalRule {
       refused = ", \(Format.grouped(result.refused)) were left out (\(Markdown.escaped(rule)))"
@@ -62,15 +66,11 @@ struct SearchReport {
       ## What was cut
 
       \(card.cuts)
-      \(card.layersKept)
-      Layers by importance, best first: \(layerRanking.map { String($0 + 1) }.joined(separator: ", ")).
-
+      \(card.layersKept)\(ranking)
       ## Search space
 
       \(Markdown.table(["", "choices"], rows: space, left: 2))
-      ## Calibration
-
-      \(card.calibrationTable)
+      \(card.calibrationSection)
       """
   }
 }
