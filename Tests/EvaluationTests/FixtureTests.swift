@@ -144,7 +144,7 @@ import Torch
       .prefix(24).map { try JSON(parsing: String($0))["text"]?.string ?? "" }
     let text = try LanguageModeling(
       rows: documents.map { try tokenizer.encode($0, addSpecialTokens: false).map { Int32($0) } })
-    let quick = Executor(model, dtype: .bfloat16)
+    let quick = Executor(model, dtype: Processor.multipliesBFloat16 ? .bfloat16 : .float32)
     for found in [
       try text.negativeLoss(quick, subjects: subjects),
       try text.negativeDivergence(quick, subjects: subjects, from: quick),

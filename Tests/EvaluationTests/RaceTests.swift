@@ -5,6 +5,7 @@ import Minitron
 import Models
 import TestSupport
 import Testing
+import Torch
 
 @Suite struct RaceTests {
   /// Runs a race over known answers: the winner, and how many answers were looked at.
@@ -86,7 +87,7 @@ import Testing
     let fixture = try FixtureTests()
     let description = fixture.model.description
     let importance = try fixture.importance(rows: fixture.rows(32))
-    let quick = Executor(fixture.model, dtype: .bfloat16)
+    let quick = Executor(fixture.model, dtype: Processor.multipliesBFloat16 ? .bfloat16 : .float32)
     let task = try fixture.questions()
     var settings = SearchSettings()
     settings.channelDivisor = 32
