@@ -11,7 +11,7 @@ import Testing
     """
 
   private func describe(_ fields: String) throws -> ModelDescription {
-    let config = try JSON(parsing: Array("{\(Self.base), \(fields)}".utf8), nonFinite: true)
+    let config = try JSON(parsing: Array("{\(Self.base), \(fields)}".utf8))
     return try Families.describe(config: #require(config.object), file: "config.json")
   }
 
@@ -66,7 +66,7 @@ import Testing
     let text = """
       {"model_type": "mamba2", "hidden_size": 8, "num_heads": 4, "head_dim": 4, "n_groups": 2, "time_step_limit": \(limit)}
       """
-    let config = try JSON(parsing: Array(text.utf8), nonFinite: true)
+    let config = try JSON(parsing: Array(text.utf8))
     let error = #expect(throws: ModelError.self) { try Families.describe(config: #require(config.object), file: "c") }
     #expect(error?.description.contains("time_step_limit") == true)
   }

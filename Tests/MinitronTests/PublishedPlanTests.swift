@@ -41,7 +41,7 @@ import Testing
 
   private func model(_ search: Search) throws -> ModelDescription {
     let file = path(search, ".config.json")
-    let config = try JSON(parsing: Data(contentsOf: URL(fileURLWithPath: file)), nonFinite: true)
+    let config = try JSON(parsing: Data(contentsOf: URL(fileURLWithPath: file)))
     return try Families.describe(config: #require(config.object), file: file)
   }
 
