@@ -86,7 +86,8 @@ package enum Arguments {
           "Missing value for '\(option)': '\(next ?? "")' is an option itself (write \(option)=\(next ?? "") for a path "
             + "of that name)")
       case .text, .path:
-        if let next { result.append("\(option)=\(next)") } else { result.append(option) }
+        // To the argument parser nothing after the sign is no value.
+        result += next.map { $0.isEmpty ? [option, $0] : ["\(option)=\($0)"] } ?? [option]
         rest = rest.dropFirst()
       case .one, .none:
         guard let next, !next.hasPrefix("--"), next != "-h" else {

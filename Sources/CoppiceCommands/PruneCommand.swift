@@ -148,7 +148,7 @@ public struct PruneCommand: ComputingCommand {
   public init() {}
 
   public mutating func validate() throws {
-    guard options.outputPath != nil else {
+    guard options.outputPath?.isEmpty == false else {
       throw ValidationError("Missing expected argument '--output_hf_path <path>'")
     }
     guard options.search.hasTarget || options.search.exportConfig != nil else {

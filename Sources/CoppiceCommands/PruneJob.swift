@@ -163,10 +163,7 @@ struct PruneJob {
     try LibTorch.releaseMemory()
     // What was made of changed weights must not be kept under the old ones' hash.
     try run.model.checkpoint.checkUnchanged()
-    keep(in: store, console) {
-      try store.save(scores, inputs.fingerprint)
-      try store.describe(inputs.about)
-    }
+    keep(in: store, console) { try store.save(scores, inputs.fingerprint, about: inputs.about) }
     return scores
   }
 

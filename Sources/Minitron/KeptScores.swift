@@ -17,7 +17,7 @@ public struct KeptScores: Sendable {
     public let bytes: Int
     /// When something was last kept in it.
     public let modified: Date
-    /// What it was made of, by `PruneStore.describe`; nil for scores of older versions.
+    /// What it was made of, by `PruneStore.save`; nil when that is not known.
     public let about: JSON?
     /// Names in the directory that are not ours.
     public let foreign: [String]
@@ -43,12 +43,10 @@ public struct KeptScores: Sendable {
     guard !own.isEmpty || files.isEmpty else { return nil }
     let facts = own.compactMap { attributes(path + "/" + $0) }
     let times = facts.compactMap { $0[.modificationDate] as? Date }
-    let about = FileManager.default.contents(atPath: path + "/" + PruneStore.aboutName).flatMap {
-      try? JSON(parsing: $0)
-    }
     return Entry(
       fingerprint: name, path: path, bytes: facts.reduce(0) { $0 + (($1[.size] as? NSNumber)?.intValue ?? 0) },
-      modified: times.max() ?? attributes(path)?[.modificationDate] as? Date ?? .distantPast, about: about,
+      modified: times.max() ?? attributes(path)?[.modificationDate] as? Date ?? .distantPast,
+      about: PruneStore.about(directory: path),
       foreign: files.filter { !PruneStore.isOwn($0) }.sorted())
   }
 

@@ -99,8 +99,20 @@ public struct PruneStore: Sendable {
     return try ImportanceScores(parsing: scores, for: model, file: file)
   }
 
-  public func save(_ scores: ImportanceScores, _ fingerprint: Fingerprint) throws {
-    try write(importanceEntries(scores, fingerprint), to: file(Self.importanceName))
+  /// - Parameter about: what they were made of, for people who list what is kept: names in place of hashes.
+  public func save(_ scores: ImportanceScores, _ fingerprint: Fingerprint, about: JSON = .null) throws {
+    var entries = JSON.Object([(Self.aboutKey, about)])
+    for (name, value) in importanceEntries(scores, fingerprint).entries { entries[name] = value }
+    try write(entries, to: file(Self.importanceName))
+  }
+
+  static let aboutKey = "about"
+
+  /// What the scores in a directory were made of, as `save` was told; nil when nobody said, or they are damaged.
+  static func about(directory: String) -> JSON? {
+    let contents = FileManager.default.contents(atPath: directory + "/" + importanceName)
+    guard let about = contents.flatMap({ KeptFile.parse(Array($0)) })?[aboutKey], about != .null else { return nil }
+    return about
   }
 
   /// What `importance.json` holds.
@@ -141,15 +153,6 @@ public struct PruneStore: Sendable {
       to: file(Self.scoresName(fingerprint)))
   }
 
-  /// Says beside the scores what they were made of, for people: names in place of hashes. Nothing is read from it but by
-  /// those who list what is kept.
-  public func describe(_ about: JSON) throws {
-    guard let path = file(Self.aboutName) else { return }
-    try AtomicFile.write(about.serialized() + "\n", to: path)
-  }
-
-  static let aboutName = "about.json"
-
   /// Keeps the directory from being removed by others, for as long as the result is referenced; nil when there is none.
   public func hold() -> KeptLock? { directory.flatMap { KeptLock($0) } }
 
@@ -158,8 +161,8 @@ public struct PruneStore: Sendable {
 
   /// Whether a name in such a directory is that of a file of ours, or of one that a dead process did not finish.
   static func isOwn(_ name: String) -> Bool {
-    name.wholeMatch(of: /(importance|about|scores-[0-9a-f]{16})\.json/) != nil
-      || name.wholeMatch(of: /\.((importance|about|scores-[0-9a-f]{16})\.json|probe)\.partial-[0-9]+/) != nil
+    name.wholeMatch(of: /(importance|scores-[0-9a-f]{16})\.json/) != nil
+      || name.wholeMatch(of: /\.((importance|scores-[0-9a-f]{16})\.json|probe)\.partial-[0-9]+/) != nil
   }
 
   private func write(_ entries: JSON.Object, to path: String?) throws {

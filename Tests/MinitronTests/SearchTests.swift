@@ -70,6 +70,7 @@ import Testing
     init(_ model: ModelDescription, largest: Int, using generator: inout SplitMix64) {
       ranking = Array(model.layers.indices)
       if Bool.random(using: &generator) { ranking.shuffle(using: &generator) }
+      ranking = model.keepingOrder(ranking)
       repeat {
         settings.channelDivisor = [1, 2, 3, 4, 8, 16].randomElement(using: &generator)
         settings.maxWidthPruning = Double.random(in: 0...1, using: &generator)
