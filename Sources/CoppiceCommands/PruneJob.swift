@@ -167,11 +167,6 @@ struct PruneJob {
     return scores
   }
 
-  private func noteIndispensable(_ scores: ImportanceScores, keeping count: Int?, of model: ModelDescription) {
-    guard let note = model.indispensableNote(scores.layerRanking, keeping: count ?? model.layers.count) else { return }
-    console.note(note)
-  }
-
   private func search(
     _ run: PruneRun, _ scorer: CandidateScorer, _ scores: ImportanceScores, planned: SearchResult?
   ) throws {
@@ -222,13 +217,6 @@ struct PruneJob {
   /// Prints a result as JSON, where that was asked for.
   private func print(_ result: JSON.Object) throws {
     if options.output.json { try console.result(JSON.object(result).serialized(indent: 2)) }
-  }
-
-  func checkBound(_ score: Double) throws {
-    guard let bound = options.scoreLowerBound, score < bound else { return }
-    throw ModelError(
-      "the best candidate scores \(score), below --score_lower_bound \(bound); it was written to \(outputPath) all the "
-        + "same")
   }
 
   /// The candidates and their scores as a table, the winner marked, and those that may be as good.

@@ -56,4 +56,17 @@ extension PruneJob {
       return PruneStore(directory: nil, fresh: options.fresh, madeOn: madeOn)
     }
   }
+
+  /// Says which layer is kept whatever its rank, where there is one.
+  func noteIndispensable(_ scores: ImportanceScores, keeping count: Int?, of model: ModelDescription) {
+    guard let note = model.indispensableNote(scores.layerRanking, keeping: count ?? model.layers.count) else { return }
+    console.note(note)
+  }
+
+  func checkBound(_ score: Double) throws {
+    guard let bound = options.scoreLowerBound, score < bound else { return }
+    throw ModelError(
+      "the best candidate scores \(score), below --score_lower_bound \(bound); it was written to \(outputPath) all the "
+        + "same")
+  }
 }
