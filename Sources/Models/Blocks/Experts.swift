@@ -117,7 +117,7 @@ public struct Experts: Sendable {
         let halves = try rows.linear(weight: matrix, bias: Self.apart(part(bias))).chunk(2, dim: 1)
         return try combine(halves[0], halves[1])
       }
-      let joined = try rows.matmul(matrix).adding(part(bias)).reshape([rows.shape[0], -1, 2])
+      let joined = try rows.linear(weight: matrix.transpose(0, 1), bias: part(bias)).reshape([rows.shape[0], -1, 2])
       return try combine(joined.select(dim: 2, index: 0), joined.select(dim: 2, index: 1))
     }
   }
