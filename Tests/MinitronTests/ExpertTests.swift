@@ -10,6 +10,16 @@ import Torch
 
 /// Grouping by expert, and what mixtures of experts restrict.
 @Suite struct ExpertTests {
+  @Test func observedRowsAreDividedAlikeForAnyNumberOfThreads() throws {
+    let grouping = try ExpertGrouping((0..<5000).map { Int64($0 * $0 % 7) }, count: 8)
+    let one = grouping.pieces(workers: 1, most: 256).list.map { "\($0)" }
+    #expect(one.count > 20)
+    for workers in [2, 3, 4, 16] {
+      #expect(grouping.pieces(workers: workers, most: 256).list.map { "\($0)" } == one)
+      #expect(grouping.pieces(workers: workers, most: 256).areShared)
+    }
+  }
+
   @Test func rowsAreGroupedByExpertInOrder() throws {
     let grouping = try ExpertGrouping([2, 0, 2, 3, 0, 2], count: 5)
     #expect(grouping.counts == [2, 0, 3, 1, 0])

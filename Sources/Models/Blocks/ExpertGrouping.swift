@@ -93,7 +93,8 @@ package struct ExpertGrouping: Sendable, Equatable {
     }
     // Products of fewer rows are limited by reading weights.
     let list = divided(most ?? max(order.count / max(4 * workers, 1), 64))
-    let areShared = workers > 1 && list.count >= 2 * workers
+    // One product of small pieces rounds differently on several threads than on one.
+    let areShared = workers > 1 && (list.count >= 2 * workers || most != nil)
     return areShared || most != nil ? Pieces(list, areShared: areShared) : Pieces(divided(.max), areShared: false)
   }
 }
