@@ -128,6 +128,16 @@ def pytorch(model, text, rows, seq, dtype, *options):
             "peak_mib": found.peak_mib, "others": found.others, "dtype": dtype}
 
 
+def scoring_seconds(stderr, count):
+    """Seconds of scoring from the line it leaves: `scored 10 candidates in 3m 11s`; of a race the line has numbers of questions, too."""
+    lines = re.findall(
+        rf"^scored {count} candidates?(?: on [\d,]+ of [\d,]+ \S+)? in ((?:[\d.]+ ?(?:ms|[dhms])\b ?)+)", stderr, re.MULTILINE)
+    if not lines:
+        sys.exit(f"not {count} candidates were scored:\n{stderr}")
+    units = {"d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 1e-3}
+    return sum(float(number) * units[name] for number, name in re.findall(r"([\d.]+) ?(ms|[dhms])", lines[-1]))
+
+
 def step_seconds(stderr, label):
     """Seconds of a step from the line it leaves: `calibration: 8,192 tokens in 1.83s (4.47K tokens/s)`.
 

@@ -93,7 +93,7 @@ def candidates_curve(arguments, work):
         found = measure.run([
             *base, "--prune_target_params", budget, "--ss_channel_divisor", divisor, "--top_k", count,
             "--mmlu_dataset", MMLU, "--prune_score_func", f"mmlu_{percent}pct_bs1"])
-        return {"seconds": contestants.step_seconds(found.stderr, rf"scoring {count} candidates?"),
+        return {"seconds": contestants.scoring_seconds(found.stderr, count),
                 "peak_mib": found.peak_mib, "others": found.others}
 
     found = measure.alternating(arguments.runs, {count: lambda count=count: once(count) for count in sizes})

@@ -16,7 +16,6 @@ where a trial leaves that open.
 """
 
 import json
-import re
 import shutil
 import sys
 
@@ -73,11 +72,8 @@ def coppice(model, text, folder, s, *options):
     found = measure.run([
         COPPICE, "prune", "--json", *search(model, s), *calibration(model, text, folder, s), "--prune_score_func",
         f"mmlu_{s['percent']}pct_bs1", "--mmlu_dataset", MMLU, *options])
-    said = re.search(r"^scoring (\d+) candidates", found.stderr, re.MULTILINE)
-    if not said or int(said[1]) != s["top_k"]:
-        sys.exit(f"not {s['top_k']} candidates were scored:\n{found.stderr}")
     result = json.loads(found.stdout)
-    return {"seconds": contestants.step_seconds(found.stderr, r"scoring \d+ candidates"), "peak_mib": found.peak_mib,
+    return {"seconds": contestants.scoring_seconds(found.stderr, s["top_k"]), "peak_mib": found.peak_mib,
             "others": found.others, "best": result["best"],
             "scores": [candidate.get("score") for candidate in result["candidates"]]}
 
