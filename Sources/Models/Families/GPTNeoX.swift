@@ -12,6 +12,11 @@ public enum GPTNeoX: Family {
         "\(config.file): hidden_size (\(hidden)) should be a multiple of num_attention_heads (\(heads))")
     }
     let headDim = hidden / heads
+    // `transformers` takes it for the positions alone, which then turn another part of each head.
+    guard try config.size("head_dim", default: headDim) == headDim else {
+      throw ModelError(
+        "\(config.file): \"head_dim\" should be absent or hidden_size / num_attention_heads (\(headDim))")
+    }
     let epsilon = try config.positive("layer_norm_eps", default: 1e-5)
     func norm(_ name: String) -> Norm { Norm(name, epsilon: epsilon, kind: .layer, bias: true) }
     let prefix = "gpt_neox.layers.{layer}"
