@@ -92,3 +92,22 @@ import Testing
     #expect(model.prunedConfig(layers: [0, 1], sizes: model.sizes)["num_nextn_predict_layers"]?.int == 0)
   }
 }
+
+/// GPT-NeoX has the heads' size from hidden_size; a field that says another would turn another part of each head.
+@Suite struct NeoXConfigTests {
+  @Test func aHeadSizeOfItsOwnIsRefused() throws {
+    func describe(_ more: String) throws -> ModelDescription {
+      let config = try JSON(
+        parsing: Array(
+          """
+          {"model_type": "gpt_neox", "vocab_size": 8, "hidden_size": 64, "intermediate_size": 8, "num_attention_heads": 4,
+           "num_hidden_layers": 1\(more)}
+          """.utf8))
+      return try Families.describe(config: #require(config.object), file: "config.json")
+    }
+    _ = try describe("")
+    _ = try describe(#", "head_dim": 16"#)
+    let error = #expect(throws: ModelError.self) { try describe(#", "head_dim": 20"#) }
+    #expect(error?.description.contains(#""head_dim""#) == true && error?.description.contains("16") == true)
+  }
+}
