@@ -103,14 +103,17 @@ verdicts.append(
   report(
     "importance of layers", difference(expected.scores.layers.map(Float.init), found.scores.layers.map(Float.init)),
     within: tolerance))
-for (hyperparameter, scores) in expected.scores.global {
+for (hyperparameter, lists) in expected.scores.lists {
+  guard let scores = lists.everywhere else { continue }
   verdicts.append(
     report(
-      "importance of \(hyperparameter.rawValue)", difference(scores, found.scores.global[hyperparameter] ?? []),
+      "importance of \(hyperparameter.rawValue)",
+      difference(scores, found.scores.lists[hyperparameter]?.everywhere ?? []),
       within: tolerance))
 }
-for (hyperparameter, lists) in expected.scores.perLayer {
-  let other = found.scores.perLayer[hyperparameter] ?? []
+for (hyperparameter, scores) in expected.scores.lists {
+  guard let lists = scores.byLayer else { continue }
+  let other = found.scores.lists[hyperparameter]?.byLayer ?? []
   verdicts.append(
     report(
       "importance of \(hyperparameter.rawValue)", difference(lists.flatMap { $0 ?? [] }, other.flatMap { $0 ?? [] }),
@@ -124,7 +127,10 @@ for hyperparameter in description.hyperparameters {
   let config = ExportConfig([(hyperparameter, kept)])
   func set(_ scores: ImportanceScores) throws -> Set<[Int]> {
     let selection = try scores.selection(for: config, of: description)
-    let lists = selection.perLayer[hyperparameter] ?? [selection.global[hyperparameter] ?? selection.layers]
+    let lists =
+      hyperparameter.dimension.flatMap { selection.cuts[$0] }.map { $0.byLayer ?? [$0.everywhere] } ?? [
+        selection.layers
+      ]
     return Set(lists.enumerated().flatMap { layer, list in (list ?? []).map { [layer, $0] } })
   }
   let (own, other) = (try set(expected.scores), try set(found.scores))

@@ -19,7 +19,7 @@ struct DryRun {
     let options = job.options
     let description = model.description
     let whole = MetricsCounter(description, rows: job.settings.inferenceBatchSize, tokens: job.settings.seqLength)
-      .metrics(sizes: description.sizes, layers: description.layers.indices)
+      .metrics(of: Architecture(description))
     let layerParams =
       whole.activeParams - description.outerWeights.reduce(0) { $0 + $1.elementCount(description.sizes) }
     let rows = inputs.isCalibrated ? try inputs.calibrationRows().rows : []
@@ -74,10 +74,9 @@ struct DryRun {
   }
 
   private func candidates() throws -> [Candidate] {
-    if let byHand = try job.options.search.byHand() {
-      let layers = byHand[.numLayers] ?? model.description.layers.count
+    if let byHand = try job.options.search.byHand(for: model.description) {
       let metrics = MetricsCounter(model.description, rows: 1, tokens: job.settings.seqLength)
-        .metrics(sizes: byHand.sizes(from: model.description.sizes), layers: 0..<layers)
+        .metrics(of: byHand.architecture(of: model.description))
       job.console.note("\(byHand): \(Format.count(metrics.params)) parameters; nothing is scored")
       return []
     }

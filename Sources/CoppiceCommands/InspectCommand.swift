@@ -35,7 +35,7 @@ public struct InspectCommand: ParsableCommand {
     // The weights have the last word over the config, where they are this model's.
     let description = try weights.model ?? Families.describe(directory: directory)
     let metrics = MetricsCounter(description, rows: batchSize, tokens: seqLength)
-      .metrics(sizes: description.sizes, layers: description.layers.indices)
+      .metrics(of: Architecture(description))
     let parts = ModelParts(description, rows: batchSize, tokens: seqLength)
     let console = output.console
     if let note = weights.headNote { console.note(note) }

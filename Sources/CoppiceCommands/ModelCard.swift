@@ -80,8 +80,8 @@ struct ModelCard {
   }
 
   private func counter() -> MetricsCounter { MetricsCounter(model, rows: 1, tokens: seqLength) }
-  private var metrics: Metrics { counter().metrics(sizes: config.sizes(from: model.sizes), layers: layers) }
-  private var originalMetrics: Metrics { counter().metrics(sizes: model.sizes, layers: model.layers.indices) }
+  private var metrics: Metrics { counter().metrics(of: config.architecture(of: model, keeping: layers)) }
+  private var originalMetrics: Metrics { counter().metrics(of: Architecture(model)) }
 
   /// The table of what was cut: every hyperparameter of the model, and what they amount to.
   var cuts: String {

@@ -30,7 +30,7 @@ public struct PlanCommand: ParsableCommand {
       console.warn(
         "the layers of this model are unlike: counts are provisional until --layer_ranking says which of them stay")
     }
-    let byHand = try options.search.byHand()
+    let byHand = try options.search.byHand(for: description)
     for warning in try byHand?.validate(for: description) ?? [] { console.warn(warning) }
     settings.warnOfUnknown(in: description, console)
     let space = byHand.map { SearchSpace($0) } ?? SearchSpace(description, settings)
@@ -39,7 +39,7 @@ public struct PlanCommand: ParsableCommand {
     let fewest = result.candidates.compactMap { $0.config[.numLayers] }.min() ?? description.layers.count
     if let ranking, let note = description.indispensableNote(ranking, keeping: fewest) { console.note(note) }
     let whole = MetricsCounter(description, rows: settings.inferenceBatchSize, tokens: settings.seqLength)
-      .metrics(sizes: description.sizes, layers: description.layers.indices)
+      .metrics(of: Architecture(description))
     if options.output.json {
       try console.result(JSON.object(result.json(model: whole)).serialized(indent: 2))
       return

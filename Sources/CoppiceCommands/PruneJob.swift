@@ -32,7 +32,7 @@ struct PruneJob {
     try OutputPlace.check(output: outputPath, model: directory, kept: options.intermediate)
     let model = try SourceModel(directory: directory)
     let description = model.description
-    let byHand = try options.search.byHand()
+    let byHand = try options.search.byHand(for: description)
     let warnings = try byHand?.validate(for: description) ?? []
     // Before a search, which may take seconds: a second run on the same output ends at once.
     let claim = try claimOutput()
@@ -66,9 +66,7 @@ struct PruneJob {
     guard let claim else { return }
     if let byHand, alike || byHand[.numLayers] == nil {
       // A disk that is too full shows now. (A search's result is not known yet.)
-      let layers = byHand[.numLayers] ?? description.layers.count
-      let metrics = MetricsCounter(description, rows: 1, tokens: 1)
-        .metrics(sizes: byHand.sizes(from: description.sizes), layers: 0..<layers)
+      let metrics = MetricsCounter(description, rows: 1, tokens: 1).metrics(of: byHand.architecture(of: description))
       try claim.requireSpace(metrics.params * model.storedType.byteCount)
     }
     console.say(of: model)
@@ -180,7 +178,7 @@ struct PruneJob {
       ?? SearchSpace(description, settings)
       .search(description, settings, constraints, layerRanking: scores.layerRanking, console: console)
     let whole = MetricsCounter(description, rows: settings.inferenceBatchSize, tokens: settings.seqLength)
-      .metrics(sizes: description.sizes, layers: description.layers.indices)
+      .metrics(of: Architecture(description))
     if !options.output.json { console.note(result.spaceTable(settings)) }
 
     let scored = try scorer.score(result.candidates.map(\.config), run.executor, scores)
@@ -268,7 +266,7 @@ struct PruneJob {
     record: [(String, JSON)], _ card: ModelCard, _ report: SearchReport
   ) throws {
     let (model, inputs, config) = (run.model, run.inputs, card.config)
-    let exporter = try Exporter(model, config: config, selection: selection, companions: inputs.companions)
+    let exporter = try Exporter(model, selection: selection, companions: inputs.companions)
     let namingCode = exporter.filesNamingCode
     if !namingCode.isEmpty {
       console.note(
@@ -288,8 +286,8 @@ struct PruneJob {
       check: { try inputs.checkTokenizer(of: model) }, progress: { done, _ in progress.update(done) })
     progress.finish()
     let counter = MetricsCounter(model.description, rows: 1, tokens: settings.seqLength)
-    let metrics = counter.metrics(sizes: config.sizes(from: model.description.sizes), layers: selection.layers)
-    let original = counter.metrics(sizes: model.description.sizes, layers: model.description.layers.indices)
+    let metrics = counter.metrics(of: selection.architecture(of: model.description))
+    let original = counter.metrics(of: Architecture(model.description))
     console.note(
       "\(outputPath): \(Format.count(metrics.params)) of \(Format.count(original.params)) parameters, "
         + config.entries.map { "\($0.hyperparameter.rawValue) \($0.value)" }.joined(separator: ", "))

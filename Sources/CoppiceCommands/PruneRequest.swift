@@ -16,7 +16,7 @@ struct PruneRequest {
 
   init(_ options: PruneOptions, _ description: ModelDescription, _ scoring: ScoringData?) throws {
     self.description = description
-    architecture = try options.search.byHand()
+    architecture = try options.search.byHand(for: description)
     if architecture != nil {
       fields = Fingerprint([("pruned_to", Self.byHand)])
       return
@@ -49,7 +49,7 @@ struct PruneRequest {
     guard let config = record["export_config"], let made = try? ExportConfig(parsing: config) else {
       return ["its architecture was not recorded"]
     }
-    return description.hyperparameters.compactMap { hyperparameter in
+    return description.prunable.compactMap { hyperparameter in
       let whole = description.value(of: hyperparameter)
       let (was, asked) = (made[hyperparameter] ?? whole, architecture[hyperparameter] ?? whole)
       return was == asked ? nil : "was made for \(hyperparameter.rawValue) \(was); asked \(asked)"

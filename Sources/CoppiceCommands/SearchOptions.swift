@@ -41,7 +41,7 @@ struct SearchOptions: ParsableArguments {
   @Option(
     name: .flag("hparams_to_skip"), parsing: .upToNextOption,
     help: ArgumentHelp("Hyperparameters to leave alone, separated by spaces.", valueName: "name"),
-    completion: .list(Hyperparameter.allCases.map(\.rawValue)))
+    completion: .list(Hyperparameter.searched.map(\.rawValue)))
   var skipped: [String] = []
 
   @Option(name: .flag("top_k"), help: ArgumentHelp("Candidates to score.", valueName: "k"))
@@ -93,10 +93,10 @@ struct SearchOptions: ParsableArguments {
     settings.seqLength = seqLength
     settings.inferenceBatchSize = inferenceBatchSize ?? batchSize
     try checkCacheSize(rows: settings.inferenceBatchSize, tokens: seqLength)
-    let known = Hyperparameter.allCases.map(\.rawValue)
+    let known = Hyperparameter.searched.map(\.rawValue)
     // Some scripts quote the whole list: "a b".
     for name in skipped.flatMap({ $0.split(whereSeparator: \.isWhitespace) }).map(String.init) {
-      guard let hyperparameter = Hyperparameter(rawValue: name) else {
+      guard let hyperparameter = Hyperparameter(rawValue: name), known.contains(name) else {
         let hint = nearest(name, in: known).map { ", did you mean \($0)?" } ?? "."
         throw ValidationError(
           "--hparams_to_skip: \"\(name)\" is no hyperparameter\(hint) Known: \(known.joined(separator: ", "))")
@@ -123,6 +123,9 @@ struct SearchOptions: ParsableArguments {
       activeParams: try count(targetActiveParams, "--prune_target_active_params"),
       memoryMB: try memory(targetMemory))
   }
+
+  /// The architecture given by hand, with what follows from it in a model.
+  func byHand(for model: ModelDescription) throws -> ExportConfig? { try byHand()?.completed(for: model) }
 
   /// The architecture given by hand.
   func byHand() throws -> ExportConfig? {
@@ -202,7 +205,7 @@ extension SearchResult {
     var table = Table(
       title: title,
       columns: [Table.Column("#", .right)]
-        + names.map { Table.Column($0.rawValue, .right, isSharable: true, short: $0.shortName) }
+        + names.map { Table.Column($0.rawValue, .right, isSharable: true, short: $0.facts.heading) }
         + (hasExperts ? ["params", "active", "MiB"] : ["params", "MiB"]).map { Table.Column($0, .right) }
         + scores.map { Table.Column($0.column, .right) })
     for (index, candidate) in candidates.enumerated() {
@@ -239,22 +242,5 @@ extension SearchResult {
           })
       ),
     ])
-  }
-}
-
-extension Hyperparameter {
-  /// A heading for narrow terminals.
-  fileprivate var shortName: String {
-    switch self {
-    case .hiddenSize: "hidden"
-    case .ffnHiddenSize: "ffn"
-    case .numAttentionHeads: "heads"
-    case .numLayers: "layers"
-    case .mambaNumHeads: "mamba heads"
-    case .mambaHeadDim: "mamba head dim"
-    case .numMoEExperts: "experts"
-    case .moeFFNHiddenSize: "expert ffn"
-    case .moeSharedExpertIntermediateSize: "shared ffn"
-    }
   }
 }

@@ -185,9 +185,7 @@ package struct LayerGroup {
 
   private struct Cut: Hashable {
     let path: Int
-    let perLayer: [Hyperparameter: [Int]]
-    let global: [Hyperparameter: [Int]]
-    let expertChannels: [[Int]]?
+    let cuts: [Models.Dimension: [[Int]]]
     let isLast: Bool
   }
 
@@ -197,9 +195,7 @@ package struct LayerGroup {
     for taker in takers {
       let subject = subjects[taker]
       let cut = Cut(
-        path: paths[taker],
-        perLayer: subject.perLayer.compactMapValues { $0.indices.contains(layer) ? $0[layer] : nil },
-        global: subject.global, expertChannels: subject.expertChannels?[layer], isLast: subject.layers.last == layer)
+        path: paths[taker], cuts: subject.cuts(inLayer: layer), isLast: subject.layers.last == layer)
       if let at = known[cut] {
         groups[at].members.append(taker)
       } else {

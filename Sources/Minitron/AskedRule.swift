@@ -57,7 +57,6 @@ struct AskedRule {
   ) -> Bool {
     let config = ExportConfig(
       choices.map { (space.choices[$0.position].hyperparameter, space.choices[$0.position].values[$0.choice]) })
-    let kept = config[.numLayers].map { Array(ranking.prefix($0)) } ?? ranking
-    return rule.refusal(config.sizes(from: model.sizes), layers: kept) != nil
+    return rule.refusal(of: config.architecture(of: model, ranking: ranking)) != nil
   }
 }

@@ -1,7 +1,7 @@
 public import JSON
 public import Models
 
-/// An architecture to prune to: hyperparameters and their values, in order. What is not named stays.
+/// An architecture to prune to: hyperparameters and their values, in order. What is not named is kept whole.
 public struct ExportConfig: Sendable, Hashable, CustomStringConvertible {
   public private(set) var entries: [Entry]
   /// What was named that never changes; `validate` holds it against the model.
@@ -9,15 +9,12 @@ public struct ExportConfig: Sendable, Hashable, CustomStringConvertible {
 
   /// Sizes that the reference or its configs name and that pruning leaves as they are.
   private enum Unchanging: String, CaseIterable {
-    // The reference takes it where it is the original's, since scripts from before its version 0.41 give it.
-    case numQueryGroups = "num_query_groups"
     case kvChannels = "kv_channels"
     case mambaNumGroups = "mamba_num_groups"
     case mambaStateDim = "mamba_state_dim"
 
     var dimension: Dimension {
       switch self {
-      case .numQueryGroups: .kvHeads
       case .kvChannels: .headDim
       case .mambaNumGroups: .mambaGroups
       case .mambaStateDim: .mambaState
@@ -69,13 +66,37 @@ public struct ExportConfig: Sendable, Hashable, CustomStringConvertible {
     }
   }
 
-  /// The sizes of the pruned model.
-  public func sizes(from original: Sizes) -> Sizes {
-    var sizes = original
-    for entry in entries where entry.hyperparameter != .numLayers {
-      sizes[Dimension(entry.hyperparameter)] = entry.value
+  /// The shape of the pruned model.
+  ///
+  /// - Parameters:
+  ///   - kept: the layers that are kept (0-based).
+  public func architecture(of model: ModelDescription, keeping kept: [Int]) -> Architecture {
+    var architecture = Architecture(layers: kept, sizes: model.sizes)
+    for entry in entries {
+      if let dimension = entry.hyperparameter.dimension { architecture.sizes[dimension] = entry.value }
     }
-    return sizes
+    return architecture
+  }
+
+  /// The same with the best layers of a ranking; nil: the first ones.
+  ///
+  /// - Parameter ranking: layer numbers (0-based), best first.
+  public func architecture(of model: ModelDescription, ranking: [Int]? = nil) -> Architecture {
+    let order = ranking ?? Array(model.layers.indices)
+    return architecture(of: model, keeping: self[.numLayers].map { Array(order.prefix($0)) } ?? order)
+  }
+
+  /// The same with what follows from what is named: groups take their members with them, so of
+  /// `{"num_query_groups": 4}` in a model of 32 heads in 8 groups `num_attention_heads` is 16.
+  public func completed(for model: ModelDescription) -> ExportConfig {
+    var completed = self
+    for entry in entries {
+      guard let members = entry.hyperparameter.facts.members, self[members] == nil else { continue }
+      let (groups, original) = (model.value(of: entry.hyperparameter), model.value(of: members))
+      guard entry.value < groups, original % groups == 0 else { continue }
+      completed.entries.append(Entry(hyperparameter: members, value: original / groups * entry.value))
+    }
+    return completed
   }
 
   /// Checks that `model` can be pruned to this.
@@ -86,60 +107,59 @@ public struct ExportConfig: Sendable, Hashable, CustomStringConvertible {
     for (name, value) in unchanging.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
       let original = model.sizes[name.dimension]
       guard original > 0 else { throw ModelError("a \(model.family) model has no \(name.rawValue)") }
-      guard value == original else {
-        throw ModelError(
-          "\(name.rawValue) is \(original) in this model and is never pruned: leave it out, or give \(original); "
-            + "found \(value)")
-      }
+      guard value == original else { throw Self.neverPruned(name.rawValue, original, found: value) }
     }
     var warnings: [String] = []
-    let prunable = model.hyperparameters
+    let prunable = model.prunable
+    let architecture = architecture(of: model)
     for entry in entries {
-      let name = entry.hyperparameter.rawValue
+      let (name, facts) = (entry.hyperparameter.rawValue, entry.hyperparameter.facts)
+      let original = model.value(of: entry.hyperparameter)
       guard prunable.contains(entry.hyperparameter) else {
-        let names = prunable.map(\.rawValue).joined(separator: ", ")
+        // Scripts written for older versions of the reference name it with the original's value.
+        if !facts.isSearched, original > 0 {
+          guard entry.value == original else { throw Self.neverPruned(name, original, found: entry.value) }
+          continue
+        }
+        if !facts.isSearched { throw ModelError("a \(model.family) model has no \(name)") }
+        let names = model.hyperparameters.map(\.rawValue).joined(separator: ", ")
         throw ModelError("\(name) cannot be pruned in a \(model.family) model; it has \(names)")
       }
-      let original = model.value(of: entry.hyperparameter)
       guard entry.value <= original else {
         throw ModelError("\(name) is \(original) in this model: it can be pruned to 1…\(original), not \(entry.value)")
       }
-      let groups = model.groups(of: entry.hyperparameter)
-      guard entry.value % groups == 0 else {
-        throw ModelError(
-          "\(name) should be a multiple of \(groups), the number of groups (\(entry.hyperparameter.groupName)) it is "
-            + "split in, since every group loses the same number; found \(entry.value)")
-      }
-      let granularity = entry.hyperparameter.preferredMultiple
-      if entry.value != original, entry.value % granularity != 0 {
+      try checkGroups(of: entry, model, architecture.sizes)
+      if entry.value != original, entry.value % facts.preferredMultiple != 0 {
         warnings.append(
-          "\(name) \(entry.value) is not a multiple of \(granularity): such shapes run slower on GPUs' matrix units "
-            + "and some quantised or compiled runtimes (TensorRT-LLM, FP8 and INT4 kernels) refuse them")
+          "\(name) \(entry.value) is not a multiple of \(facts.preferredMultiple): such shapes run slower on GPUs' matrix "
+            + "units and some quantised or compiled runtimes (TensorRT-LLM, FP8 and INT4 kernels) refuse them")
       }
     }
-    if let rule = model.refusal(sizes(from: model.sizes)) {
-      throw ModelError("\(self) is a shape that the architecture's own loader refuses: \(rule)")
+    if let (rule, reason) = model.refusal(of: architecture) {
+      throw ModelError("\(self) is a shape that \(rule.name) refuses: \(reason)")
     }
     return warnings
   }
-}
 
-extension Hyperparameter {
-  /// What its groups are called.
-  fileprivate var groupName: String {
-    switch self {
-    case .numAttentionHeads: "key-value heads"
-    case .numMoEExperts: "n_group, the groups of experts that routing chooses among"
-    default: "n_groups"
-    }
+  private static func neverPruned(_ name: String, _ original: Int, found: Int) -> ModelError {
+    ModelError(
+      "\(name) is \(original) in this model and is never pruned: leave it out, or give \(original); found \(found)")
   }
 
-  /// What values should be multiples of to run well everywhere.
-  var preferredMultiple: Int {
-    switch self {
-    case .hiddenSize, .ffnHiddenSize, .moeFFNHiddenSize, .moeSharedExpertIntermediateSize: 64
-    case .mambaHeadDim, .numMoEExperts: 8
-    case .numLayers, .numAttentionHeads, .mambaNumHeads: 1
+  /// Every group that is kept has the same number of members, and none gets new ones.
+  private func checkGroups(of entry: Entry, _ model: ModelDescription, _ sizes: Sizes) throws {
+    let (hyperparameter, name) = (entry.hyperparameter, entry.hyperparameter.rawValue)
+    let (groups, original) = (model.groups(of: hyperparameter, in: sizes), model.groups(of: hyperparameter))
+    guard entry.value % groups == 0 else {
+      let together = model.prunable.first { $0.facts.members == hyperparameter }.map(\.rawValue)
+      throw ModelError(
+        "\(name) should be a multiple of \(groups), the number of groups (\(hyperparameter.facts.groups?.name ?? "groups")) "
+          + "it is split in, since every group loses the same number; found \(entry.value)"
+          + (together.map { ". Whole groups go with \($0)" } ?? ""))
+    }
+    let most = model.value(of: hyperparameter) / original * groups
+    guard entry.value <= most else {
+      throw ModelError("\(name) is at most \(most) in \(groups) of \(original) groups; found \(entry.value)")
     }
   }
 }

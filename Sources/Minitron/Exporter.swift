@@ -8,18 +8,19 @@ import Torch
 /// axis that carries something pruned, tensor by tensor. No model is ever held in memory.
 public struct Exporter {
   public let model: SourceModel
-  public let config: ExportConfig
   public let selection: Selection
+  /// The shape of the result.
+  private let architecture: Architecture
 
   /// The files of the source that are taken along.
   public let companions: Companions
 
   /// - Parameter companions: those of the model's directory; nil to look for them now.
   /// - Throws: what `Companions` throws.
-  public init(_ model: SourceModel, config: ExportConfig, selection: Selection, companions: Companions? = nil) throws {
+  public init(_ model: SourceModel, selection: Selection, companions: Companions? = nil) throws {
     self.model = model
-    self.config = config
     self.selection = selection
+    architecture = selection.architecture(of: model.description)
     self.companions = try companions ?? Companions(directory: model.checkpoint.directory)
   }
 
@@ -40,11 +41,9 @@ public struct Exporter {
     let change: (offset: Double, factor: Double)?
   }
 
-  private var sizes: Sizes { config.sizes(from: model.description.sizes) }
-
   private func parts() throws -> [Part] {
     let description = model.description
-    let rescaled = try description.rescaled(to: sizes)
+    let rescaled = try description.rescaled(to: architecture.sizes)
     /// A weight's tensors: one, or one for each expert that stays, numbered anew.
     func tensors(_ weight: Weight, from original: Int?, to position: Int?) throws -> [Part] {
       func kept(_ expert: Int? = nil) -> [[Int]?] {
@@ -55,7 +54,8 @@ public struct Exporter {
       let staying = selection.kept(.experts, layer: original) ?? Array(0..<description.sizes[.experts])
       let whole = byExpert && !weight.isPerExpert ? staying.map { [[$0]] + kept($0).dropFirst() } : [kept()]
       let numbers = weight.isPerExpert ? staying : [0]
-      return try zip(numbers, weight.tensors(layer: position, sizes: sizes)).map { number, target in
+      return try zip(numbers, weight.tensors(layer: position, sizes: architecture.sizes(inLayer: original))).map {
+        number, target in
         let name = sources[number]
         guard let source = model.checkpoint.entry(name) else {
           throw ModelError("\(model.checkpoint.directory): the tensor \(name) is gone")
@@ -136,7 +136,7 @@ public struct Exporter {
         }
       }
       try writer.finish()
-      let pruned = model.description.prunedConfig(layers: selection.layers, sizes: sizes)
+      let pruned = try model.description.prunedConfig(for: architecture)
       try write(.object(CodeReferences.removed(from: pruned) ?? pruned), to: directory + "/config.json")
       try write(record, to: directory + "/coppice.json")
       if let importance {
@@ -148,7 +148,7 @@ public struct Exporter {
       // What the written config describes must be what was written.
       let reread = try SourceModel(directory: directory)
       let expected = MetricsCounter(model.description, rows: 1, tokens: 1)
-        .metrics(sizes: sizes, layers: selection.layers).params
+        .metrics(of: architecture).params
       let found = reread.checkpoint.tensors.reduce(0) { $0 + $1.elementCount }
       guard found == expected else {
         throw ModelError("\(directory): \(found) parameters were written, \(expected) were planned")

@@ -9,13 +9,14 @@ extension ImportanceScores {
     var object = JSON.Object()
     object[Hyperparameter.numLayers.rawValue] = .array(layers.map(JSON.double))
     for hyperparameter in Hyperparameter.allCases {
-      let name = hyperparameter.rawValue
-      if let scores = global[hyperparameter] { object[name] = Self.list(scores) }
-      if let lists = perLayer[hyperparameter] { object[name] = .array(lists.map { $0.map(Self.list) ?? .null }) }
-    }
-    if let expertChannels {
-      object[Hyperparameter.moeFFNHiddenSize.rawValue] = .array(
-        expertChannels.map { $0.map { .array($0.map(Self.list)) } ?? .null })
+      let json: JSON? =
+        switch lists[hyperparameter] {
+        case .everywhere(let list): Self.list(list)
+        case .byLayer(let lists): .array(lists.map { $0.map(Self.list) ?? .null })
+        case .byExpert(let lists): .array(lists.map { $0.map { .array($0.map(Self.list)) } ?? .null })
+        case nil: nil
+        }
+      if let json { object[hyperparameter.rawValue] = json }
     }
     return .object(object)
   }
@@ -43,26 +44,27 @@ extension ImportanceScores {
     func floats(_ value: JSON, _ name: String) throws -> [Float] { try numbers(value, name).map(Float.init) }
 
     layers = try numbers(json[Hyperparameter.numLayers.rawValue], "num_layers")
-    for hyperparameter in model.hyperparameters where hyperparameter != .numLayers {
+    for hyperparameter in model.hyperparameters where hyperparameter.dimension != nil {
       let name = hyperparameter.rawValue
-      if hyperparameter == .hiddenSize {
-        global[hyperparameter] = try numbers(json[name], name).map(Float.init)
+      if hyperparameter.facts.scope == .model {
+        lists[hyperparameter] = .everywhere(try numbers(json[name], name).map(Float.init))
         continue
       }
-      guard let lists = json[name]?.array else { throw wrong(name, json[name]) }
-      let isByExpert = hyperparameter == .moeFFNHiddenSize && lists.contains { $0.array?.first?.array != nil }
-      if isByExpert {
-        expertChannels = try lists.enumerated().map { layer, value in
-          if value.isNull { return nil }
-          guard let experts = value.array else { throw wrong("\(name) in layer \(layer + 1)", value) }
-          return try experts.enumerated().map { expert, list in
-            try floats(list, "\(name) in layer \(layer + 1), expert \(expert + 1)")
-          }
-        }
+      guard let entries = json[name]?.array else { throw wrong(name, json[name]) }
+      if hyperparameter.dimension == .moeFFN, entries.contains(where: { $0.array?.first?.array != nil }) {
+        lists[hyperparameter] = .byExpert(
+          try entries.enumerated().map { layer, value in
+            if value.isNull { return nil }
+            guard let experts = value.array else { throw wrong("\(name) in layer \(layer + 1)", value) }
+            return try experts.enumerated().map { expert, list in
+              try floats(list, "\(name) in layer \(layer + 1), expert \(expert + 1)")
+            }
+          })
       } else {
-        perLayer[hyperparameter] = try lists.enumerated().map { layer, list in
-          list.isNull ? nil : try floats(list, "\(name) in layer \(layer + 1)")
-        }
+        lists[hyperparameter] = .byLayer(
+          try entries.enumerated().map { layer, list in
+            list.isNull ? nil : try floats(list, "\(name) in layer \(layer + 1)")
+          })
       }
     }
     try check(for: model, what: file)

@@ -102,40 +102,49 @@ public final class ImportanceObserver: TapObserver {
     deviceScores = [:]
     var scores = ImportanceScores()
     scores.layers = layerScores
-    var hidden = [Float](repeating: 0, count: model.sizes[.hidden])
-    for hyperparameter in model.hyperparameters where ![.numLayers, .hiddenSize].contains(hyperparameter) {
-      scores.perLayer[hyperparameter] = Array(repeating: nil, count: model.layers.count)
+    let measured = model.hyperparameters.filter { $0.dimension != nil }
+    var byLayer: [Hyperparameter: [[Float]?]] = [:]
+    var everywhere: [Hyperparameter: [Float]] = [:]
+    for hyperparameter in measured where hyperparameter.facts.scope == .layer {
+      byLayer[hyperparameter] = Array(repeating: nil, count: model.layers.count)
     }
     // In a fixed order: sums of floats depend on it.
-    let ordered = sums.sorted { ($0.key.layer, $0.key.tap.order) < ($1.key.layer, $1.key.tap.order) }
+    let ordered = sums.sorted { ($0.key.layer, $0.key.tap.sublayer ?? -1) < ($1.key.layer, $1.key.tap.sublayer ?? -1) }
     for (site, sum) in ordered {
-      let channels = try finite(sum.sqrt().floats(), layer: site.layer, site.tap.label)
-      switch site.tap {
-      case .hidden: for (index, value) in channels.enumerated() { hidden[index] += value }
-      case .channels(let hyperparameter): scores.perLayer[hyperparameter]?[site.layer] = channels
-      case .heads:
-        scores.perLayer[.numAttentionHeads]?[site.layer] = Self.norms(channels, each: model.sizes[.headDim])
-      case .mamba(let headDim):
-        scores.perLayer[.mambaNumHeads]?[site.layer] = Self.norms(channels, each: headDim)
-        scores.perLayer[.mambaHeadDim]?[site.layer] = Self.norms(channels, across: headDim)
+      let channels = try finite(sum.sqrt().floats(), layer: site.layer, site.tap.name)
+      for hyperparameter in site.tap.axis.hyperparameters {
+        // hidden_size is measured also where the architecture cannot change it.
+        guard let dimension = hyperparameter.dimension,
+          measured.contains(hyperparameter) || hyperparameter.facts.scope == .model
+        else { continue }
+        guard let norms = site.tap.axis.norms(channels, along: dimension, model.sizes) else {
+          throw ModelError(
+            "layer \(site.layer + 1): the \(site.tap.name) has \(channels.count) channels, which are no product with "
+              + dimension.name)
+        }
+        switch hyperparameter.facts.scope {
+        case .layer: byLayer[hyperparameter]?[site.layer] = norms
+        case .model: everywhere[hyperparameter] = everywhere[hyperparameter].map { Self.sum($0, norms) } ?? norms
+        }
       }
     }
-    if expertChannels == .own, scores.perLayer.removeValue(forKey: .moeFFNHiddenSize) != nil {
-      scores.expertChannels = Array(repeating: nil, count: model.layers.count)
-    }
+    var ownChannels: [[[Float]]?] = Array(repeating: nil, count: model.layers.count)
     for (layer, totals) in experts {
-      scores.perLayer[.numMoEExperts]?[layer] = try finite(totals.means, layer: layer, "output of the experts")
-      let inner = "input of the experts' down projection"
+      byLayer[.numMoEExperts]?[layer] = try finite(totals.means, layer: layer, MixtureOfExperts.outputs.name)
+      let inner = MixtureOfExperts.channels.name
       switch expertChannels {
-      case .shared: scores.perLayer[.moeFFNHiddenSize]?[layer] = try finite(totals.channels, layer: layer, inner)
+      case .shared: byLayer[.moeFFNHiddenSize]?[layer] = try finite(totals.channels, layer: layer, inner)
       case .own:
-        let width = model.sizes[.moeFFN]
-        scores.expertChannels?[layer] = try totals.ownChannels(width: width).map {
+        ownChannels[layer] = try totals.ownChannels(width: model.sizes[.moeFFN]).map {
           try finite($0, layer: layer, inner)
         }
       }
     }
-    scores.global[.hiddenSize] = hidden
+    scores.lists = byLayer.mapValues(ScopedLists.byLayer)
+    for (hyperparameter, list) in everywhere { scores.lists[hyperparameter] = .everywhere(list) }
+    if expertChannels == .own, byLayer[.moeFFNHiddenSize] != nil {
+      scores.lists[.moeFFNHiddenSize] = .byExpert(ownChannels)
+    }
     try checkTaps()
     try scores.check(for: model, what: "the activations")
     return scores
@@ -145,7 +154,7 @@ public final class ImportanceObserver: TapObserver {
   private func checkTaps() throws {
     for (layer, description) in model.layers.enumerated() {
       let isSeen = description.sublayers.indices.allSatisfy {
-        sums[Site(tap: .hidden(sublayer: $0), layer: layer)] != nil
+        sums[Site(tap: .residual(sublayer: $0), layer: layer)] != nil
       }
       guard isSeen, layersSeen.contains(layer) else {
         throw ModelError("layer \(layer + 1): no activations were seen, so there are no scores of it")
@@ -162,20 +171,7 @@ public final class ImportanceObserver: TapObserver {
     return values
   }
 
-  /// The L2 norm over each run of `size` channels: heads × size numbers → one a head.
-  private static func norms(_ channels: [Float], each size: Int) -> [Float] {
-    stride(from: 0, to: channels.count, by: max(size, 1)).map { start in
-      channels[start..<min(start + size, channels.count)].reduce(0) { $0 + $1 * $1 }.squareRoot()
-    }
-  }
-
-  /// The L2 norm over heads of each of their `size` channels: heads × size numbers → `size`.
-  private static func norms(_ channels: [Float], across size: Int) -> [Float] {
-    (0..<size).map { offset in
-      stride(from: offset, to: channels.count, by: max(size, 1)).reduce(0) { $0 + channels[$1] * channels[$1] }
-        .squareRoot()
-    }
-  }
+  private static func sum(_ a: [Float], _ b: [Float]) -> [Float] { zip(a, b).map { $0 + $1 } }
 }
 
 /// What is known of a layer's experts: sums over micro-batches.
@@ -226,25 +222,5 @@ private struct ExpertTotals {
   /// Scores of each expert's `width` channels; zeros for an expert that no token went to.
   func ownChannels(width: Int) -> [[Float]] {
     squares.map { $0.isEmpty ? Array(repeating: 0, count: width) : $0.map { Float($0.squareRoot()) } }
-  }
-}
-
-extension Tap {
-  fileprivate var order: Int {
-    switch self {
-    case .heads: 0
-    case .mamba: 1
-    case .channels(let hyperparameter): 2 + (Hyperparameter.allCases.firstIndex(of: hyperparameter) ?? 0)
-    case .hidden(let sublayer): 100 + sublayer
-    }
-  }
-
-  fileprivate var label: String {
-    switch self {
-    case .heads: "input of the attention's output projection"
-    case .mamba: "output of the Mamba input projection"
-    case .channels: "input of the MLP's down projection"
-    case .hidden: "input of a block"
-    }
   }
 }

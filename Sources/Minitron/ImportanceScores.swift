@@ -11,14 +11,9 @@ public enum ExpertChannels: String, Sendable, CaseIterable {
 
 /// Importance of everything that can be pruned: the higher, the more it matters.
 public struct ImportanceScores: Sendable, Equatable {
-  /// Scores with one order for the whole model: `hidden_size` → H numbers.
-  public var global: [Hyperparameter: [Float]] = [:]
-  /// Scores layer by layer (0-based): `ffn_hidden_size` → L lists of F, `num_attention_heads` → L of N. nil for a layer
-  /// that does not have what they rank.
-  public var perLayer: [Hyperparameter: [[Float]?]] = [:]
-  /// Where experts rank their channels each for itself, `moe_ffn_hidden_size` is here instead: for each layer (nil
-  /// without experts) and expert F numbers. nil where one ranking is shared.
-  public var expertChannels: [[[Float]]?]?
+  /// For each index of what a hyperparameter counts its score: one list for the whole model (`hidden_size`), one a
+  /// layer, or one for each expert of a layer (`moe_ffn_hidden_size`, where experts rank their own channels).
+  public var lists: [Hyperparameter: ScopedLists<Float>] = [:]
   /// `1 − cos` of each layer's input and output, summed over micro-batches.
   public var layers: [Double] = []
   /// Layer numbers (0-based), best first, that were found elsewhere; not among the scores that are kept.
@@ -31,23 +26,47 @@ public struct ImportanceScores: Sendable, Equatable {
     givenLayerRanking ?? layers.indices.sorted { (layers[$0], $1) > (layers[$1], $0) }
   }
 
+  /// The scores of a hyperparameter: as they were measured, of groups the L2 norm of their members'; nil where there are
+  /// none.
+  public func scores(of hyperparameter: Hyperparameter, in model: ModelDescription) -> ScopedLists<Float>? {
+    if let own = lists[hyperparameter] { return own }
+    guard let members = hyperparameter.facts.members, let scores = lists[members] else { return nil }
+    let groups = model.groups(of: members)
+    return scores.map { list, _ in
+      let size = max(list.count / groups, 1)
+      return stride(from: 0, to: list.count, by: size).map { start in
+        list[start..<min(start + size, list.count)].reduce(0) { $0 + $1 * $1 }.squareRoot()
+      }
+    }
+  }
+
   /// Checks that there is a finite score for each thing that the table of weights says can be pruned, and for nothing
   /// else.
   ///
   /// - Parameter what: where the scores come from, for messages.
   /// - Throws: `ModelError` naming layer and hyperparameter.
   func check(for model: ModelDescription, what: String) throws {
-    func check(_ values: [Float]?, _ count: Int, _ name: String) throws {
-      guard let values, values.count == count else {
+    guard layers.count == model.layers.count, layers.allSatisfy(\.isFinite) else {
+      throw ModelError("\(what): there should be \(model.layers.count) finite scores of num_layers")
+    }
+    for hyperparameter in model.hyperparameters where hyperparameter.dimension != nil {
+      try check(lists[hyperparameter], of: hyperparameter, in: model, what)
+    }
+  }
+
+  private func check(
+    _ found: ScopedLists<Float>?, of hyperparameter: Hyperparameter, in model: ModelDescription, _ what: String
+  ) throws {
+    let (size, name) = (model.value(of: hyperparameter), hyperparameter.rawValue)
+    func check(_ values: [Float]?, _ name: String) throws {
+      guard let values, values.count == size else {
         throw ModelError(
-          "\(what): there should be \(count) scores of \(name), found \(values.map { "\($0.count)" } ?? "none")")
+          "\(what): there should be \(size) scores of \(name), found \(values.map { "\($0.count)" } ?? "none")")
       }
       guard values.allSatisfy(\.isFinite) else { throw ModelError("\(what): a score of \(name) is not finite") }
     }
-    func check<List>(_ lists: [List?]?, _ hyperparameter: Hyperparameter, _ body: (List?, String) throws -> Void) throws
-    {
-      let name = hyperparameter.rawValue
-      guard let lists, lists.count == model.layers.count else {
+    func check<List>(_ lists: [List?], _ body: (List?, String) throws -> Void) throws {
+      guard lists.count == model.layers.count else {
         throw ModelError("\(what): there should be scores of \(name) for each of \(model.layers.count) layers")
       }
       for (layer, list) in lists.enumerated() {
@@ -58,49 +77,45 @@ public struct ImportanceScores: Sendable, Equatable {
         }
       }
     }
-    guard layers.count == model.layers.count, layers.allSatisfy(\.isFinite) else {
-      throw ModelError("\(what): there should be \(model.layers.count) finite scores of num_layers")
-    }
-    for hyperparameter in model.hyperparameters where hyperparameter != .numLayers {
-      let size = model.value(of: hyperparameter)
-      if hyperparameter == .hiddenSize {
-        try check(global[hyperparameter], size, hyperparameter.rawValue)
-      } else if hyperparameter == .moeFFNHiddenSize, let expertChannels {
-        try check(expertChannels, hyperparameter) { lists, name in
-          let experts = model.sizes[.experts]
-          guard let lists, lists.count == experts else {
-            throw ModelError("\(what): there should be scores of \(name) for each of \(experts) experts")
-          }
-          for (expert, list) in lists.enumerated() { try check(list, size, "\(name), expert \(expert + 1)") }
+    switch (hyperparameter.facts.scope, found) {
+    case (.model, .everywhere(let list)): try check(list, name)
+    case (.model, _): try check(nil, name)
+    case (.layer, .byLayer(let lists)): try check(lists) { try check($0, $1) }
+    case (.layer, .byExpert(let lists)):
+      try check(lists) { lists, name in
+        let experts = model.sizes[.experts]
+        guard let lists, lists.count == experts else {
+          throw ModelError("\(what): there should be scores of \(name) for each of \(experts) experts")
         }
-      } else {
-        try check(perLayer[hyperparameter], hyperparameter) { try check($0, size, $1) }
+        for (expert, list) in lists.enumerated() { try check(list, "\(name), expert \(expert + 1)") }
       }
+    case (.layer, _): try check([] as [[Float]?]) { try check($0, $1) }
     }
   }
 
-  /// What stays when pruning to `config`.
+  /// What is kept when pruning to `config`.
   ///
   /// - Throws: `ModelError` when scores that are needed are missing.
   public func selection(for config: ExportConfig, of model: ModelDescription) throws -> Selection {
     var selection = Selection(all: model)
-    for entry in config.entries {
-      let hyperparameter = entry.hyperparameter
-      if entry.value == model.value(of: hyperparameter) { continue }
-      switch hyperparameter {
-      case .numLayers:
-        selection.layers = model.keepingOrder(layerRanking).prefix(entry.value).sorted()
-      case .hiddenSize:
-        guard let scores = global[.hiddenSize] else { throw ModelError("there are no scores of hidden_size") }
-        selection.global[.hiddenSize] = Self.best(entry.value, of: scores)
-      case .moeFFNHiddenSize where expertChannels != nil:
-        selection.expertChannels = expertChannels?.map { $0?.map { Self.best(entry.value, of: $0) } }
-      default:
-        guard let lists = perLayer[hyperparameter] else {
-          throw ModelError("there are no scores of \(hyperparameter.rawValue)")
-        }
-        let groups = model.groups(of: hyperparameter)
-        selection.perLayer[hyperparameter] = lists.map { $0.map { Self.best(entry.value, of: $0, groups: groups) } }
+    if let count = config[.numLayers], count != model.layers.count {
+      selection.layers = model.keepingOrder(layerRanking).prefix(count).sorted()
+    }
+    let sizes = config.completed(for: model).architecture(of: model, keeping: selection.layers).sizes
+    // Groups first: their members go with them.
+    let changed = model.prunable.filter { hyperparameter in
+      hyperparameter.dimension.map { sizes[$0] != model.sizes[$0] } ?? false
+    }
+    for hyperparameter in changed.sorted(by: { ($0.facts.members != nil ? 0 : 1) < ($1.facts.members != nil ? 0 : 1) })
+    {
+      guard let dimension = hyperparameter.dimension else { continue }
+      guard let scores = scores(of: hyperparameter, in: model) else {
+        throw ModelError("there are no scores of \(hyperparameter.rawValue)")
+      }
+      let groups = model.groups(of: hyperparameter)
+      selection.cuts[dimension] = scores.map { list, layer in
+        let kept = hyperparameter.facts.groups.flatMap { selection.kept($0.dimension, layer: layer) }
+        return Self.best(sizes[dimension], of: list, groups: groups, keeping: kept)
       }
     }
     return selection
@@ -108,13 +123,16 @@ public struct ImportanceScores: Sendable, Equatable {
 
   /// The indices of the `count` highest scores, ascending; ties go to the lower index. With groups, each keeps
   /// the same number of its own.
-  package static func best(_ count: Int, of scores: [Float], groups: Int = 1) -> [Int] {
+  ///
+  /// - Parameter keeping: the groups that are kept at all, ascending; nil: all.
+  package static func best(_ count: Int, of scores: [Float], groups: Int = 1, keeping: [Int]? = nil) -> [Int] {
     let size = scores.count / max(groups, 1)
     guard size > 0 else { return [] }
-    return (0..<groups).flatMap { group in
+    let kept = keeping ?? Array(0..<groups)
+    return kept.flatMap { group in
       (group * size..<(group + 1) * size)
         .sorted { (scores[$0], $1) > (scores[$1], $0) }
-        .prefix(count / groups).sorted()
+        .prefix(count / max(kept.count, 1)).sorted()
     }
   }
 }

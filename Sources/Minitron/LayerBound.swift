@@ -11,24 +11,21 @@ extension SearchSpace {
     _ model: ModelDescription, _ settings: SearchSettings, _ constraints: Constraints
   ) throws {
     let lowest = ExportConfig(choices.compactMap { choice in choice.values.first.map { (choice.hyperparameter, $0) } })
-    let sizes = lowest.sizes(from: model.sizes)
     let counter = MetricsCounter(model, rows: settings.inferenceBatchSize, tokens: settings.seqLength)
-    let outer = counter.metrics(sizes: sizes, layers: [])
-    let alone = model.layers.indices.map { counter.metrics(sizes: sizes, layers: [$0]) }
-    func check(_ limit: Double?, _ unit: String, _ value: (Metrics) -> Double) throws {
-      guard let limit else { return }
-      let layers = alone.map { value($0) - value(outer) }.sorted().prefix(lowest[.numLayers] ?? model.layers.count)
-      let least = layers.reduce(value(outer), +)
+    func count(_ layers: [Int]) -> Metrics { counter.metrics(of: lowest.architecture(of: model, keeping: layers)) }
+    let outer = count([])
+    let alone = model.layers.indices.map { count([$0]) }
+    func text(_ value: Double) -> String { value < 1e15 ? String(Int(value)) : String(value) }
+    for metric in Metric.allCases {
+      guard let limit = constraints[metric] else { continue }
+      let layers = alone.map { $0[metric] - outer[metric] }.sorted().prefix(lowest[.numLayers] ?? model.layers.count)
+      let least = layers.reduce(outer[metric], +)
       // Sums in another order may differ by rounding.
-      guard least > limit * (1 + 1e-9) else { return }
+      guard least > limit * (1 + 1e-9) else { continue }
       throw ModelError(
-        "no architecture of the search space (\(size ?? 0) points) meets the target of \(text(limit)) \(unit), whichever "
+        "no architecture of the search space (\(size ?? 0) points) meets the target of \(text(limit)) \(metric.unit), whichever "
           + "layers are kept: the smallest has at least \(text(least)). Allow more with --max_width_pruning and "
           + "--max_depth_pruning, choose a smaller --ss_channel_divisor, or raise the target")
     }
-    func text(_ value: Double) -> String { value < 1e15 ? String(Int(value)) : String(value) }
-    try check(constraints.params, "parameters") { Double($0.params) }
-    try check(constraints.activeParams, "active parameters") { Double($0.activeParams) }
-    try check(constraints.memoryMB, "MiB", \.memoryMB)
   }
 }

@@ -1,13 +1,99 @@
 public import Models
 
+/// What is counted of an architecture, and what targets limit.
+public enum Metric: Int, Sendable, CaseIterable {
+  /// Weights a checkpoint would hold; a tied head counts once.
+  case params
+  /// Weights one token uses.
+  case activeParams
+  /// Weights (2 bytes each), key-value caches and states.
+  case memory
+
+  /// A metric's row: everything that is particular to it.
+  struct Facts {
+    /// In JSON and the names of targets.
+    let name: String
+    /// What a value counts, for messages.
+    let unit: String
+    /// Of experts, only those that a token goes to.
+    let isPerToken: Bool
+    let holdsCaches: Bool
+    /// Of one element; nil where elements themselves are counted.
+    let bytes: Int?
+  }
+
+  var facts: Facts {
+    switch self {
+    case .params: Facts(name: "params", unit: "parameters", isPerToken: false, holdsCaches: false, bytes: nil)
+    case .activeParams:
+      Facts(name: "active_params", unit: "active parameters", isPerToken: true, holdsCaches: false, bytes: nil)
+    case .memory: Facts(name: "memory_mb", unit: "MiB", isPerToken: false, holdsCaches: true, bytes: 2)
+    }
+  }
+
+  public var name: String { facts.name }
+  var unit: String { facts.unit }
+
+  /// A count of elements in the unit of the metric's target.
+  func value(_ count: Int) -> Double { facts.bytes.map { Double($0 * count) / 1_048_576 } ?? Double(count) }
+
+  /// Which of several limited metrics candidates are ordered by: the first of these.
+  static let byPriority: [Metric] = [.activeParams, .params, .memory]
+}
+
 /// What a pruned model would weigh, computed from the table of weights alone.
 public struct Metrics: Sendable, Equatable {
+  /// Elements, by metric.
+  private let counts: [Int]
+
+  init(_ count: (Metric) -> Int) { counts = Metric.allCases.map(count) }
+
+  /// The value of a metric in its unit.
+  public subscript(metric: Metric) -> Double { metric.value(counts[metric.rawValue]) }
+
   /// Weights a checkpoint would hold; a tied head counts once.
-  public let params: Int
+  public var params: Int { counts[Metric.params.rawValue] }
   /// Weights one token uses.
-  public let activeParams: Int
+  public var activeParams: Int { counts[Metric.activeParams.rawValue] }
   /// MiB of weights (2 bytes each), key-value caches and states.
-  public let memoryMB: Double
+  public var memoryMB: Double { self[.memory] }
+}
+
+/// Upper bounds of metrics; a candidate that meets one exactly fits.
+public struct Constraints: Sendable, Equatable {
+  private var limits: [Metric: Double]
+
+  public init(_ limits: [Metric: Double]) { self.limits = limits }
+
+  /// - Parameter memoryMB: MiB of weights and caches.
+  public init(params: Double? = nil, activeParams: Double? = nil, memoryMB: Double? = nil) {
+    limits = [:]
+    self[.params] = params
+    self[.activeParams] = activeParams
+    self[.memory] = memoryMB
+  }
+
+  public subscript(metric: Metric) -> Double? {
+    get { limits[metric] }
+    set { limits[metric] = newValue }
+  }
+
+  public var params: Double? {
+    get { self[.params] }
+    set { self[.params] = newValue }
+  }
+  public var activeParams: Double? {
+    get { self[.activeParams] }
+    set { self[.activeParams] = newValue }
+  }
+  /// MiB.
+  public var memoryMB: Double? {
+    get { self[.memory] }
+    set { self[.memory] = newValue }
+  }
+
+  /// The metric candidates are ordered by: active_params, else params, else memory_mb.
+  var primaryMetric: Metric { Metric.byPriority.first { self[$0] != nil } ?? .params }
 }
 
 /// Counts architectures of one model quickly: layers of the same kind are counted once.
@@ -28,28 +114,29 @@ public struct MetricsCounter: Sendable {
     (kinds, kindOfLayer) = model.kindsOfLayers
   }
 
-  /// - Parameter layers: the layers that stay (0-based).
-  public func metrics(sizes: Sizes, layers: some Sequence<Int>) -> Metrics {
-    let outer = model.outerWeights.reduce(0) { $0 + $1.elementCount(sizes) }
-    let perKind = kinds.map { layer in
-      layer.sublayers.reduce(into: (params: 0, active: 0, cache: 0)) { sum, part in
-        let norms = ((part.norm?.weights ?? []) + (part.postNorm?.weights ?? []))
-          .reduce(0) { $0 + $1.elementCount(sizes) }
-        sum.params += norms + part.block.weights.reduce(0) { $0 + $1.elementCount(sizes) }
-        sum.active += norms + part.block.activeElements(sizes: sizes)
-        sum.cache += part.block.cacheElements(rows: rows, tokens: tokens, sizes: sizes)
-      }
+  /// - Parameter architecture: its layers in any order.
+  public func metrics(of architecture: Architecture) -> Metrics {
+    let outer = model.outerWeights.reduce(0) { $0 + $1.elementCount(architecture.sizes) }
+    let perKind = kinds.map { counts($0, architecture.sizes) }
+    var totals = Metric.allCases.map { _ in outer }
+    for layer in architecture.layers {
+      let own = architecture.layerSizes[layer].map { counts(model.layers[layer], $0) } ?? perKind[kindOfLayer[layer]]
+      for metric in Metric.allCases { totals[metric.rawValue] += own[metric.rawValue] }
     }
-    var total = (params: outer, active: outer, cache: 0)
-    for layer in layers {
-      let kind = perKind[kindOfLayer[layer]]
-      total.params += kind.params
-      total.active += kind.active
-      total.cache += kind.cache
+    return Metrics { totals[$0.rawValue] }
+  }
+
+  /// A layer's elements, by metric.
+  private func counts(_ layer: LayerDescription, _ sizes: Sizes) -> [Int] {
+    let all = layer.weights.reduce(0) { $0 + $1.elementCount(sizes) }
+    let blocks = layer.sublayers.map(\.block)
+    let idle = blocks.reduce(0) { sum, block in
+      sum + block.weights.reduce(0) { $0 + $1.elementCount(sizes) } - block.activeElements(sizes: sizes)
     }
-    return Metrics(
-      params: total.params, activeParams: total.active,
-      memoryMB: Double(2 * (total.params + total.cache)) / 1_048_576)
+    let cached = blocks.reduce(0) { $0 + $1.cacheElements(rows: rows, tokens: tokens, sizes: sizes) }
+    return Metric.allCases.map { metric in
+      all - (metric.facts.isPerToken ? idle : 0) + (metric.facts.holdsCaches ? cached : 0)
+    }
   }
 }
 

@@ -15,32 +15,6 @@ public struct SearchSettings: Sendable, Equatable {
   public init() {}
 }
 
-/// Upper bounds; a candidate that meets one exactly fits.
-public struct Constraints: Sendable, Equatable {
-  public var params: Double?
-  public var activeParams: Double?
-  public var memoryMB: Double?
-
-  public init(params: Double? = nil, activeParams: Double? = nil, memoryMB: Double? = nil) {
-    self.params = params
-    self.activeParams = activeParams
-    self.memoryMB = memoryMB
-  }
-
-  /// The metric candidates are ordered by: active_params, else params, else memory_mb.
-  var primaryMetric: SpaceCounts.Metric {
-    activeParams != nil ? .activeParams : params != nil || memoryMB == nil ? .params : .memory
-  }
-
-  func limit(_ metric: SpaceCounts.Metric) -> Double? {
-    switch metric {
-    case .params: params
-    case .activeParams: activeParams
-    case .memory: memoryMB
-    }
-  }
-}
-
 /// An architecture of the search space that meets the constraints.
 public struct Candidate: Sendable, Equatable {
   public let config: ExportConfig
@@ -61,28 +35,27 @@ public struct SearchSpace: Sendable {
     choices = model.hyperparameters.compactMap { hyperparameter in
       if settings.skipped.contains(hyperparameter) { return nil }
       let original = model.value(of: hyperparameter)
-      let divisor = max(Self.divisor(of: hyperparameter, model, settings), 1)
+      guard let divisor = Self.divisor(of: hyperparameter, model, settings).map({ max($0, 1) }) else { return nil }
       // The multiples of the divisor, and the original value where it is none.
       let count = original / divisor + (original % divisor == 0 ? 0 : 1)
       if count <= 1 { return nil }
-      let limit = hyperparameter == .numLayers ? settings.maxDepthPruning : settings.maxWidthPruning
+      let limit = hyperparameter.dimension == nil ? settings.maxDepthPruning : settings.maxWidthPruning
       // In double arithmetic and cut towards zero, like the reference: the rounding decides a choice.
       let first = min(max(Int((1 - limit) * Double(count)), 0), count - 1)
       return (hyperparameter, (first..<count).map { $0 < original / divisor ? ($0 + 1) * divisor : original })
     }
   }
 
-  /// What choices are multiples of.
+  /// What choices are multiples of; nil for what is pruned by hand alone.
   private static func divisor(
     of hyperparameter: Hyperparameter, _ model: ModelDescription, _ settings: SearchSettings
-  ) -> Int {
-    switch hyperparameter {
-    case .hiddenSize: settings.channelDivisor ?? 256
-    case .ffnHiddenSize, .moeFFNHiddenSize, .moeSharedExpertIntermediateSize:
-      settings.channelDivisor ?? (model.hyperparameters.contains(.numMoEExperts) ? 256 : 512)
-    case .numLayers: 2
-    case .numAttentionHeads, .mambaNumHeads: model.groups(of: hyperparameter)
-    case .mambaHeadDim, .numMoEExperts: 8
+  ) -> Int? {
+    switch hyperparameter.facts.step {
+    case nil: nil
+    case .number(let number): number
+    case .groups: model.groups(of: hyperparameter)
+    case .channels(let usual, let withExperts):
+      settings.channelDivisor ?? (model.hyperparameters.contains(.numMoEExperts) ? withExperts ?? usual : usual)
     }
   }
 
@@ -135,11 +108,8 @@ extension SearchSpace {
     let ranking = model.keepingOrder(layerRanking ?? Array(model.layers.indices))
     var walk = SearchWalk(model, self, settings, constraints, ranking: ranking, progress: progress)
     let best = walk.run()
-    func kept(_ config: ExportConfig) -> [Int] { Array(ranking.prefix(config[.numLayers] ?? ranking.count)) }
-    let rule = walk.lastRefused.flatMap { number in
-      let config = point(number)
-      return model.refusal(config.sizes(from: model.sizes), layers: kept(config))
-    }
+    func shape(_ config: ExportConfig) -> Architecture { config.architecture(of: model, ranking: ranking) }
+    let rule = walk.lastRefused.flatMap { model.refusal(of: shape(point($0)))?.reason }
     if walk.fitting == 0 {
       throw ModelError(Unreachable(model, self, settings, constraints, ranking: ranking, rule: rule).message)
     }
@@ -148,8 +118,7 @@ extension SearchSpace {
       space: self, size: size, fitting: walk.fitting, refused: walk.refused, refusalRule: rule,
       candidates: best.map { number in
         let config = point(number)
-        let metrics = counter.metrics(sizes: config.sizes(from: model.sizes), layers: kept(config))
-        return Candidate(config: config, metrics: metrics)
+        return Candidate(config: config, metrics: counter.metrics(of: shape(config)))
       })
   }
 

@@ -20,7 +20,7 @@ struct SearchWalk {
   private let rules: [[AskedRule]]
   private let ruled: Int
   /// What is counted: what is constrained, and the primary metric.
-  private let metrics: [SpaceCounts.Metric]
+  private let metrics: [Metric]
   private let primary: Int
   /// By metric, the largest count that fits; -1: none does.
   private let limits: [Int]
@@ -45,7 +45,7 @@ struct SearchWalk {
     self.progress = progress
     chosen = Array(repeating: 0, count: space.choices.count)
     best = BestPoints(limit: settings.topK)
-    metrics = SpaceCounts.Metric.allCases.filter { constraints.limit($0) != nil || $0 == constraints.primaryMetric }
+    metrics = Metric.allCases.filter { constraints[$0] != nil || $0 == constraints.primaryMetric }
     primary = metrics.firstIndex(of: constraints.primaryMetric) ?? 0
     let order: [Int?]
     (order, rules, ruled) = Self.order(space, model, ranking)
@@ -60,7 +60,7 @@ struct SearchWalk {
     limits = metrics.enumerated().map { index, metric in
       let slots = levels[0].starts[index]..<levels[0].starts[index + 1]
       let highest = slots.reduce(0) { $0 + first[$1] * levels[0].high[$1] }
-      guard let limit = constraints.limit(metric) else { return highest }
+      guard let limit = constraints[metric] else { return highest }
       return bisect(highest + 1) { metric.value($0) <= limit } - 1
     }
   }
@@ -208,7 +208,7 @@ struct SearchWalk {
   // MARK: The smallest
 
   /// The least of a constrained or primary metric that any point has which no rule refuses; nil where all are refused.
-  mutating func least(_ metric: SpaceCounts.Metric) -> Int? {
+  mutating func least(_ metric: Metric) -> Int? {
     guard let index = metrics.firstIndex(of: metric) else { return nil }
     var least: Int?
     if !refuses(0) { findLeast(0, index, &least) }

@@ -6,16 +6,6 @@ import Models
 /// With hidden_size and ffn_hidden_size open, a gated MLP in n layers is `3 × n × hidden × ffn`, and so on. Points of the
 /// space then cost a few multiplications, and sums over part of the factors give bounds for all points that share them.
 struct SpaceCounts {
-  /// What is counted of a point.
-  enum Metric: Int, CaseIterable {
-    /// Weights a checkpoint would hold.
-    case params
-    /// Weights one token uses.
-    case activeParams
-    /// Elements of weights and caches.
-    case memory
-  }
-
   /// What a factor is for one choice.
   private enum Variable: Hashable {
     /// The size itself.
@@ -71,11 +61,10 @@ struct SpaceCounts {
     for (kind, layer) in kinds.enumerated() {
       for part in layer.sublayers {
         for weight in part.weights {
-          add(weight, to: .params, kind: kind)
-          add(weight, to: .memory, kind: kind)
-          add(
-            weight, to: .activeParams, kind: kind,
-            perToken: part.block.expertWeights.contains(weight) ? part.block.expertsPerToken : nil)
+          let perToken = part.block.expertWeights.contains(weight) ? part.block.expertsPerToken : nil
+          for metric in Metric.allCases {
+            add(weight, to: metric, kind: kind, perToken: metric.facts.isPerToken ? perToken : nil)
+          }
         }
         addCache(of: part.block, kind: kind, rows: rows, tokens: tokens)
       }
@@ -112,7 +101,9 @@ struct SpaceCounts {
     let subsets = 0..<(1 << open.count)
     let values = subsets.map { subset in
       var sizes = model.sizes
-      for (bit, hyperparameter) in open.enumerated() { sizes[Dimension(hyperparameter)] = subset >> bit & 1 }
+      for (bit, hyperparameter) in open.enumerated() {
+        if let dimension = hyperparameter.dimension { sizes[dimension] = subset >> bit & 1 }
+      }
       return block.cacheElements(rows: rows, tokens: tokens, sizes: sizes)
     }
     for subset in subsets {
@@ -124,7 +115,9 @@ struct SpaceCounts {
       for (bit, hyperparameter) in open.enumerated() where subset >> bit & 1 == 1 {
         if let position = positions[hyperparameter] { variables[position] = [.size] }
       }
-      add(coefficient, variables, to: .memory, kind: kind)
+      for metric in Metric.allCases where metric.facts.holdsCaches {
+        add(coefficient, variables, to: metric, kind: kind)
+      }
     }
   }
 

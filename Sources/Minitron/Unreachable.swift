@@ -57,8 +57,8 @@ struct Unreachable {
   ) -> [(limit: String, least: String)]? {
     var walk = walk
     guard walk.least(constraints.primaryMetric) != nil else { return nil }
-    return SpaceCounts.Metric.allCases.compactMap { metric in
-      guard let limit = constraints.limit(metric), let least = walk.least(metric), metric.value(least) > limit else {
+    return Metric.allCases.compactMap { metric in
+      guard let limit = constraints[metric], let least = walk.least(metric), metric.value(least) > limit else {
         return nil
       }
       return ("\(text(limit)) \(metric.unit)", "\(text(metric.value(least))) \(metric.unit)")
@@ -134,18 +134,4 @@ struct Unreachable {
   private static func text(_ value: Double) -> String {
     value == value.rounded() && abs(value) < 1e15 ? String(Int(value)) : String((value * 100).rounded() / 100)
   }
-}
-
-extension SpaceCounts.Metric {
-  /// What the metric counts, in the words of messages.
-  fileprivate var unit: String {
-    switch self {
-    case .params: "parameters"
-    case .activeParams: "active parameters"
-    case .memory: "MiB"
-    }
-  }
-
-  /// A count in the unit of the metric's target.
-  func value(_ count: Int) -> Double { self == .memory ? Double(2 * count) / 1_048_576 : Double(count) }
 }

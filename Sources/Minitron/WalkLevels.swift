@@ -36,7 +36,7 @@ struct WalkLevel {
   ///   - metrics: those whose sums are wanted.
   /// - Returns: the levels, and the sums of the first.
   static func levels(
-    order: [Int?], _ space: SearchSpace, _ counts: SpaceCounts, metrics: [SpaceCounts.Metric]
+    order: [Int?], _ space: SearchSpace, _ counts: SpaceCounts, metrics: [Metric]
   ) -> (levels: [WalkLevel], sums: [Int]) {
     var strides = Array(repeating: 1, count: space.choices.count)
     for position in strides.indices.dropLast().reversed() {

@@ -1,44 +1,7 @@
-/// A named size of an architecture: `hidden_size`, `num_attention_heads`, `head_dim`, …
-///
-/// A dimension that carries a hyperparameter can be pruned; the others keep their size for good.
-public struct Dimension: Sendable, Hashable {
-  public let name: String
-  public let hyperparameter: Hyperparameter?
-
-  /// A dimension of fixed size.
-  public init(fixed name: String) {
-    self.name = name
-    hyperparameter = nil
-  }
-
-  public init(_ hyperparameter: Hyperparameter) {
-    name = hyperparameter.rawValue
-    self.hyperparameter = hyperparameter
-  }
-
-  public static let hidden = Dimension(.hiddenSize)
-  public static let heads = Dimension(.numAttentionHeads)
-  public static let ffn = Dimension(.ffnHiddenSize)
-  public static let experts = Dimension(.numMoEExperts)
-  public static let moeFFN = Dimension(.moeFFNHiddenSize)
-  public static let sharedFFN = Dimension(.moeSharedExpertIntermediateSize)
-  /// Groups that routing chooses among before it chooses experts; absent where it does not.
-  public static let expertGroups = Dimension(fixed: "n_group")
-  public static let vocabulary = Dimension(fixed: "vocab_size")
-  public static let kvHeads = Dimension(fixed: "num_key_value_heads")
-  public static let headDim = Dimension(fixed: "head_dim")
-  public static let mambaHeads = Dimension(.mambaNumHeads)
-  public static let mambaHeadDim = Dimension(.mambaHeadDim)
-  /// Groups of Mamba heads that share their B and C.
-  public static let mambaGroups = Dimension(fixed: "n_groups")
-  public static let mambaState = Dimension(fixed: "ssm_state_size")
-  public static let convKernel = Dimension(fixed: "conv_kernel")
-}
-
 /// One axis of a weight, in symbols: a sum (concatenation) of products of dimensions.
 ///
-/// `.heads * .headDim` is heads-major: index = head × head_dim + channel. `a + b` puts b's rows behind a's.
-/// Sizes, parameter counts and the indices that stay when something is pruned all follow from this.
+/// `.heads * .headDim` is heads-major: index = head × head_dim + channel. `a + b` puts b's rows after a's.
+/// Sizes, parameter counts, the indices that are kept and the scores of what is measured on it all follow from this.
 public struct Axis: Sendable, Hashable {
   /// Concatenated segments, each the dimensions of a product, outermost first.
   public let segments: [[Dimension]]
@@ -66,21 +29,26 @@ public struct Axis: Sendable, Hashable {
   public static func * (a: Axis, b: Axis) -> Axis {
     Axis(segments: a.segments.flatMap { left in b.segments.map { left + $0 } })
   }
+  /// A factor that is the same in every model: of a gate and an up projection in one, `.ffn * 2` with the two of each
+  /// channel side by side.
+  public static func * (a: Axis, factor: Int) -> Axis { a * Axis(Dimension(literal: factor)) }
   public static func + (a: Axis, b: Axis) -> Axis { Axis(segments: a.segments + b.segments) }
 
-  /// The hyperparameters this axis carries, in the order they stand.
-  public var hyperparameters: [Hyperparameter] { segments.joined().compactMap(\.hyperparameter) }
+  /// The dimensions of all segments, in their order.
+  public var dimensions: [Dimension] { Array(segments.joined()) }
+  /// The hyperparameters this axis carries, in their order.
+  public var hyperparameters: [Hyperparameter] { dimensions.compactMap(\.hyperparameter) }
 
   /// Elements along this axis.
   public func size(_ sizes: Sizes) -> Int {
     segments.reduce(0) { sum, product in sum + product.reduce(1) { $0 * sizes[$1] } }
   }
 
-  /// The indices of this axis that stay, ascending; nil when all of them do.
+  /// The indices of this axis that are kept, ascending; nil when all of them are.
   ///
   /// - Parameters:
   ///   - sizes: the sizes before pruning.
-  ///   - kept: for a dimension, the indices that stay, ascending; nil for all.
+  ///   - kept: for a dimension, the indices that are kept, ascending; nil for all.
   public func keptIndices(_ sizes: Sizes, kept: (Dimension) -> [Int]?) -> [Int]? {
     guard segments.joined().contains(where: { kept($0) != nil }) else { return nil }
     var indices: [Int] = []
@@ -90,8 +58,8 @@ public struct Axis: Sendable, Hashable {
       var length = 1
       for dimension in product {
         let size = sizes[dimension]
-        let stay = kept(dimension) ?? Array(0..<size)
-        combined = combined.flatMap { outer in stay.map { outer * size + $0 } }
+        let indices = kept(dimension) ?? Array(0..<size)
+        combined = combined.flatMap { outer in indices.map { outer * size + $0 } }
         length *= size
       }
       indices += combined.map { start + $0 }
@@ -99,17 +67,24 @@ public struct Axis: Sendable, Hashable {
     }
     return indices
   }
-}
 
-/// The size of every dimension of an architecture.
-public struct Sizes: Sendable, Hashable {
-  private var values: [Dimension: Int]
-
-  public init(_ values: [Dimension: Int]) { self.values = values }
-
-  /// Zero for a dimension the architecture does not have.
-  public subscript(dimension: Dimension) -> Int {
-    get { values[dimension] ?? 0 }
-    set { values[dimension] = newValue }
+  /// What values along this axis say of each index of one of its dimensions: the L2 norm over the other dimensions of
+  /// the product. On `.heads * .headDim`, a head's score is the norm over its channels.
+  ///
+  /// - Parameters:
+  ///   - values: one for each index of the axis.
+  ///   - sizes: those that the values were measured with.
+  /// - Returns: one for each index of `dimension`; nil for an axis that is no product with this dimension.
+  public func norms(_ values: [Float], along dimension: Dimension, _ sizes: Sizes) -> [Float]? {
+    guard segments.count == 1, let place = segments[0].firstIndex(of: dimension), values.count == size(sizes) else {
+      return nil
+    }
+    // Nothing to sum over: not even rounding may change the values.
+    if segments[0].count == 1 { return values }
+    let stride = segments[0][(place + 1)...].reduce(1) { $0 * sizes[$1] }
+    let count = sizes[dimension]
+    var squares = [Float](repeating: 0, count: count)
+    for (index, value) in values.enumerated() { squares[index / stride % count] += value * value }
+    return squares.map { $0.squareRoot() }
   }
 }

@@ -88,8 +88,8 @@ public struct ModelDescription: Sendable {
   public var recomputesBeyond: Int?
   /// Whether the model computes badly on text that does not begin with its BOS token.
   public var wantsBOS = false
-  /// What the architecture's own loader wants of shapes.
-  public let shapeRules: [ShapeRule]
+  /// What shapes have to obey: first what the architecture's own loader wants.
+  public var shapeRules: [ShapeRule]
 
   public init(
     family: String, config: JSON.Object, sizes: Sizes, embedding: Weight, layers: [LayerDescription],
@@ -137,8 +137,8 @@ public struct ModelDescription: Sendable {
   /// Weights outside the layers.
   public var outerWeights: [Weight] { [embedding] + finalNorm.weights + (head.map { [$0] } ?? []) }
 
-  /// What can be pruned, in the order a walk through the model meets it.
-  public var hyperparameters: [Hyperparameter] {
+  /// What can be pruned, in the order a walk through the model meets it; some of it by hand alone.
+  public var prunable: [Hyperparameter] {
     var seen: [Hyperparameter] = [.numLayers, .hiddenSize]
     for layer in layers {
       for weight in layer.weights {
@@ -149,23 +149,25 @@ public struct ModelDescription: Sendable {
         }
       }
     }
-    return seen.filter { !fixed.contains($0) }
+    return seen.filter { hyperparameter in
+      !fixed.contains(hyperparameter) && !(hyperparameter.facts.members.map(fixed.contains) ?? false)
+    }
   }
+
+  /// What a search prunes, in the order a walk through the model meets it.
+  public var hyperparameters: [Hyperparameter] { prunable.filter(\.facts.isSearched) }
 
   /// The original value of a hyperparameter.
   public func value(of hyperparameter: Hyperparameter) -> Int {
-    hyperparameter == .numLayers ? layers.count : sizes[Dimension(hyperparameter)]
+    hyperparameter.dimension.map { sizes[$0] } ?? layers.count
   }
 
   /// Groups within which a hyperparameter is ranked, each losing the same number; also what its values are
   /// multiples of.
-  public func groups(of hyperparameter: Hyperparameter) -> Int {
-    switch hyperparameter {
-    case .numAttentionHeads: max(sizes[.kvHeads], 1)
-    case .numMoEExperts: max(sizes[.expertGroups], 1)
-    case .mambaNumHeads: max(sizes[.mambaGroups], 1)
-    default: 1
-    }
+  ///
+  /// - Parameter sizes: of an architecture that may have fewer groups; nil for the original.
+  public func groups(of hyperparameter: Hyperparameter, in sizes: Sizes? = nil) -> Int {
+    max(hyperparameter.facts.groups.map { (sizes ?? self.sizes)[$0.dimension] } ?? 1, 1)
   }
 
   /// How weights change in value once the sizes do: what is written for them is
@@ -192,11 +194,13 @@ public struct ModelDescription: Sendable {
     return rescaled
   }
 
-  /// Every tensor of a checkpoint of this model with these layers and sizes: name and shape, in order.
-  public func tensors(layers kept: [Int]? = nil, sizes changed: Sizes? = nil) -> [(name: String, shape: [Int])] {
-    let sizes = changed ?? self.sizes
+  /// Every tensor of a checkpoint of this model in a shape (nil: as it is): name and shape, in order.
+  public func tensors(of architecture: Architecture? = nil) -> [(name: String, shape: [Int])] {
+    let architecture = architecture ?? Architecture(self)
+    let sizes = architecture.sizes
     var tensors = [(embedding.name, embedding.shape(sizes))]
-    for (position, original) in (kept ?? Array(layers.indices)).enumerated() {
+    for (position, original) in architecture.layers.enumerated() {
+      let sizes = architecture.sizes(inLayer: original)
       tensors += layers[original].weights.flatMap { $0.tensors(layer: position, sizes: sizes) }
     }
     tensors += finalNorm.weights.map { ($0.name, $0.shape(sizes)) }
@@ -204,8 +208,14 @@ public struct ModelDescription: Sendable {
     return tensors
   }
 
-  /// The config of the pruned model: unknown keys stay as they are, every changed size is written.
-  public func prunedConfig(layers kept: [Int], sizes changed: Sizes) -> JSON.Object {
+  /// The config of the pruned model: unknown keys are kept as they are, every changed size is written.
+  ///
+  /// - Throws: `ModelError` for layers of different sizes, which configs of this family cannot say.
+  public func prunedConfig(for architecture: Architecture) throws -> JSON.Object {
+    guard architecture.layerSizes.isEmpty else {
+      throw ModelError("a config of a \(family) model holds one size for all layers: they cannot be cut differently")
+    }
+    let (kept, changed) = (architecture.layers, architecture.sizes)
     var config = self.config
     for (key, dimension) in fields {
       let value = changed[dimension]

@@ -1,50 +1,39 @@
-/// What stays of a model: layers, channels, heads. Indices are those of the original model, ascending.
-public struct Selection: Sendable, Equatable {
-  /// The layers that stay, 0-based.
+/// What is kept of a model: layers, channels, heads. Indices are those of the original model, ascending.
+public struct Selection: Sendable, Hashable {
+  /// The layers that are kept, 0-based.
   public var layers: [Int]
-  /// Kept indices of hyperparameters with one order for the whole model (`hidden_size`). Absent: all.
-  public var global: [Hyperparameter: [Int]]
-  /// Kept indices of hyperparameters ranked layer by layer, by original layer; nil for a layer that does not have it.
-  /// Absent: all.
-  public var perLayer: [Hyperparameter: [[Int]?]]
-  /// Where experts keep channels each of its own (`moe_ffn_hidden_size`): by original layer (nil without experts) and
-  /// original expert.
-  public var expertChannels: [[[Int]]?]?
+  /// The indices that are kept of each dimension that is cut; those of others are all kept.
+  public var cuts: [Dimension: ScopedLists<Int>]
 
-  public init(layers: [Int], global: [Hyperparameter: [Int]] = [:], perLayer: [Hyperparameter: [[Int]?]] = [:]) {
+  public init(layers: [Int], cuts: [Dimension: ScopedLists<Int>] = [:]) {
     self.layers = layers
-    self.global = global
-    self.perLayer = perLayer
+    self.cuts = cuts
   }
 
   /// The whole model.
   public init(all model: ModelDescription) { self.init(layers: Array(model.layers.indices)) }
 
-  /// The indices of `dimension` that stay in layer `layer` (original, 0-based; nil outside the layers), and of
-  /// channels that each expert chooses for itself those of `expert` (original, 0-based).
+  /// The indices of `dimension` that are kept in layer `layer` (original, 0-based; nil outside the layers), and of
+  /// channels that each expert chooses for itself those of `expert` (original, 0-based); nil for all.
   public func kept(_ dimension: Dimension, layer: Int?, expert: Int? = nil) -> [Int]? {
-    guard let hyperparameter = dimension.hyperparameter else { return nil }
-    if let indices = global[hyperparameter] { return indices }
-    guard let layer else { return nil }
-    if hyperparameter == .moeFFNHiddenSize, let expert, let experts = channels(ofExpertsIn: layer) {
-      return experts.indices.contains(expert) ? experts[expert] : nil
-    }
-    guard let lists = perLayer[hyperparameter], lists.indices.contains(layer) else { return nil }
-    return lists[layer]
+    cuts[dimension]?.list(layer: layer, expert: expert)
   }
 
-  private func channels(ofExpertsIn layer: Int?) -> [[Int]]? {
-    guard let layer, let expertChannels, expertChannels.indices.contains(layer) else { return nil }
-    return expertChannels[layer]
-  }
+  /// Everything that is cut in a layer: layers with equal ones are computed alike.
+  public func cuts(inLayer layer: Int) -> [Dimension: [[Int]]] { cuts.mapValues { $0.lists(inLayer: layer) } }
 
-  /// Whether each expert keeps channels of its own on an axis of `weight`: it is cut expert by expert then.
+  /// Whether each expert keeps indices of its own on an axis of `weight`: it is cut expert by expert then.
   public func isCutByExpert(_ weight: Weight, layer: Int?) -> Bool {
-    channels(ofExpertsIn: layer) != nil && weight.axes.first == .experts
-      && weight.axes.contains { $0.hyperparameters.contains(.moeFFNHiddenSize) }
+    guard let layer, weight.axes.first == .experts else { return false }
+    return weight.axes.contains { axis in
+      axis.dimensions.contains { dimension in
+        guard case .byExpert(let lists) = cuts[dimension] else { return false }
+        return lists.indices.contains(layer) && lists[layer] != nil
+      }
+    }
   }
 
-  /// Per axis of `weight`, the indices that stay; nil for a whole axis.
+  /// Per axis of `weight`, the indices that are kept; nil for a whole axis.
   public func keptIndices(of weight: Weight, layer: Int?, expert: Int? = nil, sizes: Sizes) -> [[Int]?] {
     weight.axes.map { $0.keptIndices(sizes) { kept($0, layer: layer, expert: expert) } }
   }

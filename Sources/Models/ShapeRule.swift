@@ -1,38 +1,44 @@
-/// A condition on shapes that an architecture's own loader makes, for example that hidden_size is a multiple of
-/// num_attention_heads.
+/// A condition on shapes: what an architecture's own loader wants, for example that hidden_size is a multiple of
+/// num_attention_heads, or what a runtime wants in which the model is to run.
 public struct ShapeRule: Sendable {
+  /// Whose rule it is, for messages: "the architecture's own loader".
+  public let name: String
   /// What it looks at. A search asks once for each combination of these and takes the answer for all shapes that have
   /// them, so a rule must read no other size that can be pruned.
   public let hyperparameters: Set<Hyperparameter>
-  private let check: @Sendable (_ sizes: Sizes, _ layers: [Int]) -> String?
+  private let check: @Sendable (_ architecture: Architecture) -> String?
 
-  /// A rule about widths.
+  public static let loader = "the architecture's own loader"
+
+  /// - Parameters:
+  ///   - name: whose rule it is.
+  ///   - check: why a shape is refused; nil when it is taken.
+  public init(
+    named name: String, _ hyperparameters: Set<Hyperparameter>,
+    _ check: @escaping @Sendable (_ architecture: Architecture) -> String?
+  ) {
+    self.name = name
+    self.hyperparameters = hyperparameters
+    self.check = check
+  }
+
+  /// A rule of the architecture's own loader about sizes of the whole model.
   ///
   /// - Parameter check: why the loader refuses these sizes; nil when it takes them.
   public init(_ hyperparameters: Set<Hyperparameter>, _ check: @escaping @Sendable (_ sizes: Sizes) -> String?) {
-    self.hyperparameters = hyperparameters
-    self.check = { sizes, _ in check(sizes) }
+    self.init(named: Self.loader, hyperparameters) { check($0.sizes) }
   }
 
-  /// A rule about which layers are kept.
-  ///
-  /// - Parameter check: why the loader refuses these layers (0-based, in any order); nil when it takes them.
-  public init(keptLayers check: @escaping @Sendable (_ layers: [Int]) -> String?) {
-    hyperparameters = [.numLayers]
-    self.check = { _, layers in check(layers) }
-  }
-
-  /// Why the loader refuses these sizes and layers; nil when it takes them.
-  public func refusal(_ sizes: Sizes, layers: [Int]) -> String? { check(sizes, layers) }
+  /// Why a shape is refused; nil when it is taken.
+  public func refusal(of architecture: Architecture) -> String? { check(architecture) }
 }
 
 extension ModelDescription {
-  /// Why the architecture's own loader refuses these sizes and layers, by the first rule that does; nil when it takes
-  /// them.
-  ///
-  /// - Parameter layers: the layers kept (0-based); nil: all of them.
-  public func refusal(_ sizes: Sizes, layers kept: [Int]? = nil) -> String? {
-    let kept = kept ?? Array(layers.indices)
-    return shapeRules.lazy.compactMap { $0.refusal(sizes, layers: kept) }.first
+  /// The first rule that refuses a shape, and why; nil when all take it.
+  public func refusal(of architecture: Architecture) -> (rule: ShapeRule, reason: String)? {
+    for rule in shapeRules {
+      if let reason = rule.refusal(of: architecture) { return (rule, reason) }
+    }
+    return nil
   }
 }

@@ -82,9 +82,11 @@ import Torch
     let scores = try importance(rows: rows)
     let wanted = try #require(expected["calibration"]?["importance"])
     func numbers(_ json: JSON?) -> [Float] { json?.array?.compactMap { $0.double.map(Float.init) } ?? [] }
-    #expect(elementwiseDifference(try #require(scores.global[.hiddenSize]), numbers(wanted["hidden_size"])) <= 1e-5)
+    #expect(
+      elementwiseDifference(try #require(scores.lists[.hiddenSize]?.everywhere), numbers(wanted["hidden_size"])) <= 1e-5
+    )
     for hyperparameter in [Hyperparameter.ffnHiddenSize, .numAttentionHeads] {
-      for (layer, list) in (scores.perLayer[hyperparameter] ?? []).enumerated() {
+      for (layer, list) in (scores.lists[hyperparameter]?.byLayer ?? []).enumerated() {
         #expect(
           elementwiseDifference(try #require(list), numbers(wanted[hyperparameter.rawValue]?.array?[layer])) <= 1e-5)
       }
@@ -102,8 +104,10 @@ import Torch
       let kept = try #require(pruning["kept"]?.array)
       switch try #require(config.entries.first).hyperparameter {
       case .numLayers: #expect(selection.layers.map { $0 + 1 } == kept.compactMap(\.int))
-      case .hiddenSize: #expect(selection.global[.hiddenSize] == kept.compactMap(\.int))
-      case let other: #expect(selection.perLayer[other] == kept.map { $0.array?.compactMap(\.int) ?? [] })
+      case .hiddenSize: #expect(selection.cuts[.hidden]?.everywhere == kept.compactMap(\.int))
+      case let other:
+        let dimension = try #require(other.dimension)
+        #expect(selection.cuts[dimension]?.byLayer == kept.map { $0.array?.compactMap(\.int) ?? [] })
       }
     }
   }
@@ -134,8 +138,8 @@ import Torch
     let random = (0..<5).map { _ in
       var chance = scores
       chance.layers.shuffle(using: &generator)
-      chance.global[.hiddenSize]?.shuffle(using: &generator)
-      chance.perLayer[.ffnHiddenSize] = chance.perLayer[.ffnHiddenSize]?.map { $0?.shuffled(using: &generator) }
+      chance.lists[.hiddenSize] = chance.lists[.hiddenSize]?.map { list, _ in list.shuffled(using: &generator) }
+      chance.lists[.ffnHiddenSize] = chance.lists[.ffnHiddenSize]?.map { list, _ in list.shuffled(using: &generator) }
       return chance
     }
     let subjects = try ([scores] + random).map { try $0.selection(for: config, of: description) }

@@ -33,8 +33,8 @@ import Torch
     let ffn = [Int](0..<256)
     return [
       whole, Selection(layers: [0, 2, 4, 5, 6, 7]), Selection(layers: [0, 2, 4, 5, 6]),
-      Selection(layers: Array(0..<8), perLayer: [.ffnHiddenSize: Array(repeating: ffn, count: 8)]),
-      Selection(layers: Array(0..<8), global: [.hiddenSize: Array(0..<128)]), whole,
+      Selection(layers: Array(0..<8), cuts: [.ffn: .byLayer(Array(repeating: ffn, count: 8))]),
+      Selection(layers: Array(0..<8), cuts: [.hidden: .everywhere(Array(0..<128))]), whole,
     ]
   }
 
@@ -96,7 +96,7 @@ import Torch
     let packed = PromptPacker.rows(
       prompts, groups: groups, limit: limit, sharing: model.description.longestSharing)
     let found = try states(executor, packed.map(\.batch), [cut])[0]
-    let channels = cut.global[.hiddenSize]?.count ?? model.description.sizes[.hidden]
+    let channels = cut.kept(.hidden, layer: nil)?.count ?? model.description.sizes[.hidden]
     let alone = try states(executor, prompts.map { TokenBatch([$0]) }, [cut])[0].map { Array($0.suffix(channels)) }
     var seen = Set<Int>()
     for (row, numbers) in zip(packed, found) {

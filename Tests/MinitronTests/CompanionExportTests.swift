@@ -29,7 +29,7 @@ import Testing
       try Data("import x".utf8).write(to: URL(fileURLWithPath: source + "/configuration_x.py"))
 
       let model = try SourceModel(directory: source)
-      let exporter = try Exporter(model, config: ExportConfig([]), selection: Selection(all: model.description))
+      let exporter = try Exporter(model, selection: Selection(all: model.description))
       #expect(exporter.filesNamingCode == ["config.json", "tokenizer_config.json"])
       try exporter.write(to: output, record: .object([]), importance: nil)
 

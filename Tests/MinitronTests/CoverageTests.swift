@@ -29,7 +29,7 @@ import Torch
   func whatIsWrittenIsReadBack(_ name: String, _ channels: ExpertChannels) throws {
     let (golden, model) = try golden(name)
     let found = try scores(model, rows: golden.rows(), channels: channels)
-    #expect((found.expertChannels != nil) == (channels == .own && name != "dense/llama2"))
+    #expect((found.lists[.moeFFNHiddenSize]?.byExpert != nil) == (channels == .own && name != "dense/llama2"))
     #expect(try ImportanceScores(parsing: found.json, for: model.description, file: "kept") == found)
   }
 
@@ -90,7 +90,7 @@ import Torch
       }
     }
     var damaged = try ImportanceScores(parsing: .object(whole), for: model.description, file: "kept")
-    damaged.global[.hiddenSize]?[0] = .nan
+    damaged.lists[.hiddenSize] = damaged.lists[.hiddenSize]?.map { list, _ in [.nan] + list.dropFirst() }
     #expect(throws: ModelError.self) {
       try ImportanceScores(parsing: damaged.json, for: model.description, file: "kept")
     }
@@ -134,14 +134,9 @@ private final class Deaf: TapObserver {
   }
 
   func observe(_ tap: Tap, layer: Int, _ sums: ChannelSums) throws {
-    let name =
-      switch tap {
-      case .hidden: "hidden_size"
-      case .channels(let hyperparameter): hyperparameter.rawValue
-      case .heads: "num_attention_heads"
-      case .mamba: "mamba_num_heads"
-      }
-    if name != kind || layer != self.layer { try other.observe(tap, layer: layer, sums) }
+    if tap.axis.hyperparameters.first?.rawValue != kind || layer != self.layer {
+      try other.observe(tap, layer: layer, sums)
+    }
   }
 
   func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws {

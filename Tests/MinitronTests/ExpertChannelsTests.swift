@@ -54,7 +54,7 @@ import Torch
   @Test(arguments: cases) func scoresAndKeptChannelsEqualPyTorch(_ test: Case) throws {
     let model = try SourceModel(directory: test.golden.directory)
     let scores = try scores(test.golden, model)
-    let own = try #require(scores.expertChannels)
+    let own = try #require(scores.lists[.moeFFNHiddenSize]?.byExpert)
     let (count, width) = (model.description.sizes[.experts], model.description.sizes[.moeFFN])
     for (layer, experts) in own.enumerated() {
       guard let experts else { continue }
@@ -70,7 +70,7 @@ import Torch
     let kept = test.facts["kept"]?.array?.map { layer -> [[Int]]? in
       layer.array?.isEmpty == true ? nil : layer.array?.map { $0.array?.compactMap(\.int) ?? [] }
     }
-    #expect(selection.expertChannels == kept)
+    #expect(selection.cuts[.moeFFN]?.byExpert == kept)
     // Not one ranking in disguise.
     #expect(kept?.contains { Set($0 ?? []).count > 1 } == true)
   }
@@ -84,7 +84,7 @@ import Torch
     #expect(relativeDifference(sliced, test.logits) <= 1e-4, "sliced while walking")
     try withTemporaryDirectory { directory in
       let output = directory + "/pruned"
-      try Exporter(model, config: config, selection: selection)
+      try Exporter(model, selection: selection)
         .write(to: output, record: .object([]), importance: nil)
       let found = try logits(SourceModel(directory: output), rows: rows)
       #expect(relativeDifference(found, test.logits) <= 1e-4, "exported")

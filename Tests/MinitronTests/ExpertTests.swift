@@ -101,7 +101,7 @@ import Torch
     for name in ["qwen3_moe", "qwen2_moe", "gpt_oss", "deepseek_v3"] {
       let model = try description(name)
       let counter = MetricsCounter(model, rows: 1, tokens: 1)
-      let metrics = counter.metrics(sizes: model.sizes, layers: model.layers.indices)
+      let metrics = counter.metrics(of: Architecture(model))
       let topK = try #require(model.config["num_experts_per_tok"]?.int)
       // Tensors of single experts, counted by name where each has its own, else by their first axis.
       var unused = 0
@@ -121,7 +121,7 @@ import Torch
   @Test func latentAttentionCachesTheLatentAndTheTurningChannels() throws {
     let model = try description("deepseek_v3")
     func memory(_ tokens: Int) -> Double {
-      MetricsCounter(model, rows: 3, tokens: tokens).metrics(sizes: model.sizes, layers: model.layers.indices).memoryMB
+      MetricsCounter(model, rows: 3, tokens: tokens).metrics(of: Architecture(model)).memoryMB
     }
     // Per token, row and layer the 12 channels of the latent and 4 that turn, two bytes each.
     #expect(abs((memory(1001) - memory(1)) * 1_048_576 - Double(1000 * 3 * 4 * (12 + 4) * 2)) < 1e-3)
@@ -149,8 +149,8 @@ import Torch
       try ExportConfig([(.moeFFNHiddenSize, 9), (.moeSharedExpertIntermediateSize, 20)]).validate(for: model)
     }
     #expect(said.contains("n_shared_experts × moe_intermediate_size"))
-    let sizes = ExportConfig([(.moeFFNHiddenSize, 8), (.moeSharedExpertIntermediateSize, 24)]).sizes(from: model.sizes)
-    let config = model.prunedConfig(layers: Array(model.layers.indices), sizes: sizes)
+    let asked = ExportConfig([(.moeFFNHiddenSize, 8), (.moeSharedExpertIntermediateSize, 24)])
+    let config = try model.prunedConfig(for: asked.architecture(of: model))
     #expect(config["n_shared_experts"]?.int == 3)
     #expect(config["moe_intermediate_size"]?.int == 8)
     // A search over both leaves the others out and says why.
@@ -167,13 +167,13 @@ import Torch
 
   @Test func layerRulesFollowTheLayersThatStay() throws {
     let mixed = try description("qwen3_moe_mixed")  // Experts in layers 2 and 6 of 6.
-    let config = mixed.prunedConfig(layers: [1, 2, 5], sizes: mixed.sizes)
+    let config = try mixed.prunedConfig(for: Architecture(layers: [1, 2, 5], sizes: mixed.sizes))
     #expect(config["mlp_only_layers"]?.array?.compactMap(\.int) == [1])
     #expect(config["decoder_sparse_step"]?.int == 1)
     let deep = try description("deepseek_v3")  // Two dense layers in front.
-    let cut = deep.prunedConfig(layers: [1, 2, 3], sizes: deep.sizes)
+    let cut = try deep.prunedConfig(for: Architecture(layers: [1, 2, 3], sizes: deep.sizes))
     #expect(cut["first_k_dense_replace"]?.int == 1)
-    let whole = mixed.prunedConfig(layers: Array(mixed.layers.indices), sizes: mixed.sizes)
+    let whole = try mixed.prunedConfig(for: Architecture(layers: Array(mixed.layers.indices), sizes: mixed.sizes))
     #expect(whole["decoder_sparse_step"]?.int == 2)
   }
 
@@ -201,7 +201,7 @@ import Torch
       let model = try SourceModel(directory: input)
       #expect(model.notes.count == 1)
       #expect(model.notes.first?.contains("multi-token-prediction") == true)
-      try Exporter(model, config: ExportConfig([]), selection: Selection(all: model.description))
+      try Exporter(model, selection: Selection(all: model.description))
         .write(to: output, record: .object([]), importance: nil)
       let pruned = try SourceModel(directory: output)
       #expect(pruned.checkpoint.config["num_nextn_predict_layers"]?.int == 0)

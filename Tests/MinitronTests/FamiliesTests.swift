@@ -56,13 +56,13 @@ import Testing
     let types = ["full_attention", "sliding_attention", "sliding_attention", "full_attention"]
     for type in ["mistral", "ministral"] {
       let model = try describe(type, [("layer_types", .array(types.map(JSON.text))), ("sliding_window", .int(8))])
-      let config = model.prunedConfig(layers: [0, 1, 3], sizes: model.sizes)
+      let config = try model.prunedConfig(for: Architecture(layers: [0, 1, 3], sizes: model.sizes))
       #expect(config["layer_types"]?.array?.compactMap(\.string) == [types[0], types[1], types[3]])
       #expect(config["model_type"]?.string == type)
     }
     // Without the list nothing makes a Ministral of it.
     let plain = try describe("mistral", [])
-    #expect(plain.prunedConfig(layers: [0], sizes: plain.sizes)["layer_types"] == nil)
+    #expect(try plain.prunedConfig(for: Architecture(layers: [0], sizes: plain.sizes))["layer_types"] == nil)
   }
 }
 
@@ -98,8 +98,8 @@ import Testing
         do {
           let model = try Families.describe(config: config, file: "config.json")
           #expect(model.tensors().allSatisfy { $0.shape.allSatisfy { $0 > 0 } }, "\(key): \(value.serialized())")
-          _ = model.refusal(model.sizes)
-          _ = model.prunedConfig(layers: [0], sizes: model.sizes)
+          _ = model.refusal(of: Architecture(layers: Array(model.layers.indices), sizes: model.sizes))?.reason
+          _ = try model.prunedConfig(for: Architecture(layers: [0], sizes: model.sizes))
         } catch let error as ModelError {
           refused += 1
           #expect(error.description.contains("config.json"), "\(error)")

@@ -89,9 +89,10 @@ import Torch
 
   @Test(arguments: cases) func importanceEqualsPyTorch(_ golden: Golden) throws {
     let scores = try scores(golden, microBatch: 1)
-    let hidden = try #require(scores.global[.hiddenSize])
+    let hidden = try #require(scores.lists[.hiddenSize]?.everywhere)
     #expect(elementwiseDifference(hidden, try golden.floats("importance.hidden_size")) <= 1e-5)
-    for (hyperparameter, lists) in scores.perLayer {
+    for (hyperparameter, found) in scores.lists {
+      guard let lists = found.byLayer else { continue }
       for (layer, list) in lists.enumerated() {
         let expected = try golden.list("importance.\(hyperparameter.rawValue)", layer: layer)
         guard let list else {
@@ -119,16 +120,13 @@ import Torch
       #expect(selection.layers.map { $0 + 1 } == kept["num_layers"]?.array?.compactMap(\.int))
       for entry in config.entries where entry.hyperparameter != .numLayers {
         let name = entry.hyperparameter.rawValue
-        if config.sizes(from: model.description.sizes)[Dimension(entry.hyperparameter)]
-          == model.description.value(of: entry.hyperparameter)
-        {
-          continue
-        }
-        if let global = selection.global[entry.hyperparameter] {
-          #expect(global == kept[name]?.array?.compactMap(\.int))
+        if entry.value == model.description.value(of: entry.hyperparameter) { continue }
+        let cut = try #require(entry.hyperparameter.dimension.flatMap { selection.cuts[$0] })
+        if let everywhere = cut.everywhere {
+          #expect(everywhere == kept[name]?.array?.compactMap(\.int))
         } else {
           #expect(
-            selection.perLayer[entry.hyperparameter]
+            cut.byLayer
               == kept[name]?.array?.map { $0.array?.isEmpty == true ? nil : $0.array?.compactMap(\.int) })
         }
       }
@@ -146,7 +144,7 @@ import Torch
       let masked = try golden.floats("pruned.\(name).logits")
       try withTemporaryDirectory { directory in
         let output = directory + "/pruned"
-        try Exporter(model, config: config, selection: selection).write(
+        try Exporter(model, selection: selection).write(
           to: output, record: .object([]), importance: nil)
         let exported = try SourceModel(directory: output)
         let found = try logits(exported, rows: rows)
@@ -166,10 +164,8 @@ import Torch
     let config = ExportConfig(model.description.hyperparameters.map { ($0, model.description.value(of: $0)) })
     try withTemporaryDirectory { directory in
       let output = directory + "/same"
-      try Exporter(
-        model, config: config, selection: scores(golden, microBatch: 1).selection(for: config, of: model.description)
-      )
-      .write(to: output, record: .object([]), importance: nil)
+      let selection = try scores(golden, microBatch: 1).selection(for: config, of: model.description)
+      try Exporter(model, selection: selection).write(to: output, record: .object([]), importance: nil)
       try expectSameTensors(model, SourceModel(directory: output))
     }
   }

@@ -25,7 +25,7 @@ import Testing
     }
     // The list wins, and both follow the layers that stay.
     let both = try describe(#""hybrid_override_pattern": "MMM", "layers_block_type": ["mamba", "mlp", "attention"]"#)
-    let pruned = both.prunedConfig(layers: [0, 2], sizes: both.sizes)
+    let pruned = try both.prunedConfig(for: Architecture(layers: [0, 2], sizes: both.sizes))
     #expect(pruned["layers_block_type"]?.serialized() == #"["mamba", "attention"]"#)
     #expect(pruned["hybrid_override_pattern"]?.string == "MM")
     #expect(pruned["num_hidden_layers"]?.int == 2)
@@ -78,18 +78,21 @@ import Testing
     ])
     let model = try Families.describe(config: config, file: "config.json")
     var sizes = model.sizes
-    #expect(model.refusal(sizes) == nil)
+    func refusal() -> String? { model.refusal(of: Architecture(layers: [0, 1], sizes: sizes))?.reason }
+    #expect(refusal() == nil)
     sizes[.hidden] = 8
-    #expect(model.refusal(sizes) == nil)
-    #expect(model.prunedConfig(layers: [0], sizes: sizes)["expand"]?.int == 3)
+    #expect(refusal() == nil)
+    #expect(try model.prunedConfig(for: Architecture(layers: [0], sizes: sizes))["expand"]?.int == 3)
     sizes[.hidden] = 10
-    #expect(model.refusal(sizes)?.contains("expand") == true)
+    #expect(refusal()?.contains("expand") == true)
   }
 
   @Test func multiTokenPredictionIsLeftBehindAndTheConfigSaysSo() throws {
     let model = try describe(#""hybrid_override_pattern": "M-", "num_nextn_predict_layers": 2"#)
     #expect(model.dropped.map(\.prefix) == ["mtp."])
-    #expect(model.prunedConfig(layers: [0, 1], sizes: model.sizes)["num_nextn_predict_layers"]?.int == 0)
+    #expect(
+      try model.prunedConfig(for: Architecture(layers: [0, 1], sizes: model.sizes))["num_nextn_predict_layers"]?.int
+        == 0)
   }
 }
 

@@ -44,7 +44,7 @@ import Testing
     let counter = MetricsCounter(model, rows: 1, tokens: 4096)
     for candidate in result.candidates {
       let kept = model.keepingOrder(ranking).prefix(try #require(candidate.config[.numLayers]))
-      #expect(candidate.metrics == counter.metrics(sizes: model.sizes, layers: kept))
+      #expect(candidate.metrics == counter.metrics(of: Architecture(layers: Array(kept), sizes: model.sizes)))
     }
     #expect(result.candidates.count > 1)
   }
@@ -66,10 +66,12 @@ import Testing
         ("some_list_by_layer", .array(flags)), ("eos_token_id", .array(flags)), ("shorter", .array([.int(1)])),
         ("nested", .object([("list", .array(flags))])),
       ])
-    let pruned = model.prunedConfig(layers: [0, count - 1], sizes: model.sizes)
+    let pruned = try model.prunedConfig(for: Architecture(layers: [0, count - 1], sizes: model.sizes))
     #expect(pruned["some_list_by_layer"] == .array([flags[0], flags[count - 1]]))
     for key in ["eos_token_id", "shorter", "nested"] { #expect(pruned[key] == model.config[key]) }
     // All layers stay: nothing is touched.
-    #expect(model.prunedConfig(layers: Array(0..<count), sizes: model.sizes)["some_list_by_layer"] == .array(flags))
+    #expect(
+      try model.prunedConfig(for: Architecture(layers: Array(0..<count), sizes: model.sizes))["some_list_by_layer"]
+        == .array(flags))
   }
 }

@@ -76,7 +76,7 @@ import Testing
   func countsAreThePublishedOnes(_ name: String, _ config: String, _ params: Int, _ idle: Int) throws {
     let object = try #require(try JSON(parsing: config).object)
     let model = try Families.describe(config: object, file: name)
-    let metrics = MetricsCounter(model, rows: 1, tokens: 1).metrics(sizes: model.sizes, layers: model.layers.indices)
+    let metrics = MetricsCounter(model, rows: 1, tokens: 1).metrics(of: Architecture(model))
     #expect(metrics.params == params, "\(name)")
     #expect(metrics.activeParams == params - idle, "\(name)")
   }

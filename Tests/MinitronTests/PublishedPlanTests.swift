@@ -58,7 +58,7 @@ import Testing
     if let ranking { #expect(ranking.sorted() == Array(model.layers.indices)) }
 
     let counter = MetricsCounter(model, rows: search.settings.inferenceBatchSize, tokens: search.settings.seqLength)
-    expect(counter.metrics(sizes: model.sizes, layers: model.layers.indices), expected["model"], "the whole model")
+    expect(counter.metrics(of: Architecture(model)), expected["model"], "the whole model")
 
     let space = SearchSpace(model, search.settings)
     let choices = JSON.object(space.choices.map { ($0.hyperparameter.rawValue, .array($0.values.map(JSON.int))) })
@@ -80,7 +80,7 @@ import Testing
     let search = try #require(Self.searches.first { $0.name == "nemotron-3-nano-30b-a3b" })
     let model = try model(search)
     func memory(rows: Int) -> Double {
-      MetricsCounter(model, rows: rows, tokens: 8192).metrics(sizes: model.sizes, layers: model.layers.indices).memoryMB
+      MetricsCounter(model, rows: rows, tokens: 8192).metrics(of: Architecture(model)).memoryMB
     }
     func rounded(_ value: Double) -> String { String(format: "%.1f", value) }
     #expect(rounded(memory(rows: 0)) == "60230.1")
@@ -100,7 +100,7 @@ import Testing
     let model = try model(search)
     let ranking = try #require(Golden.json(path(search, ".ranking.json")).array).compactMap(\.int)
     let kept = ranking.prefix(48).map { $0 - 1 }.sorted()
-    let config = model.prunedConfig(layers: kept, sizes: model.sizes)
+    let config = try model.prunedConfig(for: Architecture(layers: kept, sizes: model.sizes))
     let pattern = Array("M-M-M-MM-M-M-M*-M-M-M*-M-M-M-M*-M-M-M-M*-M-MM-M-M-M-M-M-")
     #expect(config["hybrid_override_pattern"]?.string == String(kept.map { pattern[$0] }))
     #expect(config["num_hidden_layers"]?.int == 48)

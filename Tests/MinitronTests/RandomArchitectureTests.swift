@@ -27,12 +27,11 @@ import Testing
     let description = model.description
     var generator = SplitMix64(state: UInt64(name.utf8.reduce(7) { $0 &* 31 &+ UInt64($1) }))
     var scores = ImportanceScores()
-    scores.global[.hiddenSize] = (0..<description.sizes[.hidden]).map { _ in Float.random(in: 0..<1, using: &generator)
-    }
+    func some(_ count: Int) -> [Float] { (0..<count).map { _ in Float.random(in: 0..<1, using: &generator) } }
+    scores.lists[.hiddenSize] = .everywhere(some(description.sizes[.hidden]))
     for hyperparameter in description.hyperparameters where ![.hiddenSize, .numLayers].contains(hyperparameter) {
-      scores.perLayer[hyperparameter] = description.layers.map { _ in
-        (0..<description.value(of: hyperparameter)).map { _ in Float.random(in: 0..<1, using: &generator) }
-      }
+      scores.lists[hyperparameter] = .byLayer(
+        description.layers.map { _ in some(description.value(of: hyperparameter)) })
     }
     scores.layers = description.layers.map { _ in Double.random(in: 0..<1, using: &generator) }
     var written = 0
@@ -43,12 +42,12 @@ import Testing
           let original = description.value(of: hyperparameter)
           return (hyperparameter, Int.random(in: 1...original / groups, using: &generator) * groups)
         })
-      if description.refusal(config.sizes(from: description.sizes)) != nil { continue }
+      if description.refusal(of: config.architecture(of: description)) != nil { continue }
       let selection = try scores.selection(for: config, of: description)
       let planned = MetricsCounter(description, rows: 1, tokens: 1)
-        .metrics(sizes: config.sizes(from: description.sizes), layers: selection.layers).params
+        .metrics(of: selection.architecture(of: description)).params
       try withTemporaryDirectory { directory in
-        try Exporter(model, config: config, selection: selection)
+        try Exporter(model, selection: selection)
           .write(to: directory + "/out", record: .object([]), importance: nil)
         let found = try SourceModel(directory: directory + "/out").checkpoint.tensors.reduce(0) { $0 + $1.elementCount }
         #expect(found == planned, "\(config)")

@@ -26,14 +26,13 @@ import Testing
       }
       for number in 0..<(space.size ?? 0) {
         let config = SearchTests.point(number, of: space)
-        let layers = Array(ranking.prefix(config[.numLayers] ?? ranking.count))
-        let sizes = config.sizes(from: model.sizes)
-        if let reason = model.refusal(sizes, layers: layers) {
+        let architecture = config.architecture(of: model, ranking: ranking)
+        if let (_, reason) = model.refusal(of: architecture) {
           refused += 1
           rule = reason
           continue
         }
-        let metrics = counter.metrics(sizes: sizes, layers: layers)
+        let metrics = counter.metrics(of: architecture)
         if let limit = constraints.params, Double(metrics.params) > limit { continue }
         if let limit = constraints.activeParams, Double(metrics.activeParams) > limit { continue }
         if let limit = constraints.memoryMB, metrics.memoryMB > limit { continue }
@@ -84,8 +83,7 @@ import Testing
       let space = SearchSpace(model, settings)
       func some() -> Metrics {
         let config = SearchTests.point(Int.random(in: 0..<(space.size ?? 1), using: &generator), of: space)
-        return counter.metrics(
-          sizes: config.sizes(from: model.sizes), layers: ranking.prefix(config[.numLayers] ?? ranking.count))
+        return counter.metrics(of: config.architecture(of: model, ranking: ranking))
       }
       let asked = Int.random(in: 0..<8, using: &generator)
       if asked & 1 != 0 { constraints.params = Double(some().params) }
@@ -131,26 +129,26 @@ import Testing
     var generator = SplitMix64(state: 21)
     for golden in RandomArchitectureTests.models {
       let model = try SourceModel(directory: golden.directory).description
-      func some() -> (Sizes, [Int]) {
+      func some() -> Architecture {
         var sizes = model.sizes
         for hyperparameter in model.hyperparameters where hyperparameter != .numLayers {
           let groups = model.groups(of: hyperparameter)
           let multiple = Int.random(in: 1...model.value(of: hyperparameter) / groups, using: &generator)
-          sizes[Dimension(hyperparameter)] = multiple * groups
+          if let dimension = hyperparameter.dimension { sizes[dimension] = multiple * groups }
         }
         let count = Int.random(in: 1...model.layers.count, using: &generator)
-        return (sizes, Array(model.layers.indices.shuffled(using: &generator).prefix(count)))
+        return Architecture(
+          layers: Array(model.layers.indices.shuffled(using: &generator).prefix(count)), sizes: sizes)
       }
       for rule in model.shapeRules {
         for _ in 0..<200 {
-          let (sizes, layers) = some()
-          var (others, otherLayers) = some()
+          let first = some()
+          var second = some()
           for hyperparameter in rule.hyperparameters where hyperparameter != .numLayers {
-            others[Dimension(hyperparameter)] = sizes[Dimension(hyperparameter)]
+            if let dimension = hyperparameter.dimension { second.sizes[dimension] = first.sizes[dimension] }
           }
-          if rule.hyperparameters.contains(.numLayers) { otherLayers = layers }
-          #expect(
-            rule.refusal(sizes, layers: layers) == rule.refusal(others, layers: otherLayers), "\(golden.name)")
+          if rule.hyperparameters.contains(.numLayers) { second.layers = first.layers }
+          #expect(rule.refusal(of: first) == rule.refusal(of: second), "\(golden.name)")
         }
       }
     }
@@ -276,7 +274,7 @@ import Testing
     var least = Int.max
     for mask in 0..<64 where mask.nonzeroBitCount == depth {
       let layers = (0..<6).filter { mask >> $0 & 1 == 1 }
-      least = min(least, counter.metrics(sizes: lowest.sizes(from: model.sizes), layers: layers).params)
+      least = min(least, counter.metrics(of: lowest.architecture(of: model, keeping: layers)).params)
     }
     try space.checkReachable(model, settings, Constraints(params: Double(least)))
     #expect(throws: ModelError.self) {

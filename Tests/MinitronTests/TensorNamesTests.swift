@@ -22,7 +22,7 @@ import Testing
 
   private func names(ofExportOf model: SourceModel, in directory: String) throws -> Set<String> {
     let all = Selection(all: model.description)
-    try Exporter(model, config: ExportConfig([]), selection: all)
+    try Exporter(model, selection: all)
       .write(to: directory, record: .object([]), importance: nil)
     return Set(try CheckpointReader(directory: directory).tensors.map(\.name))
   }

@@ -72,9 +72,9 @@ import Testing
       // What is described can be counted, at the largest cache there may be.
       if number % 8 == 0 {
         let metrics = MetricsCounter(description, rows: 1 << 11, tokens: 1 << 20)
-          .metrics(sizes: description.sizes, layers: description.layers.indices)
+          .metrics(of: Architecture(description))
         #expect(metrics.params > 0 && metrics.memoryMB > 0)
-        _ = description.prunedConfig(layers: [0], sizes: description.sizes)
+        _ = try description.prunedConfig(for: Architecture(layers: [0], sizes: description.sizes))
       }
     }
     // Both happen often, or the mutations are too tame or too wild to find anything.

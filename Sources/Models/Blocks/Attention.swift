@@ -3,7 +3,7 @@ public import Torch
 // Shapes: B rows, S tokens, H hidden, N heads, K key-value heads, D head_dim.
 
 /// Grouped-query attention with rotary positions (Ainslie et al. 2023, arXiv 2305.13245), optional biases, norms
-/// of queries and keys, a sliding window (Mistral), soft-capped scores (Gemma 2), sinks (gpt-oss). Tap: `heads`.
+/// of queries and keys, a sliding window (Mistral), soft-capped scores (Gemma 2), sinks (gpt-oss). Tap: the input of the output projection.
 public struct Attention: Block {
   /// How queries, keys and values are projected.
   public enum Layout: Sendable {
@@ -23,12 +23,8 @@ public struct Attention: Block {
     case projection
   }
 
-  /// Query, key and value of one head: the three of an interleaved projection. A family of this layout has to
-  /// give it its size, 3.
-  static let kinds = Dimension(fixed: "query, key and value")
-
-  /// Query and gate of one head, in a gated query projection. A family that has them gives it its size, 2.
-  static let pair = Dimension(fixed: "query and gate")
+  /// The input of the output projection.
+  private static let tap = Tap(.heads * .headDim, "input of the attention's output projection")
 
   private let layout: Layout
   private let inputs: [Linear]
@@ -65,10 +61,10 @@ public struct Attention: Block {
     self.layout = layout
     switch layout {
     case .separate:
-      let queries = isGated ? .heads * Axis(Self.pair) * .headDim : heads
+      let queries = isGated ? .heads * 2 * .headDim : heads
       inputs = [input("q_proj", queries), input("k_proj", kvHeads), input("v_proj", kvHeads)]
     case .stacked(let name): inputs = [input(name, heads + kvHeads + kvHeads)]
-    case .interleaved(let name): inputs = [input(name, .heads * Axis(Self.kinds) * .headDim)]
+    case .interleaved(let name): inputs = [input(name, .heads * 3 * .headDim)]
     }
     output = Linear(prefix + "." + outputName, [.hidden, heads], bias: outputBias)
     func norm(_ name: String, _ all: Axis) -> Norm? {
@@ -93,6 +89,7 @@ public struct Attention: Block {
       + (sinks.map { [$0] } ?? [])
   }
 
+  public var taps: [Tap] { [Self.tap] }
   public var cachesTokens: Bool { true }
   public func cacheElements(rows: Int, tokens: Int, sizes: Sizes) -> Int {
     2 * rows * tokens * sizes[.kvHeads] * sizes[.headDim]
@@ -134,7 +131,7 @@ public struct Attention: Block {
       softcap: softcap)
     var joined = try attended.reshape([asking.shape[0], asking.shape[1], -1])
     if let gate { joined = try joined.multiplied(by: gate.sigmoid()) }
-    try context.observe(.heads, joined)
+    try context.observe(Self.tap, joined)
     return try output.forward(joined, weights: weights)
   }
 

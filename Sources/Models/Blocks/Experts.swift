@@ -31,9 +31,6 @@ public struct Experts: Sendable {
     case interleaved(Weight, bias: Weight)
   }
 
-  /// Gate and up of one channel, of an interleaved projection: a family of that layout gives it its size, 2.
-  static let pair = Dimension(fixed: "gate and up")
-
   private let inputs: Projections
   private let down: Weight
   private let downBias: Weight?
@@ -58,7 +55,8 @@ public struct Experts: Sendable {
       down = Weight(prefix + ".down_proj", [.experts, width, .moeFFN])
       downBias = nil
     case .interleaved:
-      let both = Axis.moeFFN * Axis(Self.pair)
+      // Gate and up of one channel.
+      let both = Axis.moeFFN * 2
       inputs = .interleaved(
         Weight(prefix + ".gate_up_proj", [.experts, width, both]),
         bias: Weight(prefix + ".gate_up_proj_bias", [.experts, both]))

@@ -41,24 +41,23 @@ public struct GatedMLP: Block {
   let inputs: [Linear]
   let down: Linear
   let activation: Activation
-  let hyperparameter: Hyperparameter
+  private let tap: Tap
 
   /// - Parameters:
-  ///   - hyperparameter: what counts its channels (a shared expert has one of its own).
+  ///   - channels: the axis of its channels (a shared expert has one of its own).
   ///   - joined: the name of the projection that gate and up share, after the prefix; nil where each has its own.
   public init(
-    _ prefix: String, activation: Activation, bias: Bool = false, hyperparameter: Hyperparameter = .ffnHiddenSize,
-    joined: String? = nil
+    _ prefix: String, activation: Activation, bias: Bool = false, channels ffn: Axis = .ffn, joined: String? = nil
   ) {
-    let ffn = Axis(Dimension(hyperparameter))
     inputs =
       joined.map { [Linear(prefix + "." + $0, [ffn + ffn, .hidden], bias: bias)] }
       ?? [".gate_proj", ".up_proj"].map { Linear(prefix + $0, [ffn, .hidden], bias: bias) }
     down = Linear(prefix + ".down_proj", [.hidden, ffn], bias: bias)
     self.activation = activation
-    self.hyperparameter = hyperparameter
+    tap = Tap(ffn, "input of the MLP's down projection")
   }
 
+  public var taps: [Tap] { [tap] }
   public var weights: [Weight] { inputs.flatMap(\.weights) + down.weights }
   public var mixing: TokenMixing { .none }
   public var jointProjections: [[Linear]] { inputs.count > 1 ? [inputs] : [] }
@@ -67,7 +66,7 @@ public struct GatedMLP: Block {
     var projected = try weights.project(x, inputs)
     if projected.count == 1 { projected = try projected[0].chunk(2, dim: -1) }
     let (gate, up) = (projected[0], projected[1])
-    let gated = try context.observing(.channels(hyperparameter), channels: gate.shape[2], of: x) {
+    let gated = try context.observing(tap, channels: gate.shape[2], of: x) {
       try activation(gate, times: up, tap: $0)
     }
     return try down.forward(gated, weights: weights)

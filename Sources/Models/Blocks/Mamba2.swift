@@ -4,7 +4,7 @@ public import Torch
 
 /// The Mamba-2 mixer (Dao & Gu 2024, arXiv 2405.21060; `transformers` modeling_mamba2.py): one projection to the gate z,
 /// x, B, C and Δ, a causal convolution over x, B and C, the state-space scan, a gated norm and the projection back.
-/// Tap: `mamba`.
+/// Tap: the x part of the input projection's output.
 ///
 /// Heads are ranked within their groups, whose B and C they share; head_dim has one ranking for all heads of the layer.
 public struct Mamba2: Block {
@@ -13,6 +13,7 @@ public struct Mamba2: Block {
   let stepBias: Weight, logDecay: Weight, skip: Weight
   let norm: Weight
   private let settings: Settings
+  private static let tap = Tap(.mambaHeads * .mambaHeadDim, "output of the Mamba input projection")
 
   /// What a family says besides sizes.
   public struct Settings: Sendable {
@@ -58,6 +59,7 @@ public struct Mamba2: Block {
     self.settings = settings
   }
 
+  public var taps: [Tap] { [Self.tap] }
   public var weights: [Weight] {
     input.weights + [convolution, convolutionBias, stepBias, logDecay, skip, norm].compactMap { $0 } + output.weights
   }
@@ -77,8 +79,7 @@ public struct Mamba2: Block {
     let inner = try weights[norm].shape[0]
     let channels = try weights[convolution].shape[0]
     let parts = try input.forward(x, weights: weights).split([inner, channels, heads], dim: 2)
-    try context.observe(
-      .mamba(headDim: inner / max(heads, 1)), parts[1].narrow(dim: 2, start: 0, length: inner))
+    try context.observe(Self.tap, parts[1].narrow(dim: 2, start: 0, length: inner))
     let step = try parts[2].to(.float32).adding(weights[stepBias].to(.float32)).softplus()
       .clamp(min: settings.stepLimit.lowerBound, max: settings.stepLimit.upperBound)
 

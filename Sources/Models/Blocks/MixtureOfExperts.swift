@@ -32,6 +32,12 @@ public struct MixtureOfExperts: Block {
       + (shared?.weights ?? []) + (sharedGate.map { [$0] } ?? [])
   }
 
+  /// The experts' weighted outputs, their down projections' inputs, and the shared expert's own. What is seen of the
+  /// routed experts goes to `TapObserver.observeExperts`.
+  public var taps: [Tap] { [Self.outputs, Self.channels] + (shared?.taps ?? []) }
+  public static let outputs = Tap(.experts, "output of the experts")
+  public static let channels = Tap(.experts * .moeFFN, "input of the experts' down projection")
+
   public var mixing: TokenMixing { .none }
   public var expertWeights: [Weight] { experts.weights }
   public var expertsPerToken: Int { router.topK }

@@ -7,28 +7,28 @@ public import Torch
 public struct PlainMLP: Block {
   let up: Linear, down: Linear
   let activation: Activation
-  let hyperparameter: Hyperparameter
+  private let tap: Tap
 
   /// - Parameters:
   ///   - up: the projections' names; families differ.
-  ///   - hyperparameter: what counts its channels.
+  ///   - channels: the axis of its channels.
   public init(
-    up: String, down: String, activation: Activation, bias: Bool = false,
-    hyperparameter: Hyperparameter = .ffnHiddenSize
+    up: String, down: String, activation: Activation, bias: Bool = false, channels ffn: Axis = .ffn
   ) {
-    let ffn = Axis(Dimension(hyperparameter))
     self.up = Linear(up, [ffn, .hidden], bias: bias)
     self.down = Linear(down, [.hidden, ffn], bias: bias)
     self.activation = activation
-    self.hyperparameter = hyperparameter
+    tap = Tap(ffn, "input of the MLP's down projection")
   }
+
+  public var taps: [Tap] { [tap] }
 
   public var weights: [Weight] { up.weights + down.weights }
   public var mixing: TokenMixing { .none }
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     let inner = try up.forward(x, weights: weights)
-    let active = try context.observing(.channels(hyperparameter), channels: inner.shape[2], of: x) {
+    let active = try context.observing(tap, channels: inner.shape[2], of: x) {
       try activation(inner, tap: $0)
     }
     return try down.forward(active, weights: weights)

@@ -116,7 +116,7 @@ struct DeepSeekDecoder {
       experts: Experts(mlp + ".experts", nonlinearity: .activation(base.activation)),
       shared: GatedMLP(
         mlp + ".shared_experts", activation: base.activation, bias: mlpBias,
-        hyperparameter: .moeSharedExpertIntermediateSize))
+        channels: .sharedFFN))
     let front = GatedMLP(mlp, activation: base.activation, bias: mlpBias)
     let (dense, groups, topK, layers) = (dense, groups, base.topK, base.layers)
     let extra = try config.size("num_nextn_predict_layers", default: 0, atLeast: 0, atMost: 64)

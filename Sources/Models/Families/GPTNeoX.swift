@@ -38,7 +38,7 @@ public enum GPTNeoX: Family {
     return ModelDescription(
       family: "gpt_neox", config: config.object,
       sizes: Sizes([
-        .hidden: hidden, .heads: heads, .kvHeads: heads, .headDim: headDim, Attention.kinds: 3,
+        .hidden: hidden, .heads: heads, .kvHeads: heads, .headDim: headDim,
         .ffn: try config.size("intermediate_size"), .vocabulary: try config.size("vocab_size"),
       ]),
       embedding: Weight("gpt_neox.embed_in.weight", [.vocabulary, .hidden]),

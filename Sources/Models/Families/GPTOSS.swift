@@ -12,7 +12,6 @@ public enum GPTOSS: Family {
       epsilon: 1e-5)
     decoder.normKind = .rmsWide
     try decoder.readHeadDim(default: 64)
-    decoder.sizes[Experts.pair] = 2
     let headDim = decoder.sizes[.headDim]
     guard try config.has("rope_parameters") || config.ropeSection() != nil else {
       throw ModelError("\(config.file): there are neither \"rope_parameters\" nor \"rope_scaling\"")

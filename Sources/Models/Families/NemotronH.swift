@@ -196,6 +196,6 @@ private struct Parts {
         ),
       shared: PlainMLP(
         up: mixer + ".shared_experts.up_proj", down: mixer + ".shared_experts.down_proj", activation: activation,
-        bias: bias, hyperparameter: .moeSharedExpertIntermediateSize))
+        bias: bias, channels: .sharedFFN))
   }
 }

@@ -9,7 +9,6 @@ struct HybridQwen {
   init(_ config: ConfigReader, layers: Int, sizes: inout Sizes, layout: GatedDeltaNet.Layout, epsilon: Double) throws {
     types = try Self.types(config, layers: layers)
     try GatedDeltaNet.readSizes(config, into: &sizes)
-    sizes[Attention.pair] = 2
     let prefix = "model.layers.{layer}"
     linear = GatedDeltaNet(
       prefix + ".linear_attn", sizes: sizes, layout: layout, activation: try Activation(config), epsilon: epsilon)

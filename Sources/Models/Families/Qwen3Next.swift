@@ -21,7 +21,7 @@ public enum Qwen3Next: Family {
       router: Router(mlp + ".gate", topK: decoder.topK, normalises: try config.flag("norm_topk_prob", default: true)),
       experts: Experts(mlp + ".experts", nonlinearity: .activation(decoder.activation)),
       shared: GatedMLP(
-        mlp + ".shared_expert", activation: decoder.activation, hyperparameter: .moeSharedExpertIntermediateSize),
+        mlp + ".shared_expert", activation: decoder.activation, channels: .sharedFFN),
       sharedGateName: mlp + ".shared_expert_gate")
     let dense = GatedMLP(mlp, activation: decoder.activation)
     return try decoder.describe(

@@ -1,0 +1,49 @@
+/// A shape of a model: which layers it has and how large everything in them is. Search, counts, rules, config writing and
+/// export all take this; which indices are kept is a `Selection`'s to say.
+public struct Architecture: Sendable, Hashable {
+  /// The layers that are kept, by their original numbers (0-based), ascending.
+  public var layers: [Int]
+  /// Sizes of the whole model,
+  public var sizes: Sizes
+  /// and by original layer of those that differ from it.
+  public var layerSizes: [Int: Sizes]
+
+  public init(layers: [Int], sizes: Sizes, layerSizes: [Int: Sizes] = [:]) {
+    self.layers = layers
+    self.sizes = sizes
+    self.layerSizes = layerSizes
+  }
+
+  /// The whole model.
+  public init(_ model: ModelDescription) { self.init(layers: Array(model.layers.indices), sizes: model.sizes) }
+
+  /// The sizes in a layer (original, 0-based; nil outside the layers).
+  public func sizes(inLayer layer: Int?) -> Sizes { layer.flatMap { layerSizes[$0] } ?? sizes }
+}
+
+extension Selection {
+  /// The shape of what is kept.
+  public func architecture(of model: ModelDescription) -> Architecture {
+    var architecture = Architecture(layers: layers, sizes: model.sizes)
+    var byLayer: [Int: Sizes] = [:]
+    for (dimension, cut) in cuts {
+      if case .everywhere(let kept) = cut {
+        architecture.sizes[dimension] = kept.count
+        continue
+      }
+      func counts(_ layers: [Int]) -> [(layer: Int, count: Int)] {
+        layers.compactMap { layer in cut.lists(inLayer: layer).first.map { (layer, $0.count) } }
+      }
+      let kept = counts(layers)
+      // Where all kept layers agree, or none has it, it is a size of the model.
+      guard let first = kept.first ?? counts(Array(model.layers.indices)).first else { continue }
+      if kept.allSatisfy({ $0.count == first.count }) {
+        architecture.sizes[dimension] = first.count
+      } else {
+        for (layer, count) in kept { byLayer[layer, default: Sizes([:])][dimension] = count }
+      }
+    }
+    architecture.layerSizes = byLayer.mapValues { architecture.sizes.replacing($0) }
+    return architecture
+  }
+}

@@ -1,0 +1,50 @@
+import Torch
+
+// Shapes: B rows, S tokens, C channels.
+
+/// What a forward pass needs besides weights and activations.
+public struct ForwardContext {
+  /// The original layer's 0-based number.
+  public var layer: Int
+  /// Valid tokens of each row (`B` numbers up to `S`); rows are padded on the right.
+  public let lengths: [Int]
+  public let positions: Positions
+  public let observer: (any TapObserver)?
+  public let cache: KeyValueCache?
+  /// Where several sequences share the one row there is.
+  public private(set) var packed: PackedContext?
+
+  public init(
+    layer: Int = 0, lengths: [Int], positions: Positions, observer: (any TapObserver)? = nil,
+    cache: KeyValueCache? = nil, packed: PackedContext? = nil
+  ) {
+    self.packed = packed
+    self.layer = layer
+    self.lengths = lengths
+    self.positions = positions
+    self.observer = observer
+    self.cache = cache
+  }
+
+  /// The same for a block whose result is wanted for all tokens.
+  var untrimmed: ForwardContext {
+    var context = self
+    context.packed?.trims = false
+    return context
+  }
+
+  /// Lets the observer, where there is one, see what `compute` hands to the sums.
+  func observing<R>(_ tap: Tap, channels: Int, of x: Tensor, _ compute: (ChannelSums?) throws -> R) throws -> R {
+    guard let observer else { return try compute(nil) }
+    let sums = try ChannelSums(lengths: lengths, channels: channels, device: x.device)
+    let result = try compute(sums)
+    try observer.observe(tap, layer: layer, sums)
+    return result
+  }
+
+  /// The same for activations that are there already, `[B, S, C]`.
+  func observe(_ tap: Tap, _ x: Tensor) throws {
+    guard observer != nil else { return }
+    try observing(tap, channels: x.shape[2], of: x) { try $0?.add(x) }
+  }
+}

@@ -1,0 +1,46 @@
+public import Torch
+
+// Shapes: B rows, S tokens, H hidden.
+
+extension LayerDescription {
+  /// One layer over `[B, S, H]`.
+  ///
+  /// A branch is added to the residual stream together with the norm that reads the sum, which saves a pass. Where a
+  /// packed row's result is wanted for some tokens alone, the last block that looks at other tokens gives it for those,
+  /// and what follows sees no others.
+  public func forward(_ input: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
+    var h = input
+    var branch: Tensor?
+    let trimming = context.packed.flatMap { $0.trims ? $0 : nil }
+    let trimmed = trimming == nil || isParallel ? nil : sublayers.lastIndex { $0.block.mixing.isSequences }
+    for (index, sublayer) in sublayers.enumerated() {
+      let tap = Tap.residual(sublayer: index)
+      let x: Tensor
+      if let norm = sublayer.norm {
+        x = try context.observing(tap, channels: input.shape[2], of: input) { sums in
+          if isParallel { return try norm.forward(input, weights: weights, tap: sums) }
+          guard let added = branch else { return try norm.forward(h, weights: weights, tap: sums) }
+          let (sum, normed) = try norm.forward(
+            adding: added, to: h, keepsInput: h === input, weights: weights, tap: sums)
+          (h, branch) = (sum, nil)
+          return normed
+        }
+      } else {
+        if let added = branch, !isParallel { (h, branch) = (try h.residualSum(added, keepsInput: h === input), nil) }
+        x = isParallel ? input : h
+        try context.observe(tap, x)
+      }
+      if let added = branch { (h, branch) = (try h.residualSum(added, keepsInput: h === input), nil) }
+      var y = try sublayer.block.forward(
+        x, weights: weights, context: index == trimmed ? context : context.untrimmed)
+      if index == trimmed, let trimming { h = try trimming.trim(h) }
+      if let norm = sublayer.postNorm { y = try norm.forward(y, weights: weights) }
+      if let scale = sublayer.residualScale { y = try y.multiplied(by: scale) }
+      branch = y
+    }
+    if let branch { h = try h.residualSum(branch, keepsInput: h === input) }
+    if let trimming, trimmed == nil { h = try trimming.trim(h) }
+    try context.observer?.observeLayer(context.layer, input: input, output: h, lengths: context.lengths)
+    return h
+  }
+}
