@@ -2,16 +2,16 @@
 
     python Tests/Oracle/compare_builds.py BEFORE AFTER [--only TEXT]
 
-BEFORE and AFTER are two `coppice` programs (each with its two libraries beside it and libtorch where it looks for it;
-COPPICE_LIBTORCH helps). Every golden checkpoint gets a small tokenizer and text, is pruned by both to each
-architecture of its `expected.json`, in the order and with the numbers found there, and the two results are compared
-file by file: weights and config.json byte by byte, importance scores as numbers (1e-6 relative; the kept sets, which
-the weights show, must be the same). `plan --json` of every published config and of every golden must be the same text.
-Ends with exit code 1 when anything differs. For a change that must not change what users get, before it is merged.
+BEFORE and AFTER are two `coppice` programs, each with its two libraries beside it. Every golden checkpoint gets a small
+tokenizer and text, is pruned by both to each architecture of its `expected.json`, and the two results are compared file
+by file: weights and config.json byte by byte, importance scores as numbers (1e-6 relative; the kept sets, which the
+weights show, must be the same). `plan --json` of every published config and of every golden must be the same text. Ends
+with exit code 1 when anything differs. For a change that must not change what users get, before it is merged.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import random
 import shutil
@@ -26,7 +26,9 @@ TOLERANCE = 1e-6
 
 
 def run(program, *arguments):
-    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
+    # A program that was copied elsewhere to be compared does not find the clone's libtorch by itself.
+    environment = {"COPPICE_LIBTORCH": str(ROOT / ".deps/libtorch"), **os.environ}
+    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, env=environment)
 
 
 def tokenizer(vocabulary):
