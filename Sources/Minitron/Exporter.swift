@@ -27,7 +27,7 @@ public struct Exporter {
   /// Settings files that lose entries which name Python code of the source, such as `auto_map`: that code is not part
   /// of the result, and knows nothing of pruned shapes.
   public var filesNamingCode: [String] {
-    let config = CodeReferences.removed(from: model.description.config) == nil ? [] : ["config.json"]
+    let config = CodeReferences.removed(from: model.description.wholeConfig) == nil ? [] : ["config.json"]
     return config + companions.files.filter(\.namesCode).map(\.name)
   }
 
@@ -74,6 +74,13 @@ public struct Exporter {
     }
     parts += try description.finalNorm.weights.flatMap { try tensors($0, from: nil, to: nil) }
     if let head = description.head { parts += try tensors(head, from: nil, to: nil) }
+    parts += try description.others.flatMap { try tensors($0, from: nil, to: nil) }
+    // What nothing here computes with is carried along bit for bit.
+    parts += model.carriedTensors.map { source in
+      Part(
+        target: PlannedTensor(name: source.name, type: source.type, shape: source.shape), source: source,
+        pieces: [source.shape.map { _ in nil }], change: nil)
+    }
     return parts
   }
 
@@ -146,9 +153,10 @@ public struct Exporter {
       for (name, text) in documents { try OutputDirectory.write(text.utf8, to: directory + "/" + name) }
       try CheckpointWriter.verify(directory: directory, against: plan)
       // What the written config describes must be what was written.
-      let reread = try SourceModel(directory: directory)
-      let expected = MetricsCounter(model.description, rows: 1, tokens: 1)
-        .metrics(of: architecture).params
+      let reread = try model.sibling(directory: directory)
+      let expected =
+        MetricsCounter(model.description, rows: 1, tokens: 1)
+        .metrics(of: architecture).params + model.carriedTensors.reduce(0) { $0 + $1.elementCount }
       let found = reread.checkpoint.tensors.reduce(0) { $0 + $1.elementCount }
       guard found == expected else {
         throw ModelError("\(directory): \(found) parameters were written, \(expected) were planned")

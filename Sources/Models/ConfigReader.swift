@@ -3,6 +3,11 @@ public import JSON
 /// Typed access to a `config.json`: a field of the wrong type or out of range is an error that names it.
 public struct ConfigReader: Sendable {
   public let object: JSON.Object
+  /// The whole config, and the keys that lead to `object` in it.
+  public let root: JSON.Object
+  public let path: [String]
+  /// What the names of the model's weights begin with, its output head aside.
+  public let weightPrefix: String
   /// The path of the file, for messages.
   public let file: String
   /// The largest size believed. Products of a few such numbers still fit 64 bits.
@@ -11,8 +16,39 @@ public struct ConfigReader: Sendable {
   public static let largestLayerCount = 1 << 12
 
   public init(_ object: JSON.Object, file: String) {
+    self.init(object, file: file, root: object, path: [], weightPrefix: "model.")
+  }
+
+  private init(_ object: JSON.Object, file: String, root: JSON.Object, path: [String], weightPrefix: String) {
     self.object = object
     self.file = file
+    self.root = root
+    self.path = path
+    self.weightPrefix = weightPrefix
+  }
+
+  /// The same config read under today's names where it has older ones, which hold where both are there. What is written
+  /// is not changed by it: see `DeclaredSizes.init`.
+  ///
+  /// - Parameter names: pairs of an older name and today's.
+  func reading(_ names: KeyValuePairs<String, String>) -> ConfigReader {
+    var object = object
+    for (older, name) in names {
+      if let value = object[older] { object[name] = value }
+    }
+    return ConfigReader(object, file: file, root: root, path: path, weightPrefix: weightPrefix)
+  }
+
+  /// The language model inside a larger one, for the same family file that reads it alone.
+  ///
+  /// - Parameters:
+  ///   - key: the section that describes it, `text_config`.
+  ///   - weightPrefix: what its weights' names begin with, `model.language_model.`.
+  /// - Throws: `ModelError` when there is no such section.
+  public func tower(_ key: String, weightPrefix: String) throws -> ConfigReader {
+    guard let section = try section(key) else { throw wrong(key, "an object", object[key]) }
+    return ConfigReader(
+      section.object, file: section.file, root: root, path: path + [key], weightPrefix: weightPrefix)
   }
 
   /// Whether something stands under a key: null and an empty object are as good as nothing.

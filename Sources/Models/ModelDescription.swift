@@ -58,8 +58,12 @@ public struct OuterScales: Sendable {
 public struct ModelDescription: Sendable {
   /// `model_type` of the config.
   public let family: String
+  /// The part of the config that describes it: all of it, or a section of a larger model's.
   public private(set) var config: JSON.Object
-  public let sizes: Sizes
+  /// The whole config, and where in it that part is.
+  private let root: JSON.Object
+  private let path: [String]
+  public private(set) var sizes: Sizes
   public let embedding: Weight
   public let layers: [LayerDescription]
   public let finalNorm: Norm
@@ -71,7 +75,7 @@ public struct ModelDescription: Sendable {
   /// Names that checkpoints of this model may have besides those of its weights.
   public let names: TensorNames
   /// Config keys that hold a dimension's size, where this architecture keeps them.
-  public let fields: [(key: String, dimension: Dimension)]
+  private let fields: [(key: String, dimension: Dimension)]
   /// Config keys whose value follows from several sizes.
   public let derivedFields: [(key: String, value: @Sendable (Sizes) -> Int)]
   /// Parts of a checkpoint that are left behind: what their tensors' names begin with, and the line that says so.
@@ -88,28 +92,34 @@ public struct ModelDescription: Sendable {
   public var recomputesBeyond: Int?
   /// Whether the model computes badly on text that does not begin with its BOS token.
   public var wantsBOS = false
+  /// Weights outside the layers that nothing here computes with and that have axes of this model, such as the projection
+  /// of a vision tower's outputs into the hidden size: pruned with the rest.
+  public var others: [Weight] = []
+  /// What the names of tensors begin with that are carried along unchanged: a vision tower beside the language model.
+  public var carriedPrefixes: [String] = []
   /// What shapes have to obey: first what the architecture's own loader wants.
   public var shapeRules: [ShapeRule]
 
   public init(
-    family: String, config: JSON.Object, sizes: Sizes, embedding: Weight, layers: [LayerDescription],
-    finalNorm: Norm, isTied: Bool, names: TensorNames = TensorNames(), fields: [(key: String, dimension: Dimension)],
-    derivedFields: [(key: String, value: @Sendable (Sizes) -> Int)] = [],
+    family: String, declared: DeclaredSizes, embedding: Weight, layers: [LayerDescription], finalNorm: Norm,
+    isTied: Bool, names: TensorNames, derivedFields: [(key: String, value: @Sendable (Sizes) -> Int)] = [],
     dropped: [(prefix: String, note: String)] = [], layersField: String = "num_hidden_layers",
     scales: OuterScales = OuterScales(), fixed: Set<Hyperparameter> = [],
     editConfig: @escaping @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in },
     shapeRules: [ShapeRule] = []
   ) {
     self.family = family
-    self.config = config
-    self.sizes = sizes
+    config = declared.original.object
+    root = declared.original.root
+    path = declared.original.path
+    sizes = declared.sizes
     self.embedding = embedding
     self.layers = layers
     self.finalNorm = finalNorm
     self.isTied = isTied
     self.names = names
     output = Weight(names.heads[0], embedding.axes)
-    self.fields = fields
+    fields = declared.fields
     self.derivedFields = derivedFields
     self.dropped = dropped
     self.layersField = layersField
@@ -117,6 +127,13 @@ public struct ModelDescription: Sendable {
     self.fixed = fixed
     self.editConfig = editConfig
     self.shapeRules = shapeRules
+  }
+
+  /// The same model with another size besides, one that weights outside the layers have.
+  public func withSize(_ size: Int, of dimension: Dimension) -> ModelDescription {
+    var description = self
+    description.sizes[dimension] = size
+    return description
   }
 
   /// The same model with the head under another of its names.
@@ -134,8 +151,8 @@ public struct ModelDescription: Sendable {
     return description
   }
 
-  /// Weights outside the layers.
-  public var outerWeights: [Weight] { [embedding] + finalNorm.weights + (head.map { [$0] } ?? []) }
+  /// Weights outside the layers, in the order in which they are written.
+  public var outerWeights: [Weight] { [embedding] + finalNorm.weights + (head.map { [$0] } ?? []) + others }
 
   /// What can be pruned, in the order a walk through the model meets it; some of it by hand alone.
   public var prunable: [Hyperparameter] {
@@ -204,11 +221,14 @@ public struct ModelDescription: Sendable {
       tensors += layers[original].weights.flatMap { $0.tensors(layer: position, sizes: sizes) }
     }
     tensors += finalNorm.weights.map { ($0.name, $0.shape(sizes)) }
-    if let head { tensors.append((head.name, head.shape(sizes))) }
+    tensors += ((head.map { [$0] } ?? []) + others).map { ($0.name, $0.shape(sizes)) }
     return tensors
   }
 
-  /// The config of the pruned model: unknown keys are kept as they are, every changed size is written.
+  /// The whole config as it is.
+  public var wholeConfig: JSON.Object { root.replacing(config, at: path[...]) }
+
+  /// The config of the pruned model, as a whole: unknown keys are kept as they are, every changed size is written.
   ///
   /// - Throws: `ModelError` for layers of different sizes, which configs of this family cannot say.
   public func prunedConfig(for architecture: Architecture) throws -> JSON.Object {
@@ -229,6 +249,18 @@ public struct ModelDescription: Sendable {
     if kept.count != layers.count || config[layersField] == nil { config[layersField] = .int(kept.count) }
     editConfig(&config, kept)
     shortenLists(&config, keeping: kept)
-    return config
+    return root.replacing(config, at: path[...])
+  }
+}
+
+extension JSON.Object {
+  /// The object with a section in another's place.
+  ///
+  /// - Parameter path: the keys that lead to it; empty for the object itself.
+  fileprivate func replacing(_ section: JSON.Object, at path: ArraySlice<String>) -> JSON.Object {
+    guard let key = path.first else { return section }
+    var changed = self
+    changed[key] = .object((self[key]?.object ?? JSON.Object()).replacing(section, at: path.dropFirst()))
+    return changed
   }
 }

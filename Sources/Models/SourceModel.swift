@@ -1,5 +1,5 @@
 public import Checkpoint
-import JSON
+public import JSON
 public import Torch
 
 /// A checkpoint on disk together with its family's description: every tensor is known, present and of the
@@ -10,16 +10,33 @@ public final class SourceModel: Sendable {
   public let description: ModelDescription
   /// What the weights say otherwise than the config about the output head; nil where they agree.
   public let headNote: String?
+  private let describe: Describe
+
+  /// Makes a description of a config and the path of its file.
+  public typealias Describe = @Sendable (_ config: JSON.Object, _ file: String) throws -> ModelDescription
 
   /// - Throws: `ModelError` naming the first tensors that are missing, unexpected or misshapen; what the
   ///   checkpoint reader and the family throw.
-  public init(directory: String) throws {
+  public convenience init(directory: String) throws {
+    try self.init(directory: directory) { config, file in
+      try Families.describe(
+        config: config, file: file, quantisationFile: CheckpointReader.quantisationFile(directory: directory))
+    }
+  }
+
+  /// The same with a description of one's own.
+  ///
+  public init(directory: String, describe: @escaping Describe) throws {
+    self.describe = describe
     let reader = try CheckpointReader(directory: directory)
-    let described = try Families.describe(
-      config: reader.config, file: reader.configFile,
-      quantisationFile: CheckpointReader.quantisationFile(directory: directory))
+    let described = try describe(reader.config, reader.configFile)
     (checkpoint, description, headNote) = try described.matched(to: reader)
     try verify()
+  }
+
+  /// A checkpoint elsewhere that is described in the same way, such as what this one is pruned to.
+  public func sibling(directory: String) throws -> SourceModel {
+    try SourceModel(directory: directory, describe: describe)
   }
 
   /// What of the checkpoint is left behind or differs from its config, one line for each part.
@@ -31,11 +48,18 @@ public final class SourceModel: Sendable {
     return (headNote.map { [$0] } ?? []) + discarded
   }
 
+  /// Tensors that are carried along unchanged, in the checkpoint's order.
+  public var carriedTensors: [TensorEntry] {
+    let prefixes = description.carriedPrefixes
+    return prefixes.isEmpty ? [] : checkpoint.tensors.filter { entry in prefixes.contains(where: entry.name.hasPrefix) }
+  }
+
   private func verify() throws {
     var expected: [String: [Int]] = [:]
     for (name, shape) in description.tensors() { expected[name] = shape }
     let found = checkpoint.tensors
     let names = Set(found.map(\.name))
+    let carried = Set(carriedTensors.map(\.name))
     func list(_ names: [String]) -> String {
       names.sorted().prefix(3).joined(separator: ", ") + (names.count > 3 ? " and \(names.count - 3) more" : "")
     }
@@ -57,7 +81,9 @@ public final class SourceModel: Sendable {
         "\(checkpoint.directory): the config describes a \(description.family) model with tensors that the weights "
           + "lack: \(list(missing))" + (checkpoint.whereabouts(ofMissing: missing.sorted()).map { ". \($0)" } ?? ""))
     }
-    let unexpected = found.map(\.name).filter { expected[$0] == nil && !description.isIgnorable($0) }
+    let unexpected = found.map(\.name).filter {
+      expected[$0] == nil && !description.isIgnorable($0) && !carried.contains($0)
+    }
     guard unexpected.isEmpty else {
       throw ModelError(
         "\(checkpoint.directory): the weights hold tensors that a \(description.family) model with this config does "

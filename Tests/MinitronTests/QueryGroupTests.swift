@@ -48,7 +48,9 @@ import Testing
     for golden in Golden.all() {
       let model = try SourceModel(directory: golden.directory).description
       // OLMoE's loader ties hidden_size to the heads, and neither can go without the other.
-      guard model.prunable.contains(.numQueryGroups), model.sizes[.kvHeads] > 1, model.family != "olmoe" else { continue }
+      guard model.prunable.contains(.numQueryGroups), model.sizes[.kvHeads] > 1, model.family != "olmoe" else {
+        continue
+      }
       expected.insert(model.family)
     }
     for test in Self.cases { found.insert(try SourceModel(directory: test.golden.directory).description.family) }
@@ -100,7 +102,8 @@ import Testing
     let model = try description("dense/llama3")  // 6 heads in 2 groups.
     #expect(ExportConfig([(.numQueryGroups, 1)]).completed(for: model)[.numAttentionHeads] == 3)
     #expect(ExportConfig([(.numQueryGroups, 2)]).completed(for: model)[.numAttentionHeads] == nil)
-    #expect(ExportConfig([(.numQueryGroups, 1), (.numAttentionHeads, 2)]).completed(for: model)[.numAttentionHeads] == 2)
+    #expect(
+      ExportConfig([(.numQueryGroups, 1), (.numAttentionHeads, 2)]).completed(for: model)[.numAttentionHeads] == 2)
     // A group gets no heads of another.
     #expect(refusal([(.numQueryGroups, 1), (.numAttentionHeads, 4)], model).contains("at most 3 in 1 of 2 groups"))
     #expect(refusal([(.numQueryGroups, 3)], model).contains("1…2"))

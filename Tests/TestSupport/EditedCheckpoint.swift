@@ -9,6 +9,10 @@ public struct EditedCheckpoint {
     public let type: ElementType
     public var shape: [Int]
     public var bytes: [UInt8]
+
+    public init(name: String, type: ElementType, shape: [Int], bytes: [UInt8]) {
+      (self.name, self.type, self.shape, self.bytes) = (name, type, shape, bytes)
+    }
   }
 
   public var config: JSON.Object

@@ -57,7 +57,7 @@ public struct GatedDeltaNet: Block {
   }
 
   /// The sizes of a config, and the check that value heads share key heads evenly.
-  static func readSizes(_ config: ConfigReader, into sizes: inout Sizes) throws {
+  static func readSizes(_ config: ConfigReader, into sizes: inout DeclaredSizes) throws {
     let most = 1 << 16
     sizes[keyHeads] = try config.size(keyHeads.name, default: 16, atMost: most)
     sizes[valueHeads] = try config.size(valueHeads.name, default: 32, atMost: most)

@@ -65,18 +65,13 @@ struct DeepSeekDecoder {
   ///   - defaultDense: first_k_dense_replace when the config does not mention it.
   init(_ config: ConfigReader, defaultRank: Int, defaultDense: Int, topK: Int?) throws {
     base = try SparseDecoder(
-      config, expertsKeys: ["n_routed_experts"], expertWidthKey: "moe_intermediate_size", topK: topK)
+      config, expertsKeys: ["n_routed_experts"], expertWidthKey: "moe_intermediate_size", topK: topK,
+      heads: LatentAttention.heads)
     guard try config.size("moe_layer_freq", default: 1) == 1 else {
       throw ModelError("\(config.file): \"moe_layer_freq\" other than 1 is not supported")
     }
     dense = min(try config.size("first_k_dense_replace", default: defaultDense, atLeast: 0), base.layers)
-    guard base.sizes[.kvHeads] == base.sizes[.heads] else {
-      throw ModelError("\(config.file): latent attention wants as many key-value heads as heads")
-    }
     if dense > 0 { try base.readDenseWidth() }
-    // Latent attention's heads stay: they are a dimension that nothing prunes.
-    base.sizes[LatentAttention.heads] = base.sizes[.heads]
-    base.fields.removeAll { $0.dimension == .heads || $0.dimension == .kvHeads }
     for (dimension, fallback) in [
       (LatentAttention.plain, 128), (LatentAttention.turning, 64), (LatentAttention.valueDim, 128),
       (LatentAttention.latent, 512),
@@ -105,12 +100,12 @@ struct DeepSeekDecoder {
     shapeRules: [ShapeRule] = []
   ) throws -> ModelDescription {
     let attention = LatentAttention(
-      SparseDecoder.prefix + ".self_attn", sizes: base.sizes,
+      base.prefix + ".self_attn", sizes: base.sizes.sizes,
       rotary: try Rotary(
         config, dimension: base.sizes[LatentAttention.turning], RotaryFields(maxPositions: maxPositions)),
       interleaved: interleaved,
       bias: try config.flag("attention_bias", default: false), scale: try scale())
-    let mlp = SparseDecoder.prefix + ".mlp"
+    let mlp = base.prefix + ".mlp"
     let experts = MixtureOfExperts(
       router: try router(mlp + ".gate", base.topK),
       experts: Experts(mlp + ".experts", nonlinearity: .activation(base.activation)),
@@ -125,7 +120,7 @@ struct DeepSeekDecoder {
       derivedFields: [("n_shared_experts", { $0[.sharedFFN] / max($0[.moeFFN], 1) })],
       dropped: (0..<extra).map { module in
         (
-          prefix: "model.layers.\(layers + module).",
+          prefix: config.weightPrefix + "layers.\(layers + module).",
           note: "the multi-token-prediction module (layer \(layers + module + 1)) is left behind: it was trained "
             + "on the whole model's hidden states; the pruned config says num_nextn_predict_layers 0"
         )

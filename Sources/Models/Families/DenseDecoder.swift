@@ -16,7 +16,7 @@ struct DenseDecoder {
   let config: ConfigReader
   let layers: Int
   /// Families add what further sizes their blocks have.
-  var sizes: Sizes
+  var sizes: DeclaredSizes
   let epsilon: Double
 
   var norms = Norms.before
@@ -27,7 +27,7 @@ struct DenseDecoder {
   var scales = OuterScales()
   /// Whether the head is the embedding when the config does not say.
   var tiedByDefault = false
-  var names = TensorNames()
+  var names: TensorNames
   /// Hyperparameters that cannot change.
   var fixed: Set<Hyperparameter> = []
   /// Tensors left behind, by how their names begin, and why.
@@ -44,9 +44,12 @@ struct DenseDecoder {
   ) throws {
     self.config = config
     layers = try config.layerCount("num_hidden_layers")
-    let hidden = try config.size("hidden_size")
-    let heads = try config.size("num_attention_heads")
-    let kvHeads = try config.size("num_key_value_heads", default: defaultKVHeads ?? heads)
+    names = TensorNames(prefix: config.weightPrefix)
+    sizes = DeclaredSizes(config)
+    let hidden = try sizes.read(.hidden, "hidden_size")
+    try sizes.read(.ffn, "intermediate_size")
+    let heads = try sizes.read(.heads, "num_attention_heads")
+    let kvHeads = try sizes.read(.kvHeads, "num_key_value_heads", default: defaultKVHeads ?? heads)
     guard heads % kvHeads == 0 else {
       throw ModelError(
         "\(config.file): num_attention_heads (\(heads)) should be a multiple of num_key_value_heads (\(kvHeads))")
@@ -56,10 +59,8 @@ struct DenseDecoder {
       throw ModelError("\(config.file): hidden_size (\(hidden)) is below num_attention_heads (\(heads))")
     }
     epsilon = try config.positive(epsilonKey, default: defaultEpsilon)
-    sizes = Sizes([
-      .hidden: hidden, .heads: heads, .kvHeads: kvHeads, .headDim: try config.size("head_dim", default: implied),
-      .ffn: try config.size("intermediate_size"), .vocabulary: try config.size("vocab_size"),
-    ])
+    try sizes.read(.headDim, "head_dim", default: implied)
+    sizes[.vocabulary] = try config.size("vocab_size")
   }
 
   var headDim: Int { sizes[.headDim] }
@@ -73,7 +74,7 @@ struct DenseDecoder {
   func describe(
     attention: (_ prefix: String, _ layer: Int) throws -> any Block, mlp: (_ prefix: String) throws -> any Block
   ) throws -> ModelDescription {
-    let prefix = "model.layers.{layer}"
+    let prefix = config.weightPrefix + "layers.{layer}"
     let feedForward = try mlp(prefix + ".mlp")
     let descriptions = try (0..<layers).map { layer in
       let names: (before: [String?], behind: [String?])
@@ -95,15 +96,11 @@ struct DenseDecoder {
         })
     }
     return ModelDescription(
-      family: try config.string("model_type"), config: config.object, sizes: sizes,
-      embedding: Weight("model.embed_tokens.weight", [.vocabulary, .hidden]),
+      family: try config.string("model_type"), declared: sizes,
+      embedding: Weight(config.weightPrefix + "embed_tokens.weight", [.vocabulary, .hidden]),
       layers: descriptions,
-      finalNorm: norm("model.norm"),
+      finalNorm: norm(config.weightPrefix + "norm"),
       isTied: try config.flag("tie_word_embeddings", default: tiedByDefault), names: names,
-      fields: [
-        ("hidden_size", .hidden), ("intermediate_size", .ffn), ("num_attention_heads", .heads),
-        ("num_key_value_heads", .kvHeads), ("head_dim", .headDim),
-      ],
       dropped: dropped, scales: scales, fixed: fixed,
       editConfig: editConfig, shapeRules: shapeRules)
   }

@@ -5,6 +5,7 @@ public enum GPTNeoX: Family {
   public static let modelTypes = ["gpt_neox"]
 
   public static func describe(_ config: ConfigReader) throws -> ModelDescription {
+    var sizes = DeclaredSizes(config)
     let hidden = try config.size("hidden_size")
     let heads = try config.size("num_attention_heads")
     guard hidden % heads == 0 else {
@@ -35,12 +36,12 @@ public enum GPTNeoX: Family {
         Sublayer(norm: norm(prefix + ".input_layernorm"), block: attention),
         Sublayer(norm: norm(prefix + ".post_attention_layernorm"), block: mlp),
       ], isParallel: try config.flag("use_parallel_residual", default: true))
+    // Of these none can change: no field is declared for them.
+    (sizes[.hidden], sizes[.heads], sizes[.kvHeads], sizes[.headDim]) = (hidden, heads, heads, headDim)
+    try sizes.read(.ffn, "intermediate_size")
+    sizes[.vocabulary] = try config.size("vocab_size")
     return ModelDescription(
-      family: "gpt_neox", config: config.object,
-      sizes: Sizes([
-        .hidden: hidden, .heads: heads, .kvHeads: heads, .headDim: headDim,
-        .ffn: try config.size("intermediate_size"), .vocabulary: try config.size("vocab_size"),
-      ]),
+      family: "gpt_neox", declared: sizes,
       embedding: Weight("gpt_neox.embed_in.weight", [.vocabulary, .hidden]),
       layers: Array(repeating: layer, count: try config.layerCount("num_hidden_layers")),
       finalNorm: norm("gpt_neox.final_layer_norm"),
@@ -49,6 +50,6 @@ public enum GPTNeoX: Family {
         prefix: "gpt_neox.", heads: ["embed_out.weight", "lm_head.weight"],
         // The causal mask, as older versions of `transformers` saved it.
         buffers: [".attention.bias", ".attention.masked_bias"]),
-      fields: [("intermediate_size", .ffn)], fixed: [.hiddenSize, .numAttentionHeads])
+      fixed: [.hiddenSize, .numAttentionHeads])
   }
 }

@@ -19,7 +19,7 @@ public enum GPTOSS: Family {
     let rotary = try Rotary(config, dimension: headDim, RotaryFields(theta: 150_000, maxPositions: 131_072))
     let bias = try config.flag("attention_bias", default: true)
     let windows = try AlternatingWindows(config, always: 128)
-    let mlp = SparseDecoder.prefix + ".mlp"
+    let mlp = decoder.prefix + ".mlp"
     let experts = MixtureOfExperts(
       router: Router(mlp + ".router", topK: decoder.topK, scoring: .softmaxOfChosen, bias: true),
       experts: Experts(
@@ -30,7 +30,7 @@ public enum GPTOSS: Family {
     return try decoder.describe(
       attention: { layer in
         Attention(
-          SparseDecoder.prefix + ".self_attn", headDim: headDim, rotary: rotary, qkvBias: bias, outputBias: bias,
+          decoder.prefix + ".self_attn", headDim: headDim, rotary: rotary, qkvBias: bias, outputBias: bias,
           window: windows[layer], sinks: true)
       },
       mlp: { _ in experts }, editConfig: windows.edit)

@@ -5,9 +5,10 @@ public enum Mamba2Family: Family {
   public static let modelTypes = ["mamba2"]
 
   public static func describe(_ config: ConfigReader) throws -> ModelDescription {
-    let hidden = try config.size("hidden_size", default: 4096)
-    let heads = try config.size("num_heads", default: 128)
-    let headDim = try config.size("head_dim", default: 64)
+    var sizes = DeclaredSizes(config)
+    let hidden = try sizes.read(.hidden, "hidden_size", default: 4096)
+    let heads = try sizes.read(.mambaHeads, "num_heads", default: 128)
+    let headDim = try sizes.read(.mambaHeadDim, "head_dim", default: 64)
     let expand = try config.size("expand", default: 2)
     guard hidden * expand == heads * headDim else {
       throw ModelError(
@@ -25,20 +26,18 @@ public enum Mamba2Family: Family {
         norm: Norm("backbone.layers.{layer}.norm", epsilon: epsilon),
         block: Mamba2("backbone.layers.{layer}.mixer", settings: settings))
     ])
+    sizes[.vocabulary] = try config.size("vocab_size", default: 32768)
+    sizes[.mambaGroups] = groups
+    sizes[.mambaState] = try MambaConfig.state(config, "state_size")
+    sizes[.convKernel] = try MambaConfig.kernel(config)
     return ModelDescription(
-      family: "mamba2", config: config.object,
-      sizes: Sizes([
-        .hidden: hidden, .vocabulary: try config.size("vocab_size", default: 32768), .mambaHeads: heads,
-        .mambaHeadDim: headDim, .mambaGroups: groups, .mambaState: try MambaConfig.state(config, "state_size"),
-        .convKernel: try MambaConfig.kernel(config),
-      ]),
+      family: "mamba2", declared: sizes,
       embedding: Weight("backbone.embeddings.weight", [.vocabulary, .hidden]),
       layers: Array(
         repeating: layer,
         count: try config.size("num_hidden_layers", default: 64, atMost: ConfigReader.largestLayerCount)),
       finalNorm: Norm("backbone.norm_f", epsilon: epsilon),
       isTied: try config.flag("tie_word_embeddings", default: false), names: TensorNames(prefix: "backbone."),
-      fields: [("hidden_size", .hidden), ("num_heads", .mambaHeads), ("head_dim", .mambaHeadDim)],
       editConfig: { config, _ in
         guard let hidden = config["hidden_size"]?.int, let heads = config["num_heads"]?.int,
           let headDim = config["head_dim"]?.int, hidden > 0

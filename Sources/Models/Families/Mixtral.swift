@@ -10,11 +10,11 @@ public enum Mixtral: Family {
       epsilon: 1e-5)
     try decoder.readHeadDim()
     let attention = Attention(
-      SparseDecoder.prefix + ".self_attn", headDim: decoder.sizes[.headDim],
+      decoder.prefix + ".self_attn", headDim: decoder.sizes[.headDim],
       rotary: try Rotary(
         config, dimension: decoder.sizes[.headDim], RotaryFields(theta: 1_000_000, maxPositions: 131_072)),
       window: try config.optionalSize("sliding_window"))
-    let block = SparseDecoder.prefix + ".block_sparse_moe"
+    let block = decoder.prefix + ".block_sparse_moe"
     let experts = MixtureOfExperts(
       router: Router(block + ".gate", topK: decoder.topK, normalises: true),
       experts: Experts(

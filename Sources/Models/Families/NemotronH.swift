@@ -47,24 +47,15 @@ public enum NemotronH: Family {
     return known
   }
 
-  /// Older names of fields, which hold where both are there.
-  private static func named(_ config: ConfigReader) -> ConfigReader {
-    var object = config.object
-    for (older, name) in [
-      ("mamba_n_groups", "n_groups"), ("mamba_d_conv", "conv_kernel"), ("mamba_dt_min", "time_step_min"),
-      ("mamba_conv_bias", "use_conv_bias"),
-    ] {
-      if let value = object[older] { object[name] = value }
-    }
-    return ConfigReader(object, file: config.file)
-  }
-
   public static func describe(_ original: ConfigReader) throws -> ModelDescription {
-    let config = named(original)
+    let config = original.reading([
+      "mamba_n_groups": "n_groups", "mamba_d_conv": "conv_kernel", "mamba_dt_min": "time_step_min",
+      "mamba_conv_bias": "use_conv_bias",
+    ])
     let kinds = try kinds(config)
     let epsilon = try config.positive("layer_norm_epsilon", default: 1e-5)
-    var parts = Parts(sizes: Sizes([:]))
-    parts.sizes[.hidden] = try config.size("hidden_size")
+    var parts = Parts(sizes: DeclaredSizes(config, original: original))
+    try parts.sizes.read(.hidden, "hidden_size")
     parts.sizes[.vocabulary] = try config.size("vocab_size")
     var blocks: [Kind: any Block] = [:]
     for kind in Kind.allCases where kinds.contains(kind) {
@@ -83,12 +74,11 @@ public enum NemotronH: Family {
       }
     }
     return ModelDescription(
-      family: "nemotron_h", config: original.object, sizes: parts.sizes,
+      family: "nemotron_h", declared: parts.sizes,
       embedding: Weight("backbone.embeddings.weight", [.vocabulary, .hidden]), layers: layers,
       finalNorm: Norm("backbone.norm_f", epsilon: epsilon, kind: .rmsWide),
       // Never tied, whatever tie_word_embeddings says: so `transformers` has it.
       isTied: false, names: TensorNames(prefix: "backbone.", otherPrefixes: ["model."]),
-      fields: [("hidden_size", .hidden)] + parts.fields,
       dropped: [
         (
           prefix: "mtp.",
@@ -109,24 +99,21 @@ public enum NemotronH: Family {
 
 /// The blocks of a model's layers, with the sizes and config fields that come with them.
 private struct Parts {
-  var sizes: Sizes
-  var fields: [(key: String, dimension: Dimension)] = []
+  var sizes: DeclaredSizes
   var shapeRules: [ShapeRule] = []
   /// What experts in a latent space read and write.
   private static let latent = Dimension(fixed: "moe_latent_size")
   private let mixer = "backbone.layers.{layer}.mixer"
 
-  init(sizes: Sizes) { self.sizes = sizes }
+  init(sizes: DeclaredSizes) { self.sizes = sizes }
 
   mutating func mamba(_ config: ConfigReader, epsilon: Double) throws -> Mamba2 {
-    let heads = try config.size("mamba_num_heads", default: 128)
+    let heads = try sizes.read(.mambaHeads, "mamba_num_heads", default: 128)
     let groups = try MambaConfig.groups(config, heads: heads, headsKey: "mamba_num_heads")
-    sizes[.mambaHeads] = heads
-    sizes[.mambaHeadDim] = try config.size("mamba_head_dim", default: 64)
+    try sizes.read(.mambaHeadDim, "mamba_head_dim", default: 64)
     sizes[.mambaGroups] = groups
     sizes[.mambaState] = try MambaConfig.state(config, "ssm_state_size")
     sizes[.convKernel] = try MambaConfig.kernel(config)
-    fields += [("mamba_num_heads", .mambaHeads), ("mamba_head_dim", .mambaHeadDim)]
     let shortest = try config.number("time_step_min", default: 0.001)
     guard shortest >= 0 else { throw ModelError("\(config.file): \"time_step_min\" should not be below zero") }
     return Mamba2(
@@ -138,43 +125,34 @@ private struct Parts {
   }
 
   mutating func attention(_ config: ConfigReader) throws -> Attention {
-    let heads = try config.size("num_attention_heads", default: 32)
-    let kvHeads = try config.size("num_key_value_heads", default: config.has("num_key_value_heads") ? nil : 8)
+    let heads = try sizes.read(.heads, "num_attention_heads", default: 32)
+    let kvHeads = try sizes.read(.kvHeads, "num_key_value_heads", default: 8)
     guard heads % kvHeads == 0 else {
       throw ModelError(
         "\(config.file): num_attention_heads (\(heads)) should be a multiple of num_key_value_heads (\(kvHeads))")
     }
-    sizes[.heads] = heads
-    sizes[.kvHeads] = kvHeads
-    sizes[.headDim] = try config.size("head_dim", default: config.size("attention_head_dim", default: 128))
-    fields += [("num_attention_heads", .heads), ("num_key_value_heads", .kvHeads), ("head_dim", .headDim)]
+    try sizes.read(.headDim, "head_dim", default: config.size("attention_head_dim", default: 128))
     return Attention(mixer, headDim: sizes[.headDim], rotary: nil)
   }
 
   mutating func mlp(_ config: ConfigReader) throws -> PlainMLP {
-    sizes[.ffn] = try config.size("intermediate_size", default: 21504)
-    fields.append(("intermediate_size", .ffn))
+    try sizes.read(.ffn, "intermediate_size", default: 21504)
     return PlainMLP(
       up: mixer + ".up_proj", down: mixer + ".down_proj",
       activation: try Activation(config, key: "mlp_hidden_act", default: "relu2"),
       bias: try config.flag("mlp_bias", default: false))
   }
   mutating func experts(_ config: ConfigReader) throws -> MixtureOfExperts {
-    let experts = try config.size("n_routed_experts", default: 8, atMost: 1 << 14)
+    let experts = try sizes.read(.experts, "n_routed_experts", default: 8, atMost: 1 << 14)
     let topK = try config.size("num_experts_per_tok", default: 2)
     let groups = Router.Groups(
       count: try config.size("n_group", default: 1), chosen: try config.size("topk_group", default: 1),
       score: .sumOfBestTwo)
     if let reason = groups.refusal(experts: experts, topK: topK) { throw ModelError("\(config.file): \(reason)") }
     shapeRules.append(ShapeRule([.numMoEExperts]) { groups.refusal(experts: $0[.experts], topK: topK) })
-    sizes[.experts] = experts
     sizes[.expertGroups] = groups.count
-    sizes[.moeFFN] = try config.size("moe_intermediate_size", default: 7688)
-    sizes[.sharedFFN] = try config.size("moe_shared_expert_intermediate_size", default: 7688)
-    fields += [
-      ("n_routed_experts", .experts), ("moe_intermediate_size", .moeFFN),
-      ("moe_shared_expert_intermediate_size", .sharedFFN),
-    ]
+    try sizes.read(.moeFFN, "moe_intermediate_size", default: 7688)
+    try sizes.read(.sharedFFN, "moe_shared_expert_intermediate_size", default: 7688)
     let activation = try Activation(config, key: "mlp_hidden_act", default: "relu2")
     let bias = try config.flag("mlp_bias", default: false)
     let latentSize = try config.optionalSize("moe_latent_size")

@@ -19,10 +19,10 @@ public enum OLMoE: Family {
     }
     let bias = try config.flag("attention_bias", default: false)
     let attention = Attention(
-      SparseDecoder.prefix + ".self_attn", headDim: headDim,
+      decoder.prefix + ".self_attn", headDim: headDim,
       rotary: try Rotary(config, dimension: headDim, RotaryFields(maxPositions: 4096)), qkvBias: bias, outputBias: bias,
       normEpsilon: decoder.epsilon, normSpan: .projection)
-    let mlp = SparseDecoder.prefix + ".mlp"
+    let mlp = decoder.prefix + ".mlp"
     let experts = MixtureOfExperts(
       router: Router(mlp + ".gate", topK: decoder.topK, normalises: try config.flag("norm_topk_prob", default: false)),
       experts: Experts(mlp + ".experts", nonlinearity: .activation(decoder.activation)))

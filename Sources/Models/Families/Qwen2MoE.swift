@@ -9,15 +9,14 @@ public enum Qwen2MoE: Family {
     var decoder = try SparseDecoder(
       config, expertsKeys: ["num_experts"], expertWidthKey: "moe_intermediate_size", topK: 4)
     try decoder.readHeadDim()
-    decoder.sizes[.sharedFFN] = try config.size("shared_expert_intermediate_size")
-    decoder.fields.append(("shared_expert_intermediate_size", .sharedFFN))
+    try decoder.sizes.read(.sharedFFN, "shared_expert_intermediate_size")
     let sparse = try SparseLayers(config)
     if sparse.hasDense { try decoder.readDenseWidth() }
     let headDim = decoder.sizes[.headDim]
     let bias = try config.flag("qkv_bias", default: true)
     let rotary = try Rotary(config, dimension: headDim, RotaryFields(maxPositions: 32768))
     let windows = try AlternatingWindows(config)
-    let mlp = SparseDecoder.prefix + ".mlp"
+    let mlp = decoder.prefix + ".mlp"
     let experts = MixtureOfExperts(
       router: Router(mlp + ".gate", topK: decoder.topK, normalises: try config.flag("norm_topk_prob", default: false)),
       experts: Experts(mlp + ".experts", nonlinearity: .activation(decoder.activation)),
@@ -28,7 +27,7 @@ public enum Qwen2MoE: Family {
     return try decoder.describe(
       attention: { layer in
         Attention(
-          SparseDecoder.prefix + ".self_attn", headDim: headDim, rotary: rotary, qkvBias: bias, window: windows[layer])
+          decoder.prefix + ".self_attn", headDim: headDim, rotary: rotary, qkvBias: bias, window: windows[layer])
       },
       mlp: { layer -> any Block in sparse.isDense(layer) ? dense : experts },
       editConfig: { config, kept in

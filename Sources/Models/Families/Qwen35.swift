@@ -6,12 +6,14 @@ struct HybridQwen {
   private let full: Attention
 
   /// - Parameter sizes: those of the model; takes in the blocks' own.
-  init(_ config: ConfigReader, layers: Int, sizes: inout Sizes, layout: GatedDeltaNet.Layout, epsilon: Double) throws {
+  init(_ config: ConfigReader, layers: Int, sizes: inout DeclaredSizes, layout: GatedDeltaNet.Layout, epsilon: Double)
+    throws
+  {
     types = try Self.types(config, layers: layers)
     try GatedDeltaNet.readSizes(config, into: &sizes)
-    let prefix = "model.layers.{layer}"
+    let prefix = config.weightPrefix + "layers.{layer}"
     linear = GatedDeltaNet(
-      prefix + ".linear_attn", sizes: sizes, layout: layout, activation: try Activation(config), epsilon: epsilon)
+      prefix + ".linear_attn", sizes: sizes.sizes, layout: layout, activation: try Activation(config), epsilon: epsilon)
     let bias = try config.flag("attention_bias", default: false)
     full = Attention(
       prefix + ".self_attn", headDim: sizes[.headDim],
@@ -50,7 +52,7 @@ public enum Qwen35: Family {
       config, layers: decoder.layers, sizes: &decoder.sizes, layout: .separate, epsilon: decoder.epsilon)
     decoder.fixed = [.numAttentionHeads]
     // The text model inside a vision-language checkpoint whose config has been replaced by the text model's.
-    decoder.names = TensorNames(otherPrefixes: ["model.language_model."])
+    decoder.names = TensorNames(prefix: config.weightPrefix, otherPrefixes: ["model.language_model."])
     decoder.dropped = HybridQwen.dropped + [(prefix: "model.visual.", note: "the vision tower is left behind")]
     decoder.editConfig = { [types = hybrid.types] config, kept in
       types.edit(&config, kept: kept)

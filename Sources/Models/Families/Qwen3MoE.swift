@@ -19,9 +19,9 @@ public enum Qwen3MoE: Family {
     }
     let rotary = try Rotary(config, dimension: decoder.sizes[.headDim], RotaryFields(maxPositions: 32768))
     let attention = Attention(
-      SparseDecoder.prefix + ".self_attn", headDim: decoder.sizes[.headDim], rotary: rotary, qkvBias: bias,
+      decoder.prefix + ".self_attn", headDim: decoder.sizes[.headDim], rotary: rotary, qkvBias: bias,
       outputBias: bias, normEpsilon: decoder.epsilon, window: window)
-    let mlp = SparseDecoder.prefix + ".mlp"
+    let mlp = decoder.prefix + ".mlp"
     let experts = MixtureOfExperts(
       router: Router(mlp + ".gate", topK: decoder.topK, normalises: try config.flag("norm_topk_prob", default: false)),
       experts: Experts(mlp + ".experts", nonlinearity: .activation(decoder.activation)))

@@ -10,13 +10,12 @@ public enum Qwen3Next: Family {
       config, expertsKeys: ["num_experts"], expertWidthKey: "moe_intermediate_size", topK: 10)
     decoder.normKind = .rmsPlusOne
     try decoder.readHeadDim(default: 256)
-    decoder.sizes[.sharedFFN] = try config.size("shared_expert_intermediate_size", default: 512)
-    decoder.fields.append(("shared_expert_intermediate_size", .sharedFFN))
+    try decoder.sizes.read(.sharedFFN, "shared_expert_intermediate_size", default: 512)
     let sparse = try SparseLayers(config)
     if sparse.hasDense { try decoder.readDenseWidth() }
     let hybrid = try HybridQwen(
       config, layers: decoder.layers, sizes: &decoder.sizes, layout: .grouped, epsilon: decoder.epsilon)
-    let mlp = SparseDecoder.prefix + ".mlp"
+    let mlp = decoder.prefix + ".mlp"
     let experts = MixtureOfExperts(
       router: Router(mlp + ".gate", topK: decoder.topK, normalises: try config.flag("norm_topk_prob", default: true)),
       experts: Experts(mlp + ".experts", nonlinearity: .activation(decoder.activation)),

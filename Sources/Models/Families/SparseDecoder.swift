@@ -2,17 +2,15 @@ import JSON
 
 /// What decoders with mixtures of experts share: Llama's names around blocks that differ from layer to layer.
 struct SparseDecoder {
-  static let prefix = "model.layers.{layer}"
-
   let config: ConfigReader
   let layers: Int
   let topK: Int
   let epsilon: Double
   let activation: Activation
-  var sizes: Sizes
+  var sizes: DeclaredSizes
   var normKind = Norm.Kind.rms
-  /// Config keys of sizes.
-  var fields: [(key: String, dimension: Dimension)]
+  /// What the names of a layer's weights begin with.
+  var prefix: String { config.weightPrefix + "layers.{layer}" }
   /// Experts of all layers together that a config is believed.
   static let largestExpertCount = 1 << 18
 
@@ -20,33 +18,38 @@ struct SparseDecoder {
   ///   - expertsKeys: the spellings of the number of experts, the usual one first.
   ///   - expertWidthKey: the config key of an expert's size.
   ///   - topK: experts per token when the config says none.
+  ///   - heads: the dimension of attention's heads: one that nothing prunes for latent attention, which has as many keys.
   init(
     _ config: ConfigReader, expertsKeys: [String], expertWidthKey: String, topK fallback: Int? = nil,
-    epsilon fallbackEpsilon: Double = 1e-6
+    heads dimension: Dimension = .heads, epsilon fallbackEpsilon: Double = 1e-6
   ) throws {
     self.config = config
     layers = try config.layerCount("num_hidden_layers")
-    let heads = try config.size("num_attention_heads")
-    let kvHeads = try config.size("num_key_value_heads", default: heads)
+    sizes = DeclaredSizes(config)
+    try sizes.read(.hidden, "hidden_size")
+    let heads = try sizes.read(dimension, "num_attention_heads")
+    let kvHeads: Int
+    if dimension == .heads {
+      kvHeads = try sizes.read(.kvHeads, "num_key_value_heads", default: heads)
+    } else {
+      kvHeads = try config.size("num_key_value_heads", default: heads)
+      guard kvHeads == heads else {
+        throw ModelError("\(config.file): latent attention wants as many key-value heads as heads")
+      }
+    }
     guard heads % kvHeads == 0 else {
       throw ModelError(
         "\(config.file): num_attention_heads (\(heads)) should be a multiple of num_key_value_heads (\(kvHeads))")
     }
-    let experts = try config.size(
-      expertsKeys.first(where: config.has) ?? expertsKeys[0], atMost: Self.largestExpertCount / layers)
+    let experts = try sizes.read(.experts, anyOf: expertsKeys, atMost: Self.largestExpertCount / layers)
     topK = try config.size("num_experts_per_tok", default: fallback)
     guard topK <= experts else {
       throw ModelError("\(config.file): num_experts_per_tok (\(topK)) is above the number of experts (\(experts))")
     }
     epsilon = try config.positive("rms_norm_eps", default: fallbackEpsilon)
     activation = try Activation(config)
-    sizes = Sizes([
-      .hidden: try config.size("hidden_size"), .heads: heads, .kvHeads: kvHeads, .experts: experts,
-      .moeFFN: try config.size(expertWidthKey), .vocabulary: try config.size("vocab_size"),
-    ])
-    fields = [("hidden_size", .hidden), ("num_attention_heads", .heads), ("num_key_value_heads", .kvHeads)]
-    fields += expertsKeys.filter { config.has($0) || $0 == expertsKeys[0] }.map { ($0, .experts) }
-    fields.append((expertWidthKey, .moeFFN))
+    try sizes.read(.moeFFN, expertWidthKey)
+    sizes[.vocabulary] = try config.size("vocab_size")
   }
 
   /// Takes `head_dim` in: what the config says, else `hidden_size / num_attention_heads` (or `fallback`).
@@ -55,18 +58,16 @@ struct SparseDecoder {
     guard implied > 0 || config.has("head_dim") else {
       throw ModelError("\(config.file): hidden_size is below num_attention_heads (\(sizes[.heads]))")
     }
-    sizes[.headDim] = try config.size("head_dim", default: implied)
-    fields.append(("head_dim", .headDim))
+    try sizes.read(.headDim, "head_dim", default: implied)
   }
 
   /// Takes in the size of the layers without experts.
   mutating func readDenseWidth() throws {
-    sizes[.ffn] = try config.size("intermediate_size")
-    fields.append(("intermediate_size", .ffn))
+    try sizes.read(.ffn, "intermediate_size")
   }
 
   /// A norm of the residual stream, `name` after the layer's prefix.
-  private func norm(_ name: String) -> Norm { Norm(Self.prefix + "." + name, epsilon: epsilon, kind: normKind) }
+  private func norm(_ name: String) -> Norm { Norm(prefix + "." + name, epsilon: epsilon, kind: normKind) }
 
   /// - Parameters:
   ///   - attention, mlp: the blocks of a layer (0-based).
@@ -82,17 +83,17 @@ struct SparseDecoder {
   ) throws -> ModelDescription {
     let topK = topK
     return ModelDescription(
-      family: try config.string("model_type"), config: config.object, sizes: sizes,
-      embedding: Weight("model.embed_tokens.weight", [.vocabulary, .hidden]),
+      family: try config.string("model_type"), declared: sizes,
+      embedding: Weight(config.weightPrefix + "embed_tokens.weight", [.vocabulary, .hidden]),
       layers: try (0..<layers).map { layer in
         LayerDescription([
           Sublayer(norm: norm("input_layernorm"), block: try attention(layer)),
           Sublayer(norm: norm("post_attention_layernorm"), block: try mlp(layer)),
         ])
       },
-      finalNorm: Norm("model.norm", epsilon: epsilon, kind: normKind),
+      finalNorm: Norm(config.weightPrefix + "norm", epsilon: epsilon, kind: normKind),
       isTied: try config.flag("tie_word_embeddings", default: false),
-      fields: fields, derivedFields: derivedFields, dropped: dropped, fixed: fixed,
+      names: TensorNames(prefix: config.weightPrefix), derivedFields: derivedFields, dropped: dropped, fixed: fixed,
       editConfig: editConfig,
       shapeRules: [
         ShapeRule([.numMoEExperts]) { sizes in

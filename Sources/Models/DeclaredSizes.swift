@@ -1,0 +1,50 @@
+/// Sizes and the config fields that hold them. Each is declared once: read from the config here, and written back under
+/// the same key when it has changed.
+public struct DeclaredSizes: Sendable {
+  public let config: ConfigReader
+  /// The config as it is in the file.
+  let original: ConfigReader
+  public private(set) var sizes = Sizes([:])
+  /// Config keys that hold a dimension's size, in the order in which absent ones are added.
+  public private(set) var fields: [(key: String, dimension: Dimension)] = []
+
+  /// - Parameter original: the config as it is in the file, where `config` is one with today's names in it.
+  public init(_ config: ConfigReader, original: ConfigReader? = nil) {
+    self.config = config
+    self.original = original ?? config
+  }
+
+  /// A size of the model, 0 where it has none; set for what follows from other fields.
+  public subscript(dimension: Dimension) -> Int {
+    get { sizes[dimension] }
+    set { sizes[dimension] = newValue }
+  }
+
+  /// Reads a size and declares the field that holds it.
+  ///
+  /// - Parameters:
+  ///   - fallback: when the config does not say; nil for a field that has to be there.
+  /// - Returns: the size.
+  /// - Throws: `ModelError` naming the field.
+  @discardableResult
+  public mutating func read(
+    _ dimension: Dimension, _ key: String, default fallback: Int? = nil, atMost most: Int = ConfigReader.largestSize
+  ) throws -> Int {
+    try read(dimension, anyOf: [key], default: fallback, atMost: most)
+  }
+
+  /// The same of a field with several spellings: the first one there is read, all that are there are written.
+  ///
+  /// - Parameter keys: the usual spelling first, which is written where none is there.
+  @discardableResult
+  public mutating func read(
+    _ dimension: Dimension, anyOf keys: [String], default fallback: Int? = nil,
+    atMost most: Int = ConfigReader.largestSize
+  ) throws -> Int {
+    guard let usual = keys.first else { return 0 }
+    let value = try config.size(keys.first(where: config.has) ?? usual, default: fallback, atMost: most)
+    sizes[dimension] = value
+    fields += keys.filter { config.has($0) || $0 == usual }.map { ($0, dimension) }
+    return value
+  }
+}

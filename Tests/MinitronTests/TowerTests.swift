@@ -1,0 +1,97 @@
+import Checkpoint
+import Execution
+import Foundation
+import JSON
+import Minitron
+import Models
+import TestSupport
+import Testing
+
+/// A language model inside a larger checkpoint: the same family file describes it, by a section of the config and another
+/// prefix of names; what stands beside it is carried along, and what ends in its hidden size is cut along.
+@Suite struct TowerTests {
+  private static let prefix = "model.language_model."
+  private static let merger = Weight("model.visual.merger.weight", [.hidden, Axis(Dimension(fixed: "vision_width"))])
+
+  /// The golden's checkpoint with a vision tower of two tensors beside it.
+  private func larger(_ golden: Golden, at directory: String) throws {
+    var edited = try EditedCheckpoint(golden.directory)
+    for index in edited.tensors.indices where edited.tensors[index].name.hasPrefix("model.") {
+      edited.tensors[index].name = Self.prefix + edited.tensors[index].name.dropFirst("model.".count)
+    }
+    let hidden = try #require(edited.config["hidden_size"]?.int)
+    func tensor(_ name: String, _ shape: [Int]) -> EditedCheckpoint.Entry {
+      let count = shape.reduce(1, *) * 2
+      return EditedCheckpoint.Entry(
+        name: name, type: .bfloat16, shape: shape, bytes: (0..<count).map { UInt8(truncatingIfNeeded: $0 * 37) })
+    }
+    edited.tensors.insert(tensor("model.visual.blocks.0.weight", [5, 3]), at: 0)
+    edited.tensors.append(tensor(Self.merger.name, [hidden, 4]))
+    edited.config = JSON.Object([
+      ("model_type", .text("larger")), ("text_config", .object(edited.config)),
+      ("vision_config", .object([("hidden_size", .int(4))])), ("image_token_id", .int(3)),
+    ])
+    try edited.write(to: directory)
+  }
+
+  private func model(_ directory: String) throws -> SourceModel {
+    try SourceModel(directory: directory) { config, file in
+      let reader = try ConfigReader(config, file: file).tower("text_config", weightPrefix: Self.prefix)
+      var sizes = try Qwen3.describe(reader)
+      sizes.others = [TowerTests.merger]
+      sizes.carriedPrefixes = ["model.visual.blocks."]
+      return sizes.withSize(4, of: Dimension(fixed: "vision_width"))
+    }
+  }
+
+  @Test func aTowerIsPrunedAsTheModelAlone() throws {
+    let golden = try Golden(Golden.root + "/Tests/Goldens/dense/qwen3_tied")
+    let pruning = try #require(
+      golden.facts["prunings"]?.array?.first { $0["export_config"]?["hidden_size"] != nil })
+    let name = try #require(pruning["name"]?.string)
+    let config = try ExportConfig(parsing: try #require(pruning["export_config"]))
+    try withTemporaryDirectory { directory in
+      try larger(golden, at: directory + "/larger")
+      let model = try model(directory + "/larger")
+      let rows = try golden.rows()
+      #expect(relativeDifference(try logits(model, rows: rows), try golden.floats("logits.float32")) <= 1e-4)
+
+      let observer = ImportanceObserver(model.description, microBatch: 1)
+      try Executor(model, dtype: .float32).observe(TokenBatch.groups(rows, size: 1), observer: observer)
+      let selection = try observer.scores().selection(for: config, of: model.description)
+      let output = directory + "/pruned"
+      try Exporter(model, selection: selection).write(to: output, record: .object([]), importance: nil)
+
+      let pruned = try model.sibling(directory: output)
+      let found = try logits(pruned, rows: rows)
+      #expect(relativeDifference(found, try golden.floats("pruned.\(name).logits")) <= 1e-4)
+      // The section is rewritten; what stands beside it is as it was.
+      let written = pruned.checkpoint.config
+      #expect(written["text_config"]?["hidden_size"]?.int == config[.hiddenSize])
+      #expect(written["vision_config"]?["hidden_size"]?.int == 4 && written["image_token_id"]?.int == 3)
+      #expect(written["hidden_size"] == nil)
+      // The tower is carried bit for bit, and its projection cut along.
+      let source = model.checkpoint
+      let carried = "model.visual.blocks.0.weight"
+      #expect(try Array(source.bytes(of: carried)) == Array(pruned.checkpoint.bytes(of: carried)))
+      let rowBytes = 4 * 2
+      let whole = try Array(source.bytes(of: Self.merger.name))
+      let kept = try #require(selection.kept(.hidden, layer: nil))
+      let expected = kept.flatMap { whole[$0 * rowBytes..<($0 + 1) * rowBytes] }
+      #expect(try Array(pruned.checkpoint.bytes(of: Self.merger.name)) == expected)
+    }
+  }
+
+  @Test func tensorsThatNobodyDeclaredAreRefused() throws {
+    let golden = try Golden(Golden.root + "/Tests/Goldens/dense/qwen3_tied")
+    try withTemporaryDirectory { directory in
+      try larger(golden, at: directory + "/larger")
+      let error = #expect(throws: ModelError.self) {
+        try SourceModel(directory: directory + "/larger") { config, file in
+          try Qwen3.describe(try ConfigReader(config, file: file).tower("text_config", weightPrefix: Self.prefix))
+        }
+      }
+      #expect(error?.description.contains("model.visual.") == true)
+    }
+  }
+}
