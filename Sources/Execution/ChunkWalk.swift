@@ -126,7 +126,7 @@ final class ChunkWalk {
   }
 
   private func save(_ recorder: any WalkRecorder, leg: Int, batch: Int) {
-    guard canRest(before: batch), recorder.isDue else { return }
+    guard canRest(before: batch), recorder.isDue(withStates: true) else { return }
     let isDone = batch == batches.count
     let place = isDone ? (leg: leg + 1, batch: 0) : (leg: leg, batch: batch)
     guard let keys = keys(leg: place.leg, batch: place.batch) else { return }

@@ -114,7 +114,7 @@ public final class Executor {
       if let finish { try chunk.end { try finish($0, next + $1, $2, $3) } }
       try visitor?.didFinish(chunk: range)
       next = range.upperBound
-      if let recorder, next < batches.count, recorder.isDue {
+      if let recorder, next < batches.count, recorder.isDue(withStates: false) {
         recorder.save(WalkPosition(chunk: next..<next), keys: []) { _ in throw ModelError("no state is kept") }
       }
     }
@@ -143,7 +143,7 @@ public final class Executor {
         return false
       }
     } put: { key, state in
-      try walk?.states.put(key, state)
+      try walk?.states.put(key, state.to(device: weights.device))
     }
     if let failure { throw failure }
     return position.map { ($0, $0.chunk.isEmpty ? nil : walk) }

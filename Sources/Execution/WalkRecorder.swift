@@ -37,8 +37,8 @@ public protocol WalkRecorder: AnyObject {
     fits: (WalkPosition, Set<StateKey>) -> Bool, put: (StateKey, Tensor) throws -> Void
   ) throws -> WalkPosition?
 
-  /// Whether it is time to save. Asked after every batch.
-  var isDue: Bool { get }
+  /// Whether it is time to save. Asked after every batch, and between chunks, where no states are to be saved.
+  func isDue(withStates: Bool) -> Bool
 
   /// Saves the walk. A failure is no reason to end the walk: it is noted, not thrown.
   ///

@@ -40,10 +40,10 @@ extension WalkVisitor {
 }
 
 /// Lets one observer see every layer of every subject.
-final class EveryLayer: WalkVisitor {
+public final class EveryLayer: WalkVisitor {
   private let sees: any TapObserver
 
-  init(_ observer: any TapObserver) { sees = observer }
+  public init(_ observer: any TapObserver) { sees = observer }
 
-  func observer(subject: Int, layer: Int) -> (any TapObserver)? { sees }
+  public func observer(subject: Int, layer: Int) -> (any TapObserver)? { sees }
 }
