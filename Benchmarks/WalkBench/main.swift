@@ -7,7 +7,7 @@ import Torch
 // What taps cost, and how near the walk comes to this machine's matrix products: the walk with all taps, the plain walk and
 // products of the same shapes, in turn in one process. Medians, as one line of JSON.
 //
-// Usage: walk-bench MODEL [--rows N] [--seq-length N] [--repeats N]
+// Usage: walk-bench MODEL [--rows N] [--seq-length N] [--repeats N] [--band LAYERS]
 
 func seconds(_ body: () throws -> Void) rethrows -> Double {
   let passed = try ContinuousClock().measure(body).components
@@ -19,6 +19,7 @@ func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
 struct Shape {
   var rows = 16, length = 512, repeats = 5
   var model = ""
+  var bands = BandRule.automatic
 }
 
 struct Product {
@@ -47,6 +48,7 @@ while !arguments.isEmpty {
   switch argument {
   case "--rows": shape.rows = number ?? shape.rows
   case "--seq-length": shape.length = number ?? shape.length
+  case "--band": shape.bands = number.map { .layers($0) } ?? .automatic
   case "--repeats": shape.repeats = max(number ?? 1, 1)
   default:
     shape.model = argument
@@ -58,7 +60,7 @@ while !arguments.isEmpty {
 let model = try SourceModel(directory: shape.model)
 let description = model.description
 let dtype = model.storedType == .bfloat16 && Processor.multipliesBFloat16 ? DType.bfloat16 : .float32
-let executor = Executor(model, dtype: dtype)
+let executor = Executor(model, dtype: dtype, bands: shape.bands)
 let vocabulary = description.sizes[.vocabulary]
 let rows = (0..<shape.rows).map { row in
   (0..<shape.length).map { Int32(($0 * 7919 + row * 104_729) % vocabulary) }

@@ -14,14 +14,21 @@ public enum AtomicFile {
   ///
   /// - Throws: `CheckpointError`, io; the file at `path` is then what it was before.
   public static func write(_ bytes: some Collection<UInt8>, to path: String) throws {
+    try Array(bytes).withUnsafeBytes { try write($0, to: path) }
+  }
+
+  /// The same for bytes in memory.
+  ///
+  /// - Parameter isDurable: whether to wait for the disk. Without that the file is whole as long as the machine keeps
+  ///   running; afterwards it may be anything.
+  public static func write(_ bytes: UnsafeRawBufferPointer, to path: String, isDurable: Bool = true) throws {
     let (parent, name) = try split(path)
     let prefix = ".\(name).partial-"
     removeLeftovers(parent, prefix)
     let (file, lock) = try create(join(parent, prefix + "\(getpid())"))
     do {
-      let contents = Array(bytes)
-      try contents.withUnsafeBytes { try file.write($0) }
-      try file.synchronize()
+      try file.write(bytes)
+      if isDurable { try file.synchronize() }
       try Unfinished.finish(file.path) {
         guard rename(file.path, join(parent, name)) == 0 else { throw systemError("replace", path) }
       }
@@ -30,7 +37,7 @@ public enum AtomicFile {
       throw error
     }
     withExtendedLifetime(lock) {}
-    try synchronizeDirectory(parent)
+    if isDurable { try synchronizeDirectory(parent) }
   }
 
   public static func write(_ text: String, to path: String) throws { try write(Array(text.utf8), to: path) }

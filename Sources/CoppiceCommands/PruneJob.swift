@@ -147,13 +147,10 @@ struct PruneJob {
       "calibrating on \(rows.rows.count) rows, \(Format.grouped(tokens)) tokens, in \(inputs.dtype); \(plan.summary)")
     if let hint = try options.compute.typeHint(for: executor.weights.model) { console.note(hint) }
     let progress = console.progress("calibration", total: tokens, unit: "tokens")
-    let work = Executor.work(batches, subjects: [whole])
-    var before = 0
-    for chunk in plan.chunks {
-      try executor.observe(chunk, observer: observer) {
-        progress.update(Int(Double(tokens) * Double(before + $0) / Double(max(work, 1))))
-      }
-      before += Executor.work(chunk, subjects: [whole])
+    let walk = store.calibrationWalk(
+      inputs.fingerprint, about: inputs.about, batches, executor, observer, note: { console.note($0) })
+    try executor.walk(batches, subjects: [Subject(whole)], visitor: EveryLayer(observer), recorder: walk) {
+      progress.update(Int(Double(tokens) * Double($0) / Double(max(Executor.work(batches, subjects: [whole]), 1))))
     }
     progress.finish()
     let scores = try observer.scores()
@@ -162,6 +159,7 @@ struct PruneJob {
     // What was made of changed weights must not be kept under the old ones' hash.
     try run.model.checkpoint.checkUnchanged()
     keep(in: store, console) { try store.save(scores, inputs.fingerprint, about: inputs.about) }
+    walk?.finish()
     return scores
   }
 

@@ -3,22 +3,16 @@ import Foundation
 import Models
 import Torch
 
-/// Hidden states of one walk: on an accelerator up to its budget, in memory up to another, those beyond in a file that has
-/// no name and goes with the process.
-final class StateStore {
-  /// A subject's way so far (subjects that were computed alike share one), and a batch.
-  struct Key: Hashable {
-    let path: Int
-    let batch: Int
-  }
-
+/// Hidden states of one walk: on an accelerator up to its budget, in memory up to another; the rest spills to an unlinked
+/// temporary file.
+final class StateStore: StateChannel {
   private enum Place {
     case device(Tensor)
     case memory(Tensor, home: Device)
     case disk(SpillFile.Slot, shape: [Int], dtype: DType, device: Device)
   }
 
-  private var places: [Key: Place] = [:]
+  private var places: [StateKey: Place] = [:]
   private let budget: Int
   private let scratch: String
   private let deviceBudget: Int
@@ -33,7 +27,7 @@ final class StateStore {
   }
 
   /// - Throws: `ModelError` when they do not fit the memory and cannot be written.
-  func put(_ key: Key, _ state: Tensor) throws {
+  func put(_ key: StateKey, _ state: Tensor) throws {
     remove(key)
     let bytes = state.byteCount
     if state.device != .cpu, heldOnDevice + bytes <= deviceBudget || places.isEmpty {
@@ -52,8 +46,8 @@ final class StateStore {
     places[key] = .disk(slot, shape: state.shape, dtype: state.dtype, device: state.device)
   }
 
-  /// The state; it stays in the store.
-  func get(_ key: Key) throws -> Tensor {
+  /// The state; it is kept in the store.
+  func get(_ key: StateKey) throws -> Tensor {
     switch places[key] {
     case .device(let tensor): return tensor
     case .memory(let tensor, let home): return try tensor.to(device: home)
@@ -64,10 +58,10 @@ final class StateStore {
         .to(device: device)
     case nil: break
     }
-    throw ModelError("there is no hidden state of way \(key.path), batch \(key.batch)")
+    throw ModelError("there is no hidden state of path \(key.path), batch \(key.batch)")
   }
 
-  func remove(_ key: Key) {
+  func remove(_ key: StateKey) {
     switch places.removeValue(forKey: key) {
     case .device(let tensor): heldOnDevice -= tensor.byteCount
     case .memory(let tensor, _): held -= tensor.byteCount

@@ -9,7 +9,8 @@ public struct WalkPlan: Sendable {
   public let weightBytes: Int
   /// Bytes of hidden states of the largest chunk, and how many of them lie on disk because they do not fit memory.
   public let stateBytes: Int, spilledBytes: Int
-  /// Bytes that go to the disk and come back, in all passes: weights once a pass, spilled states in and out at every layer.
+  /// Bytes that go to the disk and come back, in all passes: weights once a pass, spilled states in and out at every band
+  /// of layers.
   public let expectedBytes: Int
 
   public var passes: Int { chunks.count }
@@ -21,13 +22,11 @@ extension Executor {
   ///
   /// - Parameter subjects: hidden states of all of them are held at once.
   public func plan(_ batches: [TokenBatch], subjects: [Selection]) -> WalkPlan {
-    let description = weights.model.description
-    let sizes = description.sizes
-    let channels = subjects.reduce(0) { $0 + ($1.kept(.hidden, layer: nil)?.count ?? sizes[.hidden]) }
+    let stateBytes = stateBytes(subjects)
     // Rows that continue one another stay together.
     var units: [(batches: [TokenBatch], bytes: Int)] = []
     for batch in batches {
-      let bytes = batch.paddedCount * channels * weights.dtype.byteCount
+      let bytes = stateBytes(batch)
       if (batch.packing?.carried ?? 0) > 0, let last = units.indices.last {
         units[last].batches.append(batch)
         units[last].bytes += bytes
@@ -35,10 +34,10 @@ extension Executor {
         units.append(([batch], bytes))
       }
     }
-    let layers = Set(subjects.flatMap(\.layers))
-    let weightBytes = weights.storedBytes(layers: layers)
+    let weightBytes = weights.storedBytes(layers: Set(subjects.flatMap(\.layers)))
     let budget = budget + deviceBudget
-    func spilling(_ bytes: Int) -> Int { 2 * layers.count * max(bytes - budget, 0) }
+    let bands = bandRule(subjects.map { Subject($0) })
+    func spilling(_ bytes: Int) -> Int { bands(bytes).spilledBytes }
 
     var chunks: [[TokenBatch]] = []
     var (used, largest, moved) = (Int.max / 2, 0, 0)
@@ -60,6 +59,47 @@ extension Executor {
     return WalkPlan(
       chunks: chunks, weightBytes: weightBytes, stateBytes: largest, spilledBytes: max(largest - budget, 0),
       expectedBytes: moved)
+  }
+
+  /// Bytes of a batch's hidden states, those of all subjects together.
+  private func stateBytes(_ subjects: [Selection]) -> (TokenBatch) -> Int {
+    let hidden = weights.model.description.sizes[.hidden]
+    let channels = subjects.reduce(0) { $0 + ($1.kept(.hidden, layer: nil)?.count ?? hidden) }
+    return { [weights] in $0.paddedCount * channels * weights.dtype.byteCount }
+  }
+
+  /// How many layers are in memory together while these batches are walked.
+  func bandSize(_ batches: [TokenBatch], _ subjects: [Subject]) -> BandSize {
+    let bytes = stateBytes(subjects.map(\.selection))
+    return bandRule(subjects)(batches.reduce(0) { $0 + bytes($1) })
+  }
+
+  /// The same for so many bytes of hidden states.
+  private func bandRule(_ subjects: [Subject]) -> (Int) -> BandSize {
+    let description = weights.model.description
+    let layers = Set(subjects.flatMap(\.layers)).sorted()
+    // Of every group of subjects that a layer is computed for there is a copy.
+    let apart = Schedule(subjects, starts: subjects.map { _ in 0 }, bands: layers.map { $0..<$0 + 1 })
+    let copies = layers.map(apart.steps).max() ?? 1
+    let largest = layers.map { layer in
+      description.layers[layer].weights.reduce(0) { $0 + $1.elementCount(description.sizes) }
+    }
+    let layerBytes = (largest.max() ?? 0) * copies * weights.dtype.byteCount
+    let (rule, device, budget) = (bands, weights.device, budget + deviceBudget)
+    return { bytes in
+      func size(_ count: Int) -> BandSize {
+        BandSize(
+          layers: max(min(count, layers.count), 1), count: layers.count, layerBytes: layerBytes, stateBytes: bytes,
+          budget: budget)
+      }
+      switch rule {
+      case .layers(let count): return size(count)
+      // On an accelerator layers would take its memory, and states wait in the machine's before they go to the disk.
+      case .automatic where device != .cpu: return size(1)
+      case .automatic:
+        return .best(count: layers.count, layerBytes: layerBytes, stateBytes: bytes, budget: budget)
+      }
+    }
   }
 
   /// Whether the scratch directory takes so many bytes, with as many to spare.

@@ -5,7 +5,7 @@ public import Torch
 
 /// Turns activations into importance (Muralidharan et al. 2024, arXiv 2407.14679, section 2.2; aggregation as
 /// in Model-Optimizer's `mcore_minitron.py`): for each row the mean over its tokens of |x|, squared, summed over
-/// rows. Everything is accumulated in float32 whatever the type computed with; padding never counts.
+/// rows. Everything is accumulated in float64 whatever the type computed with; padding never counts.
 public final class ImportanceObserver: TapObserver {
   private struct Site: Hashable {
     let tap: Tap
@@ -13,10 +13,10 @@ public final class ImportanceObserver: TapObserver {
   }
 
   private let model: ModelDescription
+  /// Where the activations are.
   private var sums: [Site: Tensor] = [:]
-  private var layerScores: [Double]
-  private var experts: [Int: ExpertTotals] = [:]
-  private var layersSeen: Set<Int> = []
+  /// Everything but `sums`.
+  private var rest = ImportanceStatistics()
 
   private let microBatch: Int
   private let expertChannels: ExpertChannels
@@ -32,18 +32,50 @@ public final class ImportanceObserver: TapObserver {
     self.model = model
     self.expertChannels = expertChannels
     self.microBatch = max(microBatch, 1)
-    layerScores = Array(repeating: 0, count: model.layers.count)
+  }
+
+  /// What has been seen so far.
+  public func statistics() throws -> ImportanceStatistics {
+    var statistics = rest
+    for (site, sum) in sums {
+      try statistics.add(sum.doubles(), at: .init(layer: site.layer, tap: site.tap.key))
+    }
+    for (layer, sum) in deviceScores { try statistics.setDistance(layer: layer, sum.item()) }
+    return statistics
+  }
+
+  /// Goes on from what was seen before, here or by others; what this observer has seen is forgotten.
+  ///
+  /// - Throws: `ModelError` when it was seen of another model.
+  public func restore(_ statistics: ImportanceStatistics) throws {
+    sums = [:]
+    deviceScores = [:]
+    rest = statistics
+    for (site, values) in statistics.channels {
+      guard model.layers.indices.contains(site.layer),
+        let tap = model.layers[site.layer].taps.first(where: { $0.key == site.tap })
+      else {
+        throw ModelError("the statistics are of another model: layer \(site.layer + 1) has no tap \(site.tap)")
+      }
+      sums[Site(tap: tap, layer: site.layer)] = try values.withUnsafeBytes {
+        try Tensor(bytes: $0, shape: [values.count], dtype: .float64)
+      }
+    }
+    rest.removeChannels()
   }
 
   public func observe(_ tap: Tap, layer: Int, _ seen: ChannelSums) throws {
     let site = Site(tap: tap, layer: layer)
-    let sum = try sums[site] ?? Tensor.zeros([seen.sums.shape[1]], dtype: .float32, device: seen.sums.device)
+    let device = seen.sums.device
+    // Apple's accelerators have no float64.
+    let dtype = device == .mps ? DType.float32 : .float64
+    // What was restored lies in the machine's memory.
+    let sum = try sums[site]?.to(dtype).to(device: device) ?? .zeros([seen.sums.shape[1]], dtype: dtype, device: device)
     sums[site] = sum
     try seen.addMeanSquares(to: sum)
   }
 
   public func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws {
-    layersSeen.insert(layer)
     let similarity = try input.tokenCosines(output)  // [B, S]
     guard input.device == .cpu else { return try addOnDevice(similarity, layer: layer, lengths: lengths) }
     let values = try similarity.floats()
@@ -54,7 +86,7 @@ public final class ImportanceObserver: TapObserver {
       seen += length
       rows += 1
       if rows == microBatch || row == lengths.count - 1 {
-        layerScores[layer] += distance / Double(seen)
+        rest.addMicroBatch(layer: layer, distance: distance / Double(seen), rows: rows)
         (distance, seen, rows) = (0, 0, 0)
       }
     }
@@ -71,8 +103,17 @@ public final class ImportanceObserver: TapObserver {
       shares = try Tensor(values, shape: [lengths.count, tokens]).to(device: similarity.device)
       tokenShares[lengths] = shares
     }
-    let distance = try similarity.negated().adding(1).multiplied(by: shares).sum()
-    if let sum = deviceScores[layer] { try sum.add(distance) } else { deviceScores[layer] = distance }
+    let dtype = similarity.device == .mps ? DType.float32 : .float64
+    let distance = try similarity.negated().adding(1).multiplied(by: shares).sum().to(dtype)
+    for start in stride(from: 0, to: lengths.count, by: min(microBatch, lengths.count)) {
+      rest.addMicroBatch(layer: layer, distance: 0, rows: min(microBatch, lengths.count - start))
+    }
+    if let sum = deviceScores[layer] {
+      try sum.add(distance)
+    } else {
+      // After what was restored.
+      deviceScores[layer] = try distance.adding(rest.layers[layer]?.distance ?? 0)
+    }
   }
 
   /// One over the tokens of its micro-batch for each valid token, zero for padding: `[B, S]`, row after row.
@@ -90,7 +131,7 @@ public final class ImportanceObserver: TapObserver {
   }
 
   public func observeExperts(layer: Int, _ sums: ExpertSums) throws {
-    experts[layer, default: ExpertTotals()].add(sums, expertChannels)
+    try rest.add(sums, layer: layer, channels: expertChannels)
   }
 
   /// The scores of all rows seen.
@@ -98,10 +139,10 @@ public final class ImportanceObserver: TapObserver {
   /// - Throws: `ModelError` naming layer and tap when activations were not finite, or when a block of the model does not
   ///   show everything that can be pruned in it.
   public func scores() throws -> ImportanceScores {
-    for (layer, sum) in deviceScores { layerScores[layer] += try sum.item() }
+    for (layer, sum) in deviceScores { try rest.setDistance(layer: layer, sum.item()) }
     deviceScores = [:]
     var scores = ImportanceScores()
-    scores.layers = layerScores
+    scores.layers = model.layers.indices.map { rest.layers[$0]?.distance ?? 0 }
     let measured = model.hyperparameters.filter { $0.dimension != nil }
     var byLayer: [Hyperparameter: [[Float]?]] = [:]
     var everywhere: [Hyperparameter: [Float]] = [:]
@@ -129,7 +170,7 @@ public final class ImportanceObserver: TapObserver {
       }
     }
     var ownChannels: [[[Float]]?] = Array(repeating: nil, count: model.layers.count)
-    for (layer, totals) in experts {
+    for (layer, totals) in rest.experts {
       byLayer[.numMoEExperts]?[layer] = try finite(totals.means, layer: layer, MixtureOfExperts.outputs.name)
       let inner = MixtureOfExperts.channels.name
       switch expertChannels {
@@ -156,14 +197,14 @@ public final class ImportanceObserver: TapObserver {
       let isSeen = description.sublayers.indices.allSatisfy {
         sums[Site(tap: .residual(sublayer: $0), layer: layer)] != nil
       }
-      guard isSeen, layersSeen.contains(layer) else {
+      guard isSeen, rest.layers[layer] != nil else {
         throw ModelError("layer \(layer + 1): no activations were seen, so there are no scores of it")
       }
     }
   }
 
   private func finite(_ values: [Float], layer: Int, _ what: String) throws -> [Float] {
-    guard values.allSatisfy(\.isFinite), layerScores[layer].isFinite else {
+    guard values.allSatisfy(\.isFinite), rest.layers[layer]?.distance.isFinite != false else {
       throw ModelError(
         "layer \(layer + 1): the \(what) holds NaN or infinite values; the weights are damaged, or the type computed "
           + "with is too narrow (try --compute_dtype float32)")
@@ -174,53 +215,27 @@ public final class ImportanceObserver: TapObserver {
   private static func sum(_ a: [Float], _ b: [Float]) -> [Float] { zip(a, b).map { $0 + $1 } }
 }
 
-/// What is known of a layer's experts: sums over micro-batches.
-private struct ExpertTotals {
-  private var norms: [Double] = []
-  private var counts: [Int] = []
-  /// Squares of means: of all experts' tokens together, or of each expert's own.
-  private var squares: [[Double]] = []
-
-  mutating func add(_ sums: ExpertSums, _ channels: ExpertChannels) {
-    if norms.isEmpty {
-      norms = Array(repeating: 0, count: sums.norms.count)
-      counts = Array(repeating: 0, count: sums.counts.count)
-      squares = Array(repeating: [], count: channels == .own ? sums.counts.count : 1)
-    }
-    for (expert, norm) in sums.norms.enumerated() {
-      norms[expert] += norm
-      counts[expert] += sums.counts[expert]
-    }
-    switch channels {
-    case .own:
-      // Without tokens in this micro-batch there is no mean to add.
-      for (expert, values) in sums.channels.enumerated() where !values.isEmpty {
-        addMean(values, rows: sums.counts[expert], to: expert)
-      }
-    case .shared:
-      var total: [Double] = []
-      for values in sums.channels where !values.isEmpty {
-        if total.isEmpty { total = Array(repeating: 0, count: values.count) }
-        for (channel, value) in values.enumerated() { total[channel] += value }
-      }
-      addMean(total, rows: sums.counts.reduce(0, +), to: 0)
-    }
-  }
-
-  private mutating func addMean(_ values: [Double], rows: Int, to index: Int) {
-    if squares[index].isEmpty { squares[index] = Array(repeating: 0, count: values.count) }
-    for (channel, value) in values.enumerated() {
-      let mean = value / Double(max(rows, 1))
-      squares[index][channel] += mean * mean
-    }
-  }
-
+extension ImportanceStatistics.Experts {
   /// The mean norm of each expert's weighted output.
-  var means: [Float] { zip(norms, counts).map { Float($0 / (Double($1) + 1e-8)) } }
-  var channels: [Float] { squares.first.map { $0.map { Float($0.squareRoot()) } } ?? [] }
+  fileprivate var means: [Float] { zip(norms, counts).map { Float($0 / (Double($1) + 1e-8)) } }
+  fileprivate var channels: [Float] { squares.first.map { $0.map { Float($0.squareRoot()) } } ?? [] }
 
   /// Scores of each expert's `width` channels; zeros for an expert that no token went to.
-  func ownChannels(width: Int) -> [[Float]] {
+  fileprivate func ownChannels(width: Int) -> [[Float]] {
     squares.map { $0.isEmpty ? Array(repeating: 0, count: width) : $0.map { Float($0.squareRoot()) } }
+  }
+}
+
+extension LayerDescription {
+  /// Everywhere that activations are looked at, the routed experts' taps too.
+  fileprivate var taps: [Tap] {
+    sublayers.indices.map { Tap.residual(sublayer: $0) } + sublayers.flatMap(\.block.taps)
+  }
+}
+
+extension Tap {
+  /// A name for files, different from that of every other tap of a layer.
+  fileprivate var key: String {
+    sublayer.map { "\(name) \($0)" } ?? name + ", " + axis.dimensions.map(\.name).joined(separator: " × ")
   }
 }

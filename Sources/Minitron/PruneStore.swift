@@ -1,5 +1,6 @@
 import Checkpoint
 import Crypto
+public import Execution
 import Files
 import Foundation
 public import JSON
@@ -110,14 +111,41 @@ public struct PruneStore: Sendable {
 
   /// What the scores in a directory were made of, as `save` was told; nil when nobody said, or they are damaged.
   static func about(directory: String) -> JSON? {
-    let contents = FileManager.default.contents(atPath: directory + "/" + importanceName)
-    guard let about = contents.flatMap({ KeptFile.parse(Array($0)) })?[aboutKey], about != .null else { return nil }
-    return about
+    for name in [importanceName, KeptWalk.manifestName(calibrationName)] {
+      let contents = FileManager.default.contents(atPath: directory + "/" + name)
+      if let about = contents.flatMap({ KeptFile.parse(Array($0)) })?[aboutKey], about != .null { return about }
+    }
+    return nil
   }
 
   /// What `importance.json` holds.
   public func importanceEntries(_ scores: ImportanceScores, _ fingerprint: Fingerprint) -> JSON.Object {
     JSON.Object([("fingerprint", fingerprint.json), ("made_on", madeOn), ("scores", scores.json)])
+  }
+
+  /// What an unfinished calibration's files are named after.
+  static let calibrationName = "importance"
+
+  /// Keeps a calibration as it goes; nil where nothing is kept.
+  ///
+  /// - Parameters:
+  ///   - fingerprint: what importance is made of.
+  ///   - about: as for `save`.
+  ///   - batches: what goes through the model.
+  ///   - observer: sees it.
+  ///   - interval: the least time between checkpoints.
+  ///   - note: told where the calibration goes on, and why it cannot.
+  public func calibrationWalk(
+    _ fingerprint: Fingerprint, about: JSON = .null, _ batches: [TokenBatch], _ executor: Executor,
+    _ observer: ImportanceObserver, interval: Duration = KeptWalk.interval, note: @escaping (String) -> Void
+  ) -> KeptWalk? {
+    directory.map {
+      KeptWalk(
+        directory: $0, name: Self.calibrationName, what: "calibration",
+        fingerprint: KeptWalk.fingerprint(fingerprint, batches, executor), about: about, isFresh: fresh,
+        interval: interval, note: note, learned: { try observer.statistics().json },
+        restore: { try observer.restore(ImportanceStatistics(parsing: $0)) })
+    }
   }
 
   private static func scoresName(_ fingerprint: Fingerprint) -> String { "scores-\(fingerprint.key).json" }
@@ -161,8 +189,9 @@ public struct PruneStore: Sendable {
 
   /// Whether a name in such a directory is that of a file of ours, or of one that a dead process did not finish.
   static func isOwn(_ name: String) -> Bool {
-    name.wholeMatch(of: /(importance|scores-[0-9a-f]{16})\.json/) != nil
-      || name.wholeMatch(of: /\.((importance|scores-[0-9a-f]{16})\.json|probe)\.partial-[0-9]+/) != nil
+    let whole = name.wholeMatch(of: /\.(.+)\.partial-[0-9]+(-[0-9]+)?/).map { String($0.1) }
+    return whole == "probe" || KeptWalk.isOwn(whole ?? name)
+      || (whole ?? name).wholeMatch(of: /(importance|scores-[0-9a-f]{16})\.json/) != nil
   }
 
   private func write(_ entries: JSON.Object, to path: String?) throws {

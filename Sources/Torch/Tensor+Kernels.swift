@@ -32,7 +32,10 @@ public final class ChannelSums {
     self.lengths = lengths
   }
 
-  /// Adds Σ over rows of (sums / length)² to `total`, `[C]` float32: what Minitron makes of activations.
+  /// Adds Σ over rows of (sums / length)² to `total`, `[C]` float64 or float32: what Minitron makes of activations.
+  ///
+  /// Each row's squares are rounded to float32. In float64 their sum is exact unless they are very far apart, so that it does
+  /// not depend on the order of rows.
   public func addMeanSquares(to total: Tensor) throws {
     try Tensor.run(total, sums, operation: "addMeanSquares") { api in
       withTap(self) { tap in tap.map { api.pointee.add_mean_squares($0, total.handle) } ?? nil }

@@ -48,10 +48,13 @@ import Torch
   }
 
   @Test func alikeSubjectsAreComputedOnce() {
-    let groups = LayerGroup.groups([0, 1, 2, 3, 4, 5], cuts, [0, 0, 0, 0, 1, 0], layer: 0)
+    let groups = LayerGroup.groups([0, 1, 2, 3, 4, 5], cuts.map { Subject($0) }, [0, 0, 0, 0, 1, 0], layer: 0)
     #expect(groups.map(\.members) == [[0, 1, 2, 5], [3], [4]])
     // The third ends with layer 7 (number 6), the first goes on.
-    #expect(LayerGroup.groups([0, 2], cuts, Array(repeating: 0, count: 6), layer: 6).map(\.members) == [[0], [2]])
+    #expect(
+      LayerGroup.groups([0, 2], cuts.map { Subject($0) }, Array(repeating: 0, count: 6), layer: 6).map(\.members) == [
+        [0], [2],
+      ])
   }
 
   @Test func statesOnDiskEqualStatesInMemory() throws {

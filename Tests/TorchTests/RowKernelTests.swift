@@ -59,6 +59,9 @@ extension KernelTests {
       try sums.add(x)
       let total = try Tensor.ones([33], dtype: .float32)
       try sums.addMeanSquares(to: total)
+      let wide = try Tensor.ones([33], dtype: .float64)
+      try sums.addMeanSquares(to: wide)
+      try expectClose(wide.to(.float32), total, ulps: 2)
       let means = try (0..<2).map { row in
         try x.select(dim: 0, index: row).narrow(dim: 0, start: 0, length: sums.lengths[row]).abs().mean(dims: [0])
       }

@@ -278,7 +278,7 @@ typedef struct ct_api {
   ct_error (*_Nonnull gate_kernel)(
     ct_gate kind, ct_tensor *gate, ct_tensor *_Nullable up, ct_tensor *_Nullable into, const ct_tap *_Nullable tap,
     ct_out out);
-  // total [C] float32 += Σ over rows of (sums / length)².
+  // total [C], float64 or float32, += Σ over rows of (sums / length)², each row's squares rounded to float32.
   ct_error (*_Nonnull add_mean_squares)(const ct_tap *tap, ct_tensor *total);
   ct_error (*_Nonnull column_sums)(ct_tensor *x, const ct_tap *tap);
   ct_error (*_Nonnull token_cosines)(ct_tensor *a, ct_tensor *b, double eps, ct_out out);

@@ -135,35 +135,44 @@ void column_sums(at::Tensor x, const ct_tap *tap_box) {
   for_blocks(shape, &*tap, [&](const Block &block) { table->columns[*element](call, block); });
 }
 
-// total += Σ over rows of (sums / length)².
+// total += Σ over rows of (sums / length)². Each row's squares are rounded to float32 and added up in the total's type: in
+// float64 the sum of so short numbers is exact, and does not depend on their order, as long as they are within a factor of
+// 2^29 / rows of each other.
+template <typename Total> void add_mean_squares(const ct_tap *tap, const at::Tensor &sums, at::Tensor &total) {
+  // The typed accessor has another mangled name in Clang than in the compiler of libtorch.
+  const float *from = static_cast<const float *>(sums.const_data_ptr());
+  Total *to = static_cast<Total *>(total.mutable_data_ptr());
+  const int64_t channels = sums.size(1);
+  for (int64_t b = 0; b < sums.size(0); ++b, from += channels) {
+    if (tap->lengths[b] <= 0) continue;
+    const float share = 1.0f / static_cast<float>(tap->lengths[b]);
+    for (int64_t c = 0; c < channels; ++c) {
+      const float mean = from[c] * share;
+      const float square = mean * mean;
+      to[c] += static_cast<Total>(square);
+    }
+  }
+}
+
 void add_mean_squares(const ct_tap *tap, ct_tensor *total_box) {
   const at::Tensor &sums = tap->sums->value;
   at::Tensor &total = writable(total_box);
   TORCH_CHECK(
     sums.dim() == 2 && sums.size(0) == static_cast<int64_t>(tap->count) && sums.scalar_type() == at::kFloat &&
-      total.dim() == 1 && total.size(0) == sums.size(1) && total.scalar_type() == at::kFloat &&
-      total.device() == sums.device(),
+      total.dim() == 1 && total.size(0) == sums.size(1) &&
+      (total.scalar_type() == at::kFloat || total.scalar_type() == at::kDouble) && total.device() == sums.device(),
     "sums of shape ", sums.sizes(), " and of ", tap->count, " rows cannot be added to a tensor of shape ", total.sizes(),
-    ": both must be float32, of as many channels, on one device");
+    ": it must be float64 or float32, of as many channels, on the same device");
   if (plain(sums) && plain(total) && sums.is_contiguous() && total.is_contiguous()) {
-    // The typed accessor has another mangled name in Clang than in the compiler of libtorch.
-    const float *from = static_cast<const float *>(sums.const_data_ptr());
-    float *to = total.mutable_data_ptr<float>();
-    const int64_t channels = sums.size(1);
-    for (int64_t b = 0; b < sums.size(0); ++b, from += channels) {
-      if (tap->lengths[b] <= 0) continue;
-      const float share = 1.0f / static_cast<float>(tap->lengths[b]);
-      for (int64_t c = 0; c < channels; ++c) {
-        const float mean = from[c] * share;
-        to[c] += mean * mean;
-      }
-    }
-    return;
+    if (total.scalar_type() == at::kDouble) return add_mean_squares<double>(tap, sums, total);
+    return add_mean_squares<float>(tap, sums, total);
   }
   // Rows of one length, which is what calibration has, need nothing from the host.
   at::IntArrayRef lengths(tap->lengths, tap->count);
   if (std::ranges::all_of(lengths, [&](int64_t length) { return length == lengths[0]; })) {
-    if (!lengths.empty() && lengths[0] > 0) total.add_(at::mul(sums, 1.0 / lengths[0]).square_().sum(0));
+    if (!lengths.empty() && lengths[0] > 0) {
+      total.add_(at::mul(sums, 1.0 / lengths[0]).square_().sum(at::IntArrayRef{0}, false, total.scalar_type()));
+    }
     return;
   }
   for (int64_t b = 0; b < sums.size(0); ++b) {

@@ -1,0 +1,59 @@
+import Models
+import Torch
+
+/// What batches need in every layer: positions, made once.
+struct BatchTraits {
+  private let batches: [TokenBatch]
+  private var positions: [Positions] = []
+  private var packed: [(wantedPositions: Positions, wanted: Tensor)?] = []
+
+  init(_ batches: [TokenBatch], dtype: DType, device: Device) throws {
+    self.batches = batches
+    var byWidth: [Int: Positions] = [:]
+    for batch in batches {
+      if let packing = batch.packing {
+        let lengths = packing.lengths
+        positions.append(Positions(places: packing.positions, lengths: lengths, dtype: dtype, device: device))
+        packed.append(
+          (
+            Positions(
+              places: packing.wanted.map { packing.positions[$0] }, lengths: packing.wanted.map { lengths[$0] },
+              dtype: dtype, device: device),
+            try Tensor(packing.wanted.map(Int64.init), shape: [packing.wanted.count]).to(device: device)
+          ))
+      } else {
+        let shared = byWidth[batch.width] ?? Positions(count: batch.width, dtype: dtype, device: device)
+        byWidth[batch.width] = shared
+        positions.append(shared.rows(lengths: batch.lengths))
+        packed.append(nil)
+      }
+    }
+  }
+
+  func context(
+    _ index: Int, layer: Int, observer: (any TapObserver)?, carry: CarriedKeys, lastTokensOnly: Bool
+  ) -> ForwardContext {
+    let batch = batches[index]
+    var packed: PackedContext?
+    if let packing = batch.packing, let traits = self.packed[index] {
+      packed = PackedContext(
+        packing, wantedPositions: traits.wantedPositions, wanted: traits.wanted, carry: carry)
+      packed?.trims = lastTokensOnly
+    }
+    return ForwardContext(
+      layer: layer, lengths: batch.lengths, positions: positions[index], observer: observer, packed: packed)
+  }
+}
+
+extension SourceModel {
+  /// - Throws: `ModelError` when a row is empty or holds a token that the embedding has no row for.
+  func check(_ row: [Int32]) throws {
+    guard !row.isEmpty else { throw ModelError("a row without tokens cannot go through a model") }
+    let vocabulary = description.sizes[.vocabulary]
+    if let token = row.first(where: { $0 < 0 || $0 >= vocabulary }) {
+      throw ModelError(
+        "the token number \(token) is outside the model's vocabulary of \(vocabulary): the tokenizer in "
+          + "\(checkpoint.directory) does not belong to these weights")
+    }
+  }
+}

@@ -1,0 +1,260 @@
+import Models
+import Torch
+
+// Shapes: B rows, S tokens, H hidden.
+
+/// Batches whose hidden states are held at once, on their way through the layers.
+final class ChunkWalk {
+  private let executor: Executor
+  private let batches: [TokenBatch]
+  private let subjects: [Subject]
+  private let visitor: (any WalkVisitor)?
+  /// The number of the first batch among all.
+  private let first: Int
+  private let bands: [Int]
+  private let schedule: Schedule
+  private let traits: BatchTraits
+  /// For each start of a path the channels that are kept; nil for all.
+  private let channels: [[Int]?]
+  let states: StateStore
+
+  /// The layers that are in memory now, whole.
+  private var resident: [Int: LayerWeights] = [:]
+
+  private var weights: WeightSource { executor.weights }
+  private var description: ModelDescription { executor.model.description }
+
+  /// - Parameters:
+  ///   - first: the number of the first batch among all, for the recorder.
+  ///   - bands: the first layer of each band; nil to choose.
+  init(
+    _ executor: Executor, _ batches: [TokenBatch], _ subjects: [Subject], visitor: (any WalkVisitor)? = nil,
+    first: Int = 0, bands: [Int]? = nil
+  ) throws {
+    for batch in batches {
+      for row in batch.rows { try executor.model.check(row) }
+    }
+    self.executor = executor
+    self.batches = batches
+    self.subjects = subjects
+    self.visitor = visitor
+    self.first = first
+    let kept = subjects.map { $0.selection.kept(.hidden, layer: nil) }
+    let channels = kept.enumerated().filter { kept.firstIndex(of: $0.element) == $0.offset }.map(\.element)
+    self.channels = channels
+    let chosen = visitor?.replacesWeights == true ? .one : executor.bandSize(batches, subjects)
+    let layers = Set(subjects.flatMap(\.layers)).sorted()
+    self.bands = bands ?? stride(from: 0, to: layers.count, by: chosen.layers).map { layers[$0] }
+    let ends = self.bands.dropFirst() + [executor.model.description.layers.count]
+    guard zip(self.bands, ends).allSatisfy({ $0 >= 0 && $0 < $1 }) else {
+      throw ModelError("bands of layers have to follow each other")
+    }
+    schedule = Schedule(
+      subjects, starts: kept.map { channels.firstIndex(of: $0) ?? 0 }, bands: zip(self.bands, ends).map { $0..<$1 })
+    traits = try BatchTraits(batches, dtype: executor.weights.dtype, device: executor.weights.device)
+    states = StateStore(
+      budget: max(executor.budget - chosen.reservedBytes, 0), deviceBudget: executor.deviceBudget,
+      scratch: executor.scratch)
+    if let layer = schedule.layers.first { weights.prefetch(layer: layer) }
+  }
+
+  /// Embeds all batches, for subjects with the same channels once.
+  func embed() throws {
+    let kept = try channels.map { kept in
+      try kept.map { try Tensor($0.map(Int64.init), shape: [$0.count]).to(device: weights.device) }
+    }
+    for (index, batch) in batches.enumerated() {
+      let embedded = try weights.embed(batch.tensor())
+      for (path, kept) in kept.enumerated() {
+        let state = try kept.map { try embedded.indexSelect(dim: 2, $0) } ?? embedded
+        try states.put(.init(path: path, batch: index), state)
+      }
+    }
+    weights.releaseEmbedding()
+  }
+
+  /// The states that are kept when so many legs are done, and so many batches of the next; nil where that cannot be.
+  func keys(leg: Int, batch done: Int) -> [StateKey]? {
+    guard leg >= 0, leg <= schedule.legs.count, done >= 0, done <= batches.count,
+      leg < schedule.legs.count || done == 0,
+      canRest(before: done)
+    else { return nil }
+    return batches.indices.flatMap { batch in
+      schedule.kept(leg: leg, batches: done, batch: batch).sorted().map { StateKey(path: $0, batch: batch) }
+    }
+  }
+
+  /// Whether nothing but hidden states is carried to a batch: packed rows may continue the one before.
+  private func canRest(before batch: Int) -> Bool {
+    !batches.indices.contains(batch) || (batches[batch].packing?.carried ?? 0) == 0
+  }
+
+  /// Sends all batches through all layers.
+  ///
+  /// - Parameters:
+  ///   - start: legs that are done, and batches of the next leg.
+  ///   - recorder: asked after each batch whether to save.
+  ///   - progress: called with the token-layers done.
+  func run(
+    from start: (leg: Int, batch: Int) = (0, 0), recorder: (any WalkRecorder)? = nil, progress: (Int) -> Void
+  ) throws {
+    let tokens = batches.reduce(0) { $0 + $1.tokenCount }
+    func size(_ leg: Schedule.Leg) -> Int { leg.steps.reduce(0) { $0 + $1.members.count } }
+    var done = schedule.legs.prefix(start.leg).reduce(0) { $0 + size($1) } * tokens
+    for (number, leg) in schedule.legs.enumerated().dropFirst(start.leg) {
+      let skipped = number == start.leg ? start.batch : 0
+      done += batches.prefix(skipped).reduce(0) { $0 + $1.tokenCount } * size(leg)
+      let used = try load(leg)
+      let prepared = try zip(leg.steps, used).map { try packed($1, $0) }
+      let carries = leg.steps.map { _ in CarriedKeys() }
+      let keepsInputs = visitor?.replacesWeights == true
+      for index in batches.indices.dropFirst(skipped) {
+        try run(leg, prepared, carries, batch: index, keepsInputs: keepsInputs)
+        done += batches[index].tokenCount * size(leg)
+        progress(done)
+        // With weights that may be replaced a leg is done when they are.
+        if let recorder, !keepsInputs { save(recorder, leg: number, batch: index + 1) }
+      }
+      try settle(leg, used, keepsInputs: keepsInputs)
+      for layer in leg.finished {
+        resident[layer] = nil
+        weights.release(layer: layer)
+        try visitor?.didFinish(layer: layer)
+      }
+    }
+    progress(tokens * subjects.reduce(0) { $0 + $1.layers.count })
+  }
+
+  private func save(_ recorder: any WalkRecorder, leg: Int, batch: Int) {
+    guard canRest(before: batch), recorder.isDue(withStates: true) else { return }
+    let isDone = batch == batches.count
+    let place = isDone ? (leg: leg + 1, batch: 0) : (leg: leg, batch: batch)
+    guard let keys = keys(leg: place.leg, batch: place.batch) else { return }
+    recorder.save(
+      WalkPosition(chunk: first..<first + batches.count, bands: bands, leg: place.leg, batch: place.batch), keys: keys
+    ) { try states.get($0) }
+  }
+
+  /// Brings in the layers of a leg, and has the one after them read meanwhile.
+  ///
+  /// - Returns: the weights of each step, as its subjects have them.
+  private func load(_ leg: Schedule.Leg) throws -> [LayerWeights] {
+    for layer in Set(leg.steps.map(\.layer)).sorted() where resident[layer] == nil {
+      resident[layer] = try weights.layer(layer)
+      if let next = schedule.layers.first(where: { $0 > layer }) { weights.prefetch(layer: next) }
+    }
+    return try leg.steps.map { step in
+      guard let whole = resident[step.layer], let member = step.members.first else {
+        throw ModelError("layer \(step.layer + 1) was not brought in")
+      }
+      let subject = subjects[member]
+      let sliced = try whole.sliced(by: subject.selection, layer: step.layer, sizes: description.sizes)
+      return try subject.overlay?.apply(sliced, layer: step.layer) ?? sliced
+    }
+  }
+
+  /// The same weights in the order that suits so many tokens.
+  private func packed(_ used: LayerWeights, _ step: Schedule.Step) throws -> LayerWeights {
+    let tokens = batches.reduce(0) { $0 + $1.paddedCount }
+    let blocks = description.layers[step.layer].sublayers.map(\.block)
+    let rows = batches.map(\.paddedCount).max() ?? 1
+    // What has been copied can go when nobody else needs the layer as it is.
+    let isAlone = visitor?.replacesWeights != true && schedule.steps(of: step.layer) == 1
+    return try used.packed(rows: rows, tokens: tokens, inputs: weights.dtype, blocks: blocks) { weight in
+      if isAlone { weights.release(weight, layer: step.layer) }
+    }
+  }
+
+  /// One batch through all steps of a leg.
+  ///
+  /// - Parameter isObserved: whether the visitor sees it.
+  private func run(
+    _ leg: Schedule.Leg, _ weights: [LayerWeights], _ carries: [CarriedKeys], batch: Int, keepsInputs: Bool,
+    isObserved: Bool = true
+  ) throws {
+    // States that have not been put away.
+    var inner: [Int: Tensor] = [:]
+    for (number, step) in leg.steps.enumerated() {
+      let key = StateKey(path: step.input, batch: batch)
+      let context = traits.context(
+        batch, layer: step.layer, observer: isObserved ? observer(step) : nil, carry: carries[number],
+        lastTokensOnly: step.lastTokensOnly)
+      let input = try inner[step.input] ?? states.get(key)
+      let output = try description.layers[step.layer].forward(input, weights: weights[number], context: context)
+      if step.isLastUse, !keepsInputs, inner.removeValue(forKey: step.input) == nil { states.remove(key) }
+      inner[step.output] = output
+    }
+    for path in leg.kept {
+      guard let state = inner[path] else { continue }
+      try states.put(.init(path: path, batch: batch), state)
+    }
+  }
+
+  /// All batches have seen a leg: the visitor may send them through it again with other weights.
+  private func settle(_ leg: Schedule.Leg, _ used: [LayerWeights], keepsInputs: Bool) throws {
+    guard let visitor else { return }
+    for (step, used) in zip(leg.steps, used) {
+      guard let member = step.members.first else { continue }
+      let replaced = try visitor.didRun(layer: step.layer, subject: member, weights: used)
+      guard keepsInputs else {
+        if replaced == nil { continue }
+        throw ModelError("a visitor that returns weights has to say so before: replacesWeights")
+      }
+      if let replaced {
+        let prepared = try packed(replaced, step)
+        let carry = CarriedKeys()
+        for index in batches.indices {
+          try run(leg, [prepared], [carry], batch: index, keepsInputs: true, isObserved: false)
+        }
+      }
+      if step.isLastUse {
+        for index in batches.indices { states.remove(.init(path: step.input, batch: index)) }
+      }
+    }
+  }
+
+  private func observer(_ step: Schedule.Step) -> (any TapObserver)? {
+    guard let visitor else { return nil }
+    let observers = step.members.compactMap { visitor.observer(subject: $0, layer: step.layer) }
+    return observers.count > 1 ? SeveralObservers(observers) : observers.first
+  }
+
+  /// Final norm and head, subject by subject.
+  func end(_ finish: Executor.Finish) throws {
+    let norm = description.finalNorm
+    var tensors: [Weight: Tensor] = [:]
+    for weight in norm.weights { tensors[weight] = try weights.tensor(weight.name) }
+    for (number, subject) in subjects.enumerated() {
+      let sliced = try LayerWeights(tensors).sliced(by: subject.selection, layer: nil, sizes: description.sizes)
+      let head = try OutputHead(weights, selection: subject.selection)
+      let path = schedule.ends[number]
+      let isLastUse = !schedule.ends.dropFirst(number + 1).contains(path)
+      for batch in batches.indices {
+        let state = try states.get(.init(path: path, batch: batch))
+        if isLastUse { states.remove(.init(path: path, batch: batch)) }
+        try finish(number, batch, norm.forward(state, weights: sliced), head)
+      }
+    }
+    weights.releaseEmbedding()
+    if let head = description.head { executor.model.checkpoint.release([head.name]) }
+  }
+}
+
+/// Subjects that are computed alike are seen by the observer of each.
+private final class SeveralObservers: TapObserver {
+  private let observers: [any TapObserver]
+
+  init(_ observers: [any TapObserver]) { self.observers = observers }
+
+  func observe(_ tap: Tap, layer: Int, _ sums: ChannelSums) throws {
+    for observer in observers { try observer.observe(tap, layer: layer, sums) }
+  }
+
+  func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws {
+    for observer in observers { try observer.observeLayer(layer, input: input, output: output, lengths: lengths) }
+  }
+
+  func observeExperts(layer: Int, _ sums: ExpertSums) throws {
+    for observer in observers { try observer.observeExperts(layer: layer, sums) }
+  }
+}

@@ -1,0 +1,64 @@
+public import Models
+
+/// Weights that a subject has in the place of the model's: refitted ones, a student's, adapters.
+public protocol WeightOverlay: AnyObject {
+  /// The weights to compute a layer with.
+  ///
+  /// - Parameters:
+  ///   - weights: the layer's, sliced as the subject's selection says.
+  ///   - layer: the original layer's 0-based number.
+  func apply(_ weights: LayerWeights, layer: Int) throws -> LayerWeights
+}
+
+/// One of the models that a walk computes: a part of the original, perhaps with weights of its own.
+public struct Subject {
+  /// What is kept of the model.
+  public let selection: Selection
+  /// nil for the model's own weights. Subjects with an overlay share computation only with those that have the same one.
+  public let overlay: (any WeightOverlay)?
+
+  public init(_ selection: Selection, overlay: (any WeightOverlay)? = nil) {
+    self.selection = selection
+    self.overlay = overlay
+  }
+
+  var layers: [Int] { selection.layers }
+}
+
+/// Subjects whose states are the same before a layer and that are cut alike in it: they are computed once.
+package struct LayerGroup {
+  /// The path of the states that go in.
+  package let path: Int
+  package var members: [Int]
+  /// Whether this is their last layer: of packed rows only the wanted tokens are needed after it.
+  package let isLast: Bool
+
+  private struct Cut: Hashable {
+    let path: Int
+    let cuts: [Models.Dimension: [[Int]]]
+    let overlay: ObjectIdentifier?
+    let isLast: Bool
+  }
+
+  /// - Parameters:
+  ///   - members: the subjects that have the layer, by number.
+  ///   - paths: of every subject, the path that its states took so far.
+  package static func groups(_ members: [Int], _ subjects: [Subject], _ paths: [Int], layer: Int) -> [LayerGroup] {
+    var groups: [LayerGroup] = []
+    var known: [Cut: Int] = [:]
+    for member in members {
+      let selection = subjects[member].selection
+      let cut = Cut(
+        path: paths[member],
+        cuts: selection.cuts(inLayer: layer),
+        overlay: subjects[member].overlay.map { ObjectIdentifier($0) }, isLast: selection.layers.last == layer)
+      if let at = known[cut] {
+        groups[at].members.append(member)
+      } else {
+        known[cut] = groups.count
+        groups.append(LayerGroup(path: cut.path, members: [member], isLast: cut.isLast))
+      }
+    }
+    return groups
+  }
+}
