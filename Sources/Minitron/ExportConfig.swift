@@ -87,9 +87,13 @@ public struct ExportConfig: Sendable, Hashable, CustomStringConvertible {
   }
 
   /// The same with what follows from what is named: groups take their members with them, so of
-  /// `{"num_query_groups": 4}` in a model of 32 heads in 8 groups `num_attention_heads` is 16.
+  /// `{"num_query_groups": 4}` in a model of 32 heads in 8 groups `num_attention_heads` is 16. What is pruned by hand
+  /// alone and named with the original's value, as scripts written for older versions of the reference do, is left out.
   public func completed(for model: ModelDescription) -> ExportConfig {
     var completed = self
+    completed.entries.removeAll { entry in
+      !entry.hyperparameter.facts.isSearched && entry.value == model.value(of: entry.hyperparameter)
+    }
     for entry in entries {
       guard let members = entry.hyperparameter.facts.members, self[members] == nil else { continue }
       let (groups, original) = (model.value(of: entry.hyperparameter), model.value(of: members))
@@ -116,7 +120,6 @@ public struct ExportConfig: Sendable, Hashable, CustomStringConvertible {
       let (name, facts) = (entry.hyperparameter.rawValue, entry.hyperparameter.facts)
       let original = model.value(of: entry.hyperparameter)
       guard prunable.contains(entry.hyperparameter) else {
-        // Scripts written for older versions of the reference name it with the original's value.
         if !facts.isSearched, original > 0 {
           guard entry.value == original else { throw Self.neverPruned(name, original, found: entry.value) }
           continue

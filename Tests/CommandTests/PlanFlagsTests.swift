@@ -114,8 +114,12 @@ import Testing
     let with = try plan(#"{"num_query_groups": 4, "num_attention_heads": 4, "kv_channels": 32}"#)
     with.expectSuccess()
     #expect(with.output == (try plan(#"{"num_attention_heads": 4}"#)).output)
-    try plan(#"{"num_attention_heads": 4, "num_query_groups": 2}"#)
-      .expectFailure(1, saying: "num_query_groups is 4", "never pruned", "found 2")
+    try plan(#"{"num_attention_heads": 4, "kv_channels": 16}"#)
+      .expectFailure(1, saying: "kv_channels is 32", "never pruned", "found 16")
+    // Groups go with their heads.
+    let groups = try plan(#"{"num_query_groups": 2}"#)
+    groups.expectSuccess()
+    #expect(groups.output == (try plan(#"{"num_query_groups": 2, "num_attention_heads": 4}"#)).output)
     try plan(#"{"mamba_num_groups": 4}"#).expectFailure(1, saying: "qwen3 model has no mamba_num_groups")
     try plan(#"{"num_query_groups": "4"}"#).expectFailure(64, saying: "num_query_groups", "whole number")
   }
