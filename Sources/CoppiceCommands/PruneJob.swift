@@ -131,12 +131,10 @@ struct PruneJob {
       return kept
     }
     let rows = try inputs.calibrationRows()
-    // Experts are scored by micro-batch inside their block; everything else can be told apart afterwards.
     let micro = TokenBatch.groups(rows.rows, size: options.batchSize)
     let atOnce = description.tokensAtOnce(
       elementSize: inputs.dtype.byteCount, device: executor.weights.device)
-    let batches =
-      description.hyperparameters.contains(.numMoEExperts) ? micro : TokenBatch.packed(micro, tokens: atOnce)
+    let batches = TokenBatch.packed(micro, tokens: atOnce)
     let whole = Selection(all: description)
     let observer = ImportanceObserver(
       description, microBatch: options.batchSize, expertChannels: options.expertChannels)

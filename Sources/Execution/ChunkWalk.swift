@@ -177,7 +177,8 @@ final class ChunkWalk {
     for (number, step) in leg.steps.enumerated() {
       let key = StateKey(path: step.input, batch: batch)
       let context = traits.context(
-        batch, layer: step.layer, observer: isObserved ? observer(step) : nil, carry: carries[number],
+        batch, layer: step.layer, observer: isObserved ? observer(step) : nil,
+        linearObserver: isObserved ? linearObserver(step) : nil, carry: carries[number],
         lastTokensOnly: step.lastTokensOnly)
       let input = try inner[step.input] ?? states.get(key)
       let output = try description.layers[step.layer].forward(input, weights: weights[number], context: context)
@@ -219,6 +220,12 @@ final class ChunkWalk {
     return observers.count > 1 ? SeveralObservers(observers) : observers.first
   }
 
+  private func linearObserver(_ step: Schedule.Step) -> (any LinearObserver)? {
+    guard let visitor else { return nil }
+    let observers = step.members.compactMap { visitor.linearObserver(subject: $0, layer: step.layer) }
+    return observers.count > 1 ? SeveralLinearObservers(observers) : observers.first
+  }
+
   /// Final norm and head, subject by subject.
   func end(_ finish: Executor.Finish) throws {
     let norm = description.finalNorm
@@ -237,24 +244,5 @@ final class ChunkWalk {
     }
     weights.releaseEmbedding()
     if let head = description.head { executor.model.checkpoint.release([head.name]) }
-  }
-}
-
-/// Subjects that are computed alike are seen by the observer of each.
-private final class SeveralObservers: TapObserver {
-  private let observers: [any TapObserver]
-
-  init(_ observers: [any TapObserver]) { self.observers = observers }
-
-  func observe(_ tap: Tap, layer: Int, _ sums: ChannelSums) throws {
-    for observer in observers { try observer.observe(tap, layer: layer, sums) }
-  }
-
-  func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws {
-    for observer in observers { try observer.observeLayer(layer, input: input, output: output, lengths: lengths) }
-  }
-
-  func observeExperts(layer: Int, _ sums: ExpertSums) throws {
-    for observer in observers { try observer.observeExperts(layer: layer, sums) }
   }
 }
