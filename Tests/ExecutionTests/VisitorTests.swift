@@ -20,9 +20,10 @@ import Torch
     _ executor: Executor, _ batches: [TokenBatch], _ subjects: [Subject], _ visitor: (any WalkVisitor)? = nil
   ) throws -> [[Float]] {
     var found = subjects.map { _ in [Float]() }
-    try executor.walk(batches, subjects: subjects, visitor: visitor) { subject, _, hidden, _ in
+    let finish: Executor.Finish = { subject, _, hidden, _ in
       found[subject] += try hidden.floats()
     }
+    try executor.walk(batches, subjects: subjects, visitor: visitor, finish: finish)
     return found
   }
 
