@@ -146,9 +146,10 @@ struct PruneJob {
     if let hint = try options.compute.typeHint(for: executor.weights.model) { console.note(hint) }
     let progress = console.progress("calibration", total: tokens, unit: "tokens")
     let walk = store.calibrationWalk(
-      inputs.fingerprint, about: inputs.about, batches, executor, observer, note: { console.note($0) })
+      inputs.fingerprint, about: inputs.about, executor, observer, note: { console.note($0) })
+    let work = max(Executor.work(batches, subjects: [whole]), 1)
     try executor.walk(batches, subjects: [Subject(whole)], visitor: EveryLayer(observer), recorder: walk) {
-      progress.update(Int(Double(tokens) * Double($0) / Double(max(Executor.work(batches, subjects: [whole]), 1))))
+      progress.update(Int(Double(tokens) * Double($0) / Double(work)))
     }
     progress.finish()
     let scores = try observer.scores()

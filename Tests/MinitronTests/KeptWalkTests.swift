@@ -34,7 +34,7 @@ import Torch
     let executor = Executor(model, dtype: .float32, budget: budget, bands: bands)
     var notes: [String] = []
     let walk = store.calibrationWalk(
-      fingerprint ?? self.fingerprint, batches, executor, observer, interval: interval, note: { notes.append($0) })
+      fingerprint ?? self.fingerprint, executor, observer, interval: interval, note: { notes.append($0) })
     let visitor = Dying(observer, after: after)
     do {
       try executor.walk(
