@@ -77,9 +77,10 @@ struct CandidateScorer {
       let report: (Int, Int) -> Void = { done, total in
         progress.update(start * count + Int(Double(part.count * count) * Double(done) / Double(max(total, 1))))
       }
-      let scores = try walk(executor, subjects, nil, report)
+      let (scores, saved) = try walk(executor, part, subjects, nil, report)
       for (config, score) in zip(part, scores) { known[config] = score }
       try save(known, executor)
+      saved?.finish()
     }
     if !open.isEmpty { progress.finish(saying: "scored \(open.count) candidate\(open.count == 1 ? "" : "s")") }
     let scores = try configs.map { config in
@@ -109,11 +110,13 @@ struct CandidateScorer {
           let summary = plan(executor, open.map { subjects[$0] }, items).summary
           console.note("\(Format.grouped(items.count)) \(itemName) first: \(summary)")
         }
-        let found = try walk(executor, open.map { subjects[$0] }, items) { part, whole in
+        let (found, saved) = try walk(executor, open.map { configs[$0] }, open.map { subjects[$0] }, items) {
+          part, whole in
           progress.update(done + open.count * items.count * part / max(whole, 1))
         }
         for (candidate, score) in zip(open, found) { scores[candidate].add(score) }
         try save(Dictionary(zip(configs, scores)) { $1 }, executor)
+        saved?.finish()
       }
       done += race.survivors.count * items.count
       asked += items.count
@@ -149,17 +152,28 @@ struct CandidateScorer {
   }
 
   /// - Parameter items: numbers of questions or rows; nil for all.
+  /// - Returns: the scores, and where the walk was saved, which is of use until they are kept.
   private func walk(
-    _ executor: Executor, _ subjects: [Selection], _ items: [Int]?, _ progress: (Int, Int) -> Void
-  ) throws -> [ItemScores] {
+    _ executor: Executor, _ configs: [ExportConfig], _ subjects: [Selection], _ items: [Int]?,
+    _ progress: (Int, Int) -> Void
+  ) throws -> ([ItemScores], KeptWalk?) {
+    let partial = PartialScores()
+    let asked = [("candidates", "\(configs)"), ("items", items.map { "\($0)" } ?? "all")]
+    let saved = store.scoringWalk(
+      fingerprint.adding([("scored", Fingerprint(asked).key)]), executor, note: { console.note($0) },
+      sums: { partial.sums }, restore: { try partial.restore($0) })
+    partial.recorder = saved
     if let questions {
-      return try questions.score(executor, subjects: subjects, questions: items, progress: progress)
+      let scores = try questions.score(
+        executor, subjects: subjects, questions: items, partial: partial, progress: progress)
+      return (scores, saved)
     }
-    guard let rows else { return [] }
-    if data.function == .negKL {
-      return try rows.negativeDivergence(
-        executor, subjects: subjects, from: executor, items: items, progress: progress)
-    }
-    return try rows.negativeLoss(executor, subjects: subjects, items: items, progress: progress)
+    guard let rows else { return ([], nil) }
+    let scores =
+      data.function == .negKL
+      ? try rows.negativeDivergence(
+        executor, subjects: subjects, from: executor, items: items, partial: partial, progress: progress)
+      : try rows.negativeLoss(executor, subjects: subjects, items: items, partial: partial, progress: progress)
+    return (scores, saved)
   }
 }

@@ -131,12 +131,10 @@ struct PruneJob {
       return kept
     }
     let rows = try inputs.calibrationRows()
-    // Experts are scored by micro-batch inside their block; everything else can be told apart afterwards.
     let micro = TokenBatch.groups(rows.rows, size: options.batchSize)
     let atOnce = description.tokensAtOnce(
       elementSize: inputs.dtype.byteCount, device: executor.weights.device)
-    let batches =
-      description.hyperparameters.contains(.numMoEExperts) ? micro : TokenBatch.packed(micro, tokens: atOnce)
+    let batches = TokenBatch.packed(micro, tokens: atOnce)
     let whole = Selection(all: description)
     let observer = ImportanceObserver(
       description, microBatch: options.batchSize, expertChannels: options.expertChannels)
@@ -148,9 +146,10 @@ struct PruneJob {
     if let hint = try options.compute.typeHint(for: executor.weights.model) { console.note(hint) }
     let progress = console.progress("calibration", total: tokens, unit: "tokens")
     let walk = store.calibrationWalk(
-      inputs.fingerprint, about: inputs.about, batches, executor, observer, note: { console.note($0) })
+      inputs.fingerprint, about: inputs.about, executor, observer, note: { console.note($0) })
+    let work = max(Executor.work(batches, subjects: [whole]), 1)
     try executor.walk(batches, subjects: [Subject(whole)], visitor: EveryLayer(observer), recorder: walk) {
-      progress.update(Int(Double(tokens) * Double($0) / Double(max(Executor.work(batches, subjects: [whole]), 1))))
+      progress.update(Int(Double(tokens) * Double($0) / Double(work)))
     }
     progress.finish()
     let scores = try observer.scores()

@@ -32,12 +32,15 @@ public struct LanguageModeling: Sendable {
 
   /// Cross-entropy of each next token, negated: sums and numbers of predicted tokens, row by row.
   ///
-  /// - Parameter items: numbers of rows; nil for all. Others have weight zero.
+  /// - Parameters:
+  ///   - items: numbers of rows; nil for all. Others have weight zero.
+  ///   - partial: has the scores as they are found, and says where to save them.
   public func negativeLoss(
-    _ executor: Executor, subjects: [Selection], items: [Int]? = nil,
+    _ executor: Executor, subjects: [Selection], items: [Int]? = nil, partial: PartialScores = PartialScores(),
     progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws -> [ItemScores] {
-    try walk(executor, subjects: subjects, items: items, progress: progress) { _, hidden, head, row, range in
+    try walk(executor, subjects: subjects, items: items, partial: partial, progress: progress) {
+      _, hidden, head, row, range in
       let targets = try Tensor(range.map { Int64(row[$0 + 1]) }, shape: [range.count, 1]).to(device: hidden.device)
       return try head.logits(hidden).logSoftmax(dim: 1).gather(dim: 1, index: targets).sum(dims: [0, 1]).item()
     }
@@ -48,9 +51,10 @@ public struct LanguageModeling: Sendable {
   /// - Parameters:
   ///   - reference: the unpruned model, run over the same rows first; its final hidden states are kept.
   ///   - items: numbers of rows; nil for all. Others have weight zero.
+  ///   - partial: has the scores as they are found, and says where to save them.
   public func negativeDivergence(
     _ executor: Executor, subjects: [Selection], from reference: Executor, items: [Int]? = nil,
-    progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+    partial: PartialScores = PartialScores(), progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws -> [ItemScores] {
     let vocabulary = reference.weights.model.description.sizes[.vocabulary]
     guard vocabulary == executor.weights.model.description.sizes[.vocabulary] else {
@@ -60,11 +64,11 @@ public struct LanguageModeling: Sendable {
     var known: [Int: Tensor] = [:]
     var referenceHead: OutputHead?
     return try walk(
-      executor, subjects: subjects, items: items, progress: progress,
-      before: { chunk in
+      executor, subjects: subjects, items: items, partial: partial, progress: progress,
+      begin: { first, chunk in
         known = [:]
         let keep: Executor.Finish = { _, batch, hidden, head in
-          known[batch] = try hidden.select(dim: 0, index: 0)
+          known[first + batch] = try hidden.select(dim: 0, index: 0)
           referenceHead = referenceHead ?? head
         }
         try reference.run(chunk, subjects: [whole], finish: keep)
@@ -80,38 +84,33 @@ public struct LanguageModeling: Sendable {
 
   /// Walks all rows, and sums `value` over slices of each row's predicted positions.
   private func walk(
-    _ executor: Executor, subjects: [Selection], items: [Int]?, progress: (Int, Int) -> Void,
-    before: ([TokenBatch]) throws -> Void = { _ in },
+    _ executor: Executor, subjects: [Selection], items: [Int]?, partial: PartialScores, progress: (Int, Int) -> Void,
+    begin: (_ first: Int, _ chunk: [TokenBatch]) throws -> Void = { _, _ in },
     value: (_ batch: Int, _ hidden: Tensor, _ head: OutputHead, _ row: [Int32], _ range: Range<Int>) throws -> Double
   ) throws -> [ItemScores] {
     let vocabulary = executor.weights.model.description.sizes[.vocabulary]
     let asked = items ?? Array(batches.indices)
     let batches = asked.map { self.batches[$0] }
     let total = Executor.work(batches, subjects: subjects)
-    var sums = subjects.map { _ in [Double](repeating: 0, count: self.batches.count) }
-    var first = 0
-    var done = 0
-    for chunk in executor.plan(batches, subjects: subjects).chunks {
-      try before(chunk)
-      try executor.run(chunk, subjects: subjects, progress: { progress(done + $0, total) }) {
-        subject, batch, hidden, head in
-        let row = chunk[batch].rows[0]
-        let states = try hidden.select(dim: 0, index: 0)
-        var sum = 0.0
-        for range in positions(vocabulary: vocabulary, count: row.count - 1) {
-          let slice = try states.narrow(dim: 0, start: range.lowerBound, length: range.count)
-          sum += try value(batch, slice, head, row, range)
-        }
-        guard sum.isFinite else {
-          throw EvaluationError("the model's loss is not finite: the weights hold NaN or infinite values")
-        }
-        sums[subject][asked[first + batch]] = sum
+    partial.begin(candidates: subjects.count, items: self.batches.count)
+    let finish: Executor.Finish = { subject, batch, hidden, head in
+      let row = batches[batch].rows[0]
+      let states = try hidden.select(dim: 0, index: 0)
+      var sum = 0.0
+      for range in positions(vocabulary: vocabulary, count: row.count - 1) {
+        let slice = try states.narrow(dim: 0, start: range.lowerBound, length: range.count)
+        sum += try value(batch, slice, head, row, range)
       }
-      first += chunk.count
-      done += Executor.work(chunk, subjects: subjects)
+      guard sum.isFinite else {
+        throw EvaluationError("the model's loss is not finite: the weights hold NaN or infinite values")
+      }
+      partial.set(sum, candidate: subject, item: asked[batch])
     }
+    try executor.walk(
+      batches, subjects: subjects.map { Subject($0) }, recorder: partial.recorder, progress: { progress($0, total) },
+      begin: { try begin($0.lowerBound, Array(batches[$0])) }, finish: finish)
     var weights = [Double](repeating: 0, count: self.batches.count)
     for item in asked { weights[item] = Double(self.batches[item].rows[0].count - 1) }
-    return sums.map { ItemScores(sums: $0, weights: weights) }
+    return partial.scores(weights: weights)
   }
 }

@@ -104,9 +104,10 @@ public struct MultipleChoice: Sendable {
   /// Only the last position of a prompt meets the head, and only with the answers' rows.
   /// - Parameters:
   ///   - questions: numbers of prompts; nil for all. What is not asked has weight zero.
-  ///   - predicted: called with the logits of the four answers: subject, question, logits.
+  ///   - partial: has the scores as they are found, and says where to save them.
+  ///   - predicted: called with the logits of the four answers: subject, question, logits. Not for what was restored.
   public func score(
-    _ executor: Executor, subjects: [Selection], questions: [Int]? = nil,
+    _ executor: Executor, subjects: [Selection], questions: [Int]? = nil, partial: PartialScores = PartialScores(),
     progress: (_ done: Int, _ total: Int) -> Void = { _, _ in },
     predicted: (_ subject: Int, _ question: Int, _ logits: [Float]) throws -> Void = { _, _, _ in }
   ) throws -> [ItemScores] {
@@ -114,30 +115,26 @@ public struct MultipleChoice: Sendable {
     let groups = groups(asked, executor)
     let batches = groups.map(\.batch)
     let total = Executor.work(batches, subjects: subjects)
-    var correct = subjects.map { _ in [Double](repeating: 0, count: prompts.count) }
-    var (before, firstBatch) = (0, 0)
-    for chunk in executor.plan(batches, subjects: subjects).chunks {
-      let start = firstBatch
-      try executor.run(chunk, subjects: subjects, progress: { progress(before + $0, total) }) {
-        subject, batch, hidden, head in
-        let logits = try head.logits(last(hidden, chunk[batch]), rows: answerTokens).floats()
-        for (row, question) in groups[start + batch].prompts.enumerated() {
-          let four = Array(logits[row * answerTokens.count..<(row + 1) * answerTokens.count])
-          guard four.allSatisfy(\.isFinite) else {
-            throw EvaluationError("the model's logits are not finite: the weights hold NaN or infinite values")
-          }
-          // The first of equal ones, as argmax has it.
-          let best = four.indices.max { (four[$0], $1) < (four[$1], $0) }
-          correct[subject][question] = best == prompts[question].answer ? 1 : 0
-          try predicted(subject, question, four)
+    partial.begin(candidates: subjects.count, items: prompts.count)
+    let finish: Executor.Finish = { subject, batch, hidden, head in
+      let logits = try head.logits(last(hidden, batches[batch]), rows: answerTokens).floats()
+      for (row, question) in groups[batch].prompts.enumerated() {
+        let four = Array(logits[row * answerTokens.count..<(row + 1) * answerTokens.count])
+        guard four.allSatisfy(\.isFinite) else {
+          throw EvaluationError("the model's logits are not finite: the weights hold NaN or infinite values")
         }
+        // The first of equal ones, as argmax has it.
+        let best = four.indices.max { (four[$0], $1) < (four[$1], $0) }
+        partial.set(best == prompts[question].answer ? 1 : 0, candidate: subject, item: question)
+        try predicted(subject, question, four)
       }
-      before += Executor.work(chunk, subjects: subjects)
-      firstBatch += chunk.count
     }
+    try executor.walk(
+      batches, subjects: subjects.map { Subject($0) }, recorder: partial.recorder, progress: { progress($0, total) },
+      finish: finish)
     var weights = [Double](repeating: 0, count: prompts.count)
     for question in asked { weights[question] = 1 }
-    return correct.map { ItemScores(sums: $0, weights: weights) }
+    return partial.scores(weights: weights)
   }
 
   /// The last token's state of each prompt: `[prompts, H]`. A packed row holds nothing else.

@@ -31,7 +31,8 @@ struct BatchTraits {
   }
 
   func context(
-    _ index: Int, layer: Int, observer: (any TapObserver)?, carry: CarriedKeys, lastTokensOnly: Bool
+    _ index: Int, layer: Int, observer: (any TapObserver)?, linearObserver: (any LinearObserver)?, carry: CarriedKeys,
+    lastTokensOnly: Bool
   ) -> ForwardContext {
     let batch = batches[index]
     var packed: PackedContext?
@@ -41,7 +42,8 @@ struct BatchTraits {
       packed?.trims = lastTokensOnly
     }
     return ForwardContext(
-      layer: layer, lengths: batch.lengths, positions: positions[index], observer: observer, packed: packed)
+      layer: layer, lengths: batch.lengths, microBatches: batch.microBatches, positions: positions[index],
+      observer: observer, linearObserver: linearObserver, packed: packed)
   }
 }
 

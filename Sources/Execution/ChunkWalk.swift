@@ -9,8 +9,6 @@ final class ChunkWalk {
   private let batches: [TokenBatch]
   private let subjects: [Subject]
   private let visitor: (any WalkVisitor)?
-  /// The number of the first batch among all.
-  private let first: Int
   private let bands: [Int]
   private let schedule: Schedule
   private let traits: BatchTraits
@@ -25,11 +23,10 @@ final class ChunkWalk {
   private var description: ModelDescription { executor.model.description }
 
   /// - Parameters:
-  ///   - first: the number of the first batch among all, for the recorder.
   ///   - bands: the first layer of each band; nil to choose.
   init(
     _ executor: Executor, _ batches: [TokenBatch], _ subjects: [Subject], visitor: (any WalkVisitor)? = nil,
-    first: Int = 0, bands: [Int]? = nil
+    bands: [Int]? = nil
   ) throws {
     for batch in batches {
       for row in batch.rows { try executor.model.check(row) }
@@ -38,7 +35,6 @@ final class ChunkWalk {
     self.batches = batches
     self.subjects = subjects
     self.visitor = visitor
-    self.first = first
     let kept = subjects.map { $0.selection.kept(.hidden, layer: nil) }
     let channels = kept.enumerated().filter { kept.firstIndex(of: $0.element) == $0.offset }.map(\.element)
     self.channels = channels
@@ -93,10 +89,10 @@ final class ChunkWalk {
   ///
   /// - Parameters:
   ///   - start: legs that are done, and batches of the next leg.
-  ///   - recorder: asked after each batch whether to save.
+  ///   - save: asked after each batch whether to.
   ///   - progress: called with the token-layers done.
   func run(
-    from start: (leg: Int, batch: Int) = (0, 0), recorder: (any WalkRecorder)? = nil, progress: (Int) -> Void
+    from start: (leg: Int, batch: Int) = (0, 0), save: Save? = nil, progress: (Int) -> Void
   ) throws {
     let tokens = batches.reduce(0) { $0 + $1.tokenCount }
     func size(_ leg: Schedule.Leg) -> Int { leg.steps.reduce(0) { $0 + $1.members.count } }
@@ -113,7 +109,7 @@ final class ChunkWalk {
         done += batches[index].tokenCount * size(leg)
         progress(done)
         // With weights that may be replaced a leg is done when they are.
-        if let recorder, !keepsInputs { save(recorder, leg: number, batch: index + 1) }
+        if let save, !keepsInputs { self.save(save, leg: number, batch: index + 1) }
       }
       try settle(leg, used, keepsInputs: keepsInputs)
       for layer in leg.finished {
@@ -125,14 +121,20 @@ final class ChunkWalk {
     progress(tokens * subjects.reduce(0) { $0 + $1.layers.count })
   }
 
-  private func save(_ recorder: any WalkRecorder, leg: Int, batch: Int) {
-    guard canRest(before: batch), recorder.isDue(withStates: true) else { return }
-    let isDone = batch == batches.count
-    let place = isDone ? (leg: leg + 1, batch: 0) : (leg: leg, batch: batch)
-    guard let keys = keys(leg: place.leg, batch: place.batch) else { return }
-    recorder.save(
-      WalkPosition(chunk: first..<first + batches.count, bands: bands, leg: place.leg, batch: place.batch), keys: keys
-    ) { try states.get($0) }
+  /// Where a walk is saved.
+  struct Save {
+    let recorder: any WalkRecorder
+    /// The position before the first leg.
+    let start: WalkPosition
+  }
+
+  private func save(_ save: Save, leg: Int, batch: Int) {
+    guard canRest(before: batch), save.recorder.isDue(withStates: true) else { return }
+    var position = save.start
+    position.bands = bands
+    (position.leg, position.batch) = batch == batches.count ? (leg + 1, 0) : (leg, batch)
+    guard let keys = keys(leg: position.leg, batch: position.batch) else { return }
+    save.recorder.save(position, keys: keys) { try states.get($0) }
   }
 
   /// Brings in the layers of a leg, and has the one after them read meanwhile.
@@ -177,7 +179,8 @@ final class ChunkWalk {
     for (number, step) in leg.steps.enumerated() {
       let key = StateKey(path: step.input, batch: batch)
       let context = traits.context(
-        batch, layer: step.layer, observer: isObserved ? observer(step) : nil, carry: carries[number],
+        batch, layer: step.layer, observer: isObserved ? observer(step) : nil,
+        linearObserver: isObserved ? linearObserver(step) : nil, carry: carries[number],
         lastTokensOnly: step.lastTokensOnly)
       let input = try inner[step.input] ?? states.get(key)
       let output = try description.layers[step.layer].forward(input, weights: weights[number], context: context)
@@ -219,6 +222,12 @@ final class ChunkWalk {
     return observers.count > 1 ? SeveralObservers(observers) : observers.first
   }
 
+  private func linearObserver(_ step: Schedule.Step) -> (any LinearObserver)? {
+    guard let visitor else { return nil }
+    let observers = step.members.compactMap { visitor.linearObserver(subject: $0, layer: step.layer) }
+    return observers.count > 1 ? SeveralLinearObservers(observers) : observers.first
+  }
+
   /// Final norm and head, subject by subject.
   func end(_ finish: Executor.Finish) throws {
     let norm = description.finalNorm
@@ -237,24 +246,5 @@ final class ChunkWalk {
     }
     weights.releaseEmbedding()
     if let head = description.head { executor.model.checkpoint.release([head.name]) }
-  }
-}
-
-/// Subjects that are computed alike are seen by the observer of each.
-private final class SeveralObservers: TapObserver {
-  private let observers: [any TapObserver]
-
-  init(_ observers: [any TapObserver]) { self.observers = observers }
-
-  func observe(_ tap: Tap, layer: Int, _ sums: ChannelSums) throws {
-    for observer in observers { try observer.observe(tap, layer: layer, sums) }
-  }
-
-  func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws {
-    for observer in observers { try observer.observeLayer(layer, input: input, output: output, lengths: lengths) }
-  }
-
-  func observeExperts(layer: Int, _ sums: ExpertSums) throws {
-    for observer in observers { try observer.observeExperts(layer: layer, sums) }
   }
 }

@@ -80,15 +80,33 @@ public final class Executor {
   ///   - recorder: where a walk that was ended goes on, and where this one is saved.
   ///   - progress: called with the number of token-layers done, of `work(batches:subjects:)`.
   ///   - begin: called with the numbers of the batches of a chunk before they are walked.
-  ///   - finish: called for every batch of every subject at the end of its chunk; nil where neither final norm nor head are
-  ///     wanted.
+  ///   - finish: called for every batch of every subject at the end of its chunk.
   public func walk(
     _ batches: [TokenBatch], subjects: [Subject], visitor: (any WalkVisitor)? = nil,
     recorder: (any WalkRecorder)? = nil, progress: (Int) -> Void = { _ in },
-    begin: (Range<Int>) throws -> Void = { _ in }, finish: Finish? = nil
+    begin: (Range<Int>) throws -> Void = { _ in }, finish: Finish
+  ) throws {
+    try walk(batches, subjects, visitor, recorder, progress, begin) { chunk, first in
+      try chunk.end { try finish($0, first + $1, $2, $3) }
+    }
+  }
+
+  /// The same without final norm and head, which nobody wants to see.
+  public func walk(
+    _ batches: [TokenBatch], subjects: [Subject], visitor: any WalkVisitor, recorder: (any WalkRecorder)? = nil,
+    progress: (Int) -> Void = { _ in }
+  ) throws {
+    try walk(batches, subjects, visitor, recorder, progress, { _ in }, { _, _ in })
+  }
+
+  private func walk(
+    _ batches: [TokenBatch], _ subjects: [Subject], _ visitor: (any WalkVisitor)?, _ recorder: (any WalkRecorder)?,
+    _ progress: (Int) -> Void, _ begin: (Range<Int>) throws -> Void,
+    _ end: (_ chunk: ChunkWalk, _ first: Int) throws -> Void
   ) throws {
     let selections = subjects.map(\.selection)
-    var resumed = try recorder.flatMap { try resume($0, batches, subjects, visitor) }
+    let digest = recorder == nil ? 0 : TokenBatch.digest(batches)
+    var resumed = try recorder.flatMap { try resume($0, batches, digest, subjects, visitor) }
     var next = resumed?.position.chunk.lowerBound ?? 0
     // Weights that are replaced follow from all batches: these go through each layer together.
     let divide = { (rest: Range<Int>) -> [Int] in
@@ -102,20 +120,25 @@ public final class Executor {
       let range = next..<next + count
       let before = Self.work(Array(batches[..<next]), subjects: selections)
       let chunk =
-        try resumed?.walk ?? ChunkWalk(self, Array(batches[range]), subjects, visitor: visitor, first: next)
+        try resumed?.walk ?? ChunkWalk(self, Array(batches[range]), subjects, visitor: visitor)
       try begin(range)
+      let save = recorder.map { recorder in
+        ChunkWalk.Save(recorder: recorder, start: WalkPosition(batches: digest, chunk: range))
+      }
       if let position = resumed?.position {
-        try chunk.run(from: (position.leg, position.batch), recorder: recorder) { progress(before + $0) }
+        try chunk.run(from: (position.leg, position.batch), save: save) { progress(before + $0) }
       } else {
         try chunk.embed()
-        try chunk.run(recorder: recorder) { progress(before + $0) }
+        try chunk.run(save: save) { progress(before + $0) }
       }
       resumed = nil
-      if let finish { try chunk.end { try finish($0, next + $1, $2, $3) } }
+      try end(chunk, next)
       try visitor?.didFinish(chunk: range)
       next = range.upperBound
       if let recorder, next < batches.count, recorder.isDue(withStates: false) {
-        recorder.save(WalkPosition(chunk: next..<next), keys: []) { _ in throw ModelError("no state is kept") }
+        recorder.save(WalkPosition(batches: digest, chunk: next..<next), keys: []) { _ in
+          throw ModelError("no state is kept")
+        }
       }
     }
     try visitor?.didFinishWalk()
@@ -123,18 +146,19 @@ public final class Executor {
 
   /// The chunk that another process was ended in, with its states; nil where there is none.
   private func resume(
-    _ recorder: any WalkRecorder, _ batches: [TokenBatch], _ subjects: [Subject], _ visitor: (any WalkVisitor)?
+    _ recorder: any WalkRecorder, _ batches: [TokenBatch], _ digest: UInt64, _ subjects: [Subject],
+    _ visitor: (any WalkVisitor)?
   ) throws -> (position: WalkPosition, walk: ChunkWalk?)? {
     var walk: ChunkWalk?
     var failure: (any Error)?
     let position = try recorder.resume { position, keys in
       walk = nil
       let chunk = position.chunk
-      guard chunk.lowerBound >= 0, chunk.upperBound <= batches.count else { return false }
+      guard position.batches == digest, chunk.lowerBound >= 0, chunk.upperBound <= batches.count else { return false }
       if chunk.isEmpty { return position.leg == 0 && position.batch == 0 && keys.isEmpty }
       do {
         let found = try ChunkWalk(
-          self, Array(batches[chunk]), subjects, visitor: visitor, first: chunk.lowerBound, bands: position.bands)
+          self, Array(batches[chunk]), subjects, visitor: visitor, bands: position.bands)
         guard found.keys(leg: position.leg, batch: position.batch).map(Set.init) == keys else { return false }
         walk = found
         return true

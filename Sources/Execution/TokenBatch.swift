@@ -9,6 +9,8 @@ public struct TokenBatch: Sendable {
   public var lengths: [Int] { rows.map(\.count) }
   /// The longest row's tokens (S).
   public let width: Int
+  /// Rows of each micro-batch, in their order: rows that are scored together wherever they go through the model.
+  public let microBatches: [Int]
   /// How several sequences share the one row; nil where each row is a sequence.
   public let packing: Packing?
 
@@ -16,12 +18,22 @@ public struct TokenBatch: Sendable {
   public init(_ rows: [[Int32]], width: Int = 0) {
     self.rows = rows
     self.width = max(rows.map(\.count).max() ?? 0, width)
+    microBatches = [rows.count]
+    packing = nil
+  }
+
+  /// Micro-batches of rows of one length that go through the model together.
+  private init(joining first: TokenBatch, _ second: TokenBatch) {
+    rows = first.rows + second.rows
+    width = first.width
+    microBatches = first.microBatches + second.microBatches
     packing = nil
   }
 
   init(packed tokens: [Int32], _ packing: Packing) {
     rows = [tokens]
     width = tokens.count
+    microBatches = [1]
     self.packing = packing
   }
 
@@ -33,7 +45,7 @@ public struct TokenBatch: Sendable {
   }
 
   /// Puts consecutive batches of full rows of one length together, up to `tokens` tokens: small ones leave the
-  /// processor waiting. A batch with a shorter row stays by itself.
+  /// processor waiting. Each remains a micro-batch. A batch with a shorter row is left by itself.
   public static func packed(_ batches: [TokenBatch], tokens: Int) -> [TokenBatch] {
     var result: [TokenBatch] = []
     for batch in batches {
@@ -41,12 +53,27 @@ public struct TokenBatch: Sendable {
       if isFull, let last = result.last, last.width == batch.width, last.rows.allSatisfy({ $0.count == last.width }),
         (last.rows.count + batch.rows.count) * batch.width <= tokens
       {
-        result[result.count - 1] = TokenBatch(last.rows + batch.rows)
+        result[result.count - 1] = TokenBatch(joining: last, batch)
       } else {
         result.append(batch)
       }
     }
     return result
+  }
+
+  /// A number that stands for these batches: for their tokens, rows and micro-batches (FNV-1a).
+  static func digest(_ batches: [TokenBatch]) -> UInt64 {
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    func add(_ value: Int) { hash = (hash ^ UInt64(truncatingIfNeeded: value)) &* 0x0000_0100_0000_01b3 }
+    for batch in batches {
+      add(batch.width)
+      batch.microBatches.forEach(add)
+      for row in batch.rows {
+        add(row.count)
+        for token in row { add(Int(token)) }
+      }
+    }
+    return hash
   }
 
   public var tokenCount: Int { rows.reduce(0) { $0 + $1.count } }

@@ -2,6 +2,8 @@ public import Torch
 
 /// How far a walk over many batches has come.
 public struct WalkPosition: Sendable, Equatable {
+  /// What stands for all batches, token by token: a walk goes on with the same ones only.
+  public var batches: UInt64
   /// The batches, of all, that are going through the layers now. Those before are done; empty when the next are yet to be
   /// chosen.
   public var chunk: Range<Int>
@@ -12,7 +14,8 @@ public struct WalkPosition: Sendable, Equatable {
   /// Batches of the chunk that the next leg has done.
   public var batch: Int
 
-  public init(chunk: Range<Int>, bands: [Int] = [], leg: Int = 0, batch: Int = 0) {
+  public init(batches: UInt64, chunk: Range<Int>, bands: [Int] = [], leg: Int = 0, batch: Int = 0) {
+    self.batches = batches
     self.chunk = chunk
     self.bands = bands
     self.leg = leg

@@ -1,4 +1,5 @@
 public import Models
+import Torch
 
 /// Sees a walk go by, and may change it: statistics, refits, training.
 ///
@@ -10,6 +11,9 @@ public protocol WalkVisitor: AnyObject {
   /// What sees the activations of a subject in a layer (original, 0-based); nil for nothing. Subjects that are computed
   /// alike are seen at once, each by its own observer.
   func observer(subject: Int, layer: Int) -> (any TapObserver)?
+
+  /// What sees the inputs of the linear maps of a subject's layer; nil for nothing.
+  func linearObserver(subject: Int, layer: Int) -> (any LinearObserver)?
 
   /// All batches have gone through a layer.
   ///
@@ -33,6 +37,7 @@ public protocol WalkVisitor: AnyObject {
 extension WalkVisitor {
   public var replacesWeights: Bool { false }
   public func observer(subject: Int, layer: Int) -> (any TapObserver)? { nil }
+  public func linearObserver(subject: Int, layer: Int) -> (any LinearObserver)? { nil }
   public func didRun(layer: Int, subject: Int, weights: LayerWeights) throws -> LayerWeights? { nil }
   public func didFinish(layer: Int) throws {}
   public func didFinish(chunk: Range<Int>) throws {}
@@ -46,4 +51,36 @@ public final class EveryLayer: WalkVisitor {
   public init(_ observer: any TapObserver) { sees = observer }
 
   public func observer(subject: Int, layer: Int) -> (any TapObserver)? { sees }
+}
+
+/// Subjects that are computed alike are seen by the observer of each.
+final class SeveralObservers: TapObserver {
+  private let observers: [any TapObserver]
+
+  init(_ observers: [any TapObserver]) { self.observers = observers }
+
+  func observe(_ tap: Tap, layer: Int, _ sums: ChannelSums) throws {
+    for observer in observers { try observer.observe(tap, layer: layer, sums) }
+  }
+
+  func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws {
+    for observer in observers { try observer.observeLayer(layer, input: input, output: output, lengths: lengths) }
+  }
+
+  func observeExperts(layer: Int, _ sums: ExpertSums) throws {
+    for observer in observers { try observer.observeExperts(layer: layer, sums) }
+  }
+}
+
+/// The same for the inputs of linear maps.
+final class SeveralLinearObservers: LinearObserver {
+  private let observers: [any LinearObserver]
+
+  init(_ observers: [any LinearObserver]) { self.observers = observers }
+
+  func observe(_ weight: Weight, expert: Int?, layer: Int, input: Tensor, lengths: [Int]?) throws {
+    for observer in observers {
+      try observer.observe(weight, expert: expert, layer: layer, input: input, lengths: lengths)
+    }
+  }
 }

@@ -202,12 +202,12 @@ extension ImportanceStatistics {
   }
 
   /// The bytes of float64 numbers, little-endian, in base64.
-  private static func bits(_ values: [Double]) -> JSON {
+  static func bits(_ values: [Double]) -> JSON {
     let bytes = values.flatMap { value in withUnsafeBytes(of: value.bitPattern.littleEndian) { Array($0) } }
     return .text(Data(bytes).base64EncodedString())
   }
 
-  private static func doubles(_ json: JSON?) -> [Double]? {
+  static func doubles(_ json: JSON?) -> [Double]? {
     guard let text = json?.string, let bytes = Data(base64Encoded: text), bytes.count % 8 == 0 else { return nil }
     return stride(from: 0, to: bytes.count, by: 8).map { start in
       Double(bitPattern: (0..<8).reduce(0) { $0 | UInt64(bytes[start + $1]) << UInt64(8 * $1) })

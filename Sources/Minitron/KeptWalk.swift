@@ -88,18 +88,13 @@ public final class KeptWalk: WalkRecorder {
   }
 
   /// The layout of the files and the numbering of states.
-  private static let format = "1"
+  fileprivate static let format = "1"
 
   /// What a walk's states are made of.
   ///
   /// - Parameter fingerprint: what the result is made of.
-  static func fingerprint(_ fingerprint: Fingerprint, _ batches: [TokenBatch], _ executor: Executor) -> Fingerprint {
-    // What is in them follows from the fingerprint; how rows were put together may have another cause.
-    let shapes = batches.map { "\($0.rows.count) × \($0.width)" }.joined(separator: ", ")
-    return fingerprint.adding([
-      ("walk", format), ("device", "\(executor.weights.device)"),
-      ("batches", Fingerprint([("shapes", shapes)]).key),
-    ])
+  static func fingerprint(_ fingerprint: Fingerprint, _ executor: Executor) -> Fingerprint {
+    fingerprint.adding([("walk", format), ("device", "\(executor.weights.device)")])
   }
 
   static func manifestName(_ name: String) -> String { "walk-\(name).json" }
@@ -289,15 +284,17 @@ private final class KeptWalkLock {
 extension WalkPosition {
   fileprivate var json: JSON {
     .object([
-      ("first_batch", .int(chunk.lowerBound)), ("end_batch", .int(chunk.upperBound)),
+      ("batches", .text(String(batches))), ("first_batch", .int(chunk.lowerBound)),
+      ("end_batch", .int(chunk.upperBound)),
       ("bands", .array(bands.map(JSON.int))), ("leg", .int(leg)), ("batch", .int(batch)),
     ])
   }
 
   fileprivate init?(parsing json: JSON?) {
-    guard let first = json?["first_batch"]?.int, let end = json?["end_batch"]?.int, first >= 0, end >= first,
+    guard let batches = json?["batches"]?.string.flatMap(UInt64.init), let first = json?["first_batch"]?.int,
+      let end = json?["end_batch"]?.int, first >= 0, end >= first,
       let bands = json?["bands"]?.array, let leg = json?["leg"]?.int, let batch = json?["batch"]?.int
     else { return nil }
-    self.init(chunk: first..<end, bands: bands.compactMap(\.int), leg: leg, batch: batch)
+    self.init(batches: batches, chunk: first..<end, bands: bands.compactMap(\.int), leg: leg, batch: batch)
   }
 }

@@ -131,20 +131,44 @@ public struct PruneStore: Sendable {
   /// - Parameters:
   ///   - fingerprint: what importance is made of.
   ///   - about: as for `save`.
-  ///   - batches: what goes through the model.
-  ///   - observer: sees it.
+  ///   - observer: what is learned.
   ///   - interval: the least time between checkpoints.
   ///   - note: told where the calibration goes on, and why it cannot.
   public func calibrationWalk(
-    _ fingerprint: Fingerprint, about: JSON = .null, _ batches: [TokenBatch], _ executor: Executor,
-    _ observer: ImportanceObserver, interval: Duration = KeptWalk.interval, note: @escaping (String) -> Void
+    _ fingerprint: Fingerprint, about: JSON = .null, _ executor: Executor, _ observer: ImportanceObserver,
+    interval: Duration = KeptWalk.interval, note: @escaping (String) -> Void
   ) -> KeptWalk? {
     directory.map {
       KeptWalk(
         directory: $0, name: Self.calibrationName, what: "calibration",
-        fingerprint: KeptWalk.fingerprint(fingerprint, batches, executor), about: about, isFresh: fresh,
+        fingerprint: KeptWalk.fingerprint(fingerprint, executor), about: about, isFresh: fresh,
         interval: interval, note: note, learned: { try observer.statistics().json },
         restore: { try observer.restore(ImportanceStatistics(parsing: $0)) })
+    }
+  }
+
+  /// Keeps a walk that scores candidates as it goes; nil where nothing is kept. Only one at a time may be walked.
+  ///
+  /// - Parameters:
+  ///   - fingerprint: what the scores are made of: the candidates and the items too.
+  ///   - sums: of each candidate, the scores of all items so far, 0 for those that are not scored yet.
+  ///   - restore: takes such sums.
+  public func scoringWalk(
+    _ fingerprint: Fingerprint, _ executor: Executor, interval: Duration = KeptWalk.interval,
+    note: @escaping (String) -> Void, sums: @escaping () -> [[Double]],
+    restore: @escaping ([[Double]]) throws -> Void
+  ) -> KeptWalk? {
+    directory.map {
+      KeptWalk(
+        directory: $0, name: "scores", what: "scoring", fingerprint: KeptWalk.fingerprint(fingerprint, executor),
+        isFresh: fresh, interval: interval, note: note,
+        learned: { .array(sums().map { ImportanceStatistics.bits($0) }) },
+        restore: { json in
+          let lists = json.array?.map { ImportanceStatistics.doubles($0) } ?? []
+          let sums = lists.compactMap { $0 }
+          guard sums.count == lists.count else { throw ModelError("the scores are not as they were written") }
+          try restore(sums)
+        })
     }
   }
 

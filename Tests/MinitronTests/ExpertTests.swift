@@ -10,6 +10,20 @@ import Torch
 
 /// Grouping by expert, and what mixtures of experts restrict.
 @Suite struct ExpertTests {
+  /// Pieces end where micro-batches do, and are those of each micro-batch by itself.
+  @Test func piecesEndWithMicroBatches() throws {
+    let experts = (0..<3000).map { Int64($0 * $0 % 7) }
+    let whole = try ExpertGrouping(experts, count: 8)
+    let ends = [500, 500, 1700, 3000]
+    var apart: [[Int]] = []
+    for (start, end) in zip([0] + ends, ends) {
+      let part = try ExpertGrouping(Array(experts[start..<end]), count: 8)
+      apart += part.pieces(workers: 2, most: 100).list.map { part.order[$0.rows].map { $0 + start } }
+    }
+    let together = whole.pieces(workers: 2, most: 100, ends: ends).list.map { Array(whole.order[$0.rows]) }
+    #expect(Set(together) == Set(apart) && together.count == apart.count)
+  }
+
   @Test func observedRowsAreDividedAlikeForAnyNumberOfThreads() throws {
     let grouping = try ExpertGrouping((0..<5000).map { Int64($0 * $0 % 7) }, count: 8)
     let one = grouping.pieces(workers: 1, most: 256).list.map { "\($0)" }

@@ -55,6 +55,21 @@ import Torch
     #expect(throws: ModelError.self) { try ImportanceStatistics(parsing: .object([("channels", .array([.null]))])) }
   }
 
+  /// Micro-batches that go through the model together are scored apart.
+  @Test(arguments: names, [1, 2])
+  func microBatchesTogetherEqualMicroBatchesApart(_ name: String, _ size: Int) throws {
+    let model = try model(name)
+    let micro = TokenBatch.groups(Self.rows(model, 7, 16), size: size)
+    let together = TokenBatch.packed(micro, tokens: 4 * 16)
+    #expect(together.count < micro.count && together.flatMap(\.microBatches) == micro.map { $0.rows.count })
+    func scores(_ batches: [TokenBatch]) throws -> ImportanceScores {
+      let observer = ImportanceObserver(model.description, microBatch: size)
+      try Executor(model, dtype: .float32).observe(batches, observer: observer)
+      return try observer.scores()
+    }
+    #expect(try scores(together) == scores(micro))
+  }
+
   @Test func statisticsOfOtherSizesAreRefused() throws {
     var statistics = ImportanceStatistics()
     let site = ImportanceStatistics.Site(layer: 0, tap: "hidden 0")

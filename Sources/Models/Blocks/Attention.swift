@@ -103,7 +103,7 @@ public struct Attention: Block {
     // What asks: all tokens, or those that are wanted of a packed row.
     let trimming = context.packed.flatMap { $0.trims ? $0 : nil }
     let asking = try trimming?.trim(x) ?? x
-    let (queries, keys, values, gate) = try project(x, asking: asking, weights: weights, trimming)
+    let (queries, keys, values, gate) = try project(x, asking: asking, weights: weights, trimming, context)
     // Heads stay where the projections put them: [B, S, N or K, D].
     func place(_ y: Tensor, _ norm: Norm?, _ positions: Positions, turns: Bool = true) throws -> Tensor {
       var y = y
@@ -132,13 +132,13 @@ public struct Attention: Block {
     var joined = try attended.reshape([asking.shape[0], asking.shape[1], -1])
     if let gate { joined = try joined.multiplied(by: gate.sigmoid()) }
     try context.observe(Self.tap, joined)
-    return try output.forward(joined, weights: weights)
+    return try output.forward(joined, weights: weights, context: context)
   }
 
   /// Queries `[B, S, N × D]` of the tokens that ask, keys and values `[B, S, K × D]` of all, gates like queries.
-  private func project(_ x: Tensor, asking: Tensor, weights: LayerWeights, _ trimming: PackedContext?) throws
-    -> (Tensor, Tensor, Tensor, gate: Tensor?)
-  {
+  private func project(
+    _ x: Tensor, asking: Tensor, weights: LayerWeights, _ trimming: PackedContext?, _ context: ForwardContext
+  ) throws -> (Tensor, Tensor, Tensor, gate: Tensor?) {
     func flat(_ part: Tensor) throws -> Tensor { try part.reshape([part.shape[0], part.shape[1], -1]) }
     func asked(_ queries: Tensor) throws -> Tensor { try trimming?.trim(queries) ?? queries }
     /// Parts of each head, head after head.
@@ -149,22 +149,22 @@ public struct Attention: Block {
     switch layout {
     case .separate:
       // Where few tokens ask, theirs are the only queries that are worth computing.
-      let all = trimming == nil ? try weights.project(x, inputs) : nil
-      let queries = try all?[0] ?? inputs[0].forward(asking, weights: weights)
-      let keys = try all?[1] ?? inputs[1].forward(x, weights: weights)
-      let values = try all?[2] ?? inputs[2].forward(x, weights: weights)
+      let all = trimming == nil ? try weights.project(x, inputs, context: context) : nil
+      let queries = try all?[0] ?? inputs[0].forward(asking, weights: weights, context: context)
+      let keys = try all?[1] ?? inputs[1].forward(x, weights: weights, context: context)
+      let values = try all?[2] ?? inputs[2].forward(x, weights: weights, context: context)
       guard isGated else { return (queries, keys, values, nil) }
       let parts = try split(queries, 2)
       return (parts[0], keys, values, parts[1])
     case .stacked:
-      let projected = try inputs[0].forward(x, weights: weights)
+      let projected = try inputs[0].forward(x, weights: weights, context: context)
       // What is left of the heads shows in the width that the output projection takes.
       let heads = try weights[output.weight].shape[1]
       let rest = (projected.shape[2] - heads) / 2
       let parts = try projected.split([heads, rest, rest], dim: 2)
       return (try asked(parts[0]), parts[1], parts[2], nil)
     case .interleaved:
-      let parts = try split(inputs[0].forward(x, weights: weights), 3)
+      let parts = try split(inputs[0].forward(x, weights: weights, context: context), 3)
       return (try asked(parts[0]), parts[1], parts[2], nil)
     }
   }

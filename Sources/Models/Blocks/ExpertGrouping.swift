@@ -78,16 +78,19 @@ package struct ExpertGrouping: Sendable, Equatable {
   /// - Parameters:
   ///   - workers: threads; experts with many rows are divided so that none waits long for the last.
   ///   - most: rows of a piece at most, whatever the workers; nil to divide by their number.
-  package func pieces(workers: Int, most: Int? = nil) -> Pieces {
+  ///   - ends: rows before sorting at which no piece may go on, ascending: the ends of micro-batches.
+  package func pieces(workers: Int, most: Int? = nil, ends: [Int] = []) -> Pieces {
     func divided(_ most: Int) -> [(expert: Int, rows: Range<Int>)] {
       var list: [(expert: Int, rows: Range<Int>)] = []
-      var start = 0
-      for (expert, count) in counts.enumerated() where count > 0 {
-        let parts = (count - 1) / most + 1
+      for (expert, rows) in stretches(ends) {
+        let parts = (rows.count - 1) / most + 1
         for part in 0..<parts {
-          list.append((expert, start + count * part / parts..<start + count * (part + 1) / parts))
+          list.append(
+            (
+              expert,
+              rows.lowerBound + rows.count * part / parts..<rows.lowerBound + rows.count * (part + 1) / parts
+            ))
         }
-        start += count
       }
       return list
     }
@@ -96,5 +99,36 @@ package struct ExpertGrouping: Sendable, Equatable {
     // One product of small pieces rounds differently on several threads than on one.
     let areShared = workers > 1 && (list.count >= 2 * workers || most != nil)
     return areShared || most != nil ? Pieces(list, areShared: areShared) : Pieces(divided(.max), areShared: false)
+  }
+
+  /// The rows of each expert in the sorted order, divided at these ends.
+  private func stretches(_ ends: [Int]) -> [(expert: Int, rows: Range<Int>)] {
+    var list: [(expert: Int, rows: Range<Int>)] = []
+    var start = 0
+    for (expert, count) in counts.enumerated() {
+      let last = start + count
+      var first = start
+      for end in ends {
+        // Rows of an expert are in their order before sorting.
+        let next = order[first..<last].partitioningIndex { $0 >= end }
+        if next > first { list.append((expert, first..<next)) }
+        first = next
+      }
+      if last > first { list.append((expert, first..<last)) }
+      start = last
+    }
+    return list
+  }
+}
+
+extension ArraySlice {
+  /// The first index of those at which a condition holds that, once it holds, holds to the end.
+  fileprivate func partitioningIndex(_ holds: (Element) -> Bool) -> Int {
+    var (low, high) = (startIndex, endIndex)
+    while low < high {
+      let middle = low + (high - low) / 2
+      if holds(self[middle]) { high = middle } else { low = middle + 1 }
+    }
+    return low
   }
 }

@@ -95,8 +95,29 @@ public struct Experts: Sendable {
     return downBias == nil || matrix.isPacked ? matrix.shape[1] : matrix.shape[0]
   }
 
+  /// What the tokens are multiplied by first.
+  private var firstWeights: [Weight] {
+    switch inputs {
+    case .gated(let gate, let up): [gate, up]
+    case .plain(let up): [up]
+    case .stacked(let both), .interleaved(let both, bias: _): [both]
+    }
+  }
+
+  private func show(
+    _ rows: Tensor, _ count: Int, to weights: [Weight], expert: Int, _ context: ForwardContext
+  ) throws {
+    guard context.linearObserver != nil else { return }
+    for weight in weights { try context.observe(weight, expert: expert, rows.narrow(dim: 0, start: 0, length: count)) }
+  }
+
   /// The input of one expert's down projection: `[R, H]` → `[R, F]`.
-  func inner(_ rows: Tensor, expert: Int, weights: LayerWeights) throws -> Tensor {
+  ///
+  /// - Parameter count: rows that count; what is behind them is padding.
+  func inner(
+    _ rows: Tensor, count: Int, expert: Int, weights: LayerWeights, context: ForwardContext
+  ) throws -> Tensor {
+    try show(rows, count, to: firstWeights, expert: expert, context)
     func part(_ weight: Weight) throws -> Tensor { try weights.expert(expert, of: weight) }
     switch inputs {
     case .gated(let gate, let up):
@@ -137,7 +158,11 @@ public struct Experts: Sendable {
   /// - Parameters:
   ///   - inner: weighed by the router already.
   ///   - share: `[R, 1]`, the weights, for a bias.
-  func output(_ inner: Tensor, share: Tensor, expert: Int, weights: LayerWeights) throws -> Tensor {
+  ///   - count: rows that count; what is behind them is padding.
+  func output(
+    _ inner: Tensor, share: Tensor, count: Int, expert: Int, weights: LayerWeights, context: ForwardContext
+  ) throws -> Tensor {
+    try show(inner, count, to: [down], expert: expert, context)
     let matrix = try weights.expert(expert, of: down)
     guard let downBias else { return try inner.linear(weight: matrix) }
     let product = try matrix.isPacked ? inner.linear(weight: matrix) : inner.matmul(matrix)

@@ -9,18 +9,25 @@ public struct ForwardContext {
   /// Valid tokens of each row (`B` numbers up to `S`); rows are padded on the right.
   public let lengths: [Int]
   public let positions: Positions
+  /// Rows of each micro-batch, in their order: what is measured of experts is measured micro-batch by micro-batch.
+  public let microBatches: [Int]
   public let observer: (any TapObserver)?
+  public let linearObserver: (any LinearObserver)?
   public let cache: KeyValueCache?
   /// Where several sequences share the one row there is.
   public private(set) var packed: PackedContext?
 
+  /// - Parameter microBatches: rows of each, as many as there are lengths in all; nil for a single one.
   public init(
-    layer: Int = 0, lengths: [Int], positions: Positions, observer: (any TapObserver)? = nil,
-    cache: KeyValueCache? = nil, packed: PackedContext? = nil
+    layer: Int = 0, lengths: [Int], microBatches: [Int]? = nil, positions: Positions,
+    observer: (any TapObserver)? = nil, linearObserver: (any LinearObserver)? = nil, cache: KeyValueCache? = nil,
+    packed: PackedContext? = nil
   ) {
     self.packed = packed
     self.layer = layer
     self.lengths = lengths
+    self.microBatches = microBatches ?? [lengths.count]
+    self.linearObserver = linearObserver
     self.positions = positions
     self.observer = observer
     self.cache = cache

@@ -84,7 +84,7 @@ public struct GatedDeltaNet: Block {
   public var mixing: TokenMixing { .sequences(sharing: .max) }
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
-    var (mixed, gate, b, a) = try project(x, weights: weights)
+    var (mixed, gate, b, a) = try project(x, weights: weights, context: context)
     if let packed = context.packed {
       mixed = try packed.overSequences([mixed, b, a]) { try mix($0[0], $0[1], $0[2], after: $1, weights: weights) }
       if packed.trims { (mixed, gate) = (try packed.trim(mixed), try packed.trim(gate)) }
@@ -96,7 +96,7 @@ public struct GatedDeltaNet: Block {
     let normed = try norm.forward(mixed.to(x.dtype), weights: weights).to(.float32)  // [B, S, V, D]
       .multiplied(by: gate.to(.float32).reshape(mixed.shape).silu())
     return try output.forward(
-      normed.to(x.dtype).reshape([mixed.shape[0], mixed.shape[1], -1]), weights: weights)
+      normed.to(x.dtype).reshape([mixed.shape[0], mixed.shape[1], -1]), weights: weights, context: context)
   }
 
   /// Convolution and delta rule over sequences, `[B, S, 2KD + VD]`, b and a `[B, S, V]` → `[B, S, V, D]` float32. The
@@ -126,8 +126,10 @@ public struct GatedDeltaNet: Block {
   }
 
   /// Queries, keys and values one behind the other `[B, S, 2KD + VD]`, gates `[B, S, VD]`, b and a `[B, S, V]`.
-  private func project(_ x: Tensor, weights: LayerWeights) throws -> (Tensor, Tensor, Tensor, Tensor) {
-    let projected = try inputs.map { try $0.forward(x, weights: weights) }
+  private func project(
+    _ x: Tensor, weights: LayerWeights, context: ForwardContext
+  ) throws -> (Tensor, Tensor, Tensor, Tensor) {
+    let projected = try inputs.map { try $0.forward(x, weights: weights, context: context) }
     if layout == .separate { return (projected[0], projected[1], projected[2], projected[3]) }
     let shape = [x.shape[0], x.shape[1]]
     let shared = valueHeads / keyHeads

@@ -75,20 +75,22 @@ public struct LatentAttention: Block {
     // What asks: all tokens, or those that are wanted of a packed row.
     let trimming = context.packed.flatMap { $0.trims ? $0 : nil }
     let asking = try trimming?.trim(x) ?? x
-    var q = try query[0].forward(asking, weights: weights)
-    if let queryNorm { q = try query[1].forward(queryNorm.forward(q, weights: weights), weights: weights) }
+    var q = try query[0].forward(asking, weights: weights, context: context)
+    if let queryNorm {
+      q = try query[1].forward(queryNorm.forward(q, weights: weights), weights: weights, context: context)
+    }
     q = try q.reshape([rows, asking.shape[1], heads, plain + turning])
     _ = try turn(
       q.narrow(dim: 3, start: plain, length: turning), trimming?.wantedPositions ?? context.positions)
 
-    let compressed = try compress.forward(x, weights: weights).split([latent, turning], dim: 2)
+    let compressed = try compress.forward(x, weights: weights, context: context).split([latent, turning], dim: 2)
     var small = try latentNorm.forward(compressed[0], weights: weights)  // [B, S, latent]
     var turned = try turn(compressed[1].unsqueeze(2), context.positions)  // [B, S, 1, R]
     if let cache = context.cache {
       (small, turned) = try cache.append(key: small, value: turned, layer: context.layer, tokenAxis: 1)
     }
     let keys = small.shape[1]
-    let expanded = try expand.forward(small, weights: weights)
+    let expanded = try expand.forward(small, weights: weights, context: context)
       .reshape([rows, keys, heads, plain + valueDim]).split([plain, valueDim], dim: 3)
     var k = try Tensor.cat([expanded[0], turned.expand([rows, keys, heads, turning])], dim: 3)
     var v = expanded[1]
@@ -98,6 +100,7 @@ public struct LatentAttention: Block {
     let attended = try Tensor.fusedAttention(
       query: q, key: k, value: v, segments: trimming == nil ? packing?.segments : packing?.wantedSegments,
       scale: scale)
-    return try output.forward(attended.reshape([rows, asking.shape[1], heads * valueDim]), weights: weights)
+    return try output.forward(
+      attended.reshape([rows, asking.shape[1], heads * valueDim]), weights: weights, context: context)
   }
 }

@@ -95,10 +95,11 @@ public struct LayerWeights {
   }
 
   /// `[…, in]` → what each of these projections makes of it, `[…, out]`: views of one tensor where they were joined.
-  public func project(_ x: Tensor, _ projections: [Linear]) throws -> [Tensor] {
+  public func project(_ x: Tensor, _ projections: [Linear], context: ForwardContext) throws -> [Tensor] {
     guard let first = projections.first, let joint = joined[first.weight] else {
-      return try projections.map { try $0.forward(x, weights: self) }
+      return try projections.map { try $0.forward(x, weights: self, context: context) }
     }
+    for projection in projections { try context.observe(projection.weight, x) }
     return try x.linear(weight: joint).split(projections.map { try self[$0.weight].shape[0] }, dim: -1)
   }
 

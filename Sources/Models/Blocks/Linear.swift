@@ -14,7 +14,29 @@ public struct Linear: Sendable {
   public var weights: [Weight] { bias.map { [weight, $0] } ?? [weight] }
 
   /// `[…, in]` → `[…, out]`.
-  public func forward(_ x: Tensor, weights: LayerWeights) throws -> Tensor {
-    try x.linear(weight: weights[weight], bias: weights[optional: bias])
+  public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
+    try context.observe(weight, x)
+    return try x.linear(weight: weights[weight], bias: weights[optional: bias])
+  }
+}
+
+/// Sees what goes into the linear maps of layers, those of experts too: second moments for a refit, hooks for training.
+/// Calls come one at a time. Routers are none of them.
+public protocol LinearObserver: AnyObject {
+  /// - Parameters:
+  ///   - weight: what the input is multiplied by; projections of one input are seen one by one.
+  ///   - expert: the expert's 0-based number among those that are kept, of a weight that each expert has.
+  ///   - layer: the original layer's 0-based number.
+  ///   - input: `[B, S, in]`, or `[rows, in]`: of experts the rows that were routed there, perhaps in several calls.
+  ///   - lengths: valid tokens of each of B rows; nil where all rows count.
+  func observe(_ weight: Weight, expert: Int?, layer: Int, input: Tensor, lengths: [Int]?) throws
+}
+
+extension ForwardContext {
+  /// Shows the observer, where there is one, the input of a linear map.
+  func observe(_ weight: Weight, expert: Int? = nil, _ x: Tensor) throws {
+    guard let linearObserver else { return }
+    let isWhole = x.shape.count == 3 && x.shape[0] == lengths.count && packed == nil
+    try linearObserver.observe(weight, expert: expert, layer: layer, input: x, lengths: isWhole ? lengths : nil)
   }
 }

@@ -63,12 +63,12 @@ public struct GatedMLP: Block {
   public var jointProjections: [[Linear]] { inputs.count > 1 ? [inputs] : [] }
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
-    var projected = try weights.project(x, inputs)
+    var projected = try weights.project(x, inputs, context: context)
     if projected.count == 1 { projected = try projected[0].chunk(2, dim: -1) }
     let (gate, up) = (projected[0], projected[1])
     let gated = try context.observing(tap, channels: gate.shape[2], of: x) {
       try activation(gate, times: up, tap: $0)
     }
-    return try down.forward(gated, weights: weights)
+    return try down.forward(gated, weights: weights, context: context)
   }
 }

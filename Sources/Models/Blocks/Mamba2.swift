@@ -78,7 +78,7 @@ public struct Mamba2: Block {
     let heads = try weights[logDecay].shape[0]
     let inner = try weights[norm].shape[0]
     let channels = try weights[convolution].shape[0]
-    let parts = try input.forward(x, weights: weights).split([inner, channels, heads], dim: 2)
+    let parts = try input.forward(x, weights: weights, context: context).split([inner, channels, heads], dim: 2)
     try context.observe(Self.tap, parts[1].narrow(dim: 2, start: 0, length: inner))
     let step = try parts[2].to(.float32).adding(weights[stepBias].to(.float32)).softplus()
       .clamp(min: settings.stepLimit.lowerBound, max: settings.stepLimit.upperBound)
@@ -92,7 +92,8 @@ public struct Mamba2: Block {
       (y, state) = try mix(y, step: step, after: context.cache?.scans[context.layer], weights: weights)
       context.cache?.scans[context.layer] = state
     }
-    return try output.forward(gatedNorm(y, gate: gate, weights: weights).to(x.dtype), weights: weights)
+    return try output.forward(
+      gatedNorm(y, gate: gate, weights: weights).to(x.dtype), weights: weights, context: context)
   }
 
   /// Convolution and scan over sequences, `[B, S, I + 2 G × K]` and Δ `[B, S, N]` → `[B, S, I]` float32. The scan's state

@@ -88,10 +88,13 @@ public struct MixtureOfExperts: Block {
     // Sorted by expert, a piece behind the other: each expert's rows lie side by side.
     // What is observed is computed in the same pieces on any number of threads.
     let isCPU = device == .cpu
+    let isObserved = context.observer != nil
+    // Routed rows at which micro-batches end.
+    let ends = isObserved ? context.microBatchEnds.map { $0 * router.topK } : []
     let pieces = grouping.pieces(
-      workers: isCPU ? try LibTorch.threads : 1,
-      most: isCPU && context.observer != nil ? ExpertGrouping.observedRows : nil)
-    let entering = try latent?.enter.forward(tokens, weights: weights) ?? tokens
+      workers: isCPU ? try LibTorch.threads : 1, most: isCPU && isObserved ? ExpertGrouping.observedRows : nil,
+      ends: ends)
+    let entering = try latent?.enter.forward(tokens, weights: weights, context: context) ?? tokens
     let padded = pieces.list.flatMap { grouping.padded($0.rows) }
     let sources = try indices(padded.map { Int64($0 / router.topK) })
     let sorted = try shares.reshape([-1, 1]).indexSelect(dim: 0, indices(padded.map(Int64.init)))
@@ -108,30 +111,34 @@ public struct MixtureOfExperts: Block {
       }
       let share = try part(sorted)
       // Gathered expert by expert, rows are still in the caches when they are multiplied.
-      let inner = try experts.inner(entering.indexSelect(dim: 0, part(sources)), expert: expert, weights: weights)
+      let inner = try experts.inner(
+        entering.indexSelect(dim: 0, part(sources)), count: rows.count, expert: expert, weights: weights,
+        context: context)
       // Weighed while they are narrow, as the reference does; a bias behind them is weighed all the same.
       try inner.multiply(by: share)
-      let output = try experts.output(inner, share: share, expert: expert, weights: weights)
-        .narrow(dim: 0, start: 0, length: rows.count)
+      let output = try experts.output(
+        inner, share: share, count: rows.count, expert: expert, weights: weights, context: context
+      ).narrow(dim: 0, start: 0, length: rows.count)
       try outputs.narrow(dim: 0, start: rows.lowerBound, length: rows.count).copy(from: output)
       try statistics?.add(number, inner: inner, output: output)
     }
     // Small products of many experts: each thread takes its own, and nobody waits within one.
-    if pieces.areShared {
+    // Who looks at inputs is called from one thread at a time.
+    if pieces.areShared, context.linearObserver == nil {
       try LibTorch.parallel(pieces.list.count, compute)
     } else {
       for number in pieces.list.indices { try compute(number) }
     }
     if let observer = context.observer, let statistics {
-      try statistics.report(to: observer, layer: context.layer, pieces, counts: grouping.counts)
+      try statistics.report(to: observer, layer: context.layer, pieces, grouping, ends: ends)
     }
     let result = try outputs.indexSelect(dim: 0, indices(grouping.places))
       .view([tokens.shape[0], router.topK, entering.shape[1]]).sum(dims: [1])
-    return try latent?.leave.forward(result, weights: weights) ?? result
+    return try latent?.leave.forward(result, weights: weights, context: context) ?? result
   }
 }
 
-/// What the importance of experts and of their channels is made of, over one micro-batch.
+/// What the importance of experts and of their channels is made of, piece by piece.
 private struct ExpertStatistics {
   private let norms: Tensor  // a number for each piece
   private let channels: Tensor  // [pieces, F]
@@ -154,16 +161,40 @@ private struct ExpertStatistics {
     try channels.narrow(dim: 0, start: piece, length: 1).copy(from: sums.sums)
   }
 
-  func report(to observer: any TapObserver, layer: Int, _ pieces: ExpertGrouping.Pieces, counts: [Int]) throws {
+  /// Adds the pieces up and shows them, micro-batch by micro-batch.
+  ///
+  /// - Parameter ends: routed rows before sorting at which micro-batches end.
+  func report(
+    to observer: any TapObserver, layer: Int, _ pieces: ExpertGrouping.Pieces, _ grouping: ExpertGrouping, ends: [Int]
+  ) throws {
     let width = channels.shape[1]
     let (norms, channels) = (try norms.floats(), try channels.floats())
-    var totals = [Double](repeating: 0, count: counts.count)
-    var sums = [[Double]](repeating: [], count: counts.count)
-    for (piece, (expert, _)) in pieces.list.enumerated() {
-      totals[expert] += Double(norms[piece])
-      if sums[expert].isEmpty { sums[expert] = Array(repeating: 0, count: width) }
-      for channel in 0..<width { sums[expert][channel] += Double(channels[piece * width + channel]) }
+    let experts = grouping.counts.count
+    var totals = ends.map { _ in [Double](repeating: 0, count: experts) }
+    var counts = ends.map { _ in [Int](repeating: 0, count: experts) }
+    var sums = ends.map { _ in [[Double]](repeating: [], count: experts) }
+    for (piece, (expert, rows)) in pieces.list.enumerated() {
+      guard let batch = ends.firstIndex(where: { grouping.order[rows.lowerBound] < $0 }) else { continue }
+      totals[batch][expert] += Double(norms[piece])
+      counts[batch][expert] += rows.count
+      if sums[batch][expert].isEmpty { sums[batch][expert] = Array(repeating: 0, count: width) }
+      for channel in 0..<width { sums[batch][expert][channel] += Double(channels[piece * width + channel]) }
     }
-    try observer.observeExperts(layer: layer, ExpertSums(norms: totals, counts: counts, channels: sums))
+    for batch in ends.indices {
+      try observer.observeExperts(
+        layer: layer, ExpertSums(norms: totals[batch], counts: counts[batch], channels: sums[batch]))
+    }
+  }
+}
+
+extension ForwardContext {
+  /// Valid tokens up to the end of each micro-batch.
+  fileprivate var microBatchEnds: [Int] {
+    var (row, tokens) = (0, 0)
+    return microBatches.map { count in
+      tokens += lengths[row..<min(row + count, lengths.count)].reduce(0, +)
+      row = min(row + count, lengths.count)
+      return tokens
+    }
   }
 }

@@ -27,10 +27,10 @@ public struct PlainMLP: Block {
   public var mixing: TokenMixing { .none }
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
-    let inner = try up.forward(x, weights: weights)
+    let inner = try up.forward(x, weights: weights, context: context)
     let active = try context.observing(tap, channels: inner.shape[2], of: x) {
       try activation(inner, tap: $0)
     }
-    return try down.forward(active, weights: weights)
+    return try down.forward(active, weights: weights, context: context)
   }
 }
