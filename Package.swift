@@ -64,23 +64,34 @@ let package = Package(
         ])
       ]),
     swiftTarget("JSON", []),
-    swiftTarget("Report", ["Files"]),
+    swiftTarget("Messages", []),
+    swiftTarget("Formatting", []),
+    swiftTarget("Report", ["Files", "Formatting"]),
     swiftTarget("Torch", ["CTorch"]),
     .target(name: "CFiles"),
     swiftTarget("Files", ["CFiles", "JSON", crypto]),
     .target(name: "CCheckpoint"),
     swiftTarget("Checkpoint", ["JSON", "CCheckpoint", "Files", crypto]),
     swiftTarget("Tokenization", ["JSON", "Files"]),
-    swiftTarget("Datasets", ["JSON", "CParquet", "Files", "Tokenization", crypto]),
+    swiftTarget("Datasets", ["JSON", "CParquet", "Files", "Messages", "Tokenization", crypto]),
     swiftTarget("Models", ["JSON", "Checkpoint", "Torch"]),
     swiftTarget("Execution", ["Models", "Checkpoint", "Files", "Torch"]),
     swiftTarget("Minitron", ["JSON", "Checkpoint", "Files", "Models", "Execution", "Torch"]),
-    swiftTarget("Evaluation", ["Datasets", "Execution", "Models", "Tokenization", "Torch"]),
+    swiftTarget(
+      "Evaluation",
+      ["JSON", "Messages", "Datasets", "Execution", "Minitron", "Models", "Tokenization", "Torch"]),
+    swiftTarget(
+      "Jobs",
+      [
+        "JSON", "Messages", "Formatting", "Torch", "Checkpoint", "Files", "Tokenization", "Datasets", "Models",
+        "Execution", "Minitron", "Evaluation", crypto,
+      ]),
     swiftTarget(
       "CoppiceCommands",
       [
-        "JSON", "Report", "Torch", "Checkpoint", "Files", "Tokenization", "Datasets", "Models", "Execution", "Minitron",
-        "Evaluation", argumentParser, crypto,
+        "JSON", "Messages", "Formatting", "Report", "Torch", "Checkpoint", "Files", "Tokenization", "Datasets",
+        "Models",
+        "Execution", "Minitron", "Evaluation", "Jobs", argumentParser,
       ]),
     .executableTarget(name: "coppice", dependencies: ["CoppiceCommands", argumentParser], swiftSettings: strict),
     .executableTarget(
@@ -105,7 +116,7 @@ let package = Package(
       path: "Tests/TestSupport", swiftSettings: strict),
     tests("ExecutionTests", ["Models", "Execution", "Torch", "TestSupport"]),
     tests("MinitronTests", ["JSON", "Checkpoint", "Models", "Execution", "Minitron", "Torch", "TestSupport"]),
-    tests("ReportTests", ["Report"]),
+    tests("ReportTests", ["Report", "Formatting"]),
     tests(
       "EvaluationTests",
       [

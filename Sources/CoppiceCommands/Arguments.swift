@@ -1,6 +1,7 @@
 package import ArgumentParser
 import JSON
 import Report
+import Formatting
 
 /// Arguments as people type them, made into those that the argument parser understands.
 package enum Arguments {

@@ -5,6 +5,7 @@ import JSON
 import Minitron
 import Models
 import Report
+import Formatting
 
 /// `coppice cache`: what runs have kept in the cache directory.
 public struct CacheCommand: ParsableCommand {

@@ -1,7 +1,5 @@
 public import ArgumentParser
-
-/// The version of this program, as `--version` says it.
-public let coppiceVersion = "0.1.0"
+import Jobs
 
 /// `coppice`: the root of all commands.
 public struct Coppice: ParsableCommand {

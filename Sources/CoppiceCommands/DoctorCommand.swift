@@ -7,6 +7,8 @@ import JSON
 import Minitron
 import Report
 import Torch
+import Formatting
+import Jobs
 
 /// `coppice doctor`: what was found on this machine, and what to do about what was not.
 public struct DoctorCommand: ParsableCommand {

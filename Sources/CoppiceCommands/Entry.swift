@@ -33,6 +33,7 @@ public enum Entry {
     } catch {
       // What a signal removes under the hands of the others is no error to speak of.
       Interruption.holdIfEnding()
+      let error = flagged(error)
       let code = root.exitCode(for: error)
       let message = message(for: error, of: command, below: root)
       let stream = code.isSuccess ? FileHandle.standardOutput : .standardError

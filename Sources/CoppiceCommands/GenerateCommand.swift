@@ -1,8 +1,10 @@
 public import ArgumentParser
 import Execution
 import Files
+import Formatting
 import Foundation
 import JSON
+import Jobs
 import Models
 import Report
 import Tokenization
@@ -34,7 +36,7 @@ public struct GenerateCommand: ComputingCommand {
   var topK = 0
 
   @Option(name: .flag("seed"), help: ArgumentHelp("The same seed, the same text.", valueName: "n"))
-  var seed: UInt64 = 1234
+  var seed: UInt64 = 0
 
   @Flag(name: .flag("no_special_tokens"), help: "Put no special tokens before or behind the prompt.")
   var noSpecialTokens = false
@@ -45,8 +47,8 @@ public struct GenerateCommand: ComputingCommand {
   public init() {}
 
   public mutating func validate() throws {
-    try atLeast(1, maxNewTokens, "--max_new_tokens")
-    try atLeast(0, topK, "--top_k")
+    try atLeast(1, maxNewTokens, flag: "--max_new_tokens")
+    try atLeast(0, topK, flag: "--top_k")
     guard temperature >= 0, temperature.isFinite else {
       throw ValidationError("--temperature should be a finite number from 0 up, found \(temperature)")
     }
@@ -59,6 +61,7 @@ public struct GenerateCommand: ComputingCommand {
     let console = output.console
     let source = try SourceModel(directory: model.directory())
     console.say(of: source)
+    let compute = try compute.parameters()
     let dtype = try compute.dtype(for: source)
     let tokenizer = try Tokenizer(directory: source.checkpoint.directory)
     let ids =
@@ -68,15 +71,14 @@ public struct GenerateCommand: ComputingCommand {
     guard !ids.isEmpty else { throw ModelError("the prompt holds no token: there is nothing to continue") }
     let stops = try StopTokens(directory: source.checkpoint.directory, tokenizer: tokenizer)
     let (most, overflow) = ids.count.addingReportingOverflow(maxNewTokens)
-    if let warning = source.description.lengthWarning(
-      "\(ids.count) tokens of prompt and up to \(maxNewTokens) new ones", tokens: overflow ? .max : most)
-    {
-      console.warn(warning)
+    if let limit = source.description.exceededPositions(overflow ? .max : most) {
+      let text = "\(ids.count) tokens of prompt and up to \(maxNewTokens) new ones"
+      console.warn(RunWarning.tooLong(text, limit: limit))
     }
 
     console.note("continuing \(Format.grouped(ids.count)) tokens, in \(dtype)")
-    if compute.computeType == .bfloat16, let hint = try compute.typeHint(for: source) { console.note(hint) }
-    let generator = try Generator(source, dtype: dtype, device: compute.place())
+    if compute.computeType == .bfloat16, let hint = try compute.typeHint(for: source) { console.note(hint.flagged) }
+    let generator = try Generator(source, dtype: dtype, device: compute.device.place())
     var sampler = Sampler(temperature: temperature, topK: topK, topP: topP, seed: seed)
     var stream = TextStream(tokenizer, after: ids)
     var (text, new) = ("", [Int]())

@@ -5,6 +5,8 @@ import JSON
 import Minitron
 import Models
 import Report
+import Formatting
+import Jobs
 
 /// `coppice inspect`: what a model consists of, what it needs, and what can be pruned. Reads `config.json`, and of
 /// weights, where there are any, their headers only.
@@ -26,7 +28,7 @@ public struct InspectCommand: ParsableCommand {
   public init() {}
 
   public mutating func validate() throws {
-    try checkCacheSize(rows: batchSize, tokens: seqLength)
+    try usage { try checkCacheSize(rows: batchSize, tokens: seqLength) }
   }
 
   public func run() throws {

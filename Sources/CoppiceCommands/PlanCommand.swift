@@ -1,9 +1,7 @@
 public import ArgumentParser
-import Checkpoint
-import Files
+import Formatting
 import JSON
-import Minitron
-import Models
+import Jobs
 import Report
 
 /// `coppice plan`: the search space and the first candidates, from `config.json` alone.
@@ -17,39 +15,25 @@ public struct PlanCommand: ParsableCommand {
 
   public func run() throws {
     let console = options.output.console
-    let directory = try options.model.directory()
-    // Without weights, or with others than the config's, the config says what there is to plan.
-    let source = try? SourceModel(directory: directory)
-    let description = try source?.description ?? Families.describe(directory: directory)
-    if let note = source?.headNote { console.note(note) }
-    let settings = try options.search.settings(batchSize: options.batchSize)
-    if let note = try noteOnUnused(CommandLine.arguments.dropFirst(2)) { console.note(note) }
-    let ranking = try options.layerRanking?.layers(of: description.layers.count)
-    let kinds = Set(description.layers.map(\.weights))
-    if ranking == nil, kinds.count > 1 {
-      console.warn(
-        "the layers of this model are unlike: counts are provisional until --layer_ranking says which of them stay")
+    let unused = try noteOnUnused(CommandLine.arguments.dropFirst(2))
+    let noting = DescribedListener {
+      if let unused { console.note(unused) }
     }
-    let byHand = try options.search.byHand(for: description)
-    for warning in try byHand?.validate(for: description) ?? [] { console.warn(warning) }
-    settings.warnOfUnknown(in: description, console)
-    let space = byHand.map { SearchSpace($0) } ?? SearchSpace(description, settings)
-    let result = try space.search(
-      description, settings, try options.search.constraints(), layerRanking: ranking, console: console)
-    let fewest = result.candidates.compactMap { $0.config[.numLayers] }.min() ?? description.layers.count
-    if let ranking, let note = description.indispensableNote(ranking, keeping: fewest) { console.note(note) }
-    let whole = MetricsCounter(description, rows: settings.inferenceBatchSize, tokens: settings.seqLength)
-      .metrics(of: Architecture(description))
+    let outcome = try PlanJob(
+      options.request(), listeners: [ConsoleListener(console, json: options.output.json), noting]
+    ).run()
+    let (search, whole) = (outcome.search, outcome.search.original)
     if options.output.json {
-      try console.result(JSON.object(result.json(model: whole)).serialized(indent: 2))
+      try console.result(JSON.object(search.json).serialized(indent: 2))
       return
     }
     try console.result(
-      sentences: "\(description.family): \(Format.count(whole.params)) parameters, "
+      sentences: "\(outcome.family): \(Format.count(whole.params)) parameters, "
         + "\(Format.decimal(whole.memoryMB, places: 1)) MiB with caches")
-    if byHand == nil { try console.result(result.spaceTable(settings)) }
+    if !outcome.isByHand { try console.result(search.spaceTable) }
     try console.result(
-      result.candidatesTable(byHand == nil ? "Top \(result.candidates.count) candidates" : "The architecture given"))
+      search.candidatesTable(
+        outcome.isByHand ? "The architecture given" : "Top \(search.candidates.count) candidates"))
   }
 
   /// Flags of `prune` that change nothing of a plan, of those given; nil when there are none.

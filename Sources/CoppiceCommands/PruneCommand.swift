@@ -1,9 +1,7 @@
 public import ArgumentParser
-import Evaluation
 import Foundation
-import JSON
+import Jobs
 import Minitron
-import Models
 import Report
 
 /// The flags of the reference's `prune_minitron.py` and Coppice's own: those of `prune`, and of `plan`.
@@ -28,7 +26,7 @@ struct PruneOptions: ParsableArguments {
   @Option(
     name: .flag("prune_score_func"),
     help: ArgumentHelp("mmlu_<N>pct_bs<B>, neg_loss or neg_kl.", valueName: "name"))
-  var scoreFunction = "mmlu_10pct_bs1"
+  var scoreFunction = Written(ScoreFunctionName.standard)
 
   @Option(name: .flag("score_lower_bound"), help: ArgumentHelp("Fail when the winner scores less.", valueName: "score"))
   var scoreLowerBound: Double?
@@ -101,14 +99,6 @@ struct PruneOptions: ParsableArguments {
       throw ValidationError(
         "--output_megatron_path is not supported: Coppice writes Hugging Face checkpoints; use --output_hf_path")
     }
-    guard scoreLowerBound == nil || search.exportConfig == nil else {
-      throw ValidationError("--score_lower_bound belongs to a search; --prune_export_config scores nothing")
-    }
-    guard ScoreFunction(parsing: scoreFunction) != nil else {
-      throw ValidationError(
-        "--prune_score_func: \"\(scoreFunction)\" is not known; it can be mmlu_<N>pct_bs<B> (mmlu_10pct_bs1), "
-          + "neg_loss or neg_kl")
-    }
     if let mode = expertChannelsMode {
       guard let channels = ExpertChannels(rawValue: mode) else {
         throw ValidationError("--expert_channels: \"\(mode)\" is not known; it can be shared or own")
@@ -117,12 +107,34 @@ struct PruneOptions: ParsableArguments {
         throw ValidationError("--no_moe_grouped_gemm means --expert_channels own; they contradict each other")
       }
     }
-    try atLeast(1, calibrationRows, "--calib_num_samples")
-    try atLeast(1, batchSize, "--calib_batch_size")
-    try atLeast(1, processes, "--nproc")
-    try atLeast(1, pipelineStages, "--pp_size")
-    if let firstStageLayers { try atLeast(1, firstStageLayers, "--num_layers_in_first_pipeline_stage") }
-    if let lastStageLayers { try atLeast(1, lastStageLayers, "--num_layers_in_last_pipeline_stage") }
+    let request = try request()
+    try usage(request.validateValues)
+    try atLeast(1, processes, flag: "--nproc")
+    try atLeast(1, pipelineStages, flag: "--pp_size")
+    if let firstStageLayers { try atLeast(1, firstStageLayers, flag: "--num_layers_in_first_pipeline_stage") }
+    if let lastStageLayers { try atLeast(1, lastStageLayers, flag: "--num_layers_in_last_pipeline_stage") }
+  }
+
+  /// What the flags ask for.
+  ///
+  /// - Throws: `ValidationError`.
+  func request() throws -> PruneRequest {
+    var request = PruneRequest(model: model.model, output: outputPath ?? "")
+    request.search = try search.parameters()
+    request.layerRanking = layerRanking
+    request.scoreFunction = try scoreFunction.value("--prune_score_func")
+    request.scoreLowerBound = scoreLowerBound
+    request.keptScores = intermediate
+    request.fresh = fresh
+    request.calibration = calibration
+    request.calibrationRows = calibrationRows
+    request.batchSize = batchSize
+    request.seed = seed
+    request.evaluation = evaluation.parameters
+    request.compute = try compute.parameters()
+    request.racing = racing
+    request.expertChannels = expertChannels
+    return request
   }
 }
 
@@ -151,11 +163,8 @@ public struct PruneCommand: ComputingCommand {
     guard options.outputPath?.isEmpty == false else {
       throw ValidationError("Missing expected argument '--output_hf_path <path>'")
     }
-    guard options.search.hasTarget || options.search.exportConfig != nil else {
-      throw ValidationError(
-        "say what to prune to: --prune_target_params, --prune_target_active_params, --prune_target_memory_mb or "
-          + "--prune_export_config")
-    }
+    let request = try options.request()
+    try usage(request.validate)
     guard options.processes == 1, options.pipelineStages == 1 else {
       throw ValidationError("--nproc and --pp_size above 1 are not supported yet: one process does all of it")
     }
@@ -167,7 +176,34 @@ public struct PruneCommand: ComputingCommand {
   public func run() throws {
     let console = options.output.console
     if options.model.trustRemoteCode { console.note("--trust_remote_code has no effect: no remote code is ever run") }
-    try PruneJob(options, console: console).run()
+    let job = try PruneJob(
+      options.request(), listeners: [ConsoleListener(console, json: options.output.json)], command: Self.commandLine)
+    do {
+      guard options.dryRun else { return try show(job.run(), console) }
+      switch try job.estimate() {
+      case .finished(let outcome): try show(outcome, console)
+      case .work(let work) where options.output.json: try console.result(work.json.serialized(indent: 2))
+      case .work(let work): try console.result(work.table(output: job.request.output))
+      }
+    } catch let error as ScoreBelowBound {
+      try show(error.outcome, console)
+      throw error
+    }
+  }
+
+  /// Prints the outcome as JSON, where that was asked for: for people the run has said it.
+  private func show(_ outcome: PruneOutcome, _ console: Console) throws {
+    if options.output.json, let json = outcome.json { try console.result(json.serialized(indent: 2)) }
+  }
+
+  /// The command line that this process was started with, for those who read of it in the result.
+  private static func commandLine(model: String) throws -> String {
+    let arguments = CommandLine.arguments
+    let program = arguments.first?.split(separator: "/").last.map(String.init)
+    let own = program == PruneMinitronCommand.configuration.commandName
+    return try Arguments.shown(
+      own ? "prune_minitron" : "coppice prune", Array(arguments.dropFirst(own ? 1 : 2)), for: PruneCommand.self,
+      model: model)
   }
 }
 

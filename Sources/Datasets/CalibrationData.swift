@@ -1,5 +1,6 @@
 import Crypto
 public import Files
+public import Messages
 
 /// What packing needs of a tokenizer.
 public protocol TextEncoding {
@@ -23,7 +24,7 @@ public struct PackedRows: Sendable {
   /// Documents that were encoded for these rows and those before them.
   public let documents: Int
   /// Sentences for the user: why there are fewer rows than asked, which rows of data had no text.
-  public let warnings: [String]
+  public let warnings: [Message]
 }
 
 /// Text to calibrate with, from files, packed into rows as pretraining does it: documents one after the other,
@@ -57,56 +58,94 @@ public struct CalibrationData: Sendable {
   public func pack(
     encoder: any TextEncoding, seqLength: Int, count: Int, skippingRows: Int = 0, seed: UInt64 = 0
   ) throws -> PackedRows {
-    guard seqLength > 0, count > 0, skippingRows >= 0 else {
-      throw DatasetError("\(count) rows of \(seqLength) tokens after \(skippingRows) rows cannot be packed")
+    guard skippingRows == 0 else {
+      return try pack(encoder: encoder, seqLength: seqLength, count: skippingRows, following: count, seed: seed)
+        .following
+    }
+    try check(encoder, seqLength: seqLength, count, 0)
+    var (stream, cutter) = (DocumentStream(sources, seed: seed), RowCutter(encoder: encoder, seqLength: seqLength))
+    try stream.allow(rows: count)
+    try cutter.fill(count, from: &stream)
+    if cutter.rows.count < count { try cutter.finish() }
+    guard !cutter.rows.isEmpty else { throw noText(stream) }
+    return packed(cutter, stream, count)
+  }
+
+  /// Packs rows, and those that follow them and share no token with them, from one reading of the text: tokens do not add
+  /// up over texts, so that the later rows cannot be packed without the earlier ones.
+  ///
+  /// - Parameters: as of `pack`; `following` is the number of later rows.
+  /// - Throws: `DatasetError` as `pack`, and when there is not one later row.
+  public func pack(
+    encoder: any TextEncoding, seqLength: Int, count: Int, following: Int, seed: UInt64 = 0
+  ) throws -> (rows: PackedRows, following: PackedRows) {
+    try check(encoder, seqLength: seqLength, following, count)
+    var (stream, cutter) = (DocumentStream(sources, seed: seed), RowCutter(encoder: encoder, seqLength: seqLength))
+    try stream.allow(rows: count)
+    try cutter.fill(count, from: &stream)
+    var first = cutter
+    if cutter.rows.count < count {
+      try first.finish()
+      // The last of the earlier rows is a short one; the later ones begin with a document.
+      cutter.tokens = []
+    }
+    let rows = packed(first, stream, count)
+    cutter.rows = []
+    // Their warnings are those of the earlier rows.
+    stream.nulls = NullRows()
+    try stream.allow(rows: following)
+    try cutter.fill(following, from: &stream)
+    if cutter.rows.count < following { try cutter.finish() }
+    guard !cutter.rows.isEmpty else {
+      throw DatasetError(
+        "\(paths): no text is left after the first \(count) rows of \(seqLength) tokens; name other data")
+    }
+    return (rows, packed(cutter, stream, following))
+  }
+
+  private var paths: String { sources.map(\.path).joined(separator: ", ") }
+
+  private func check(_ encoder: any TextEncoding, seqLength: Int, _ count: Int, _ skipped: Int) throws {
+    guard seqLength > 0, count > 0, skipped >= 0 else {
+      throw DatasetError("\(count) rows of \(seqLength) tokens after \(skipped) rows cannot be packed")
     }
     guard encoder.rowStart == nil || seqLength > 1 else {
       throw DatasetError("rows of one token have no room for text after the token that each begins with")
     }
-    var stream = DocumentStream(sources, seed: seed)
-    var cutter = RowCutter(encoder: encoder, seqLength: seqLength)
-    if skippingRows > 0 {
-      // The rows before are packed again, from the documents they were packed from: tokens do not add up over texts.
-      try stream.allow(rows: skippingRows)
-      try cutter.fill(skippingRows, from: &stream)
-      // Were the documents for the rows before too few, their last row was a short one; these begin afresh.
-      if cutter.rows.count < skippingRows { cutter.tokens = [] }
-      cutter.rows = []
-      // Whoever packed those rows has told of them.
-      stream.nulls = NullRows()
-    }
-    try stream.allow(rows: count)
-    try cutter.fill(count, from: &stream)
-    if cutter.rows.count < count { try cutter.finish() }
-    let paths = sources.map(\.path).joined(separator: ", ")
-    guard !cutter.rows.isEmpty else {
-      if skippingRows > 0 {
-        throw DatasetError(
-          "\(paths): no text is left after the first \(skippingRows) rows of \(seqLength) tokens; name other data")
-      }
-      let (read, nulls) = (stream.rowsRead, stream.nulls)
-      throw DatasetError(
-        read > 0 && nulls.count == read
-          ? "\(paths): \(nulls.reason) in every one of \(read) rows of data"
-          : "\(paths): no text in \(read) rows of data"
-            + (nulls.count > 0 ? "; \(nulls.reason) in \(nulls.count) of them" : ""))
-    }
-    var warnings: [String] = []
-    let short = cutter.rows.count < count || (cutter.rows.last?.count ?? 0) < seqLength
-    if short {
-      let reason =
+  }
+
+  private func noText(_ stream: DocumentStream) -> DatasetError {
+    let (read, nulls) = (stream.rowsRead, stream.nulls)
+    return DatasetError(
+      read > 0 && nulls.count == read
+        ? "\(paths): \(nulls.reason) in every one of \(read) rows of data"
+        : "\(paths): no text in \(read) rows of data"
+          + (nulls.count > 0 ? "; \(nulls.reason) in \(nulls.count) of them" : ""))
+  }
+
+  /// The rows that were cut, with what there is to say about them.
+  private func packed(_ cutter: RowCutter, _ stream: DocumentStream, _ count: Int) -> PackedRows {
+    var warnings: [Message] = []
+    let (seqLength, last) = (cutter.seqLength, cutter.rows.last?.count ?? 0)
+    if cutter.rows.count < count || last < seqLength {
+      let reason: Message =
         stream.isExhausted
-        ? "all \(cutter.documents) documents of \(paths) are used up; name more data or choose a smaller --seq_length"
-        : "at most \(Self.documentsPerRow) documents are read for a row, and those are short; choose a smaller "
-          + "--seq_length or longer documents"
-      let last = cutter.rows.last?.count ?? 0
+        ? """
+        all \(cutter.documents) documents of \(paths) are used up; name more data or choose a smaller \
+        \(parameter: "seq_length")
+        """
+        : """
+        at most \(Self.documentsPerRow) documents are read for a row, and those are short; choose a smaller \
+        \(parameter: "seq_length") or longer documents
+        """
       warnings.append(
-        "\(cutter.rows.count) of \(count) rows of \(seqLength) tokens"
-          + (last < seqLength ? ", the last with \(last)" : "") + ": \(reason)")
+        """
+        \(cutter.rows.count) of \(count) rows of \(seqLength) tokens\
+        \(last < seqLength ? ", the last with \(last)" : ""): \(reason)
+        """)
     }
-    if stream.nulls.count > 0 { warnings.append(stream.nulls.warning) }
-    return PackedRows(
-      rows: cutter.rows, seqLength: seqLength, documents: cutter.documents, warnings: warnings)
+    if stream.nulls.count > 0 { warnings.append(Message(stream.nulls.warning)) }
+    return PackedRows(rows: cutter.rows, seqLength: seqLength, documents: cutter.documents, warnings: warnings)
   }
 
   /// SHA-256, in hexadecimal, of every file's name (below its source), size and the hash of its contents, source by

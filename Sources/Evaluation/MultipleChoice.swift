@@ -1,5 +1,6 @@
 public import Datasets
 public import Execution
+public import Messages
 public import Models
 public import Tokenization
 import Torch
@@ -39,8 +40,10 @@ public struct MultipleChoice: Sendable {
       let before = (shots[question.subject] ?? []).prefix(fewShots)
       guard before.count == fewShots else {
         throw EvaluationError(
-          "--few_shots \(fewShots) wants that many examples (dev split) of every subject; \(question.subject) has "
-            + "\(before.count)")
+          message: """
+            \(parameter: "few_shots") \(fewShots) wants that many examples (dev split) of every subject; \
+            \(question.subject) has \(before.count)
+            """)
       }
       let text =
         "The following are multiple choice questions (with answers) about "
@@ -148,7 +151,8 @@ public struct MultipleChoice: Sendable {
 }
 
 /// An evaluation that cannot be done as asked.
-public struct EvaluationError: Error, CustomStringConvertible, Sendable {
-  public let description: String
-  public init(_ description: String) { self.description = description }
+public struct EvaluationError: MessageError, Sendable {
+  public let message: Message
+  public init(_ text: String) { message = Message(text) }
+  public init(message: Message) { self.message = message }
 }

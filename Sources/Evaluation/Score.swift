@@ -54,35 +54,3 @@ public struct ItemScores: Sendable, Equatable {
     return (residuals * count / (count - 1)).squareRoot() / weights.reduce(0, +)
   }
 }
-
-/// How candidates are scored (`--prune_score_func`).
-public enum ScoreFunction: Sendable, Equatable, CustomStringConvertible {
-  /// Accuracy on N percent of MMLU's questions. The batch size is a hint that never changes the answer.
-  case mmlu(percent: Double, batchSize: Int)
-  /// Mean cross-entropy per predicted token, negated.
-  case negLoss
-  /// Mean divergence from the unpruned model per predicted token, negated.
-  case negKL
-
-  /// Reads `mmlu_10pct_bs1`, `neg_loss`, `neg_kl`; nil for anything else.
-  public init?(parsing text: String) {
-    switch text {
-    case "neg_loss": self = .negLoss
-    case "neg_kl": self = .negKL
-    default:
-      guard let match = text.wholeMatch(of: /mmlu_([0-9]+(?:\.[0-9]+)?)pct_bs([0-9]+)/),
-        let percent = Double(match.1), percent > 0, percent <= 100, let size = Int(match.2), size > 0
-      else { return nil }
-      self = .mmlu(percent: percent, batchSize: size)
-    }
-  }
-
-  public var description: String {
-    switch self {
-    case .mmlu(let percent, let size):
-      "mmlu_\(percent == percent.rounded() ? String(Int(percent)) : String(percent))pct_bs\(size)"
-    case .negLoss: "neg_loss"
-    case .negKL: "neg_kl"
-    }
-  }
-}

@@ -1,3 +1,5 @@
+import Formatting
+
 /// Columns and rows of a `Table` on their way to text.
 struct Grid {
   /// Nil is a rule between rows.

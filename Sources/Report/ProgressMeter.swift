@@ -1,3 +1,4 @@
+import Formatting
 import Foundation
 
 /// How far a long step has come, on standard error. On a terminal one line, redrawn at most ten times a second and

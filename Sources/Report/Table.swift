@@ -1,3 +1,5 @@
+import Formatting
+
 /// Rows of text in aligned columns: in a frame for a terminal, bare for a pipe.
 public struct Table: Sendable {
   public enum Alignment: Sendable { case left, right }

@@ -1,11 +1,10 @@
-import Evaluation
 import JSON
 import Minitron
 import Models
 
-/// What was asked for, beyond what importance is made of (`PruneInputs.fingerprint`): recorded in the result, so that the same
-/// command can be told from another one. Every flag that may change the result belongs here or there.
-struct PruneRequest {
+/// What was asked for, beyond what importance is made of (`PruneInputs.fingerprint`): recorded in the result, so that the
+/// same request can be told from another one. Every parameter that may change the result belongs here or there.
+struct RecordedRequest {
   /// An architecture given by hand: every hyperparameter's value.
   static let byHand = "an architecture by hand"
   static let search = "a search"
@@ -14,16 +13,20 @@ struct PruneRequest {
   private let architecture: ExportConfig?
   private let description: ModelDescription
 
-  init(_ options: PruneOptions, _ description: ModelDescription, _ scoring: ScoringData?) throws {
+  /// - Parameters:
+  ///   - byHand: the architecture given by hand, with what follows from it in the model.
+  ///   - scoring: what scores are made of.
+  init(
+    _ request: PruneRequest, _ description: ModelDescription, byHand: ExportConfig?,
+    scoring: [(name: String, value: String)]
+  ) throws {
     self.description = description
-    architecture = try options.search.byHand(for: description)
+    architecture = byHand
     if architecture != nil {
       fields = Fingerprint([("pruned_to", Self.byHand)])
       return
     }
-    let search = options.search
-    let constraints = try search.constraints()
-    let settings = try search.settings(batchSize: options.batchSize)
+    let (constraints, settings) = (request.search.constraints, try request.settings())
     func limit(_ name: String, _ value: Double?) -> [(String, String)] { value.map { [(name, "\($0)")] } ?? [] }
     fields = Fingerprint(
       [("pruned_to", Self.search)] + limit("prune_target_params", constraints.params)
@@ -34,8 +37,8 @@ struct PruneRequest {
           ("max_width_pruning", "\(settings.maxWidthPruning)"), ("max_depth_pruning", "\(settings.maxDepthPruning)"),
           ("hparams_to_skip", settings.skipped.map(\.rawValue).sorted().joined(separator: " ")),
           ("top_k", "\(settings.topK)"), ("inference_batch_size", "\(settings.inferenceBatchSize)"),
-          ("scoring_algorithm", "\(AlgorithmVersion.scoring)"), ("racing", "\(options.racing)"),
-        ] + (scoring?.fields ?? []))
+          ("scoring_algorithm", "\(AlgorithmVersion.scoring)"), ("racing", "\(request.racing)"),
+        ] + scoring)
   }
 
   /// The differences between what a finished result was asked to be and this, a line for each; empty when there are none.

@@ -1,8 +1,9 @@
 import Checkpoint
+import Formatting
+import Foundation
 import JSON
 import Minitron
 import Models
-import Report
 
 /// What a result is and how it came to be, for its `README.md` and `report.md`. Nothing in it depends on when or where
 /// the program ran: the same run gives the same bytes.
@@ -25,11 +26,15 @@ struct ModelCard {
   /// Numbers of the layers that are kept, from 0.
   let layers: [Int]
   let seqLength: Int
+  /// With caches for one sequence of `seqLength` tokens.
+  let original: ModelCounts, own: ModelCounts
   /// Settings and their values: what importance was measured on; empty when nothing was measured.
   let calibration: [(name: String, value: String)]
   /// Nil by hand.
   let score: Score?
-  let command: String
+  /// The command line that makes it again; nil for the request in JSON.
+  let command: String?
+  let request: String
   let hasSourceCard: Bool
 
   // MARK: README.md
@@ -37,7 +42,8 @@ struct ModelCard {
   var readMe: String {
     [
       frontMatter, "# \(Markdown.escaped(name))\n", introduction, "## What was cut\n", cuts, layersKept,
-      calibrationSection, scoreSection, "## The command\n", commandSection, "## How to go on\n", continuation,
+      calibrationSection, scoreSection, command == nil ? "## The request\n" : "## The command\n", commandSection,
+      "## How to go on\n", continuation,
     ].filter { !$0.isEmpty }.joined(separator: "\n")
   }
 
@@ -66,7 +72,6 @@ struct ModelCard {
   }
 
   private var introduction: String {
-    let (own, original) = (metrics, originalMetrics)
     let card = hasSourceCard ? " The original's card is in [README.source.md](README.source.md)." : ""
     return """
       This is \(origin), pruned with [NVIDIA's Minitron](https://arxiv.org/abs/2407.14679) by Coppice \(coppiceVersion): \
@@ -79,13 +84,8 @@ struct ModelCard {
       """
   }
 
-  private func counter() -> MetricsCounter { MetricsCounter(model, rows: 1, tokens: seqLength) }
-  private var metrics: Metrics { counter().metrics(of: config.architecture(of: model, keeping: layers)) }
-  private var originalMetrics: Metrics { counter().metrics(of: Architecture(model)) }
-
   /// The table of what was cut: every hyperparameter of the model, and what they amount to.
   var cuts: String {
-    let (own, original) = (metrics, originalMetrics)
     var rows = model.hyperparameters.map { hyperparameter in
       let value = model.value(of: hyperparameter)
       let now = hyperparameter == .numLayers ? layers.count : config[hyperparameter] ?? value
@@ -127,7 +127,7 @@ struct ModelCard {
   }
 
   private var commandSection: String {
-    Markdown.fenced(command, language: "sh")
+    (command.map { Markdown.fenced($0, language: "sh") } ?? Markdown.fenced(request, language: "json"))
       + "\nAbsolute paths are shortened to their last part. `coppice.json` has hashes of the weights, the tokenizer and the\n"
       + "data, and the settings.\n"
   }
@@ -167,38 +167,54 @@ struct ModelCard {
 }
 
 extension ModelCard {
-  /// - Parameter isMeasured: importance was measured on calibration rows.
   init(
     _ job: PruneJob, _ model: SourceModel, _ config: ExportConfig, _ selection: Selection, _ inputs: PruneInputs,
-    isMeasured: Bool, score: Score?
+    _ outcome: PruneOutcome
   ) throws {
     let directory = model.checkpoint.directory
-    let (options, metadata) = (job.options, CardMetadata(directory: directory))
+    let (request, metadata) = (job.request, CardMetadata(directory: directory))
     let source = SourceName(directory: directory, config: model.description.config, metadata: metadata)
-    // No path of this machine.
-    func shown(_ path: String) -> String {
-      path.hasPrefix("/") ? path.split(separator: "/").last.map(String.init) ?? path : path
-    }
     var calibration: [(name: String, value: String)] = []
-    if isMeasured {
+    if inputs.isCalibrated {
       calibration = [
-        ("data", options.calibration.map(shown).joined(separator: ", ")),
-        ("rows", Format.grouped(options.calibrationRows)),
-        ("tokens of a row", Format.grouped(job.settings.seqLength)), ("rows of a micro-batch", "\(options.batchSize)"),
-        ("computed in", "\(inputs.dtype)"),
+        ("data", request.calibration.map(Self.shown).joined(separator: ", ")),
+        ("rows", Format.grouped(request.calibrationRows)),
+        ("tokens of a row", Format.grouped(request.search.seqLength)),
+        ("rows of a micro-batch", "\(request.batchSize)"), ("computed in", "\(inputs.dtype)"),
       ]
-      if options.calibration.count > 1 { calibration.append(("seed", "\(options.seed)")) }
+      if request.calibration.count > 1 { calibration.append(("seed", "\(request.seed)")) }
     }
-    let arguments = CommandLine.arguments
-    let program = arguments.first?.split(separator: "/").last.map(String.init)
-    let own = program == PruneMinitronCommand.configuration.commandName
-    let words = Array(arguments.dropFirst(own ? 1 : 2))
+    let score = outcome.search?.scoring.flatMap { scoring in
+      outcome.score.map { score in
+        Score(
+          function: scoring.function, value: scoring.text(score.mean), error: scoring.text(score.standardError),
+          over: "\(Format.grouped(score.items)) \(scoring.unit)")
+      }
+    }
     self.init(
-      name: job.outputPath.split(separator: "/").last.map(String.init) ?? job.outputPath, source: source,
+      name: request.output.split(separator: "/").last.map(String.init) ?? request.output, source: source,
       metadata: metadata, model: model.description, config: config, layers: selection.layers,
-      seqLength: job.settings.seqLength, calibration: calibration, score: score,
-      command: try Arguments.shown(
-        own ? "prune_minitron" : "coppice prune", words, for: PruneCommand.self, model: source.name),
+      seqLength: request.search.seqLength, original: outcome.original, own: outcome.pruned, calibration: calibration,
+      score: score, command: try job.command?(source.name), request: try Self.shown(request, model: source.name),
       hasSourceCard: inputs.companions.files.contains { $0.name == "README.source.md" })
+  }
+
+  /// No path of this machine.
+  private static func shown(_ path: String) -> String {
+    path.hasPrefix("/") ? path.split(separator: "/").last.map(String.init) ?? path : path
+  }
+
+  /// The request in JSON, without what only says where scores are kept.
+  private static func shown(_ request: PruneRequest, model: String) throws -> String {
+    var request = request
+    request.model = model
+    request.output = shown(request.output)
+    request.calibration = request.calibration.map { shown($0) }
+    request.evaluation.questions = request.evaluation.questions.map { shown($0) }
+    request.evaluation.datasets = request.evaluation.datasets.map { shown($0) }
+    (request.keptScores, request.fresh) = (nil, false)
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(request), as: UTF8.self)
   }
 }

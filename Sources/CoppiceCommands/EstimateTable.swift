@@ -1,0 +1,46 @@
+import Formatting
+import JSON
+import Jobs
+import Report
+
+extension WorkEstimate {
+  /// What would be done, one fact a line.
+  private func facts(output: String) -> [(name: String, text: String, json: JSON)] {
+    [
+      (
+        "model", "\(family), \(Format.count(params)) parameters, \(Format.bytes(weightBytes))", .int(params)
+      ),
+      ("compute_dtype", computeType, .text(computeType)),
+      (
+        "calibration_tokens", "\(Format.grouped(calibrationTokens)) in \(calibrationRows) rows", .int(calibrationTokens)
+      ),
+      ("passes", "\(walk)", .int(walk.passes)),
+      (
+        "calibration_operations", "\(Format.decimal(calibrationOperations / 1e12, places: 2)) TFLOP",
+        .double(calibrationOperations)
+      ),
+      ("candidates", "\(candidates)", .int(candidates)),
+      (
+        "scoring_operations", "\(Format.decimal(scoringOperations / 1e12, places: 2)) TFLOP", .double(scoringOperations)
+      ),
+      (
+        "memory_bytes", "\(Format.bytes(stateBytes)) of hidden states, \(Format.bytes(layerBytes)) of weights",
+        .int(stateBytes + layerBytes)
+      ),
+      ("disk_bytes", "up to \(Format.bytes(diskBytes)) in \(output)", .int(diskBytes)),
+      (
+        "seconds",
+        "about \(Format.duration(seconds)) at \(Format.decimal(operationsPerSecond / 1e9, places: 0)) GFLOP/s, measured just now",
+        .double(seconds)
+      ),
+    ]
+  }
+
+  var json: JSON { .object(facts(output: "").map { ($0.name, $0.json) }) }
+
+  func table(output: String) -> Table {
+    var table = Table(title: "What would be done", columns: [Table.Column(""), Table.Column("", isFlexible: true)])
+    for fact in facts(output: output) { table.add([fact.name, fact.text]) }
+    return table
+  }
+}

@@ -1,0 +1,119 @@
+public import Execution
+import Foundation
+public import Messages
+public import Models
+public import Torch
+
+/// How a run computes. In JSON its fields have the names of the command line's flags.
+public struct ComputeParameters: Codable, Sendable, Equatable {
+  public enum ComputeType: String, Codable, Sendable, CaseIterable { case auto, float32, bfloat16 }
+
+  /// The type computed with; auto: the quickest on this processor that holds the checkpoint's values.
+  public var computeType = ComputeType.auto
+  public var device = DeviceChoice.auto
+  /// Memory for hidden states; nil: what is free, less a margin.
+  public var memoryBudget: ByteCount?
+
+  public init() {}
+
+  private enum CodingKeys: String, CodingKey {
+    case computeType = "compute_dtype"
+    case device
+    case memoryBudget = "memory_budget"
+  }
+
+  public init(from decoder: any Decoder) throws {
+    let values = try decoder.container(keyedBy: CodingKeys.self)
+    computeType = try values.decodeIfPresent(ComputeType.self, forKey: .computeType) ?? computeType
+    device = try values.decodeIfPresent(DeviceChoice.self, forKey: .device) ?? device
+    memoryBudget = try values.decodeIfPresent(ByteCount.self, forKey: .memoryBudget)
+  }
+
+  /// The type computed with; by default the quickest here that holds the checkpoint's values. float16 has too small a
+  /// range for sums: float32 then. bfloat16 is slower than float32 on processors that do not multiply it.
+  ///
+  /// - Throws: `RunError` when the device is not there.
+  public func dtype(for model: SourceModel) throws -> DType {
+    switch computeType {
+    case .float32: return .float32
+    case .bfloat16: return .bfloat16
+    case .auto:
+      guard model.storedType == .bfloat16 else { return .float32 }
+      return try device.place() != .cpu || Processor.multipliesBFloat16 ? .bfloat16 : .float32
+    }
+  }
+
+  /// What to say to those whose run would be several times faster in another type, or who may wonder why it is in this
+  /// one; nil to others.
+  ///
+  /// - Throws: `RunError` when the device is not there.
+  public func typeHint(for model: SourceModel) throws -> Message? {
+    let obstacle = try device.place() == .cpu ? Processor.bfloat16Obstacle : nil
+    switch (computeType, obstacle) {
+    case (.bfloat16, let obstacle?):
+      return """
+        \(obstacle), and bfloat16 is slow then: \(parameter: "compute_dtype") float32 is several times faster and more exact
+        """
+    case (.auto, let obstacle?) where model.storedType == .bfloat16:
+      return "the checkpoint is stored as BF16 and computed in float32, which is quicker here: \(obstacle)"
+    case (.auto, nil) where model.storedType != .bfloat16:
+      return """
+        the checkpoint is stored as \(model.storedType.rawValue), hence float32; \(parameter: "compute_dtype") bfloat16 is \
+        several times faster on this machine
+        """
+    default: return nil
+    }
+  }
+
+  /// Bytes of hidden states in memory.
+  public var budget: Int { memoryBudget?.bytes ?? MemoryBudget.automatic() }
+
+  /// - Parameter scratch: where hidden states beyond the budget go; nil for the system's temporary directory.
+  /// - Throws: `RunError` when the device is not there.
+  public func executor(_ model: SourceModel, scratch: String? = nil) throws -> Executor {
+    Executor(model, dtype: try dtype(for: model), device: try device.place(), budget: budget, scratch: scratch)
+  }
+}
+
+/// The device to compute on, in PyTorch's spelling: `cpu`, `cuda`, `cuda:1`, `mps`; `auto` is the first GPU there is.
+public struct DeviceChoice: WrittenValue {
+  public let text: String
+
+  public static let auto = DeviceChoice(unchecked: "auto")
+  public static let cpu = DeviceChoice(unchecked: "cpu")
+
+  private init(unchecked text: String) { self.text = text }
+
+  public init(_ text: String) throws {
+    guard text.wholeMatch(of: /auto|cpu|mps|cuda(:[0-9]+)?/) != nil else {
+      throw Predicate("is \"\(text)\"; it can be auto, cpu, cuda, cuda:0 and so on, or mps")
+    }
+    self.text = text
+  }
+
+  /// The device computed on.
+  ///
+  /// - Throws: `RunError` when it is not there.
+  public func place() throws -> Device {
+    let place: Device
+    switch text {
+    case "auto":
+      // Asking libtorch would mean to wait for it, which is still being opened: without a driver's files there is no GPU.
+      let files = ["/dev/nvidiactl", "/dev/dxg"]
+      return files.contains(where: FileManager.default.fileExists(atPath:)) && Device.cuda(0).isAvailable
+        ? .cuda(0) : .cpu
+    case "cpu": return .cpu
+    case "mps": place = .mps
+    default: place = .cuda(text.split(separator: ":").dropFirst().first.flatMap { Int($0) } ?? 0)
+    }
+    guard place.isAvailable else {
+      let reason = LibTorch.environment().cudaUnavailable.map { ": \($0)" } ?? ""
+      throw RunError(
+        """
+        \(parameter: "device") \(text): there is no such device here\(place == .mps ? "" : reason); leave it out to \
+        compute on the CPU
+        """)
+    }
+    return place
+  }
+}

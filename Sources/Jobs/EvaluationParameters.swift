@@ -1,0 +1,38 @@
+/// Questions and text to evaluate on. In JSON its fields have the names of the command line's flags.
+public struct EvaluationParameters: Codable, Sendable, Equatable {
+  /// Questions in cais/mmlu's layout: a directory, a `.jsonl` or a `.parquet` file.
+  public var questions: String?
+  /// Examples before each question.
+  public var fewShots = 0
+  /// Text for loss and divergence; empty: what follows the calibration rows.
+  public var datasets: [String] = []
+  /// Rows of that text.
+  public var rows = 64
+  /// Rows of calibration and evaluation text begin with the tokenizer's BOS token.
+  public var beginsWithBOS = false
+
+  public init() {}
+
+  private enum CodingKeys: String, CodingKey {
+    case questions = "mmlu_dataset"
+    case fewShots = "few_shots"
+    case datasets = "eval_dataset_name"
+    case rows = "eval_num_samples"
+    case beginsWithBOS = "calib_bos"
+  }
+
+  public init(from decoder: any Decoder) throws {
+    let values = try decoder.container(keyedBy: CodingKeys.self)
+    questions = try values.decodeIfPresent(String.self, forKey: .questions)
+    fewShots = try values.decodeIfPresent(Int.self, forKey: .fewShots) ?? fewShots
+    datasets = try values.decodeIfPresent([String].self, forKey: .datasets) ?? datasets
+    rows = try values.decodeIfPresent(Int.self, forKey: .rows) ?? rows
+    beginsWithBOS = try values.decodeIfPresent(Bool.self, forKey: .beginsWithBOS) ?? beginsWithBOS
+  }
+
+  /// - Throws: `RequestError` for numbers out of range.
+  public func validate() throws {
+    try atLeast(0, fewShots, "few_shots")
+    try atLeast(1, rows, "eval_num_samples")
+  }
+}

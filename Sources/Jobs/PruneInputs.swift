@@ -1,0 +1,126 @@
+import Checkpoint
+import Crypto
+import Evaluation
+import Files
+import Foundation
+import JSON
+import Minitron
+import Models
+import Tokenization
+import Torch
+
+/// What importance is made of: the model, the data and the settings, with the fingerprint of all three.
+struct PruneInputs {
+  let request: PruneRequest
+  let dtype: DType
+  let budget: Int
+  /// All of it.
+  private(set) var fingerprint: Fingerprint
+  /// What candidates are scored on; nil by hand.
+  let task: (any ItemTask)?
+  /// What the result takes along of the source's directory.
+  let companions: Companions
+  /// The order of layers where the request gives it: 0-based numbers, best first.
+  let layerRanking: [Int]?
+  /// Whether anything is to be measured on calibration rows.
+  let isCalibrated: Bool
+  let text: TextRows
+  private let modelDirectory: String
+  private let tokenizer: Tokenizer
+
+  /// Looks at everything but the weights, whose hash is taken by `hashWeights`.
+  ///
+  /// - Parameters:
+  ///   - layerRanking: layer numbers (0-based), best first, where they are given and layers may be dropped.
+  ///   - isCalibrated: whether anything is to be measured on calibration rows.
+  /// - Throws: what is wrong with the data, the questions or the tokenizer's files.
+  init(
+    _ request: PruneRequest, model: SourceModel, tokenizer: Tokenizer, events: RunEvents, layerRanking: [Int]?,
+    isCalibrated: Bool
+  ) throws {
+    self.request = request
+    self.layerRanking = layerRanking
+    self.isCalibrated = isCalibrated
+    self.tokenizer = tokenizer
+    dtype = try request.compute.dtype(for: model)
+    budget = request.compute.budget
+    if isCalibrated, request.calibration.isEmpty { throw TextRows.noData }
+    text = try TextRows(request, model: model, tokenizer: tokenizer, events: events)
+    modelDirectory = resolvedPath(model.checkpoint.directory)
+    companions = try Companions(directory: model.checkpoint.directory)
+    task = request.search.hasTarget ? try request.scoreFunction.function.task(text) : nil
+    let hasExperts = model.description.hyperparameters.contains(.moeFFNHiddenSize)
+    fingerprint = Fingerprint([
+      ("calibration_algorithm", "\(AlgorithmVersion.calibration)"),
+      ("weights", Self.unknown),
+      ("tokenizer", try Self.hash(tokenizer, file: model.checkpoint.directory + "/tokenizer.json")),
+      ("calibration_data", try text.fingerprint()),
+      ("calib_num_samples", "\(request.calibrationRows)"),
+      ("calib_batch_size", "\(request.batchSize)"),
+      ("seq_length", "\(request.search.seqLength)"),
+      ("calib_bos", "\(request.evaluation.beginsWithBOS)"),
+      ("seed", "\(request.seed)"),
+      ("compute_dtype", "\(dtype)"),
+    ])
+    .adding(hasExperts ? [("expert_channels", request.expertChannels.rawValue)] : [])
+  }
+
+  /// What results are made of: all that scores of importance are, and the order of layers where it is given.
+  var resultFingerprint: Fingerprint {
+    guard let layerRanking else { return fingerprint }
+    return fingerprint.adding([("layer_ranking", "\(layerRanking.map { $0 + 1 })")])
+  }
+
+  /// The same in names that people know it by.
+  var about: JSON {
+    .object([
+      ("model", .text(modelDirectory)), ("calib_dataset_name", .array(request.calibration.map(JSON.text))),
+      ("coppice_version", .text(coppiceVersion)), ("made_of", fingerprint.json),
+    ])
+  }
+
+  /// Warns of questions that are longer than the model was made for. (Of rows `TextRows` has warned.)
+  func warnOfLength(_ model: SourceModel, _ events: RunEvents) throws {
+    guard let task, !text.hasGivenRows, let limit = model.description.exceededPositions(task.longest) else { return }
+    try events.warn(.promptsTooLong(tokens: task.longest, limit: limit))
+  }
+
+  /// In the place of the weights' hash until it is known.
+  static let unknown = "unknown"
+
+  /// Takes the hash of the weights where it need not be read for it: it was taken before, and they are as they were.
+  mutating func recallWeightsHash(of model: SourceModel) throws {
+    if let known = try model.checkpoint.knownSHA256() { fingerprint = fingerprint.replacing("weights", with: known) }
+  }
+
+  mutating func hashWeights(of model: SourceModel, _ events: RunEvents) throws {
+    let hashing = events.progress("fingerprint", total: nil, unit: "bytes")
+    fingerprint = fingerprint.replacing(
+      "weights", with: try model.checkpoint.sha256(progress: { done, _ in hashing.update(done) }))
+    hashing.finish()
+  }
+
+  /// Throws when the tokenizer, which the result takes along, is no longer the one that the rows were made with.
+  func checkTokenizer(of model: SourceModel) throws {
+    let file = model.checkpoint.directory + "/tokenizer.json"
+    let hash = try Self.hash(tokenizer, file: file)
+    guard fingerprint.fields.contains(where: { $0.name == "tokenizer" && $0.value == hash }) else {
+      throw RunError(
+        """
+        \(file) was changed while it was used: something else writes there. Nothing made of it is published; see that \
+        the file is whole, then run the same command again
+        """)
+    }
+  }
+
+  /// The hash of all that decides how text becomes tokens.
+  private static func hash(_ tokenizer: Tokenizer, file: String) throws -> String {
+    guard let contents = FileManager.default.contents(atPath: file) else {
+      throw RunError("\(file): cannot be read")
+    }
+    var hash = SHA256()
+    hash.update(data: contents)
+    hash.update(data: Array(tokenizer.settings.serialized().utf8))
+    return hash.finalize().map { String(format: "%02x", $0) }.joined()
+  }
+}

@@ -1,0 +1,195 @@
+import Checkpoint
+import Evaluation
+import Execution
+import Files
+import Foundation
+import JSON
+import Messages
+import Minitron
+import Models
+import Tokenization
+
+/// A run of pruning: load, calibrate, search, score, export. Every step that takes long is kept for resuming.
+///
+/// ```swift
+/// var request = PruneRequest(model: "model", output: "pruned")
+/// request.search.targetParams = 3_000_000
+/// request.calibration = ["text.jsonl"]
+/// let outcome = try PruneJob(request).run()
+/// ```
+public struct PruneJob {
+  public let request: PruneRequest
+  let events: RunEvents
+  let settings: SearchSettings
+  /// What the model card shows as the way to do it again, from the source's name; nil for the request in JSON.
+  let command: ((_ model: String) throws -> String)?
+
+  /// - Parameters:
+  ///   - listeners: told what happens in the run.
+  ///   - command: the command line that asks for the same, with the model's name in it, for the model card.
+  /// - Throws: `RequestError` for a request that no model could meet.
+  public init(
+    _ request: PruneRequest, listeners: [any RunListener] = [], command: ((_ model: String) throws -> String)? = nil
+  ) throws {
+    try request.validate()
+    self.request = request
+    self.command = command
+    events = RunEvents(listeners)
+    settings = try request.settings()
+  }
+
+  /// Prunes, and writes the result.
+  ///
+  /// - Throws: `RequestError` for an output that lies in the model; `ScoreBelowBound`, which has the outcome, when the
+  ///   winner scores too little; what is wrong with the model, the data or the disk; what a listener throws.
+  public func run() throws -> PruneOutcome {
+    switch try prepare() {
+    case .finished(let outcome): return try checked(outcome)
+    case .ready(let inputs):
+      return try checked(try inputs.model.checkpoint.blamingChanges { try compute(inputs) })
+    }
+  }
+
+  /// Finds out what a run would do, without doing it.
+  ///
+  /// - Throws: as `run`.
+  public func estimate() throws -> PruneEstimate {
+    switch try prepare() {
+    case .finished(let outcome): return .finished(try checked(outcome))
+    case .ready(let inputs): return .work(try WorkEstimate(self, inputs))
+    }
+  }
+
+  private func checked(_ outcome: PruneOutcome) throws -> PruneOutcome {
+    guard let bound = request.scoreLowerBound, let score = outcome.score, score.mean < bound else { return outcome }
+    throw ScoreBelowBound(outcome: outcome, bound: bound)
+  }
+
+  // MARK: Preparation
+
+  /// A run that nothing is wrong with, as far as can be told before the first token is computed.
+  struct Prepared {
+    let model: SourceModel
+    let inputs: PruneInputs
+    let recorded: RecordedRequest
+    let claim: OutputClaim
+    /// The architecture given by hand, with what follows from it in the model.
+    let byHand: ExportConfig?
+    /// The search, where it needs no measured order of layers.
+    let planned: SearchResult?
+  }
+
+  private enum Preparation {
+    case finished(PruneOutcome)
+    case ready(Prepared)
+  }
+
+  private func prepare() throws -> Preparation {
+    let directory = try ModelPlace.directory(request.model)
+    try OutputPlace.check(output: request.output, model: directory, kept: request.keptScores)
+    let model = try SourceModel(directory: directory)
+    let description = model.description
+    try events.send(.described(family: description.family))
+    let byHand = try request.search.architecture?.completed(for: description)
+    let warnings = try byHand?.validate(for: description) ?? []
+    // Before a search, which may take seconds: a second run on the same output ends at once.
+    let claim = try claimOutput()
+    let finished = claim == nil ? try FinishedOutput(request.output) : nil
+    let pruned = pruned(byHand, in: description)
+    let given = try request.layerRanking?.layers(of: description.layers.count)
+    let ranking = pruned.contains(.numLayers) ? given : nil
+    let alike = Set(description.layers.map(\.weights)).count == 1
+    // Where layers are unlike, counts depend on which of them are kept. Otherwise the search is done here and now, and a
+    // target out of reach shows at once.
+    var planned: SearchResult?
+    if byHand == nil, alike || ranking != nil || !pruned.contains(.numLayers) {
+      planned = try search(description, layerRanking: ranking)
+    } else if byHand == nil {
+      try SearchSpace(description, settings).checkReachable(description, settings, request.search.constraints)
+    }
+    let isCalibrated = pruned.contains { $0 != .numLayers || ranking == nil }
+    // Everything that can be wrong is found out before the first token is computed, and before anything is said.
+    let tokenizer = try Tokenizer(directory: model.checkpoint.directory)
+    if claim != nil, request.keptScores != nil {
+      try PruneStore(directory: request.keptScores, fresh: request.fresh).checkWritable()
+    }
+    var inputs = try PruneInputs(
+      request, model: model, tokenizer: tokenizer, events: events, layerRanking: ranking, isCalibrated: isCalibrated)
+    let recorded = try RecordedRequest(request, description, byHand: byHand, scoring: inputs.task?.madeOf ?? [])
+    if let finished {
+      try finished.check(recorded, &inputs, model, events)
+      try events.note(.finishedAlready(output: finished.path))
+      return .finished(
+        PruneOutcome(finished) {
+          description.counts($0.architecture(of: description, keeping: $1), tokens: settings.seqLength)
+        })
+    }
+    guard let claim else { throw RunError("\(request.output) cannot be written") }
+    if let byHand, alike || byHand[.numLayers] == nil {
+      // A disk that is too full shows now. (A search's result is not known yet.)
+      let params = description.counts(byHand.architecture(of: description), tokens: 1).pruned.params
+      try claim.requireSpace(params * model.storedType.byteCount)
+    }
+    for note in model.notes { try events.note(.checkpoint(note)) }
+    for warning in model.checkpoint.indexNotes { try events.warn(.checkpoint(warning)) }
+    for warning in warnings { try events.warn(.architecture(warning)) }
+    for warning in inputs.companions.warnings { try events.warn(.companions(warning)) }
+    try settings.warnOfUnknown(in: description, events)
+    try inputs.warnOfLength(model, events)
+    try inputs.hashWeights(of: model, events)
+    return .ready(
+      Prepared(model: model, inputs: inputs, recorded: recorded, claim: claim, byHand: byHand, planned: planned))
+  }
+
+  func search(_ description: ModelDescription, layerRanking: [Int]?) throws -> SearchResult {
+    try SearchSpace(description, settings)
+      .search(description, settings, request.search.constraints, layerRanking: layerRanking, events: events)
+  }
+
+  /// The output, kept from other processes until the end of the run; nil when something is there already.
+  private func claimOutput() throws -> OutputClaim? {
+    do { return try OutputClaim(request.output) } catch let error as CheckpointError where error.kind == .exists {
+      return nil
+    }
+  }
+
+  /// The hyperparameters that may get another value.
+  private func pruned(_ byHand: ExportConfig?, in description: ModelDescription) -> [Hyperparameter] {
+    guard let byHand else { return SearchSpace(description, settings).choices.map(\.hyperparameter) }
+    return byHand.entries.filter { $0.value != description.value(of: $0.hyperparameter) }.map(\.hyperparameter)
+  }
+
+  // MARK: Computation
+
+  /// Calibrates, scores and writes.
+  private func compute(_ prepared: Prepared) throws -> PruneOutcome {
+    let executor = try request.compute.executor(prepared.model)
+    let store = try store(prepared.inputs, executor)
+    // Against `coppice cache rm`.
+    let hold = store.hold()
+    defer { withExtendedLifetime(hold) {} }
+    let run = PruneRun(prepared, job: self, executor: executor, store: store)
+    if let byHand = prepared.byHand { return try run.prune(to: byHand) }
+    guard let task = prepared.inputs.task else { throw RequestError(PruneRequest.noGoal) }
+    return try run.search(task, planned: prepared.planned)
+  }
+
+  private func store(_ inputs: PruneInputs, _ executor: Executor) throws -> PruneStore {
+    let madeOn = JSON.object([("device", .text("\(executor.weights.device)"))])
+    if let named = request.keptScores {
+      return PruneStore(directory: named, fresh: request.fresh, madeOn: madeOn)
+    }
+    let store = PruneStore(
+      directory: PruneStore.automaticDirectory(inputs.fingerprint), fresh: request.fresh, madeOn: madeOn)
+    do {
+      guard store.directory != nil else {
+        throw RunError("there is no home directory: HOME is unset and the user has none")
+      }
+      try store.checkWritable()
+      return store
+    } catch {
+      try events.warn(.scoresNotKept(reason: "\(error)"))
+      return PruneStore(directory: nil, fresh: request.fresh, madeOn: madeOn)
+    }
+  }
+}

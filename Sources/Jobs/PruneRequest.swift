@@ -1,0 +1,148 @@
+import Formatting
+import JSON
+import Messages
+public import Minitron
+
+/// All that a run of pruning is asked for. Defaults are those of the command line, and in JSON every field has the name
+/// of its flag: `{"hf_model_name_or_path": "model", "output_hf_path": "pruned", "prune_target_params": "3M", …}`. Fields
+/// that are left out have their default.
+public struct PruneRequest: Codable, Sendable, Equatable {
+  /// The checkpoint: a local directory in Hugging Face's layout.
+  public var model: String
+  /// Where the pruned checkpoint goes; a finished one is never overwritten.
+  public var output: String
+  public var search = SearchParameters()
+  /// Layers by importance instead of the measured order.
+  public var layerRanking: LayerRanking?
+  /// How candidates are scored; its data is in `evaluation`.
+  public var scoreFunction = ScoreFunctionName.standard
+  /// The run fails when the winner scores less.
+  public var scoreLowerBound: Double?
+  /// The directory where scores are kept for resuming; nil: one in the user's cache.
+  public var keptScores: String?
+  /// Kept scores are computed again.
+  public var fresh = false
+  /// Calibration text: `.jsonl`, `.parquet` or directories.
+  public var calibration: [String] = []
+  public var calibrationRows = 1024
+  /// Rows of a micro-batch.
+  public var batchSize = 1
+  /// The order in which several datasets are mixed.
+  public var seed: UInt64 = 0
+  public var evaluation = EvaluationParameters()
+  public var compute = ComputeParameters()
+  /// Candidates that are out are not scored on.
+  public var racing = false
+  /// How experts rank their channels.
+  public var expertChannels = ExpertChannels.shared
+
+  public init(model: String, output: String) {
+    self.model = model
+    self.output = output
+  }
+
+  private enum CodingKeys: String, CodingKey {
+    case model = "hf_model_name_or_path"
+    case output = "output_hf_path"
+    case layerRanking = "layer_ranking"
+    case scoreFunction = "prune_score_func"
+    case scoreLowerBound = "score_lower_bound"
+    case keptScores = "prune_intermediate_ckpt"
+    case fresh
+    case calibration = "calib_dataset_name"
+    case calibrationRows = "calib_num_samples"
+    case batchSize = "calib_batch_size"
+    case seed
+    case racing
+    case expertChannels = "expert_channels"
+  }
+
+  public init(from decoder: any Decoder) throws {
+    let values = try decoder.container(keyedBy: CodingKeys.self)
+    self.init(
+      model: try values.decode(String.self, forKey: .model), output: try values.decode(String.self, forKey: .output))
+    layerRanking = try values.decodeIfPresent(LayerRanking.self, forKey: .layerRanking)
+    scoreFunction = try values.decodeIfPresent(ScoreFunctionName.self, forKey: .scoreFunction) ?? scoreFunction
+    scoreLowerBound = try values.decodeIfPresent(Double.self, forKey: .scoreLowerBound)
+    keptScores = try values.decodeIfPresent(String.self, forKey: .keptScores)
+    fresh = try values.decodeIfPresent(Bool.self, forKey: .fresh) ?? fresh
+    calibration = try values.decodeIfPresent([String].self, forKey: .calibration) ?? calibration
+    calibrationRows = try values.decodeIfPresent(Int.self, forKey: .calibrationRows) ?? calibrationRows
+    batchSize = try values.decodeIfPresent(Int.self, forKey: .batchSize) ?? batchSize
+    seed = try values.decodeIfPresent(UInt64.self, forKey: .seed) ?? seed
+    racing = try values.decodeIfPresent(Bool.self, forKey: .racing) ?? racing
+    expertChannels = try values.decodeIfPresent(ExpertChannels.self, forKey: .expertChannels) ?? expertChannels
+    search = try SearchParameters(from: decoder)
+    evaluation = try EvaluationParameters(from: decoder)
+    compute = try ComputeParameters(from: decoder)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var values = encoder.container(keyedBy: CodingKeys.self)
+    try values.encode(model, forKey: .model)
+    try values.encode(output, forKey: .output)
+    try values.encodeIfPresent(layerRanking, forKey: .layerRanking)
+    try values.encode(scoreFunction, forKey: .scoreFunction)
+    try values.encodeIfPresent(scoreLowerBound, forKey: .scoreLowerBound)
+    try values.encodeIfPresent(keptScores, forKey: .keptScores)
+    try values.encode(fresh, forKey: .fresh)
+    try values.encode(calibration, forKey: .calibration)
+    try values.encode(calibrationRows, forKey: .calibrationRows)
+    try values.encode(batchSize, forKey: .batchSize)
+    try values.encode(seed, forKey: .seed)
+    try values.encode(racing, forKey: .racing)
+    try values.encode(expertChannels, forKey: .expertChannels)
+    try search.encode(to: encoder)
+    try evaluation.encode(to: encoder)
+    try compute.encode(to: encoder)
+  }
+
+  // MARK: What can be wrong with it
+
+  /// What is wrong with a value, whatever else is asked for: that of a plan as much as that of a run.
+  ///
+  /// - Throws: `RequestError`.
+  public func validateValues() throws {
+    try search.validate()
+    try evaluation.validate()
+    guard scoreLowerBound == nil || search.architecture == nil else {
+      throw RequestError(
+        """
+        \(parameter: "score_lower_bound") belongs to a search; \(parameter: "prune_export_config") scores nothing
+        """)
+    }
+    try atLeast(1, calibrationRows, "calib_num_samples")
+    try atLeast(1, batchSize, "calib_batch_size")
+  }
+
+  /// What is wrong with it as the request of a run.
+  ///
+  /// - Throws: `RequestError`.
+  public func validate() throws {
+    try validateValues()
+    guard !output.isEmpty else {
+      throw RequestError("\(parameter: "output_hf_path") is empty; say where the pruned checkpoint goes")
+    }
+    guard search.hasTarget || search.architecture != nil else { throw RequestError(Self.noGoal) }
+  }
+
+  static let noGoal: Message =
+    """
+    say what to prune to: \(parameter: "prune_target_params"), \(parameter: "prune_target_active_params"), \
+    \(parameter: "prune_target_memory_mb") or \(parameter: "prune_export_config")
+    """
+
+  func settings() throws -> SearchSettings { try search.settings(batchSize: batchSize) }
+}
+
+extension ExpertChannels: Codable {}
+
+/// In JSON an architecture is the text of its own JSON object, since the order of hyperparameters is part of it.
+extension ExportConfig: WrittenValue {
+  public var text: String { description }
+
+  /// - Parameter text: a JSON object, such as `{"hidden_size": 3584}`.
+  public init(_ text: String) throws {
+    try self.init(parsing: JSON(parsing: text), suggest: { nearest($0, in: $1) })
+  }
+}

@@ -1,0 +1,166 @@
+import Checkpoint
+import Evaluation
+import Execution
+import Formatting
+import JSON
+import Minitron
+import Models
+import Torch
+
+/// What one run computes with, and its steps.
+struct PruneRun {
+  let model: SourceModel
+  let inputs: PruneInputs
+  let recorded: RecordedRequest
+  let claim: OutputClaim
+  let job: PruneJob
+  let executor: Executor
+  let store: PruneStore
+
+  private var request: PruneRequest { job.request }
+  private var events: RunEvents { job.events }
+
+  init(_ prepared: PruneJob.Prepared, job: PruneJob, executor: Executor, store: PruneStore) {
+    (model, inputs, recorded) = (prepared.model, prepared.inputs, prepared.recorded)
+    claim = prepared.claim
+    (self.job, self.executor, self.store) = (job, executor, store)
+  }
+
+  /// Prunes to an architecture given by hand.
+  func prune(to config: ExportConfig) throws -> PruneOutcome {
+    let scores = try importance()
+    let selection = try scores.selection(for: config, of: model.description)
+    try noteIndispensable(scores, keeping: config[.numLayers])
+    let outcome = outcome(config, selection)
+    let card = try ModelCard(job, model, config, selection, inputs, outcome)
+    try export(
+      selection, inputs.isCalibrated ? scores : nil, outcome, score: [], card, SearchReport(byHand: card))
+    return outcome
+  }
+
+  /// Searches, scores the candidates and prunes to the best of them.
+  ///
+  /// - Parameter planned: the result of the search, where it has been done already.
+  func search(_ task: any ItemTask, planned: SearchResult?) throws -> PruneOutcome {
+    let description = model.description
+    // Kept scores that are damaged show here.
+    let scorer = try CandidateScorer(task, inputs: inputs, store: store, events: events)
+    let scores = try importance()
+    if !scores.layerRanking.isEmpty { try events.note(.layerRanking(scores.layerRanking.map { $0 + 1 })) }
+    let found = try planned ?? job.search(description, layerRanking: scores.layerRanking)
+    var search = SearchOutcome(found, job.settings, original: description.counts(job.settings))
+    try events.send(.searched(search))
+    try scorer.score(&search, executor, scores)
+    try events.send(.chosen(search))
+    guard let best = search.best, let score = best.score else { throw RunError("no candidate was scored") }
+    let selection = try scores.selection(for: best.config, of: description)
+    try noteIndispensable(scores, keeping: best.config[.numLayers])
+    let outcome = outcome(best.config, selection, score, search)
+    let card = try ModelCard(job, model, best.config, selection, inputs, outcome)
+    let report = SearchReport(
+      card, search, targets: request.search.targets, layerRanking: scores.layerRanking)
+    try export(
+      selection, scores, outcome,
+      score: [
+        ("score_function", JSON.text(request.scoreFunction.text)), ("score", .double(score.mean)),
+        ("score_stderr", .double(score.standardError)),
+      ], card, report)
+    return outcome
+  }
+
+  private func outcome(
+    _ config: ExportConfig, _ selection: Selection, _ score: ScoreOutcome? = nil, _ search: SearchOutcome? = nil
+  ) -> PruneOutcome {
+    let counts = model.description.counts(selection.architecture(of: model.description), tokens: job.settings.seqLength)
+    // By hand and without calibration nothing was computed.
+    let isComputed = search != nil || inputs.isCalibrated
+    return PruneOutcome(
+      output: request.output, architecture: config, keptLayers: selection.layers.map { $0 + 1 },
+      original: counts.original, pruned: counts.pruned, score: score, search: search,
+      computeType: isComputed ? "\(inputs.dtype)" : nil)
+  }
+
+  /// Says which layer is kept whatever its rank, where there is one.
+  private func noteIndispensable(_ scores: ImportanceScores, keeping count: Int?) throws {
+    let description = model.description
+    let kept = count ?? description.layers.count
+    guard let note = description.indispensableNote(scores.layerRanking, keeping: kept) else { return }
+    try events.note(.indispensableLayer(note))
+  }
+
+  // MARK: Importance
+
+  /// Scores of importance, with the order of layers where it is given; without any where none are needed.
+  private func importance() throws -> ImportanceScores {
+    var scores = inputs.isCalibrated ? try measuredImportance() : ImportanceScores()
+    scores.givenLayerRanking = inputs.layerRanking
+    return scores
+  }
+
+  private func measuredImportance() throws -> ImportanceScores {
+    let description = model.description
+    if let kept = try store.importance(inputs.fingerprint, for: description) {
+      try events.note(.importanceKept(directory: store.directory))
+      return kept
+    }
+    let rows = try inputs.text.calibrationRows()
+    // Experts are scored by micro-batch inside their block; everything else can be told apart afterwards.
+    let micro = TokenBatch.groups(rows.rows, size: request.batchSize)
+    let atOnce = description.tokensAtOnce(
+      elementSize: inputs.dtype.byteCount, device: executor.weights.device)
+    let batches =
+      description.hyperparameters.contains(.numMoEExperts) ? micro : TokenBatch.packed(micro, tokens: atOnce)
+    let whole = Selection(all: description)
+    let observer = ImportanceObserver(
+      description, microBatch: request.batchSize, expertChannels: request.expertChannels)
+    let tokens = batches.reduce(0) { $0 + $1.tokenCount }
+    let plan = executor.plan(batches, subjects: [whole])
+    try LibTorch.load()
+    try events.note(
+      .calibrating(rows: rows.rows.count, tokens: tokens, dtype: "\(inputs.dtype)", WalkSummary(plan)))
+    if let hint = try request.compute.typeHint(for: model) { try events.note(.computeType(hint)) }
+    let progress = events.progress("calibration", total: tokens, unit: "tokens")
+    let work = Executor.work(batches, subjects: [whole])
+    var before = 0
+    for chunk in plan.chunks {
+      try executor.observe(chunk, observer: observer) { progress.update(before + $0, of: work) }
+      before += Executor.work(chunk, subjects: [whole])
+    }
+    progress.finish()
+    let scores = try observer.scores()
+    // What comes next has tensors of other sizes.
+    try LibTorch.releaseMemory()
+    // What was made of changed weights must not be kept under the old ones' hash.
+    try model.checkpoint.checkUnchanged()
+    try keep(events) { try store.save(scores, inputs.fingerprint, about: inputs.about) }
+    return scores
+  }
+
+  // MARK: Export
+
+  /// - Parameter score: further entries of `coppice.json`.
+  private func export(
+    _ selection: Selection, _ scores: ImportanceScores?, _ outcome: PruneOutcome, score: [(String, JSON)],
+    _ card: ModelCard, _ report: SearchReport
+  ) throws {
+    let config = outcome.architecture
+    let exporter = try Exporter(model, selection: selection, companions: inputs.companions)
+    let namingCode = exporter.filesNamingCode
+    if !namingCode.isEmpty { try events.note(.codeLeftOut(files: namingCode)) }
+    let progress = events.progress("writing", total: try exporter.byteCount(), unit: "bytes")
+    let origin: [(String, JSON)] = [
+      ("coppice_version", .text(coppiceVersion)), ("export_config", config.json),
+      ("kept_layers", .array(outcome.keptLayers.map(JSON.int))), ("made_of", inputs.resultFingerprint.json),
+      ("request", recorded.fields.json), ("made_on", store.madeOn),
+    ]
+    let result = outcome.json.map { [("result", $0)] } ?? []
+    try exporter.write(
+      to: request.output, record: .object(origin + score + result),
+      importance: scores.map { store.importanceEntries($0, inputs.fingerprint) },
+      documents: [("README.md", card.readMe), ("report.md", report.text)], claim: claim,
+      check: { try inputs.checkTokenizer(of: model) }, progress: { done, _ in progress.update(done) })
+    progress.finish()
+    try events.note(
+      .written(output: request.output, params: outcome.pruned.params, original: outcome.original.params, config))
+  }
+}

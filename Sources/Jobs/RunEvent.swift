@@ -1,0 +1,162 @@
+import Formatting
+public import Messages
+public import Minitron
+
+/// What happens in a run, for those who watch it.
+public enum RunEvent: Sendable {
+  /// The model's config has been read.
+  case described(family: String)
+  /// Something that is good to know.
+  case note(RunNote)
+  /// Something that the user should know although the run goes on.
+  case warning(RunWarning)
+  /// A step that may take long has begun.
+  case began(RunStep)
+  /// So many units of the step are done.
+  case advanced(RunStep, done: Int)
+  /// The step has come to its end. `deed` says what was done, such as "scored 3 candidates", where units do not say it.
+  case finished(RunStep, deed: String?)
+  /// The step is left without an end: by an error, or since it was not worth telling.
+  case dropped(RunStep)
+  /// The search has been done: its space and its candidates, which have no scores yet.
+  case searched(SearchOutcome)
+  /// A candidate was scored on all that it will be scored on in this walk.
+  case scored(ExportConfig, ScoreOutcome)
+  /// All candidates are scored and the best of them is chosen.
+  case chosen(SearchOutcome)
+}
+
+/// A step whose progress is told.
+public struct RunStep: Sendable, Hashable, Codable {
+  /// Its number among the steps of the run.
+  public let id: Int
+  /// What is being done: "calibration".
+  public let label: String
+  /// Units in all; nil when that is not known.
+  public let total: Int?
+  /// What is counted, in the plural: "tokens".
+  public let unit: String
+}
+
+/// Notes of a run.
+public enum RunNote: Sendable {
+  /// Something of the checkpoint is left behind, or its weights say otherwise than its config.
+  case checkpoint(String)
+  /// The output is there already: the same request made it.
+  case finishedAlready(output: String)
+  /// Points of the search space that a rule of the architecture refuses.
+  case pointsRefused(Int, of: Int, rule: String)
+  /// An architecture by hand: nothing is scored.
+  case byHand(ExportConfig, params: Int)
+  case importanceKept(directory: String?)
+  case calibrating(rows: Int, tokens: Int, dtype: String, WalkSummary)
+  /// Which type is quick, or why this one is used.
+  case computeType(Message)
+  /// Rows are packed without the BOS token that the model's texts began with.
+  case noBOS(family: String)
+  /// 1-based numbers, best first.
+  case layerRanking([Int])
+  case candidatesKept(Int, of: Int, directory: String?)
+  case walk(candidates: Int, WalkSummary)
+  case raceBegins(items: Int, unit: String, WalkSummary)
+  case raced(asked: Int, unit: String, out: Int, left: Int)
+  /// What there is to know about the scores of candidates.
+  case scores(String)
+  /// A layer is kept although others rank higher.
+  case indispensableLayer(String)
+  /// Entries of these files that name Python code are left out.
+  case codeLeftOut(files: [String])
+  case measuring(String, WalkSummary)
+  case written(output: String, params: Int, original: Int, ExportConfig)
+
+  public var message: Message {
+    switch self {
+    case .checkpoint(let text), .scores(let text), .indispensableLayer(let text): Message(text)
+    case .computeType(let message): message
+    case .finishedAlready(let output): "\(output) holds the result of this command already; nothing to do"
+    case .pointsRefused(let count, let size, let rule): "\(count) of \(size) points are left out: \(rule)"
+    case .byHand(let config, let params): "\(config): \(Format.count(params)) parameters; nothing is scored"
+    case .importanceKept(let directory):
+      "importance scores are kept in \(directory ?? "memory"): no calibration needed"
+    case .calibrating(let rows, let tokens, let dtype, let walk):
+      "calibrating on \(rows) rows, \(Format.grouped(tokens)) tokens, in \(dtype); \(walk)"
+    case .noBOS(let family):
+      """
+      \(family) models were trained with a BOS token before every text; rows are packed without one, as the reference \
+      does: \(parameter: "calib_bos") adds it
+      """
+    case .layerRanking(let layers):
+      "layers by importance, best first: \(layers.map(String.init).joined(separator: ", "))"
+    case .candidatesKept(let count, let all, let directory):
+      "\(count) of \(all) candidates are scored already (\(directory ?? "kept"))"
+    case .walk(let candidates, let walk): "\(candidates) candidates in a walk: \(walk)"
+    case .raceBegins(let items, let unit, let walk): "\(Format.grouped(items)) \(unit) first: \(walk)"
+    case .raced(let asked, let unit, let out, let left):
+      "after \(Format.grouped(asked)) \(unit): \(out) out, \(left) left"
+    case .codeLeftOut(let files):
+      """
+      \(files.joined(separator: ", ")): left out auto_map, the Python code it names stays with the source; the result \
+      loads with transformers' own classes, with and without trust_remote_code
+      """
+    case .measuring(let name, let walk): "\(name): \(walk)"
+    case .written(let output, let params, let original, let config):
+      Message(
+        "\(output): \(Format.count(params)) of \(Format.count(original)) parameters, "
+          + config.entries.map { "\($0.hyperparameter.rawValue) \($0.value)" }.joined(separator: ", "))
+    }
+  }
+}
+
+/// Warnings of a run.
+public enum RunWarning: Sendable {
+  /// Files of the checkpoint that do not fit together.
+  case checkpoint(String)
+  /// A shape that is slow or refused elsewhere.
+  case architecture(String)
+  /// Files beside the weights that cannot be taken along as they are.
+  case companions(String)
+  case unknownHyperparameter(String, family: String)
+  /// Fewer rows than were asked for, rows of data without text.
+  case data(Message)
+  /// Rows that are longer than the model was made for.
+  case rowsTooLong(tokens: Int, limit: Int)
+  /// Prompts that are longer than the model was made for.
+  case promptsTooLong(tokens: Int, limit: Int)
+  case scoresNotKept(reason: String)
+  case saveFailed(reason: String)
+  /// The reference model has another tokenizer.
+  case otherTokenizer(reference: String, model: String)
+  /// Layers are unlike, and nobody says which of them are kept.
+  case layersUnlike
+
+  public var message: Message {
+    switch self {
+    case .checkpoint(let text), .architecture(let text), .companions(let text): Message(text)
+    case .data(let message): message
+    case .unknownHyperparameter(let name, let family):
+      "\(parameter: "hparams_to_skip"): a \(family) model has no \(name)"
+    case .rowsTooLong(let tokens, let limit):
+      Message(RunWarning.tooLong("rows of \(tokens) tokens", limit: limit))
+        + "; choose \(parameter: "seq_length") \(limit)"
+    case .promptsTooLong(let tokens, let limit):
+      Message(RunWarning.tooLong("prompts of up to \(tokens) tokens", limit: limit))
+    case .scoresNotKept(let reason):
+      """
+      scores will not be kept for resuming: \(reason). \(parameter: "prune_intermediate_ckpt") names another place
+      """
+    case .saveFailed(let reason): "scores could not be kept for resuming: \(reason)"
+    case .otherTokenizer(let reference, let model):
+      "\(reference) has another tokenizer.json than \(model): are its tokens the same?"
+    case .layersUnlike:
+      """
+      the layers of this model are unlike: counts are provisional until \(parameter: "layer_ranking") says which of them \
+      stay
+      """
+    }
+  }
+
+  /// - Parameter what: the sequences that are longer than `limit`.
+  package static func tooLong(_ what: String, limit: Int) -> String {
+    "\(what): beyond max_position_embeddings (\(limit)) the model was not made for its positions"
+  }
+}

@@ -1,0 +1,151 @@
+import Formatting
+public import JSON
+public import Minitron
+public import Models
+
+/// What an architecture weighs, by its table of weights.
+public struct ModelCounts: Codable, Sendable, Equatable {
+  public let params: Int
+  /// Weights that one token uses.
+  public let activeParams: Int
+  /// MiB of weights (2 bytes each), caches and states.
+  public let memoryMB: Double
+
+  init(_ metrics: Metrics) {
+    (params, activeParams, memoryMB) = (metrics.params, metrics.activeParams, metrics.memoryMB)
+  }
+
+  var json: [(String, JSON)] {
+    [("params", .int(params)), ("active_params", .int(activeParams)), ("memory_mb", .double(memoryMB))]
+  }
+}
+
+/// A score: the higher the better.
+public struct ScoreOutcome: Codable, Sendable, Equatable {
+  public let mean: Double
+  public let standardError: Double
+  /// Questions or rows that it was measured on.
+  public let items: Int
+}
+
+/// A search: its space, its candidates and, once they are scored, which is the best.
+public struct SearchOutcome: Codable, Sendable, Equatable {
+  /// The choices of a hyperparameter.
+  public struct Choices: Codable, Sendable, Equatable {
+    public let hyperparameter: Hyperparameter
+    public let values: [Int]
+  }
+
+  public struct Candidate: Codable, Sendable, Equatable {
+    public let config: ExportConfig
+    public let counts: ModelCounts
+    /// Nil before it is scored.
+    public internal(set) var score: ScoreOutcome?
+    /// Of a race: left before all was asked.
+    public internal(set) var isOut = false
+    /// Differs from the best by less than the noise of the difference.
+    public internal(set) var isClose = false
+
+    init(config: ExportConfig, counts: ModelCounts) { (self.config, self.counts) = (config, counts) }
+  }
+
+  public let space: [Choices]
+  /// Points of the space; those that meet the targets; those that a rule of the architecture refuses.
+  public let size: Int, fitting: Int, refused: Int
+  public let refusalRule: String?
+  /// The model before pruning.
+  public let original: ModelCounts
+  public internal(set) var candidates: [Candidate]
+  /// Largest cuts allowed, as fractions of one.
+  public let maxWidthPruning: Double, maxDepthPruning: Double
+  public internal(set) var scoring: Scoring?
+
+  /// How candidates were scored.
+  public struct Scoring: Codable, Sendable, Equatable {
+    /// As it was asked for: `mmlu_10pct_bs1`.
+    public let function: String
+    /// What was scored on: "questions".
+    public let unit: String
+    /// Whether scores are shares of one.
+    public let isShare: Bool
+    /// The winner's place among the candidates.
+    public let best: Int
+    /// Of a race: how sure it is that no other candidate would have won clearly, from 0 to 1.
+    public let certainty: Double?
+
+    /// A score, or its error, as people read it.
+    public func text(_ value: Double) -> String {
+      isShare ? Format.percent(value) : Format.decimal(value, places: 4)
+    }
+  }
+
+  init(_ result: SearchResult, _ settings: SearchSettings, original: ModelCounts) {
+    space = result.space.choices.map { Choices(hyperparameter: $0.hyperparameter, values: $0.values) }
+    (size, fitting, refused) = (result.size, result.fitting, result.refused)
+    refusalRule = result.refusalRule
+    candidates = result.candidates.map { Candidate(config: $0.config, counts: ModelCounts($0.metrics)) }
+    (maxWidthPruning, maxDepthPruning) = (settings.maxWidthPruning, settings.maxDepthPruning)
+    self.original = original
+  }
+
+  /// The winner; nil before candidates are scored.
+  public var best: Candidate? { scoring.map { candidates[$0.best] } }
+
+  /// Without experts all parameters are active.
+  public var hasExperts: Bool { candidates.contains { $0.counts.activeParams != $0.counts.params } }
+
+  /// The JSON that `plan --json` and `prune --json` share.
+  public var json: JSON.Object {
+    JSON.Object([
+      ("model", .object(original.json)),
+      ("search_space", .object(space.map { ($0.hyperparameter.rawValue, .array($0.values.map(JSON.int))) })),
+      ("size", .int(size)),
+      ("fitting", .int(fitting)),
+      (
+        "candidates",
+        .array(
+          candidates.map { candidate in
+            var entries = [("export_config", candidate.config.json)] + candidate.counts.json
+            if let score = candidate.score {
+              entries += [("score", .double(score.mean)), ("score_stderr", .double(score.standardError))]
+              if scoring?.certainty != nil { entries.append(("score_items", .int(score.items))) }
+            }
+            return .object(entries)
+          })
+      ),
+    ])
+  }
+}
+
+extension Hyperparameter: Codable {}
+
+// MARK: Scores for tables
+
+extension SearchOutcome {
+  /// Columns of scores: headings, and their texts for each candidate.
+  public var scoreColumns: [(column: String, texts: [String])] {
+    guard let scoring else { return [] }
+    let scores = candidates.compactMap(\.score)
+    let texts = scores.map { "\(scoring.text($0.mean)) ± \(scoring.text($0.standardError))" }
+    if scoring.certainty == nil { return [(scoring.function, texts)] }
+    let asked = candidates.map { Format.grouped($0.score?.items ?? 0) + ($0.isOut ? ", out" : "") }
+    return [(scoring.function, texts), ("asked", asked)]
+  }
+
+  /// A mark for each candidate that may be as good as the best.
+  public var marks: [String] { candidates.map { $0.isClose ? "≈" : "" } }
+
+  /// Sentences about the scores.
+  public var scoreNotes: [String] {
+    var notes: [String] = []
+    if candidates.contains(where: \.isClose) {
+      notes.append("≈ differs from the best by less than two standard errors of the difference: it may be as good")
+    }
+    if let certainty = scoring?.certainty {
+      notes.append(
+        "\(Format.percent(certainty, places: 1)) sure that none would score more than a standard error above the "
+          + "winner, were all asked everything")
+    }
+    return notes
+  }
+}

@@ -1,0 +1,99 @@
+import Checkpoint
+import Execution
+import Formatting
+import JSON
+import Minitron
+import Models
+import Torch
+
+/// What `PruneJob.estimate` finds.
+public enum PruneEstimate: Sendable {
+  /// The result is there already.
+  case finished(PruneOutcome)
+  /// There is something to do.
+  case work(WorkEstimate)
+}
+
+/// What a run would do: work, memory, disk, and a time from a short measurement.
+public struct WorkEstimate: Codable, Sendable, Equatable {
+  public let family: String
+  /// The model's parameters, and the bytes of its weights on disk.
+  public let params: Int, weightBytes: Int
+  public let computeType: String
+  public let calibrationRows: Int, calibrationTokens: Int
+  public let walk: WalkSummary
+  /// Multiplications and additions of calibration and of scoring.
+  public let calibrationOperations: Double, scoringOperations: Double
+  public let candidates: Int
+  /// Bytes of memory for hidden states, and for weights.
+  public let stateBytes: Int, layerBytes: Int
+  /// Bytes of the result, at most.
+  public let diskBytes: Int
+  /// Operations a second, measured just now on matrix products of this model's shape.
+  public let operationsPerSecond: Double
+  /// How long calibration and scoring would take.
+  public var seconds: Double { (calibrationOperations + scoringOperations) / operationsPerSecond }
+
+  init(_ job: PruneJob, _ prepared: PruneJob.Prepared) throws {
+    let (request, model, inputs) = (job.request, prepared.model, prepared.inputs)
+    let description = model.description
+    let whole = description.counts(job.settings)
+    let layerParams =
+      whole.activeParams - description.outerWeights.reduce(0) { $0 + $1.elementCount(description.sizes) }
+    let rows = inputs.isCalibrated ? try inputs.text.calibrationRows().rows : []
+    let tokens = rows.reduce(0) { $0 + $1.count }
+    let found = try Self.candidates(job, description, prepared)
+    // Two operations per weight and token; scores and sums of attention over the causal half of each row.
+    let heads = description.sizes[.heads] * description.sizes[.headDim]
+    let attention = rows.reduce(0.0) { $0 + 2 * Double($1.count) * Double($1.count) * Double(heads) }
+    calibrationOperations =
+      2 * Double(layerParams) * Double(tokens) + attention * Double(description.layers.count)
+    // By hand nothing is scored.
+    let scored = inputs.task?.tokenCount ?? 0
+    scoringOperations = 2 * Double(layerParams) * Double(scored) * Double(found.count)
+    operationsPerSecond = try Self.measured(description, inputs.dtype)
+
+    let plan = try request.compute.executor(model)
+      .plan(TokenBatch.groups(rows, size: request.batchSize), subjects: [Selection(all: description)])
+    family = description.family
+    params = whole.params
+    weightBytes = model.checkpoint.tensors.reduce(0) { $0 + $1.range.count }
+    computeType = "\(inputs.dtype)"
+    (calibrationRows, calibrationTokens) = (rows.count, tokens)
+    walk = WalkSummary(plan)
+    candidates = found.count
+    stateBytes = plan.stateBytes - plan.spilledBytes
+    layerBytes = 2 * (layerParams / max(description.layers.count, 1) * inputs.dtype.byteCount)
+    diskBytes = (found.map { $0.metrics.params }.max() ?? whole.params) * model.storedType.byteCount
+  }
+
+  private static func candidates(
+    _ job: PruneJob, _ description: ModelDescription, _ prepared: PruneJob.Prepared
+  ) throws -> [Candidate] {
+    if let byHand = prepared.byHand {
+      let counts = description.counts(byHand.architecture(of: description), tokens: job.settings.seqLength)
+      try job.events.note(.byHand(byHand, params: counts.pruned.params))
+      return []
+    }
+    return try (prepared.planned ?? job.search(description, layerRanking: nil)).candidates
+  }
+
+  /// Matrix products of this model's shape for about a fifth of a second.
+  private static func measured(_ description: ModelDescription, _ dtype: DType) throws -> Double {
+    let hidden = min(description.sizes[.hidden], 4096)
+    let width = min(max(description.sizes[.ffn], 64), 8192)
+    let x = try Tensor.ones([512, hidden], dtype: dtype)
+    let weight = try Tensor.ones([width, hidden], dtype: dtype)
+    _ = try x.linear(weight: weight)
+    let start = ContinuousClock.now
+    var products = 0
+    var elapsed = 0.0
+    repeat {
+      _ = try x.linear(weight: weight)
+      products += 1
+      let passed = (ContinuousClock.now - start).components
+      elapsed = Double(passed.seconds) + Double(passed.attoseconds) / 1e18
+    } while elapsed < 0.2
+    return 2 * 512 * Double(hidden) * Double(width) * Double(products) / elapsed
+  }
+}
