@@ -1,5 +1,6 @@
 import Files
 import Foundation
+import Messages
 import Models
 import Torch
 
@@ -135,7 +136,9 @@ final class SpillFile {
 
   private static func error(_ doing: String, _ directory: String) -> ModelError {
     ModelError(
-      "hidden states do not fit --memory_budget, and \(directory) cannot hold the rest (\(doing): "
-        + "\(String(cString: strerror(errno)))); free some space there, point TMPDIR elsewhere, or raise the budget")
+      message: """
+        hidden states do not fit \(parameter: "memory_budget"), and \(directory) cannot hold the rest (\(doing): \
+        \(String(cString: strerror(errno)))); free some space there, point TMPDIR elsewhere, or raise the budget
+        """)
   }
 }

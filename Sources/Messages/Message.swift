@@ -12,7 +12,7 @@ public struct Message: Sendable, Hashable, CustomStringConvertible, ExpressibleB
   private var parts: [Part] = []
 
   /// A message that names no parameter.
-  public init(_ text: String) { parts = [.text(text)] }
+  public init(_ text: String) { parts = text.isEmpty ? [] : [.text(text)] }
   public init(stringLiteral value: String) { self.init(value) }
   public init(stringInterpolation: Interpolation) { parts = stringInterpolation.parts }
 
@@ -31,8 +31,17 @@ public struct Message: Sendable, Hashable, CustomStringConvertible, ExpressibleB
 
   public static func + (a: Message, b: Message) -> Message {
     var sum = a
-    sum.parts += b.parts
+    for part in b.parts { Self.append(part, to: &sum.parts) }
     return sum
+  }
+
+  /// Texts in a row are one part, so that messages that read alike are equal.
+  private static func append(_ part: Part, to parts: inout [Part]) {
+    switch (part, parts.last) {
+    case (.text(""), _): break
+    case (.text(let more), .text(let text)?): parts[parts.count - 1] = .text(text + more)
+    default: parts.append(part)
+    }
   }
 
   /// Puts a message together. Messages, and errors that have one, keep the parameters they name.
@@ -41,16 +50,16 @@ public struct Message: Sendable, Hashable, CustomStringConvertible, ExpressibleB
 
     public init(literalCapacity: Int, interpolationCount: Int) {}
 
-    public mutating func appendLiteral(_ literal: String) { parts.append(.text(literal)) }
+    public mutating func appendLiteral(_ literal: String) { Message.append(.text(literal), to: &parts) }
 
     /// The name of a parameter, as the request's field has it in JSON.
     public mutating func appendInterpolation(parameter name: String) { parts.append(.parameter(name)) }
 
     public mutating func appendInterpolation<T>(_ value: T) {
       switch value {
-      case let message as Message: parts += message.parts
-      case let error as any MessageError: parts += error.message.parts
-      default: parts.append(.text("\(value)"))
+      case let message as Message: for part in message.parts { Message.append(part, to: &parts) }
+      case let error as any MessageError: for part in error.message.parts { Message.append(part, to: &parts) }
+      default: Message.append(.text("\(value)"), to: &parts)
       }
     }
   }

@@ -1,3 +1,4 @@
+import Messages
 public import Models
 public import Torch
 
@@ -206,8 +207,10 @@ public final class ImportanceObserver: TapObserver {
   private func finite(_ values: [Float], layer: Int, _ what: String) throws -> [Float] {
     guard values.allSatisfy(\.isFinite), rest.layers[layer]?.distance.isFinite != false else {
       throw ModelError(
-        "layer \(layer + 1): the \(what) holds NaN or infinite values; the weights are damaged, or the type computed "
-          + "with is too narrow (try --compute_dtype float32)")
+        message: """
+          layer \(layer + 1): the \(what) holds NaN or infinite values; the weights are damaged, or the type computed \
+          with is too narrow (try \(parameter: "compute_dtype") float32)
+          """)
     }
     return values
   }

@@ -1,3 +1,4 @@
+import Messages
 public import Models
 
 extension SearchSpace {
@@ -23,9 +24,12 @@ extension SearchSpace {
       // Sums in another order may differ by rounding.
       guard least > limit * (1 + 1e-9) else { continue }
       throw ModelError(
-        "no architecture of the search space (\(size ?? 0) points) meets the target of \(text(limit)) \(metric.unit), whichever "
-          + "layers are kept: the smallest has at least \(text(least)). Allow more with --max_width_pruning and "
-          + "--max_depth_pruning, choose a smaller --ss_channel_divisor, or raise the target")
+        message: """
+          no architecture of the search space (\(size ?? 0) points) meets the target of \(text(limit)) \(metric.unit), \
+          whichever layers are kept: the smallest has at least \(text(least)). Allow more with \
+          \(parameter: "max_width_pruning") and \(parameter: "max_depth_pruning"), choose a smaller \
+          \(parameter: "ss_channel_divisor"), or raise the target
+          """)
     }
   }
 }

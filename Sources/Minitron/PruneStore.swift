@@ -4,6 +4,7 @@ public import Execution
 import Files
 import Foundation
 public import JSON
+import Messages
 public import Models
 
 /// What a result was made of: names and what stands for them (hashes, settings). Two results with the same
@@ -71,13 +72,19 @@ public struct PruneStore: Sendable {
   private func read(_ path: String?) throws -> (json: JSON.Object, path: String)? {
     guard let path, FileManager.default.fileExists(atPath: path) else { return nil }
     guard let data = FileManager.default.contents(atPath: path) else {
-      throw ModelError("\(path): kept scores are there but cannot be read; check the permissions or pass --fresh")
+      throw ModelError(
+        message: """
+          \(path): kept scores are there but cannot be read; check the permissions or pass \(parameter: "fresh")
+          """)
     }
     guard let json = KeptFile.parse(Array(data)) else {
-      throw ModelError(
-        "\(path): kept scores are damaged (the contents do not match the checksum); pass --fresh to compute them again")
+      throw Self.again("\(path): kept scores are damaged (the contents do not match the checksum)")
     }
     return (json, path)
+  }
+
+  private static func again(_ problem: String) -> ModelError {
+    ModelError(message: "\(problem); pass \(parameter: "fresh") to compute them again")
   }
 
   private static let importanceName = "importance.json"
@@ -90,12 +97,13 @@ public struct PruneStore: Sendable {
     let differences = fingerprint.differences(from: stored["fingerprint"])
     guard differences.isEmpty else {
       throw ModelError(
-        "\(file): the kept importance scores were made of something else: "
-          + differences.joined(separator: "; ") + ". Pass --fresh to compute them again, or another "
-          + "--prune_intermediate_ckpt")
+        message: """
+          \(file): the kept importance scores were made of something else: \(differences.joined(separator: "; ")). Pass \
+          \(parameter: "fresh") to compute them again, or another \(parameter: "prune_intermediate_ckpt")
+          """)
     }
     guard let scores = stored["scores"] else {
-      throw ModelError("\(file): there are no \"scores\"; pass --fresh to compute them again")
+      throw Self.again("\(file): there are no \"scores\"")
     }
     return try ImportanceScores(parsing: scores, for: model, file: file)
   }
@@ -179,14 +187,14 @@ public struct PruneStore: Sendable {
   {
     guard !fresh, let (stored, file) = try read(file(Self.scoresName(fingerprint))) else { return [:] }
     guard fingerprint.differences(from: stored["fingerprint"]).isEmpty, let list = stored["candidates"]?.array else {
-      throw ModelError("\(file): these are not the scores its name says; pass --fresh to compute them again")
+      throw Self.again("\(file): these are not the scores its name says")
     }
     var scores: [ExportConfig: (sums: [Double], weights: [Double])] = [:]
     for entry in list {
       let sums = entry["sums"]?.array?.compactMap(\.double) ?? []
       let weights = entry["weights"]?.array?.compactMap(\.double) ?? []
       guard let config = entry["export_config"], !sums.isEmpty, sums.count == weights.count else {
-        throw ModelError("\(file): a candidate's scores are damaged; pass --fresh to compute them again")
+        throw Self.again("\(file): a candidate's scores are damaged")
       }
       scores[try ExportConfig(parsing: config)] = (sums, weights)
     }

@@ -1,3 +1,4 @@
+import Messages
 public import Models
 
 /// How finely and how far a search may cut.
@@ -102,8 +103,11 @@ extension SearchSpace {
   ) throws -> SearchResult {
     guard let size else {
       throw ModelError(
-        "the search space has more than 2^63 points; choose a larger --ss_channel_divisor, smaller "
-          + "--max_width_pruning or --max_depth_pruning, or skip a hyperparameter with --hparams_to_skip")
+        message: """
+          the search space has more than 2^63 points; choose a larger \(parameter: "ss_channel_divisor"), smaller \
+          \(parameter: "max_width_pruning") or \(parameter: "max_depth_pruning"), or skip a hyperparameter with \
+          \(parameter: "hparams_to_skip")
+          """)
     }
     let ranking = model.keepingOrder(layerRanking ?? Array(model.layers.indices))
     var walk = SearchWalk(model, self, settings, constraints, ranking: ranking, progress: progress)
@@ -111,7 +115,7 @@ extension SearchSpace {
     func shape(_ config: ExportConfig) -> Architecture { config.architecture(of: model, ranking: ranking) }
     let rule = walk.lastRefused.flatMap { model.refusal(of: shape(point($0)))?.reason }
     if walk.fitting == 0 {
-      throw ModelError(Unreachable(model, self, settings, constraints, ranking: ranking, rule: rule).message)
+      throw ModelError(message: Unreachable(model, self, settings, constraints, ranking: ranking, rule: rule).message)
     }
     let counter = MetricsCounter(model, rows: settings.inferenceBatchSize, tokens: settings.seqLength)
     return SearchResult(

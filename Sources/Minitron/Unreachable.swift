@@ -1,3 +1,4 @@
+import Messages
 import Models
 
 /// Why no point of a search space meets the targets, and which settings would let one.
@@ -30,26 +31,34 @@ struct Unreachable {
         + missed.map { "\($0.limit): the smallest has \($0.least)" }.joined(separator: ", and that of ") + "."
   }
 
-  var message: String {
+  var message: Message {
     if reaches(Self.widest(settings)) {
       let found = alone.isEmpty ? [together].compactMap(\.self) : alone
       if !found.isEmpty {
         return "\(reason) Within reach with \(found.joined(separator: ", or with ")); or raise the target"
       }
-      return
-        "\(reason) Allow more with --ss_channel_divisor, --max_width_pruning and --max_depth_pruning, or raise the target"
+      return "\(reason) Allow more with \(Self.limits), or raise the target"
     }
     var open = settings
     open.skipped = []
     if !settings.skipped.isEmpty, reaches(Self.widest(open)) {
-      return "\(reason) Prune what --hparams_to_skip leaves alone, or raise the target"
+      return "\(reason) Prune what \(parameter: "hparams_to_skip") leaves alone, or raise the target"
     }
     let missed = Self.missed(walk(Self.widest(settings)), constraints) ?? []
     let bounds =
       missed.isEmpty ? "" : ": the smallest that they allow has \(missed.map(\.least).joined(separator: " and "))"
-    return
-      "\(reason) No --ss_channel_divisor, --max_width_pruning and --max_depth_pruning reach it\(bounds). Raise the target"
+    return "\(reason) No \(Self.limits) reach it\(bounds). Raise the target"
   }
+
+  /// What limits a search.
+  private static let limits: Message =
+    """
+    \(parameter: "ss_channel_divisor"), \(parameter: "max_width_pruning") and \(parameter: "max_depth_pruning")
+    """
+
+  private static func divisor(_ value: Int) -> Message { "\(parameter: "ss_channel_divisor") \(value)" }
+  private static func width(_ value: Double) -> Message { "\(parameter: "max_width_pruning") \(value)" }
+  private static func depth(_ value: Double) -> Message { "\(parameter: "max_depth_pruning") \(value)" }
 
   /// The targets that no point meets, and the least that any has; nil when rules refuse all points.
   private static func missed(
@@ -66,18 +75,18 @@ struct Unreachable {
   }
 
   /// Changes of one flag that suffice, each as small as possible.
-  private var alone: [String] {
-    let divisor = divisors.first { reaches(with(divisor: $0)) }.map { "--ss_channel_divisor \($0)" }
+  private var alone: [Message] {
+    let divisor = divisors.first { reaches(with(divisor: $0)) }.map(Self.divisor)
     let width = Self.steps(above: settings.maxWidthPruning).first { reaches(with(width: $0)) }
-      .map { "--max_width_pruning \($0)" }
+      .map(Self.width)
     let depth = Self.steps(above: settings.maxDepthPruning).first { reaches(with(depth: $0)) }
-      .map { "--max_depth_pruning \($0)" }
+      .map(Self.depth)
     return [divisor, width, depth].compactMap(\.self)
   }
 
   /// A change of several flags that suffices: the least pruning, by the coarsest divisor that makes it possible; fine
   /// divisors, which give shapes that run slowly, only where no others do.
-  private var together: String? {
+  private var together: Message? {
     let widths = Self.steps(above: settings.maxWidthPruning)
     let depths = Self.steps(above: settings.maxDepthPruning)
     let coarse = divisors.filter { $0 >= 64 }
@@ -87,8 +96,8 @@ struct Unreachable {
         let width = widths.isEmpty ? settings.maxWidthPruning : widths[min(step, widths.count - 1)]
         let depth = depths.isEmpty ? settings.maxDepthPruning : depths[min(step, depths.count - 1)]
         for divisor in divisors where reaches(with(divisor: divisor, width: width, depth: depth)) {
-          let finer = divisor == settings.channelDivisor ? nil : divisor.map { "--ss_channel_divisor \($0)" }
-          return [finer, "--max_width_pruning \(width)", "--max_depth_pruning \(depth)"].compactMap(\.self)
+          let finer = divisor == settings.channelDivisor ? nil : divisor.map(Self.divisor)
+          return [finer, Self.width(width), Self.depth(depth)].compactMap(\.self)
             .joined(separator: " ")
         }
       }

@@ -75,7 +75,7 @@ import Testing
     // Those among the rows before were told of by whoever used these.
     #expect(try packed([one], rows: 1, skipping: 4).warnings == [])
     let some = try scratch.write("some.jsonl", lines([0, 2, 5]))
-    let warning = try #require(try packed([some, one], rows: 8).warnings.last)
+    let warning = try #require(try packed([some, one], rows: 8).warnings.last).description
     #expect(warning.contains("4 rows were passed over") && warning.contains("some.jsonl:1"), "\(warning)")
     let every = try scratch.write("every.jsonl", lines([0, 1, 2, 3, 4, 5]))
     let said = message { _ = try packed([every]) }
@@ -84,7 +84,7 @@ import Testing
     let pairs = try scratch.write(
       "pairs.jsonl", #"{"prompt": null, "text": null}"# + "\n" + #"{"messages": null, "input": "abc"}"#)
     #expect(texts(try packed([pairs]).rows) == ["abc"])
-    #expect(try packed([pairs]).warnings.last?.contains("\"prompt\" and \"text\" are null") == true)
+    #expect(try packed([pairs]).warnings.last?.description.contains("\"prompt\" and \"text\" are null") == true)
     #expect(texts(try packed([blank]).rows) == ["ab3", "ab4", "ab5"])
   }
 

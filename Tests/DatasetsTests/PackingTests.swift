@@ -27,7 +27,9 @@ import Testing
     let packed = try pack([path], length: 5, count: 4)
     #expect(packed.rows == [[97, 98, 99, 256, 100], [101, 256]])
     #expect(packed.warnings.count == 1)
-    #expect(packed.warnings[0].contains("2 of 4 rows") && packed.warnings[0].contains("all 2 documents"))
+    #expect(
+      packed.warnings[0].description.contains("2 of 4 rows")
+        && packed.warnings[0].description.contains("all 2 documents"))
     let full = try pack([path], length: 7, count: 1)
     #expect(full.rows.map(\.count) == [7] && full.warnings.isEmpty)
   }
@@ -38,7 +40,7 @@ import Testing
     let packed = try pack([path], length: 50, count: 2)
     #expect(packed.rows.map(\.count) == [50, 14])
     #expect(packed.documents == 32)
-    #expect(packed.warnings[0].contains("at most 16 documents"))
+    #expect(packed.warnings[0].description.contains("at most 16 documents"))
     // Documents that are not needed are not even looked at.
     #expect(throws: DatasetError.self) { try pack([path], length: 50, count: 7) }
   }

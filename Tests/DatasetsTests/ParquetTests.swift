@@ -8,7 +8,7 @@ import Testing
     let packed = try CalibrationData(sources: [data("\(name).parquet")]).pack(
       encoder: ByteEncoding(), seqLength: 1 << 20, count: 1)
     #expect(texts(packed.rows) == ["one", "zwölf \0 é", "one", "\"quoted\"\n"])
-    #expect(packed.warnings.last?.contains("\(name).parquet, row 2: \"text\" is null") == true)
+    #expect(packed.warnings.last?.description.contains("\(name).parquet, row 2: \"text\" is null") == true)
   }
 
   @Test func saysThatEveryTextIsNull() {
