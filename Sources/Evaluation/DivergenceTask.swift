@@ -6,6 +6,8 @@ public import Models
 public struct NegativeDivergence: ScoreFunction {
   public static let form = "neg_kl"
 
+  public init() {}
+
   public init?(name: String) {
     guard name == Self.form else { return nil }
   }

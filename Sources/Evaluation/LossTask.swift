@@ -6,6 +6,8 @@ public import Models
 public struct NegativeLoss: ScoreFunction {
   public static let form = "neg_loss"
 
+  public init() {}
+
   public init?(name: String) {
     guard name == Self.form else { return nil }
   }

@@ -1,4 +1,5 @@
 public import JSON
+import Synchronization
 
 /// A model family: how a `config.json` becomes a table of blocks and weights. One small file each in `Families/`.
 public protocol Family: Sendable {
@@ -12,7 +13,20 @@ public protocol Family: Sendable {
 
 /// Every family there is, one line each.
 public enum Families {
-  public static let all: [any Family.Type] = [
+  private static let added = Mutex<[any Family.Type]>([])
+
+  /// Those of this package, then those that were registered.
+  public static var all: [any Family.Type] { own + added.withLock { $0 } }
+
+  /// Adds a family of another package: checkpoints of its model types can be pruned from now on. A model type that this
+  /// package has is still read as this package does. May be called from any thread.
+  public static func register(_ family: any Family.Type) {
+    added.withLock { families in
+      if !families.contains(where: { $0 == family }) { families.append(family) }
+    }
+  }
+
+  private static let own: [any Family.Type] = [
     Llama.self,
     Mamba2Family.self,
     Mistral.self,

@@ -10,7 +10,8 @@ public enum Activation: String, Sendable, CaseIterable {
   /// Squared ReLU (So et al. 2021, arXiv 2109.08668).
   case squaredReLU = "relu2"
 
-  init(_ config: ConfigReader, key: String = "hidden_act", default fallback: String = "silu") throws {
+  /// - Throws: `ModelError` for a name that is not supported.
+  public init(_ config: ConfigReader, key: String = "hidden_act", default fallback: String = "silu") throws {
     let name = try config.string(key, default: fallback)
     guard let activation = Activation(rawValue: name) else {
       let known = Activation.allCases.map(\.rawValue).joined(separator: ", ")

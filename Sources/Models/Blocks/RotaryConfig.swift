@@ -5,16 +5,28 @@ import JSON
 // families put in its place.
 
 /// Where a family's config class looks for positions, and its defaults.
-struct RotaryFields {
-  var theta = 10_000.0
-  var thetaKey = "rope_theta"
+public struct RotaryFields: Sendable {
+  public var theta = 10_000.0
+  public var thetaKey = "rope_theta"
   /// The part of head_dim that is rotated when the config does not say; nil for families that rotate all of it.
-  var partial: Double?
-  var partialKey = "partial_rotary_factor"
+  public var partial: Double?
+  public var partialKey = "partial_rotary_factor"
   /// `max_position_embeddings` when the config does not say.
-  var maxPositions = 2048
+  public var maxPositions = 2048
   /// `original_max_position_embeddings` when the config does not say at its top level, whatever the section has (Phi-3).
-  var original: Int?
+  public var original: Int?
+
+  public init(
+    theta: Double = 10_000, thetaKey: String = "rope_theta", partial: Double? = nil,
+    partialKey: String = "partial_rotary_factor", maxPositions: Int = 2048, original: Int? = nil
+  ) {
+    self.theta = theta
+    self.thetaKey = thetaKey
+    self.partial = partial
+    self.partialKey = partialKey
+    self.maxPositions = maxPositions
+    self.original = original
+  }
 }
 
 extension ConfigReader {
@@ -63,7 +75,7 @@ extension Rotary {
   ///
   /// - Parameter dimension: head_dim.
   /// - Throws: `ModelError` for an unknown type or a field that is missing or out of range.
-  init(_ config: ConfigReader, dimension: Int, _ fields: RotaryFields = RotaryFields()) throws {
+  public init(_ config: ConfigReader, dimension: Int, _ fields: RotaryFields = RotaryFields()) throws {
     try self.init(
       config, section: config.ropeSection(), dimension: dimension,
       theta: config.positive(fields.thetaKey, default: fields.theta),

@@ -1,10 +1,10 @@
-import JSON
+public import JSON
 
 /// What Llama and everything shaped like it share: attention and an MLP in every layer, with norms around them.
 /// A family sets what differs, then describes.
-struct DenseDecoder {
+public struct DenseDecoder {
   /// Where the norms over the residual stream stand.
-  enum Norms {
+  public enum Norms: Sendable {
     /// Before each block (Llama).
     case before
     /// Behind each block, on what it adds (OLMo 2).
@@ -13,32 +13,32 @@ struct DenseDecoder {
     case around
   }
 
-  let config: ConfigReader
-  let layers: Int
+  public let config: ConfigReader
+  public let layers: Int
   /// Families add what further sizes their blocks have.
-  var sizes: DeclaredSizes
-  let epsilon: Double
+  public var sizes: DeclaredSizes
+  public let epsilon: Double
 
-  var norms = Norms.before
-  var normKind = Norm.Kind.rms
-  var normBias = false
+  public var norms = Norms.before
+  public var normKind = Norm.Kind.rms
+  public var normBias = false
   /// The factor on what blocks add.
-  var residualScale: Double?
-  var scales = OuterScales()
+  public var residualScale: Double?
+  public var scales = OuterScales()
   /// Whether the head is the embedding when the config does not say.
-  var tiedByDefault = false
-  var names: TensorNames
+  public var tiedByDefault = false
+  public var names: TensorNames
   /// Hyperparameters that cannot change.
-  var fixed: Set<Hyperparameter> = []
+  public var fixed: Set<Hyperparameter> = []
   /// Tensors left behind, by how their names begin, and why.
-  var dropped: [(prefix: String, note: String)] = []
-  var editConfig: @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in }
-  var shapeRules: [ShapeRule] = []
+  public var dropped: [(prefix: String, note: String)] = []
+  public var editConfig: @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in }
+  public var shapeRules: [ShapeRule] = []
 
   /// - Parameters:
   ///   - defaultHeadDim: head_dim when the config says none; nil: hidden_size / num_attention_heads.
   ///   - defaultKVHeads: num_key_value_heads when the config says none; nil: as many as heads.
-  init(
+  public init(
     _ config: ConfigReader, defaultHeadDim: Int? = nil, defaultKVHeads: Int? = nil,
     epsilonKey: String = "rms_norm_eps", defaultEpsilon: Double = 1e-6
   ) throws {
@@ -63,15 +63,15 @@ struct DenseDecoder {
     sizes[.vocabulary] = try config.size("vocab_size")
   }
 
-  var headDim: Int { sizes[.headDim] }
+  public var headDim: Int { sizes[.headDim] }
 
   /// A norm over the residual stream, of this family's kind.
-  func norm(_ name: String) -> Norm { Norm(name, epsilon: epsilon, kind: normKind, bias: normBias) }
+  public func norm(_ name: String) -> Norm { Norm(name, epsilon: epsilon, kind: normKind, bias: normBias) }
 
   /// - Parameters:
   ///   - attention: the attention of a layer, from its names' prefix and number (0-based).
   ///   - mlp: its MLP, from its names' prefix.
-  func describe(
+  public func describe(
     attention: (_ prefix: String, _ layer: Int) throws -> any Block, mlp: (_ prefix: String) throws -> any Block
   ) throws -> ModelDescription {
     let prefix = config.weightPrefix + "layers.{layer}"
@@ -108,7 +108,7 @@ struct DenseDecoder {
   /// With the gated MLP of Llama.
   ///
   /// - Parameter attention: the attention of a layer, from its names' prefix, head_dim, positions and number (0-based).
-  func describe(
+  public func describe(
     attention: (_ prefix: String, _ headDim: Int, _ rotary: Rotary, _ layer: Int) -> Attention, mlpBias: Bool = false,
     positions: RotaryFields = RotaryFields()
   ) throws -> ModelDescription {
@@ -120,7 +120,7 @@ struct DenseDecoder {
   }
 
   /// With the gated MLP of Llama, and all layers' attention alike.
-  func describe(
+  public func describe(
     attention: (_ prefix: String, _ headDim: Int, _ rotary: Rotary) -> Attention, mlpBias: Bool = false,
     positions: RotaryFields = RotaryFields()
   ) throws -> ModelDescription {

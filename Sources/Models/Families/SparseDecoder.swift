@@ -1,16 +1,16 @@
-import JSON
+public import JSON
 
 /// What decoders with mixtures of experts share: Llama's names around blocks that differ from layer to layer.
-struct SparseDecoder {
-  let config: ConfigReader
-  let layers: Int
-  let topK: Int
-  let epsilon: Double
-  let activation: Activation
-  var sizes: DeclaredSizes
-  var normKind = Norm.Kind.rms
+public struct SparseDecoder {
+  public let config: ConfigReader
+  public let layers: Int
+  public let topK: Int
+  public let epsilon: Double
+  public let activation: Activation
+  public var sizes: DeclaredSizes
+  public var normKind = Norm.Kind.rms
   /// What the names of a layer's weights begin with.
-  var prefix: String { config.weightPrefix + "layers.{layer}" }
+  public var prefix: String { config.weightPrefix + "layers.{layer}" }
   /// Experts of all layers together that a config is believed.
   static let largestExpertCount = 1 << 18
 
@@ -19,7 +19,7 @@ struct SparseDecoder {
   ///   - expertWidthKey: the config key of an expert's size.
   ///   - topK: experts per token when the config says none.
   ///   - heads: the dimension of attention's heads: one that nothing prunes for latent attention, which has as many keys.
-  init(
+  public init(
     _ config: ConfigReader, expertsKeys: [String], expertWidthKey: String, topK fallback: Int? = nil,
     heads dimension: Dimension = .heads, epsilon fallbackEpsilon: Double = 1e-6
   ) throws {
@@ -53,7 +53,7 @@ struct SparseDecoder {
   }
 
   /// Takes `head_dim` in: what the config says, else `hidden_size / num_attention_heads` (or `fallback`).
-  mutating func readHeadDim(default fallback: Int? = nil) throws {
+  public mutating func readHeadDim(default fallback: Int? = nil) throws {
     let implied = fallback ?? sizes[.hidden] / sizes[.heads]
     guard implied > 0 || config.has("head_dim") else {
       throw ModelError("\(config.file): hidden_size is below num_attention_heads (\(sizes[.heads]))")
@@ -62,7 +62,7 @@ struct SparseDecoder {
   }
 
   /// Takes in the size of the layers without experts.
-  mutating func readDenseWidth() throws {
+  public mutating func readDenseWidth() throws {
     try sizes.read(.ffn, "intermediate_size")
   }
 
@@ -73,7 +73,7 @@ struct SparseDecoder {
   ///   - attention, mlp: the blocks of a layer (0-based).
   ///   - fixed: what stands in axes and cannot change all the same.
   ///   - shapeRules: what the family's loader wants beyond enough experts.
-  func describe(
+  public func describe(
     attention: (_ layer: Int) throws -> any Block, mlp: (_ layer: Int) throws -> any Block,
     derivedFields: [(key: String, value: @Sendable (Sizes) -> Int)] = [],
     dropped: [(prefix: String, note: String)] = [],
