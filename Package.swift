@@ -29,6 +29,14 @@ let package = Package(
   products: [
     .executable(name: "coppice", targets: ["coppice"]),
     .executable(name: "prune_minitron", targets: ["prune_minitron"]),
+    // What other programs build on. (A module named Coppice would collide with the executable's where file names differ in
+    // case alone.)
+    .library(
+      name: "Coppice",
+      targets: [
+        "Jobs", "Evaluation", "Minitron", "Execution", "Models", "Datasets", "Tokenization", "Checkpoint", "Torch",
+        "JSON", "Messages",
+      ]),
     .library(name: "coppice_torch", type: .dynamic, targets: ["CTorchShim"]),
     .library(name: "coppice_parquet", type: .dynamic, targets: ["CParquetShim"]),
   ],
@@ -74,9 +82,9 @@ let package = Package(
     swiftTarget("Checkpoint", ["JSON", "CCheckpoint", "Files", crypto]),
     swiftTarget("Tokenization", ["JSON", "Files"]),
     swiftTarget("Datasets", ["JSON", "CParquet", "Files", "Messages", "Tokenization", crypto]),
-    swiftTarget("Models", ["JSON", "Checkpoint", "Torch"]),
-    swiftTarget("Execution", ["Models", "Checkpoint", "Files", "Torch"]),
-    swiftTarget("Minitron", ["JSON", "Checkpoint", "Files", "Models", "Execution", "Torch"]),
+    swiftTarget("Models", ["JSON", "Messages", "Checkpoint", "Torch"]),
+    swiftTarget("Execution", ["Models", "Checkpoint", "Files", "Messages", "Torch"]),
+    swiftTarget("Minitron", ["JSON", "Checkpoint", "Files", "Messages", "Models", "Execution", "Torch"]),
     swiftTarget(
       "Evaluation",
       ["JSON", "Messages", "Datasets", "Execution", "Minitron", "Models", "Tokenization", "Torch"]),
@@ -131,6 +139,8 @@ let package = Package(
         "JSON", "Checkpoint", "Tokenization", "Models", "Execution", "Minitron", "Torch", "CoppiceCommands",
         "TestSupport", "coppice", "prune_minitron",
       ], exclude: ["Help"]),
+    tests(
+      "JobsTests", ["JSON", "Messages", "Models", "Minitron", "Evaluation", "Jobs", "TestSupport"]),
     tests("DatasetsTests", ["Datasets", "JSON"], exclude: ["Data"]),
   ],
   cxxLanguageStandard: .cxx20

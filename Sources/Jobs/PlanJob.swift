@@ -33,7 +33,7 @@ public struct PlanJob {
     try events.send(.described(family: description.family))
     let ranking = try request.layerRanking?.layers(of: description.layers.count)
     if ranking == nil, Set(description.layers.map(\.weights)).count > 1 { try events.warn(.layersUnlike) }
-    let byHand = try request.search.architecture?.completed(for: description)
+    let byHand = request.search.architecture?.completed(for: description)
     for warning in try byHand?.validate(for: description) ?? [] { try events.warn(.architecture(warning)) }
     try settings.warnOfUnknown(in: description, events)
     let space = byHand.map { SearchSpace($0) } ?? SearchSpace(description, settings)

@@ -90,7 +90,7 @@ public struct PruneJob {
     let model = try SourceModel(directory: directory)
     let description = model.description
     try events.send(.described(family: description.family))
-    let byHand = try request.search.architecture?.completed(for: description)
+    let byHand = request.search.architecture?.completed(for: description)
     let warnings = try byHand?.validate(for: description) ?? []
     // Before a search, which may take seconds: a second run on the same output ends at once.
     let claim = try claimOutput()

@@ -86,6 +86,10 @@ public struct ScoreFunctionName: WrittenValue {
     self.function = function
   }
 
+  public static let negLoss = ScoreFunctionName(NegativeLoss(), NegativeLoss.form)
+  public static let negKL = ScoreFunctionName(NegativeDivergence(), NegativeDivergence.form)
+
+  private init(_ function: any ScoreFunction, _ name: String) { (text, self.function) = (name, function) }
   private init(_ function: MMLUScore) { (text, self.function) = (function.name, function) }
 
   /// Accuracy on the first `percent` of each of MMLU's subjects.
