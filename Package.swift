@@ -56,7 +56,11 @@ let package = Package(
         ]),
       ],
       linkerSettings: [
-        .unsafeFlags(["-L\(libtorch)/lib", "-Xlinker", "--no-as-needed", "-ltorch_cpu", "-lc10"])
+        // The path is for programs that are linked to the shim; Coppice's own open libtorch before it.
+        .unsafeFlags([
+          "-L\(libtorch)/lib", "-Xlinker", "-rpath", "-Xlinker", "\(libtorch)/lib", "-Xlinker", "--no-as-needed",
+          "-ltorch_cpu", "-lc10",
+        ])
       ]),
     .target(name: "CParquet", linkerSettings: [.linkedLibrary("dl")]),
     .target(

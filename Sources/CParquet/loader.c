@@ -96,7 +96,7 @@ cp_error cp_open(const cp_api *_Nullable *_Nonnull api) {
     if (!entry) {
       error = message("%s is not Coppice's Parquet library: it has no symbol %s", path, CP_ENTRY);
     } else if (!(*api = entry(CP_ABI))) {
-      error = message("%s belongs to another build of Coppice: build both again", path);
+      error = message("%s belongs to another build of Coppice: build both again with `swift build -c release`", path);
     }
   }
   free(path);

@@ -3,6 +3,9 @@
 
 #include <dlfcn.h>
 #ifdef __GLIBC__
+#include <link.h>
+#endif
+#ifdef __GLIBC__
 #include <malloc.h>
 #endif
 #include <stdarg.h>
@@ -83,7 +86,7 @@ ct_error ct_open(
   ct_entry entry = (ct_entry)dlsym(handle, CT_ENTRY);
   if (!entry) return message("%s is not Coppice's libtorch library: it has no symbol %s", shim, CT_ENTRY);
   *api = entry(CT_ABI);
-  if (!*api) return message("%s belongs to another build of Coppice: build both again", shim);
+  if (!*api) return message("%s belongs to another build of Coppice: build both again with `swift build -c release`", shim);
 
   // The table is filled file by file: a member that was forgotten is found here, not when it is called.
   const char *table = (const char *)*api;
@@ -96,6 +99,20 @@ ct_error ct_open(
     }
   }
   return NULL;
+}
+
+char *_Nullable ct_loaded_path(const char *name) {
+#ifdef __GLIBC__
+  void *handle = dlopen(name, RTLD_LAZY | RTLD_NOLOAD);
+  if (!handle) return NULL;
+  struct link_map *map = NULL;
+  char *path = dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0 && map ? realpath(map->l_name, NULL) : NULL;
+  dlclose(handle);
+  return path;
+#else
+  (void)name;
+  return NULL;
+#endif
 }
 
 char *_Nullable ct_own_path(void) {

@@ -121,10 +121,10 @@ struct PruneRun {
     if let hint = try request.compute.typeHint(for: model) { try events.note(.computeType(hint)) }
     let progress = events.progress("calibration", total: tokens, unit: "tokens")
     let work = Executor.work(batches, subjects: [whole])
-    var before = 0
-    for chunk in plan.chunks {
-      try executor.observe(chunk, observer: observer) { progress.update(before + $0, of: work) }
-      before += Executor.work(chunk, subjects: [whole])
+    let walk = store.calibrationWalk(
+      inputs.fingerprint, about: inputs.about, batches, executor, observer, note: { events.post(.note(.resuming($0))) })
+    try executor.walk(batches, subjects: [Subject(whole)], visitor: EveryLayer(observer), recorder: walk) {
+      progress.update($0, of: work)
     }
     progress.finish()
     let scores = try observer.scores()
@@ -133,6 +133,7 @@ struct PruneRun {
     // What was made of changed weights must not be kept under the old ones' hash.
     try model.checkpoint.checkUnchanged()
     try keep(events) { try store.save(scores, inputs.fingerprint, about: inputs.about) }
+    walk?.finish()
     return scores
   }
 

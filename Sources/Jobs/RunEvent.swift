@@ -50,6 +50,8 @@ public enum RunNote: Sendable {
   case byHand(ExportConfig, params: Int)
   case importanceKept(directory: String?)
   case calibrating(rows: Int, tokens: Int, dtype: String, WalkSummary)
+  /// Where a walk goes on that was interrupted, and what prevents that.
+  case resuming(String)
   /// Which type is quick, or why this one is used.
   case computeType(Message)
   /// Rows are packed without the BOS token that the model's texts began with.
@@ -60,8 +62,6 @@ public enum RunNote: Sendable {
   case walk(candidates: Int, WalkSummary)
   case raceBegins(items: Int, unit: String, WalkSummary)
   case raced(asked: Int, unit: String, out: Int, left: Int)
-  /// What there is to know about the scores of candidates.
-  case scores(String)
   /// A layer is kept although others rank higher.
   case indispensableLayer(String)
   /// Entries of these files that name Python code are left out.
@@ -71,7 +71,7 @@ public enum RunNote: Sendable {
 
   public var message: Message {
     switch self {
-    case .checkpoint(let text), .scores(let text), .indispensableLayer(let text): Message(text)
+    case .checkpoint(let text), .resuming(let text), .indispensableLayer(let text): Message(text)
     case .computeType(let message): message
     case .finishedAlready(let output): "\(output) holds the result of this command already; nothing to do"
     case .pointsRefused(let count, let size, let rule): "\(count) of \(size) points are left out: \(rule)"

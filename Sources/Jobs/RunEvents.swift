@@ -26,7 +26,7 @@ public final class RunEvents: Sendable {
   func warn(_ warning: RunWarning) throws { try send(.warning(warning)) }
 
   /// Sends from where nothing can be thrown: an error is thrown by the next `send`.
-  fileprivate func post(_ event: RunEvent) {
+  func post(_ event: RunEvent) {
     do { for listener in listeners { try listener.receive(event) } } catch {
       state.withLock { if $0.failure == nil { $0.failure = error } }
     }

@@ -142,7 +142,8 @@ struct Opened: @unchecked Sendable {
     do {
       let executable = Location.executableFolder()
       let folder = try Location.libtorch(
-        override: Location.environment("COPPICE_LIBTORCH"), executableFolder: executable)
+        override: Location.environment("COPPICE_LIBTORCH"), loaded: Location.loadedLibTorch(),
+        executableFolder: executable)
       try Location.checkVersion(of: folder)
       let own = Location.ownFolder()
       let shim = try Location.shim(

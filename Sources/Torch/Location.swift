@@ -13,17 +13,19 @@ package enum Location {
   static let advice = "Run Scripts/setup in the clone, or set COPPICE_LIBTORCH to a folder with include/ and lib/."
 
   /// The folder of libtorch, with `lib/libtorch_cpu.so` in it: the one that `override` (COPPICE_LIBTORCH)
-  /// names and no other; without it `.deps/libtorch` of the nearest folder above the executable, then the
-  /// executable's own folder.
+  /// names and no other; without it the one that is in the process already, `.deps/libtorch` of the nearest folder
+  /// above the executable, then the executable's own folder.
   ///
+  /// - Parameter loaded: the file of libtorch in a program that is linked to it.
   /// - Throws: `TorchError` that says what was looked for and where.
-  package static func libtorch(override: String?, executableFolder: String) throws -> String {
+  package static func libtorch(override: String?, loaded: String? = nil, executableFolder: String) throws -> String {
     if let override, !override.isEmpty {
       if isLibTorch(override) { return resolved(override) }
       throw TorchError(
         "COPPICE_LIBTORCH is \(override), but there is no \(override)/lib/libtorch_cpu.so. "
           + "It must name a folder of libtorch \(LibTorch.supportedVersion) with include/ and lib/.")
     }
+    if let loaded, isLibTorch(parent(parent(loaded))) { return parent(parent(loaded)) }
     for folder in ancestors(of: executableFolder) where isLibTorch("\(folder)/.deps/libtorch") {
       return resolved("\(folder)/.deps/libtorch")
     }
@@ -90,10 +92,16 @@ package enum Location {
     getenv(name).map { String(cString: $0) }
   }
 
-  private static func ownFile() -> String? {
-    guard let path = ct_own_path() else { return nil }
-    defer { free(path) }
-    return String(cString: path)
+  /// The file of the libtorch that the process has loaded already: that of a program linked to the shim.
+  static func loadedLibTorch() -> String? { string(ct_loaded_path("libtorch_cpu.so")) }
+
+  private static func ownFile() -> String? { string(ct_own_path()) }
+
+  /// The text of a C string that is this function's to free.
+  private static func string(_ text: UnsafeMutablePointer<CChar>?) -> String? {
+    guard let text else { return nil }
+    defer { free(text) }
+    return String(cString: text)
   }
 
   private static func isLibTorch(_ folder: String) -> Bool { isFile("\(folder)/lib/libtorch_cpu.so") }

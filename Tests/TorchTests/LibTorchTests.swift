@@ -107,6 +107,10 @@ import Torch
       try Location.libtorch(override: "\(root)/other", executableFolder: executable) == "\(root)/other")
     #expect(
       try Location.libtorch(override: "", executableFolder: executable) == "\(root)/clone/.deps/libtorch")
+    // That of a program linked to it is the only one that can be.
+    let loaded = "\(root)/other/lib/libtorch_cpu.so"
+    #expect(
+      try Location.libtorch(override: nil, loaded: loaded, executableFolder: executable) == "\(root)/other")
   }
 
   @Test func aVariableThatNamesNothingIsAnErrorEvenWhereACloneHasOne() throws {

@@ -319,6 +319,9 @@ void ct_prepare(void);
 ct_error ct_open(
   const char *lib, const char *shim, const ct_api *_Nullable *_Nonnull api, char *_Nullable *_Nonnull cuda_reason);
 
+// The file of a library that the process has loaded already, by its name; NULL when it has not.
+char *_Nullable ct_loaded_path(const char *name);
+
 // The file that contains the loader (an executable, or a library that embeds it); NULL when unknown.
 char *_Nullable ct_own_path(void);
 
