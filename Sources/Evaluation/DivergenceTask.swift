@@ -46,10 +46,11 @@ public struct DivergenceTask: ItemTask {
   }
 
   public func score(
-    _ executor: Executor, subjects: [Selection], items: [Int]?, progress: (_ done: Int, _ total: Int) -> Void,
+    _ executor: Executor, subjects: [Selection], items: [Int]?, partial: PartialScores,
+    progress: (_ done: Int, _ total: Int) -> Void,
     answered: (_ subject: Int, _ item: Int, _ answer: JSON) throws -> Void
   ) throws -> [ItemScores] {
     try text.rows.negativeDivergence(
-      executor, subjects: subjects, from: reference ?? executor, items: items, progress: progress)
+      executor, subjects: subjects, from: reference ?? executor, items: items, partial: partial, progress: progress)
   }
 }

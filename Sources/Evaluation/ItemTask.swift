@@ -32,11 +32,14 @@ public protocol ItemTask {
   /// - Parameters:
   ///   - subjects: what is kept of the model, one for each candidate.
   ///   - items: numbers of items; nil for all. Others have weight zero.
+  ///   - partial: has the scores as they are found, and says where to save them.
   ///   - progress: called with the work done and all of it.
-  ///   - answered: called with what there is to tell of an item besides its score, where there is something.
+  ///   - answered: called with what there is to tell of an item besides its score, where there is something. Not for
+  ///     what `partial` restored.
   /// - Throws: `EvaluationError` for results that are not finite; what the executor throws.
   func score(
-    _ executor: Executor, subjects: [Selection], items: [Int]?, progress: (_ done: Int, _ total: Int) -> Void,
+    _ executor: Executor, subjects: [Selection], items: [Int]?, partial: PartialScores,
+    progress: (_ done: Int, _ total: Int) -> Void,
     answered: (_ subject: Int, _ item: Int, _ answer: JSON) throws -> Void
   ) throws -> [ItemScores]
 }

@@ -40,9 +40,10 @@ public struct LossTask: ItemTask {
   }
 
   public func score(
-    _ executor: Executor, subjects: [Selection], items: [Int]?, progress: (_ done: Int, _ total: Int) -> Void,
+    _ executor: Executor, subjects: [Selection], items: [Int]?, partial: PartialScores,
+    progress: (_ done: Int, _ total: Int) -> Void,
     answered: (_ subject: Int, _ item: Int, _ answer: JSON) throws -> Void
   ) throws -> [ItemScores] {
-    try rows.negativeLoss(executor, subjects: subjects, items: items, progress: progress)
+    try rows.negativeLoss(executor, subjects: subjects, items: items, partial: partial, progress: progress)
   }
 }

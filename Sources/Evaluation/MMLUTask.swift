@@ -79,10 +79,11 @@ public struct MMLUTask: ItemTask {
   }
 
   public func score(
-    _ executor: Executor, subjects: [Selection], items: [Int]?, progress: (_ done: Int, _ total: Int) -> Void,
+    _ executor: Executor, subjects: [Selection], items: [Int]?, partial: PartialScores,
+    progress: (_ done: Int, _ total: Int) -> Void,
     answered: (_ subject: Int, _ item: Int, _ answer: JSON) throws -> Void
   ) throws -> [ItemScores] {
-    try questions.score(executor, subjects: subjects, questions: items, progress: progress) {
+    try questions.score(executor, subjects: subjects, questions: items, partial: partial, progress: progress) {
       subject, question, logits in
       let prompt = questions.prompts[question]
       let best = logits.indices.max { (logits[$0], $1) < (logits[$1], $0) } ?? 0

@@ -80,7 +80,7 @@ struct CandidateScorer {
     for start in stride(from: 0, to: open.count, by: group) {
       let part = Array(open[start..<min(start + group, open.count)])
       let subjects = try part.map { try importance.selection(for: $0, of: description) }
-      let scores = try walk(executor, subjects, nil) { done, total in
+      let (scores, saved) = try walk(executor, part, subjects, nil) { done, total in
         let share = Double(done) / Double(max(total, 1))
         progress.update(start * task.count + Int(Double(part.count * task.count) * share))
       }
@@ -89,6 +89,7 @@ struct CandidateScorer {
         try events.send(.scored(config, ScoreOutcome(score)))
       }
       try save(known, executor)
+      saved?.finish()
     }
     if !open.isEmpty { progress.finish(saying: "scored \(open.count) candidate\(open.count == 1 ? "" : "s")") }
     let scores = try configs.map { config in
@@ -120,7 +121,7 @@ struct CandidateScorer {
           let walk = WalkSummary(task.plan(executor, subjects: selections, items: items))
           try events.note(.raceBegins(items: items.count, unit: task.unit, walk))
         }
-        let found = try walk(executor, selections, items) { part, whole in
+        let (found, saved) = try walk(executor, open.map { configs[$0] }, selections, items) { part, whole in
           progress.update(done + open.count * items.count * part / max(whole, 1))
         }
         for (candidate, score) in zip(open, found) {
@@ -128,6 +129,7 @@ struct CandidateScorer {
           try events.send(.scored(configs[candidate], ScoreOutcome(scores[candidate])))
         }
         try save(Dictionary(zip(configs, scores)) { $1 }, executor)
+        saved?.finish()
       }
       done += race.survivors.count * items.count
       asked += items.count
@@ -155,10 +157,20 @@ struct CandidateScorer {
   }
 
   /// - Parameter items: numbers of items; nil for all.
+  /// - Returns: the scores, and where the walk was saved, which is of use until they are kept.
   private func walk(
-    _ executor: Executor, _ subjects: [Selection], _ items: [Int]?, _ progress: (Int, Int) -> Void
-  ) throws -> [ItemScores] {
-    try task.score(executor, subjects: subjects, items: items, progress: progress, answered: { _, _, _ in })
+    _ executor: Executor, _ configs: [ExportConfig], _ subjects: [Selection], _ items: [Int]?,
+    _ progress: (Int, Int) -> Void
+  ) throws -> ([ItemScores], KeptWalk?) {
+    let partial = PartialScores()
+    let asked = [("candidates", "\(configs)"), ("items", items.map { "\($0)" } ?? "all")]
+    let saved = store.scoringWalk(
+      fingerprint.adding([("scored", Fingerprint(asked).key)]), executor,
+      note: { events.post(.note(.resuming($0))) }, sums: { partial.sums }, restore: { try partial.restore($0) })
+    partial.recorder = saved
+    let scores = try task.score(
+      executor, subjects: subjects, items: items, partial: partial, progress: progress, answered: { _, _, _ in })
+    return (scores, saved)
   }
 }
 

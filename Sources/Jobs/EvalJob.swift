@@ -123,7 +123,8 @@ public struct EvalJob {
     try events.note(.measuring(name, WalkSummary(task.plan(executor, subjects: whole, items: nil))))
     let progress = events.progress(name, total: total, unit: unit)
     let scores = try task.score(
-      executor, subjects: whole, items: nil, progress: { progress.update($0, of: $1) }, answered: { answered($1, $2) })
+      executor, subjects: whole, items: nil, partial: PartialScores(), progress: { progress.update($0, of: $1) },
+      answered: { answered($1, $2) })
     progress.finish()
     guard let first = scores.first else { throw RunError("nothing was evaluated") }
     return first

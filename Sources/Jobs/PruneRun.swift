@@ -104,12 +104,10 @@ struct PruneRun {
       return kept
     }
     let rows = try inputs.text.calibrationRows()
-    // Experts are scored by micro-batch inside their block; everything else can be told apart afterwards.
     let micro = TokenBatch.groups(rows.rows, size: request.batchSize)
     let atOnce = description.tokensAtOnce(
       elementSize: inputs.dtype.byteCount, device: executor.weights.device)
-    let batches =
-      description.hyperparameters.contains(.numMoEExperts) ? micro : TokenBatch.packed(micro, tokens: atOnce)
+    let batches = TokenBatch.packed(micro, tokens: atOnce)
     let whole = Selection(all: description)
     let observer = ImportanceObserver(
       description, microBatch: request.batchSize, expertChannels: request.expertChannels)
@@ -122,7 +120,7 @@ struct PruneRun {
     let progress = events.progress("calibration", total: tokens, unit: "tokens")
     let work = Executor.work(batches, subjects: [whole])
     let walk = store.calibrationWalk(
-      inputs.fingerprint, about: inputs.about, batches, executor, observer, note: { events.post(.note(.resuming($0))) })
+      inputs.fingerprint, about: inputs.about, executor, observer, note: { events.post(.note(.resuming($0))) })
     try executor.walk(batches, subjects: [Subject(whole)], visitor: EveryLayer(observer), recorder: walk) {
       progress.update($0, of: work)
     }
