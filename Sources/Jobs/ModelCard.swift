@@ -84,9 +84,11 @@ struct ModelCard {
       """
   }
 
-  /// The table of what was cut: every hyperparameter of the model, and what they amount to.
+  /// The table of what was cut: every hyperparameter that a search prunes or that was named, and what they amount to.
   var cuts: String {
-    var rows = model.hyperparameters.map { hyperparameter in
+    // What is pruned by hand alone is there when it was.
+    let shown = model.prunable.filter { $0.facts.isSearched || config[$0] != nil }
+    var rows = shown.map { hyperparameter in
       let value = model.value(of: hyperparameter)
       let now = hyperparameter == .numLayers ? layers.count : config[hyperparameter] ?? value
       return [hyperparameter.rawValue, "\(value)", "\(now)"]

@@ -49,11 +49,13 @@ import Testing
     var asked = 0
     let (scores, ended) = try attempts(executor) { partial in
       var left = 9
-      return try task.score(executor, subjects: subjects, partial: partial) { _, _, _ in
-        asked += 1
-        left -= 1
-        if left < 0 { throw Killed() }
-      }
+      return try task.score(
+        executor, subjects: subjects, partial: partial,
+        predicted: { _, _, _ in
+          asked += 1
+          left -= 1
+          if left < 0 { throw Killed() }
+        })
     }
     #expect(scores == expected && ended > 0)
     #expect(asked < (ended + 1) * 2 * task.prompts.count)
