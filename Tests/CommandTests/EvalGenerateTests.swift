@@ -216,4 +216,23 @@ import Testing
     try Program.shell("\"$COPPICE\" generate --prompt a --hf_model_name_or_path '\(Program.model)' > /dev/full")
       .expectFailure(saying: "standard output")
   }
+
+  @Test func promptsLongerThanTheModelWasMadeForAreSaid() throws {
+    try withTemporaryDirectory { directory in
+      let short = try copyOfModel(in: directory, config: [("max_position_embeddings", .int(16))])
+      let result = try Program.run(["eval", "--mmlu_percent", "1", "--hf_model_name_or_path", short] + questions)
+      result.expectSuccess()
+      #expect(result.error.contains("warning: prompts of up to "), "\(result.error)")
+      #expect(result.error.contains("beyond max_position_embeddings (16)"))
+    }
+    #expect(try !Program.run(["eval", "--mmlu_percent", "1"] + model + questions).error.contains("prompts of up to"))
+  }
+
+  @Test func theSeedIsZeroUnlessItIsGiven() throws {
+    let sampled = ["generate", "--prompt", "The ", "--max_new_tokens", "12", "--temperature", "1.5", "--json"] + model
+    let unseeded = try Program.run(sampled)
+    unseeded.expectSuccess()
+    #expect(try Program.run(sampled + ["--seed", "0"]).output == unseeded.output)
+    #expect(try Program.run(sampled + ["--seed", "7"]).output != unseeded.output)
+  }
 }

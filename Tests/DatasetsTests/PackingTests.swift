@@ -21,6 +21,26 @@ import Testing
     #expect(packed.warnings.isEmpty)
   }
 
+  @Test func rowsAndThoseThatFollowComeFromOneReading() throws {
+    let scratch = try Scratch()
+    let paths = [
+      try file(scratch, "a.jsonl", (0..<90).map { "first \($0 * $0)" }),
+      try file(scratch, "b.jsonl", (0..<90).map { "other \($0)" }),
+    ]
+    for sources in [[paths[0]], paths] {
+      // Of the last there are too few: the earlier rows end in a short one.
+      for (length, count, following) in [(8, 3, 2), (16, 10, 10), (200, 2, 2), (64, 4, 40), (1000, 1, 1)] {
+        let both = try CalibrationData(sources: sources).pack(
+          encoder: ByteEncoding(), seqLength: length, count: count, following: following, seed: 3)
+        let rows = try pack(sources, length: length, count: count, seed: 3)
+        let rest = try pack(sources, length: length, count: following, skipping: count, seed: 3)
+        #expect(both.rows.rows == rows.rows && both.rows.warnings == rows.warnings)
+        #expect(both.rows.documents == rows.documents)
+        #expect(both.following.rows == rest.rows && both.following.warnings == rest.warnings)
+      }
+    }
+  }
+
   @Test func keepsTheLastPartialRowAndSaysSo() throws {
     let scratch = try Scratch()
     let path = try file(scratch, "a.jsonl", ["abc", "de"])
