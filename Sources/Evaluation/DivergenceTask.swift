@@ -27,6 +27,7 @@ public struct DivergenceTask: ItemTask {
   /// - Parameters:
   ///   - reference: what the divergence is from, with the same vocabulary; nil for the unpruned model.
   ///   - madeOf: what the rows are made of, where that is asked for.
+  ///   - rows: of token numbers.
   public init(
     _ rows: LanguageModeling, from reference: Executor? = nil, madeOf: [(name: String, value: String)] = []
   ) {

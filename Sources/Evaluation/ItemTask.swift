@@ -36,6 +36,7 @@ public protocol ItemTask {
   ///   - progress: called with the work done and all of it.
   ///   - answered: called with what there is to tell of an item besides its score, where there is something. Not for
   ///     what `partial` restored.
+  ///   - executor: walks the model.
   /// - Throws: `EvaluationError` for results that are not finite; what the executor throws.
   func score(
     _ executor: Executor, subjects: [Selection], items: [Int]?, partial: PartialScores,

@@ -35,6 +35,9 @@ public struct LanguageModeling: Sendable {
   /// - Parameters:
   ///   - items: numbers of rows; nil for all. Others have weight zero.
   ///   - partial: has the scores as they are found, and says where to save them.
+  ///   - executor: walks the model.
+  ///   - progress: called with the work done and all of it.
+  ///   - subjects: what is kept of the model, one for each candidate.
   public func negativeLoss(
     _ executor: Executor, subjects: [Selection], items: [Int]? = nil, partial: PartialScores = PartialScores(),
     progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
@@ -52,6 +55,9 @@ public struct LanguageModeling: Sendable {
   ///   - reference: the unpruned model, run over the same rows first; its final hidden states are kept.
   ///   - items: numbers of rows; nil for all. Others have weight zero.
   ///   - partial: has the scores as they are found, and says where to save them.
+  ///   - subjects: what is kept of the model, one for each candidate.
+  ///   - executor: walks the model.
+  ///   - progress: called with the work done and all of it.
   public func negativeDivergence(
     _ executor: Executor, subjects: [Selection], from reference: Executor, items: [Int]? = nil,
     partial: PartialScores = PartialScores(), progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }

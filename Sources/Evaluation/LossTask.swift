@@ -23,7 +23,9 @@ public struct LossTask: ItemTask {
   public let rows: LanguageModeling
   public let madeOf: [(name: String, value: String)]
 
-  /// - Parameter madeOf: what the rows are made of, where that is asked for.
+  /// - Parameters:
+  ///   - madeOf: what the rows are made of, where that is asked for.
+  ///   - rows: of token numbers.
   public init(_ rows: LanguageModeling, madeOf: [(name: String, value: String)] = []) {
     self.rows = rows
     self.madeOf = madeOf

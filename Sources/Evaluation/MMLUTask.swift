@@ -48,6 +48,7 @@ public struct MMLUTask: ItemTask {
   ///   - path: a file, or a directory with the splits `test` and, for examples, `dev`.
   ///   - percent: of each subject's questions, the first ones.
   ///   - fewShots: examples before each question.
+  ///   - tokenizer: the model's.
   /// - Throws: what is wrong with the questions.
   public init(path: String, percent: Double, fewShots: Int, tokenizer: Tokenizer) throws {
     let all = try MMLU.load(path: path, split: "test")

@@ -23,6 +23,9 @@ public struct MultipleChoice: Sendable {
 
   /// - Parameters:
   ///   - examples: the dev split, for few-shot prompts; its first `fewShots` of the subject stand in front.
+  ///   - questions: all of them.
+  ///   - tokenizer: the model's.
+  ///   - fewShots: examples before each question.
   /// - Throws: `EvaluationError` when there are no questions, too few examples or answers without a token.
   public init(
     questions: [MultipleChoiceQuestion], examples: [MultipleChoiceQuestion] = [], fewShots: Int = 0,
@@ -109,6 +112,9 @@ public struct MultipleChoice: Sendable {
   ///   - questions: numbers of prompts; nil for all. What is not asked has weight zero.
   ///   - partial: has the scores as they are found, and says where to save them.
   ///   - predicted: called with the logits of the four answers: subject, question, logits. Not for what was restored.
+  ///   - progress: called with the work done and all of it.
+  ///   - executor: walks the model.
+  ///   - subjects: what is kept of the model, one for each candidate.
   public func score(
     _ executor: Executor, subjects: [Selection], questions: [Int]? = nil, partial: PartialScores = PartialScores(),
     progress: (_ done: Int, _ total: Int) -> Void = { _, _ in },

@@ -26,6 +26,7 @@ public struct Race: Sendable {
   /// - Parameters:
   ///   - items: questions or rows in all.
   ///   - seed: of their order.
+  ///   - candidates: how many race.
   public init(items: Int, candidates: Int, seed: UInt64) {
     self.items = items
     survivors = Array(0..<candidates)

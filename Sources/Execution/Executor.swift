@@ -27,6 +27,8 @@ public final class Executor {
   ///   - deviceBudget: bytes of hidden states on an accelerator.
   ///   - scratch: a directory for those beyond; nil for the system's temporary one.
   ///   - bands: how many layers are in memory together.
+  ///   - device: where tensors are.
+  ///   - model: the checkpoint.
   public init(
     _ model: SourceModel, dtype: DType, device: Device = .cpu, budget: Int = MemoryBudget.automatic(),
     deviceBudget: Int? = nil, scratch: String? = nil, bands: BandRule = .automatic
@@ -44,7 +46,10 @@ public final class Executor {
 
   /// Lets `observer` see the activations of the whole model. Neither final norm nor head are computed.
   ///
-  /// - Parameter progress: called with the number of token-layers done, of `work(batches:subjects:)`.
+  /// - Parameters:
+  ///   - progress: called with the number of token-layers done, of `work(batches:subjects:)`.
+  ///   - batches: rows of tokens.
+  ///   - observer: sees the activations.
   public func observe(
     _ batches: [TokenBatch], observer: any TapObserver, progress: (Int) -> Void = { _ in }
   ) throws {
@@ -60,6 +65,7 @@ public final class Executor {
   ///   - subjects: what is kept of the model, one each. Hidden states of all of them are held at once.
   ///   - progress: called with the number of token-layers done, of `work(batches:subjects:)`.
   ///   - finish: called for every batch of every subject at the end of the walk.
+  ///   - batches: rows of tokens.
   public func run(
     _ batches: [TokenBatch], subjects: [Selection], progress: (Int) -> Void, finish: Finish
   ) throws {
@@ -81,6 +87,8 @@ public final class Executor {
   ///   - progress: called with the number of token-layers done, of `work(batches:subjects:)`.
   ///   - begin: called with the numbers of the batches of a chunk before they are walked.
   ///   - finish: called for every batch of every subject at the end of its chunk.
+  ///   - subjects: what is kept of the model, one for each candidate.
+  ///   - batches: rows of tokens.
   public func walk(
     _ batches: [TokenBatch], subjects: [Subject], visitor: (any WalkVisitor)? = nil,
     recorder: (any WalkRecorder)? = nil, progress: (Int) -> Void = { _ in },

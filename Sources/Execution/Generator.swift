@@ -17,7 +17,10 @@ public final class Generator {
 
   private var description: ModelDescription { weights.model.description }
 
-  /// - Parameter dtype: the type computed with.
+  /// - Parameters:
+  ///   - dtype: the type computed with.
+  ///   - model: the checkpoint.
+  ///   - device: where tensors are.
   /// - Throws: what reading the weights throws.
   public init(_ model: SourceModel, dtype: DType, device: Device = .cpu) throws {
     let weights = WeightSource(model, dtype: dtype, device: device)

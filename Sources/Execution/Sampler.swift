@@ -19,7 +19,11 @@ public struct Sampler: Sendable {
   public var topP: Double
   private var state: UInt64
 
-  /// - Parameter seed: the same one gives the same choices.
+  /// - Parameters:
+  ///   - seed: the same one gives the same choices.
+  ///   - topK: tokens that are kept; 0 for all.
+  ///   - temperature: divides logits; 0 takes the largest.
+  ///   - topP: the share of probability that is kept.
   public init(temperature: Double = 0, topK: Int = 0, topP: Double = 1, seed: UInt64 = 0) {
     self.temperature = temperature
     self.topK = topK

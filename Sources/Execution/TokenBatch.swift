@@ -14,7 +14,9 @@ public struct TokenBatch: Sendable {
   /// How several sequences share the one row; nil where each row is a sequence.
   public let packing: Packing?
 
-  /// - Parameter width: tokens to pad to; never fewer than the longest row has.
+  /// - Parameters:
+  ///   - width: tokens to pad to; never fewer than the longest row has.
+  ///   - rows: of token numbers.
   public init(_ rows: [[Int32]], width: Int = 0) {
     self.rows = rows
     self.width = max(rows.map(\.count).max() ?? 0, width)

@@ -20,7 +20,9 @@ extension Executor {
   /// Divides batches into chunks so that the fewest bytes are moved: several passes over the weights, or one with
   /// hidden states beyond `budget` on disk. The latter pays where the budget is smaller than a layer.
   ///
-  /// - Parameter subjects: hidden states of all of them are held at once.
+  /// - Parameters:
+  ///   - subjects: hidden states of all of them are held at once.
+  ///   - batches: rows of tokens.
   public func plan(_ batches: [TokenBatch], subjects: [Selection]) -> WalkPlan {
     let stateBytes = stateBytes(subjects)
     // Rows that continue one another stay together.

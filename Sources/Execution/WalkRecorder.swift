@@ -48,5 +48,6 @@ public protocol WalkRecorder: AnyObject {
   /// - Parameters:
   ///   - keys: the states that the rest of the chunk needs.
   ///   - state: each of them. A state never changes under its key.
+  ///   - position: how far the walk has come.
   func save(_ position: WalkPosition, keys: [StateKey], state: (StateKey) throws -> Tensor)
 }

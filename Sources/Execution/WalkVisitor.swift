@@ -20,6 +20,7 @@ public protocol WalkVisitor: AnyObject {
   /// - Parameters:
   ///   - subject: the first of those that were computed alike.
   ///   - weights: what was computed with.
+  ///   - layer: the original layer's 0-based number.
   /// - Returns: weights to send all batches through the layer again with, for all those subjects; nil to go on. The
   ///   second time nobody observes.
   func didRun(layer: Int, subject: Int, weights: LayerWeights) throws -> LayerWeights?

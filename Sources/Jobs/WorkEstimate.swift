@@ -43,14 +43,12 @@ public struct WorkEstimate: Codable, Sendable, Equatable {
     let rows = inputs.isCalibrated ? try inputs.text.calibrationRows().rows : []
     let tokens = rows.reduce(0) { $0 + $1.count }
     let found = try Self.candidates(job, description, prepared)
-    // Two operations per weight and token; scores and sums of attention over the causal half of each row.
-    let heads = description.sizes[.heads] * description.sizes[.headDim]
-    let attention = rows.reduce(0.0) { $0 + 2 * Double($1.count) * Double($1.count) * Double(heads) }
-    calibrationOperations =
-      2 * Double(layerParams) * Double(tokens) + attention * Double(description.layers.count)
-    // By hand nothing is scored.
-    let scored = inputs.task?.tokenCount ?? 0
-    scoringOperations = 2 * Double(layerParams) * Double(scored) * Double(found.count)
+    calibrationOperations = description.operations(rows: rows.map(\.count), in: Architecture(description))
+    // By hand nothing is scored. Items are taken for rows of their mean length.
+    let items = inputs.task.map { task in Array(repeating: task.tokenCount / max(task.count, 1), count: task.count) }
+    scoringOperations = found.reduce(0) {
+      $0 + description.operations(rows: items ?? [], in: $1.config.architecture(of: description))
+    }
     operationsPerSecond = try Self.measured(description, inputs.dtype)
 
     let plan = try request.compute.executor(model)

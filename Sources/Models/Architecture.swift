@@ -21,6 +21,16 @@ public struct Architecture: Sendable, Hashable {
   public func sizes(inLayer layer: Int?) -> Sizes { layer.flatMap { layerSizes[$0] } ?? sizes }
 }
 
+extension ModelDescription {
+  /// Floating-point operations of all layers for rows of so many tokens, in a shape of the model.
+  public func operations(rows: [Int], in architecture: Architecture) -> Double {
+    architecture.layers.reduce(0) { sum, layer in
+      let sizes = architecture.sizes(inLayer: layer)
+      return layers[layer].sublayers.reduce(sum) { $0 + $1.block.operations(rows: rows, sizes: sizes) }
+    }
+  }
+}
+
 extension Selection {
   /// The shape of what is kept.
   public func architecture(of model: ModelDescription) -> Architecture {

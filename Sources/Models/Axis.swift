@@ -74,6 +74,7 @@ public struct Axis: Sendable, Hashable {
   /// - Parameters:
   ///   - values: one for each index of the axis.
   ///   - sizes: those that the values were measured with.
+  ///   - dimension: one of the axis.
   /// - Returns: one for each index of `dimension`; nil for an axis that is no product with this dimension.
   public func norms(_ values: [Float], along dimension: Dimension, _ sizes: Sizes) -> [Float]? {
     guard segments.count == 1, let place = segments[0].firstIndex(of: dimension), values.count == size(sizes) else {

@@ -8,7 +8,9 @@ public struct DeclaredSizes: Sendable {
   /// Config keys that hold a dimension's size, in the order in which absent ones are added.
   public private(set) var fields: [(key: String, dimension: Dimension)] = []
 
-  /// - Parameter original: the config as it is in the file, where `config` is one with today's names in it.
+  /// - Parameters:
+  ///   - original: the config as it is in the file, where `config` is one with today's names in it.
+  ///   - config: the config.
   public init(_ config: ConfigReader, original: ConfigReader? = nil) {
     self.config = config
     self.original = original ?? config
@@ -24,6 +26,9 @@ public struct DeclaredSizes: Sendable {
   ///
   /// - Parameters:
   ///   - fallback: when the config does not say; nil for a field that has to be there.
+  ///   - dimension: what it is the size of.
+  ///   - key: the field.
+  ///   - most: the largest size believed.
   /// - Returns: the size.
   /// - Throws: `ModelError` naming the field.
   @discardableResult
@@ -35,7 +40,11 @@ public struct DeclaredSizes: Sendable {
 
   /// The same of a field with several spellings: the first one there is read, all that are there are written.
   ///
-  /// - Parameter keys: the usual spelling first, which is written where none is there.
+  /// - Parameters:
+  ///   - keys: the usual spelling first, which is written where none is there.
+  ///   - most: the largest size believed.
+  ///   - dimension: what it is the size of.
+  ///   - fallback: when the config does not say; nil for a field that has to be there.
   @discardableResult
   public mutating func read(
     _ dimension: Dimension, anyOf keys: [String], default fallback: Int? = nil,

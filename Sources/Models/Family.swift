@@ -57,7 +57,10 @@ public enum Families {
 
   /// The description of the model that a config describes.
   ///
-  /// - Parameter quantisationFile: a file beside the config that says that the weights are quantised, where there is one.
+  /// - Parameters:
+  ///   - quantisationFile: a file beside the config that says that the weights are quantised, where there is one.
+  ///   - config: the config.
+  ///   - file: its path, for messages.
   /// - Throws: `ModelError` for unsupported families, vision-language and quantised checkpoints, wrong fields.
   public static func describe(
     config: JSON.Object, file: String, quantisationFile: String? = nil

@@ -182,7 +182,9 @@ public struct ModelDescription: Sendable {
   /// Groups within which a hyperparameter is ranked, each losing the same number; also what its values are
   /// multiples of.
   ///
-  /// - Parameter sizes: of an architecture that may have fewer groups; nil for the original.
+  /// - Parameters:
+  ///   - sizes: of an architecture that may have fewer groups; nil for the original.
+  ///   - hyperparameter: one that lives in groups.
   public func groups(of hyperparameter: Hyperparameter, in sizes: Sizes? = nil) -> Int {
     max(hyperparameter.facts.groups.map { (sizes ?? self.sizes)[$0.dimension] } ?? 1, 1)
   }

@@ -73,6 +73,8 @@ public struct PackedContext {
   /// - Parameters:
   ///   - wantedPositions: made of the positions of the wanted tokens.
   ///   - carry: the same for all rows of one subject in one layer.
+  ///   - wanted: the tokens whose states are wanted, `[W]` int64.
+  ///   - packing: how sequences share the row.
   public init(_ packing: Packing, wantedPositions: Positions, wanted: Tensor, carry: CarriedKeys) {
     self.packing = packing
     self.wantedPositions = wantedPositions

@@ -13,6 +13,7 @@ public struct ShapeRule: Sendable {
   /// - Parameters:
   ///   - name: whose rule it is.
   ///   - check: why a shape is refused; nil when it is taken.
+  ///   - hyperparameters: what it looks at.
   public init(
     named name: String, _ hyperparameters: Set<Hyperparameter>,
     _ check: @escaping @Sendable (_ architecture: Architecture) -> String?
@@ -24,7 +25,9 @@ public struct ShapeRule: Sendable {
 
   /// A rule of the architecture's own loader about sizes of the whole model.
   ///
-  /// - Parameter check: why the loader refuses these sizes; nil when it takes them.
+  /// - Parameters:
+  ///   - check: why the loader refuses these sizes; nil when it takes them.
+  ///   - hyperparameters: what it looks at.
   public init(_ hyperparameters: Set<Hyperparameter>, _ check: @escaping @Sendable (_ sizes: Sizes) -> String?) {
     self.init(named: Self.loader, hyperparameters) { check($0.sizes) }
   }

@@ -49,6 +49,18 @@ public struct Attention: Block {
   ///   - normEpsilon: of the norms of queries and keys; nil for no norms.
   ///   - scale: nil for 1 / √head_dim.
   ///   - outputName: the output projection's name, after the prefix.
+  ///   - softcap: of scores; nil for none.
+  ///   - normKind: of those norms.
+  ///   - headDim: channels of a head.
+  ///   - window: positions a token sees, itself included; nil for all before it.
+  ///   - outputBias: whether the output projection has a bias.
+  ///   - layout: how its weights are stored.
+  ///   - prefix: what its weights' names begin with.
+  ///   - sinks: whether each head has a learned score that takes part in softmax.
+  ///   - isGated: whether the query projection also gives a gate for each channel.
+  ///   - normSpan: what they run over.
+  ///   - rotary: its positions; nil for layers without.
+  ///   - qkvBias: whether the projections of queries, keys and values have biases.
   public init(
     _ prefix: String, headDim: Int, rotary: Rotary?, qkvBias: Bool = false, outputBias: Bool = false,
     normEpsilon: Double? = nil, normKind: Norm.Kind = .rms, normSpan: NormSpan = .head, window: Int? = nil,
@@ -93,6 +105,12 @@ public struct Attention: Block {
   public var cachesTokens: Bool { true }
   public func cacheElements(rows: Int, tokens: Int, sizes: Sizes) -> Int {
     2 * rows * tokens * sizes[.kvHeads] * sizes[.headDim]
+  }
+
+  /// Scores and sums over the causal half of each row.
+  public func operations(rows: [Int], sizes: Sizes) -> Double {
+    let inner = Double(sizes[.heads] * sizes[.headDim])
+    return rows.reduce(productOperations(rows: rows, sizes: sizes)) { $0 + 2 * inner * Double($1) * Double($1) }
   }
 
   public var jointProjections: [[Linear]] { if case .separate = layout { [inputs] } else { [] } }

@@ -10,6 +10,7 @@ public protocol Block: Sendable {
   /// - Parameters:
   ///   - x: `[B, S, H]`, the norm's output.
   ///   - weights: this layer's weights, whole or sliced: blocks take sizes from them.
+  ///   - context: positions, lengths, caches and observers of this pass.
   /// - Returns: `[B, S, H]`, to be added to the residual stream.
   func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor
   /// Elements kept between tokens while generating, for `rows` sequences of `tokens`: keys and values, or a
@@ -19,6 +20,9 @@ public protocol Block: Sendable {
   var cachesTokens: Bool { get }
   /// The parameters that one token uses; all of them but where routing picks experts.
   func activeElements(sizes: Sizes) -> Int
+  /// Floating-point operations for rows of so many tokens, each by itself: two a weight and token, and what attention or a
+  /// recurrence computes between tokens.
+  func operations(rows: [Int], sizes: Sizes) -> Double
   /// What it does with the tokens of a row; rows are one sequence where a block does not say.
   var mixing: TokenMixing { get }
   /// Projections of the same input, that may be multiplied as one where they have no biases: `LayerWeights.joint`.
@@ -35,6 +39,11 @@ extension Block {
   public func cacheElements(rows: Int, tokens: Int, sizes: Sizes) -> Int { 0 }
   public var cachesTokens: Bool { false }
   public func activeElements(sizes: Sizes) -> Int { weights.reduce(0) { $0 + $1.elementCount(sizes) } }
+  public func operations(rows: [Int], sizes: Sizes) -> Double { productOperations(rows: rows, sizes: sizes) }
+  /// Two a weight and token.
+  func productOperations(rows: [Int], sizes: Sizes) -> Double {
+    2 * Double(activeElements(sizes: sizes)) * Double(rows.reduce(0, +))
+  }
   public var mixing: TokenMixing { .rows }
   public var jointProjections: [[Linear]] { [] }
   public var expertWeights: [Weight] { [] }

@@ -36,7 +36,11 @@ public struct Experts: Sendable {
   private let downBias: Weight?
   private let nonlinearity: Nonlinearity
 
-  /// - Parameter width: what experts read and write: the hidden size, or a latent one.
+  /// - Parameters:
+  ///   - width: what experts read and write: the hidden size, or a latent one.
+  ///   - nonlinearity: what happens between the projections.
+  ///   - prefix: what its weights' names begin with.
+  ///   - layout: how its weights are stored.
   public init(
     _ prefix: String, layout: Layout = .gated, nonlinearity: Nonlinearity, width: Axis = .hidden
   ) {

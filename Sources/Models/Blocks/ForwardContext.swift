@@ -17,7 +17,15 @@ public struct ForwardContext {
   /// Where several sequences share the one row there is.
   public private(set) var packed: PackedContext?
 
-  /// - Parameter microBatches: rows of each, as many as there are lengths in all; nil for a single one.
+  /// - Parameters:
+  ///   - microBatches: rows of each, as many as there are lengths in all; nil for a single one.
+  ///   - linearObserver: sees what goes into linear maps.
+  ///   - layer: the original layer's 0-based number.
+  ///   - positions: the tokens' positions.
+  ///   - cache: keys and values of the tokens before; nil where rows are whole.
+  ///   - packed: where several sequences share the one row there is.
+  ///   - observer: sees activations.
+  ///   - lengths: valid tokens of each row.
   public init(
     layer: Int = 0, lengths: [Int], microBatches: [Int]? = nil, positions: Positions,
     observer: (any TapObserver)? = nil, linearObserver: (any LinearObserver)? = nil, cache: KeyValueCache? = nil,

@@ -81,6 +81,12 @@ public struct GatedDeltaNet: Block {
     return rows * (channels * (sizes[Self.kernel] - 1) + valueHeads * keyDim * valueDim)
   }
 
+  /// Every token is compared with the state, enters it and leaves it, and the state decays.
+  public func operations(rows: [Int], sizes: Sizes) -> Double {
+    let state = Double(valueHeads * keyDim * valueDim)
+    return productOperations(rows: rows, sizes: sizes) + 8 * state * Double(rows.reduce(0, +))
+  }
+
   public var mixing: TokenMixing { .sequences(sharing: .max) }
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {

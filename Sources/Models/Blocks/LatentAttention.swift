@@ -63,6 +63,12 @@ public struct LatentAttention: Block {
     rows * tokens * (sizes[Self.latent] + sizes[Self.turning])
   }
 
+  /// Scores and sums over the causal half of each row.
+  public func operations(rows: [Int], sizes: Sizes) -> Double {
+    let inner = Double(sizes[Self.heads] * (sizes[Self.plain] + sizes[Self.turning] + sizes[Self.valueDim]))
+    return rows.reduce(productOperations(rows: rows, sizes: sizes)) { $0 + inner * Double($1) * Double($1) }
+  }
+
   public var mixing: TokenMixing { .sequences(sharing: rotary.uniformLength) }
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {

@@ -5,7 +5,10 @@ public struct Linear: Sendable {
   public let weight: Weight
   public let bias: Weight?
 
-  /// - Parameter axes: of the output and of the input.
+  /// - Parameters:
+  ///   - axes: of the output and of the input.
+  ///   - name: without `.weight`.
+  ///   - bias: whether there are biases.
   public init(_ name: String, _ axes: [Axis], bias: Bool = false) {
     weight = Weight(name + ".weight", axes, isProjection: true)
     self.bias = bias ? Weight(name + ".bias", Array(axes.prefix(1))) : nil

@@ -47,6 +47,9 @@ public struct GatedMLP: Block {
   /// - Parameters:
   ///   - channels: the axis of its channels (a shared expert has one of its own).
   ///   - joined: the name of the projection that gate and up share, after the prefix; nil where each has its own.
+  ///   - bias: whether there are biases.
+  ///   - prefix: what its weights' names begin with.
+  ///   - activation: the nonlinearity.
   public init(
     _ prefix: String, activation: Activation, bias: Bool = false, channels ffn: Axis = .ffn, joined: String? = nil
   ) {

@@ -71,6 +71,12 @@ public struct Mamba2: Block {
     return rows * (channels * (sizes[.convKernel] - 1) + inner * sizes[.mambaState])
   }
 
+  /// Every token enters and leaves the state: two products of it, and its decay.
+  public func operations(rows: [Int], sizes: Sizes) -> Double {
+    let state = Double(norm.axes[0].size(sizes) * sizes[.mambaState])
+    return productOperations(rows: rows, sizes: sizes) + 6 * state * Double(rows.reduce(0, +))
+  }
+
   public var mixing: TokenMixing { .sequences(sharing: .max) }
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {

@@ -39,7 +39,10 @@ public struct Norm: Sendable {
 
   /// `[…, C]` → `[…, C]`, statistics in float32.
   ///
-  /// - Parameter tap: sees the result, `[B, S, C]` then.
+  /// - Parameters:
+  ///   - tap: sees the result, `[B, S, C]` then.
+  ///   - weights: of the layer.
+  ///   - x: `[…, C]`.
   public func forward(_ x: Tensor, weights: LayerWeights, tap: ChannelSums? = nil) throws -> Tensor {
     let weight = try weights[weight]
     if let offset = fusedOffset {

@@ -12,6 +12,9 @@ public struct PlainMLP: Block {
   /// - Parameters:
   ///   - up: the projections' names; families differ.
   ///   - channels: the axis of its channels.
+  ///   - bias: whether there are biases.
+  ///   - down: the name of the projection back.
+  ///   - activation: the nonlinearity.
   public init(
     up: String, down: String, activation: Activation, bias: Bool = false, channels ffn: Axis = .ffn
   ) {

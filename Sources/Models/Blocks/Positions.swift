@@ -41,14 +41,22 @@ public final class Positions {
     self.tables = tables
   }
 
-  /// - Parameter dtype: the type activations are computed in.
+  /// - Parameters:
+  ///   - dtype: the type activations are computed in.
+  ///   - start: the first position.
+  ///   - device: where tensors are.
+  ///   - count: how many.
   public convenience init(start: Int = 0, count: Int, dtype: DType, device: Device = .cpu) {
     self.init(start: start, count: count, places: nil, lengths: [], dtype: dtype, device: device, tables: Tables())
   }
 
   /// Any positions: of a packed row.
   ///
-  /// - Parameter lengths: the number of tokens in the sequence that each token belongs to, as many as `places`.
+  /// - Parameters:
+  ///   - lengths: the number of tokens in the sequence that each token belongs to, as many as `places`.
+  ///   - device: where tensors are.
+  ///   - places: the positions.
+  ///   - dtype: the type computed with.
   public convenience init(places: [Int], lengths: [Int], dtype: DType, device: Device = .cpu) {
     self.init(
       start: 0, count: places.count, places: places, lengths: lengths, dtype: dtype, device: device, tables: Tables())

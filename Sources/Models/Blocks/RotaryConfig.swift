@@ -73,7 +73,10 @@ extension ConfigReader {
 extension Rotary {
   /// Positions of all layers alike: `rope_theta` and `rope_scaling`, or `rope_parameters`.
   ///
-  /// - Parameter dimension: head_dim.
+  /// - Parameters:
+  ///   - dimension: head_dim.
+  ///   - fields: where its family keeps positions.
+  ///   - config: the config.
   /// - Throws: `ModelError` for an unknown type or a field that is missing or out of range.
   public init(_ config: ConfigReader, dimension: Int, _ fields: RotaryFields = RotaryFields()) throws {
     try self.init(

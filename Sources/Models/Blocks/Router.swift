@@ -25,6 +25,7 @@ public struct Router: Sendable {
     /// - Parameters:
     ///   - count: groups of neighbouring experts.
     ///   - chosen: groups that a token's experts may come from.
+    ///   - score: how a group of experts is scored.
     public init(count: Int, chosen: Int, score: Score) {
       self.count = count
       self.chosen = chosen
@@ -49,6 +50,11 @@ public struct Router: Sendable {
   ///   - correctionName: of the bias of the choice, where there is one.
   ///   - isWide: logits are computed in float32 whatever the type of the rest.
   ///   - scale: a factor on the weights.
+  ///   - topK: experts of a token.
+  ///   - groups: those that are chosen among first; nil for none.
+  ///   - normalises: whether the chosen experts' shares add up to one.
+  ///   - bias: whether there are biases.
+  ///   - scoring: how experts are scored.
   public init(
     _ name: String, topK: Int, scoring: Scoring = .softmax, normalises: Bool = false, bias: Bool = false,
     correctionName: String? = nil, groups: Groups? = nil, scale: Double = 1, isWide: Bool = false

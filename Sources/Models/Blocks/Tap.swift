@@ -37,6 +37,7 @@ public protocol TapObserver: AnyObject {
   /// - Parameters:
   ///   - layer: the original layer's 0-based number.
   ///   - sums: of one batch.
+  ///   - tap: what is seen.
   func observe(_ tap: Tap, layer: Int, _ sums: ChannelSums) throws
   /// A whole layer's input and output, `[B, S, H]`; they must not be kept.
   func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws

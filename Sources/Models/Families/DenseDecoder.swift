@@ -38,6 +38,9 @@ public struct DenseDecoder {
   /// - Parameters:
   ///   - defaultHeadDim: head_dim when the config says none; nil: hidden_size / num_attention_heads.
   ///   - defaultKVHeads: num_key_value_heads when the config says none; nil: as many as heads.
+  ///   - defaultEpsilon: of norms when the config says none.
+  ///   - config: the config.
+  ///   - epsilonKey: the config key of it.
   public init(
     _ config: ConfigReader, defaultHeadDim: Int? = nil, defaultKVHeads: Int? = nil,
     epsilonKey: String = "rms_norm_eps", defaultEpsilon: Double = 1e-6
@@ -107,7 +110,10 @@ public struct DenseDecoder {
 
   /// With the gated MLP of Llama.
   ///
-  /// - Parameter attention: the attention of a layer, from its names' prefix, head_dim, positions and number (0-based).
+  /// - Parameters:
+  ///   - attention: the attention of a layer, from its names' prefix, head_dim, positions and number (0-based).
+  ///   - mlpBias: whether the MLP has biases.
+  ///   - positions: where the family keeps positions.
   public func describe(
     attention: (_ prefix: String, _ headDim: Int, _ rotary: Rotary, _ layer: Int) -> Attention, mlpBias: Bool = false,
     positions: RotaryFields = RotaryFields()

@@ -19,6 +19,8 @@ public struct SparseDecoder {
   ///   - expertWidthKey: the config key of an expert's size.
   ///   - topK: experts per token when the config says none.
   ///   - heads: the dimension of attention's heads: one that nothing prunes for latent attention, which has as many keys.
+  ///   - config: the config.
+  ///   - fallbackEpsilon: of norms when the config says none.
   public init(
     _ config: ConfigReader, expertsKeys: [String], expertWidthKey: String, topK fallback: Int? = nil,
     heads dimension: Dimension = .heads, epsilon fallbackEpsilon: Double = 1e-6
@@ -73,6 +75,11 @@ public struct SparseDecoder {
   ///   - attention, mlp: the blocks of a layer (0-based).
   ///   - fixed: what stands in axes and cannot change all the same.
   ///   - shapeRules: what the family's loader wants beyond enough experts.
+  ///   - mlp: its MLP or mixture.
+  ///   - derivedFields: config keys whose value follows from several sizes.
+  ///   - attention: the attention of a layer (0-based).
+  ///   - editConfig: further edits of the pruned config for the layers that are kept.
+  ///   - dropped: tensors that are left out, by how their names begin, and why.
   public func describe(
     attention: (_ layer: Int) throws -> any Block, mlp: (_ layer: Int) throws -> any Block,
     derivedFields: [(key: String, value: @Sendable (Sizes) -> Int)] = [],
