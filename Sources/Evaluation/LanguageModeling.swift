@@ -99,6 +99,7 @@ public struct LanguageModeling: Sendable {
     let batches = asked.map { self.batches[$0] }
     let total = Executor.work(batches, subjects: subjects)
     partial.begin(candidates: subjects.count, items: self.batches.count)
+    defer { partial.recorder = nil }
     let finish: Executor.Finish = { subject, batch, hidden, head in
       let row = batches[batch].rows[0]
       let states = try hidden.select(dim: 0, index: 0)

@@ -125,6 +125,7 @@ public struct MultipleChoice: Sendable {
     let batches = groups.map(\.batch)
     let total = Executor.work(batches, subjects: subjects)
     partial.begin(candidates: subjects.count, items: prompts.count)
+    defer { partial.recorder = nil }
     let finish: Executor.Finish = { subject, batch, hidden, head in
       let logits = try head.logits(last(hidden, batches[batch]), rows: answerTokens).floats()
       for (row, question) in groups[batch].prompts.enumerated() {

@@ -1,7 +1,7 @@
 import Models
 import Torch
 
-/// What batches need in every layer: positions, made once.
+/// Positions of the batches, made once for all layers.
 struct BatchTraits {
   private let batches: [TokenBatch]
   private var positions: [Positions] = []

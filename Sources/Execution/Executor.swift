@@ -11,11 +11,11 @@ public import Torch
 /// computed once up to there.
 public final class Executor {
   public let weights: WeightSource
-  /// Bytes of hidden states that may be in the machine's memory; what is beyond lies in `scratch`.
+  /// Bytes of hidden states that may be in the machine's memory; the rest spills to `scratch`.
   public let budget: Int
   /// Bytes of hidden states that may be on the device, where that is not the CPU; others wait in the machine's memory.
   public let deviceBudget: Int
-  /// The directory for what does not fit the memory.
+  /// The directory for hidden states that do not fit the memory.
   public let scratch: String
   /// How many layers are in memory together.
   public let bands: BandRule
@@ -25,7 +25,7 @@ public final class Executor {
   ///   - dtype: the type computed with.
   ///   - budget: bytes of hidden states in memory.
   ///   - deviceBudget: bytes of hidden states on an accelerator.
-  ///   - scratch: a directory for those beyond; nil for the system's temporary one.
+  ///   - scratch: the directory to spill to; nil for the system's temporary one.
   ///   - bands: how many layers are in memory together.
   ///   - device: where tensors are.
   ///   - model: the checkpoint.
@@ -99,7 +99,7 @@ public final class Executor {
     }
   }
 
-  /// The same without final norm and head, which nobody wants to see.
+  /// The same without final norm and head: for statistics alone.
   public func walk(
     _ batches: [TokenBatch], subjects: [Subject], visitor: any WalkVisitor, recorder: (any WalkRecorder)? = nil,
     progress: (Int) -> Void = { _ in }

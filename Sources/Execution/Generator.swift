@@ -4,7 +4,7 @@ public import Torch
 // Shapes: S new tokens, H hidden, V vocabulary.
 
 /// Continues one sequence token by token. Unlike the `Executor` it holds the whole model: layers are brought in
-/// (mapped, or converted to the type computed with) once, keys and values of what was seen are kept.
+/// once (mapped, or converted to the type computed with), and keys and values of earlier tokens are kept.
 public final class Generator {
   private let weights: WeightSource
   private let layers: [LayerWeights]
@@ -32,7 +32,7 @@ public final class Generator {
     head = try OutputHead(weights, selection: Selection(all: model.description))
   }
 
-  /// Forgets what was seen.
+  /// Forgets all tokens.
   public func reset() {
     cache = KeyValueCache()
     seen = []

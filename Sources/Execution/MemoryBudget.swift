@@ -3,14 +3,14 @@ public import Torch
 
 /// How much memory hidden states may take.
 public enum MemoryBudget {
-  /// What is free on this machine (and in the control groups this process is in), less a margin: at least 256 MiB.
+  /// 60% of the memory that is free on this machine, and in the control groups that this process is in; at least 256 MiB.
   public static func automatic() -> Int {
     var free = systemAvailable() ?? 4 << 30
     if let limit = groupFree() { free = min(free, limit) }
     return max(Int(Double(free) * 0.6), 256 << 20)
   }
 
-  /// What is free on a device that has memory of its own, less what two layers and their activations want.
+  /// 60% of a device's free memory: the rest is for two layers and their activations.
   public static func automatic(device: Device) -> Int {
     guard let memory = try? device.memory() else { return 0 }
     return Int(Double(memory.free) * 0.6)

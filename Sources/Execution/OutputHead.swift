@@ -1,7 +1,7 @@
 import Models
 public import Torch
 
-// Shapes: M positions, H hidden (what stays of it), V vocabulary.
+// Shapes: M positions, H hidden (the channels that are kept), V vocabulary.
 
 /// The output head of one subject: logits for all of the vocabulary, or for the few rows that matter.
 public final class OutputHead {
@@ -19,7 +19,7 @@ public final class OutputHead {
     return try weights.model.tensor((description.head ?? description.embedding).name)
   }
 
-  /// Its rows as products take them: in float32 on the CPU they widen what is stored, slice by slice.
+  /// Its rows as matrix products take them. In float32 on the CPU products widen stored rows themselves, slice by slice.
   private func prepare(_ rows: Tensor) throws -> Tensor {
     let cut = try hidden.map { try rows.indexSelect(dim: 1, $0) } ?? rows
     if weights.device == .cpu, weights.dtype == .float32 { return cut }
@@ -39,7 +39,7 @@ public final class OutputHead {
     return try finish(x.linear(weight: head))
   }
 
-  /// What some families do to logits.
+  /// Scales and caps logits, for families that do.
   private func finish(_ logits: Tensor) throws -> Tensor {
     let scales = weights.model.description.scales
     var logits = try logits.to(.float32)

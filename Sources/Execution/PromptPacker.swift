@@ -4,7 +4,7 @@ import Torch
 /// Packs prompts into rows without padding. Prompts of a group (a subject's questions) that begin with the same tokens share
 /// them: they go through the model once for all of the group, however many rows it fills.
 public struct PromptPacker {
-  /// A packed row, and the prompts whose last tokens are wanted of it, in order. What is wanted beyond them only fills up.
+  /// A packed row, and the prompts whose last tokens are wanted of it, in order. Wanted tokens beyond them are padding.
   public struct Row {
     public let batch: TokenBatch
     public let prompts: [Int]
@@ -17,7 +17,7 @@ public struct PromptPacker {
   private var packing = Packing()
   private var owners: [Int] = []
 
-  /// Fewer shared tokens are not worth a stretch of their own.
+  /// Fewer shared tokens are not worth a segment of their own.
   private static let leastShared = 4
   /// Sizes of rows, and of what is wanted of them, are multiples of these.
   private static let step = 64, wantedStep = 16
@@ -29,8 +29,8 @@ public struct PromptPacker {
 
   /// - Parameters:
   ///   - prompts: each of at least one token.
-  ///   - groups: numbers of prompts that stand together; each prompt once.
-  ///   - limit: tokens of a row; a longer prompt has a row to itself.
+  ///   - groups: numbers of prompts that may share tokens; each prompt is in one group.
+  ///   - limit: tokens of a row at most; a longer prompt has a row to itself.
   ///   - sharing: longer prompts share no tokens with others (`ModelDescription.longestSharing`).
   public static func rows(_ prompts: [[Int32]], groups: [[Int]], limit: Int, sharing: Int = .max) -> [Row] {
     var packer = PromptPacker(prompts, limit: max(limit / step * step, step))
@@ -60,7 +60,7 @@ public struct PromptPacker {
     guard let first = group.first else { return }
     let shared = sharedCount(group)
     if tokens.count + prompts[first].count > limit { close(keeping: 0..<0) }
-    // Where the shared keys stand, among those that were carried and the row's own.
+    // The shared keys' places: keys that were carried come before the row's own.
     var prefix = packing.carried + tokens.count..<packing.carried + tokens.count + shared
     if shared > 0 { append(prompts[first][..<shared], from: 0, prefix: 0..<0) }
     for index in group {
@@ -85,8 +85,8 @@ public struct PromptPacker {
     tokens += piece
   }
 
-  /// Ends a row. Rows and what is wanted of them come in few sizes: matrix products are compiled for each size, and
-  /// compute whole blocks of rows anyway. What fills them up is a sequence that nobody asks for.
+  /// Ends a row. Rows, and the tokens wanted of them, come in few sizes: matrix products are compiled for each size, and
+  /// compute whole blocks of rows anyway. Padding is a dummy sequence whose outputs are ignored.
   private mutating func close(keeping kept: Range<Int>) {
     guard !tokens.isEmpty else { return }
     packing.kept = kept

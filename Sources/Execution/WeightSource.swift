@@ -27,8 +27,8 @@ public final class WeightSource {
     layers.reduce(0) { $0 + names(layer: $1).reduce(0) { $0 + (model.checkpoint.entry($1)?.range.count ?? 0) } }
   }
 
-  /// Whether a weight is left as it is stored until it is multiplied: products widen it slice by slice, or once when it is
-  /// put into another order.
+  /// Whether a weight keeps its stored type until it is multiplied: products widen it slice by slice, or once when it is
+  /// repacked.
   private func staysNarrow(_ weight: Weight, of layer: LayerDescription) -> Bool {
     guard device == .cpu, dtype == .float32, !weight.isWide else { return false }
     // Biases of experts have two axes.
@@ -36,7 +36,7 @@ public final class WeightSource {
       || (weight.axes.count == 3 && layer.sublayers.contains { $0.block.expertWeights.contains(weight) })
   }
 
-  /// A tensor of the checkpoint as it is computed with.
+  /// A tensor of the checkpoint in the type computed with.
   func tensor(_ name: String, isWide: Bool = false) throws -> Tensor {
     try model.tensor(name).to(isWide ? .float32 : dtype).to(device: device)
   }
@@ -48,7 +48,7 @@ public final class WeightSource {
     let description = model.description.layers[layer]
     func tensor(_ name: String, of weight: Weight) throws -> Tensor {
       if staysNarrow(weight, of: description) { return try model.tensor(name) }
-      // Whatever arrives is converted there.
+      // Copies are converted on the accelerator.
       return try arrived?[name]?.receive().to(weight.isWide ? .float32 : dtype)
         ?? self.tensor(name, isWide: weight.isWide)
     }
@@ -74,8 +74,8 @@ public final class WeightSource {
     }
   }
 
-  /// Gives a layer's mapped pages back, and those of the one before: the system maps pages around those that are
-  /// read, so that the first reads of a layer bring back the end of the last.
+  /// Gives back the mapped pages of a layer and of the one before: the system maps pages around those that are read, so the
+  /// first reads of a layer bring back the end of the one before.
   public func release(layer: Int) {
     for layer in max(layer - 1, 0)...max(layer, 0) { model.checkpoint.release(names(layer: layer)) }
   }
@@ -99,10 +99,10 @@ public final class WeightSource {
 }
 
 extension LayerWeights {
-  /// The weights with what `selection` drops cut away: an index-select on every axis that carries it.
+  /// The weights without the indices that `selection` drops: an index-select on every axis that is cut.
   public func sliced(by selection: Selection, layer: Int?, sizes: Sizes) throws -> LayerWeights {
     var tensors: [Weight: Tensor] = [:]
-    // Many axes of a layer keep the same indices: make each index tensor once.
+    // Many axes of a layer keep the same indices: each index tensor is made once.
     struct Cut: Hashable {
       let axis: Axis
       let expert: Int?
@@ -120,13 +120,13 @@ extension LayerWeights {
       }
       return sliced
     }
-    func staying(_ count: Int) -> [Int] { selection.kept(.experts, layer: layer) ?? Array(0..<count) }
+    func keptExperts(_ count: Int) -> [Int] { selection.kept(.experts, layer: layer) ?? Array(0..<count) }
     for (weight, tensor) in all {
       guard selection.isCutByExpert(weight, layer: layer) else {
         tensors[weight] = try slice(tensor, weight)
         continue
       }
-      let parts = try staying(tensor.shape[0]).map {
+      let parts = try keptExperts(tensor.shape[0]).map {
         try slice(tensor.select(dim: 0, index: $0), weight, expert: $0, skipping: 1).unsqueeze(0)
       }
       tensors[weight] = try Tensor.cat(parts, dim: 0)
@@ -134,8 +134,8 @@ extension LayerWeights {
     var experts: [Weight: [Tensor]] = [:]
     for (weight, list) in allExperts {
       let byExpert = selection.isCutByExpert(weight, layer: layer)
-      // Experts that go are not touched at all.
-      experts[weight] = try staying(list.count).map {
+      // Experts that are dropped are not read at all.
+      experts[weight] = try keptExperts(list.count).map {
         try slice(list[$0], weight, expert: byExpert ? $0 : nil, skipping: 1)
       }
     }

@@ -65,7 +65,7 @@ public final class KeptWalk: WalkRecorder {
   ///   - fingerprint: what the walk computes, and how.
   ///   - about: recorded in the manifest.
   ///   - isFresh: a checkpoint that is there already is removed.
-  ///   - interval: the least time between checkpoints.
+  ///   - interval: the least time between checkpoints; zero for one after every batch.
   ///   - note: told where the walk goes on, and what prevents that.
   ///   - learned: what is to be saved besides states.
   ///   - restore: takes what was saved.
@@ -167,7 +167,8 @@ public final class KeptWalk: WalkRecorder {
   }
 
   public func isDue(withStates: Bool) -> Bool {
-    (savesStates || !withStates) && last.duration(to: clock.now) >= max(interval, cost * Self.share)
+    guard savesStates || !withStates else { return false }
+    return interval == .zero || last.duration(to: clock.now) >= max(interval, cost * Self.share)
   }
 
   public func save(_ position: WalkPosition, keys: [StateKey], state: (StateKey) throws -> Tensor) {
@@ -256,28 +257,6 @@ public final class KeptWalk: WalkRecorder {
     guard FileManager.default.fileExists(atPath: directory) else { return false }
     lock = KeptWalkLock(path("walk-\(name).lock"))
     return lock != nil
-  }
-}
-
-/// A file that is locked as long as this object lives, and removed with it.
-private final class KeptWalkLock {
-  private let path: String
-  private let descriptor: Int32
-
-  init?(_ path: String) {
-    self.path = path
-    descriptor = Unfinished.create(path, .file) { open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o666) }
-    guard descriptor >= 0, flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-      // It is another process's: not ours to remove.
-      Unfinished.finish(path) {}
-      if descriptor >= 0 { close(descriptor) }
-      return nil
-    }
-  }
-
-  deinit {
-    Unfinished.remove(path)
-    close(descriptor)
   }
 }
 
