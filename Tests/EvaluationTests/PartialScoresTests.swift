@@ -46,19 +46,20 @@ import Testing
     let expected = try task.score(fixture.executor, subjects: subjects)
     // In so little memory that there are several chunks.
     let executor = Executor(fixture.model, dtype: .float32, budget: 200_000)
-    var asked = 0
+    var (asked, tries) = (0, 0)
     let (scores, ended) = try attempts(executor) { partial in
-      var left = 9
-      return try task.score(
-        executor, subjects: subjects, partial: partial,
-        predicted: { _, _, _ in
-          asked += 1
-          left -= 1
-          if left < 0 { throw Killed() }
-        })
+      // Each time some more, so that in the end a whole chunk is asked.
+      tries += 1
+      var left = 5 * tries
+      let answered: (Int, Int, [Float]) throws -> Void = { _, _, _ in
+        asked += 1
+        left -= 1
+        if left < 0 { throw Killed() }
+      }
+      return try task.score(executor, subjects: subjects, partial: partial, predicted: answered)
     }
     #expect(scores == expected && ended > 0)
-    #expect(asked < (ended + 1) * 2 * task.prompts.count)
+    #expect(tries == ended + 1 && asked < tries * 2 * task.prompts.count)
   }
 
   @Test func lossesAreComputedOnce() throws {
