@@ -223,14 +223,14 @@ import Testing
     let below = Constraints(params: Double(least - 1))
     let text = message(below)
     #expect(text.contains("of \(least - 1) parameters") && text.contains("the smallest has \(least)"), "\(text)")
-    #expect(text.contains("--ss_channel_divisor 256"), "\(text)")
+    #expect(text.contains("ss_channel_divisor 256"), "\(text)")
     #expect(reaches(below) { $0.channelDivisor = 256 })
-    #expect(text.contains("--max_width_pruning 0.45") && text.contains("--max_depth_pruning 0.25"), "\(text)")
+    #expect(text.contains("max_width_pruning 0.45") && text.contains("max_depth_pruning 0.25"), "\(text)")
     #expect(reaches(below) { $0.maxWidthPruning = 0.45 } && reaches(below) { $0.maxDepthPruning = 0.25 })
     // Far away: several flags at once, which suffice.
     let far = message(Constraints(params: 2e6))
     let flags = try #require(
-      try /Within reach with --ss_channel_divisor (\d+) --max_width_pruning ([\d.]+) --max_depth_pruning ([\d.]+);/
+      try /Within reach with ss_channel_divisor (\d+) max_width_pruning ([\d.]+) max_depth_pruning ([\d.]+);/
         .firstMatch(in: far)?.output, "\(far)")
     let (divisor, width, depth) = try (
       #require(Int(flags.1)), #require(Double(flags.2)), #require(Double(flags.3))
@@ -246,7 +246,7 @@ import Testing
     let never = message(Constraints(params: 1000))
     #expect(never.contains("they allow has") && !never.contains("Within reach"), "\(never)")
     let skipping = message(Constraints(params: 2e9)) { $0.skipped = [.hiddenSize, .ffnHiddenSize, .numLayers] }
-    #expect(skipping.contains("--hparams_to_skip"), "\(skipping)")
+    #expect(skipping.contains("hparams_to_skip"), "\(skipping)")
     // Each of two targets within reach, both not.
     let memory = message(Constraints(params: 3e9, memoryMB: 100))
     #expect(memory.contains("of 3000000000 parameters: the smallest has"), "\(memory)")

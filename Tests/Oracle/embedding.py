@@ -48,7 +48,7 @@ def main():
         data = EXAMPLES / "data"
         command = [
             binary, "prune", "--hf_model_name_or_path", EXAMPLES / "model", "--output_hf_path", scratch / "commanded",
-            "--calib_dataset_name", data / "calib.jsonl", "--mmlu_dataset", data / "mmlu", "--fresh", *FLAGS,
+            "--calib_dataset_name", data / "calib.jsonl", "--mmlu_dataset", data / "mmlu" / "test.jsonl", "--fresh", *FLAGS,
         ]
         printed = json.loads(run(command, cwd=scratch, env=kept))
         record = json.loads((scratch / "commanded" / "coppice.json").read_text())

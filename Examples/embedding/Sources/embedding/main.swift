@@ -14,7 +14,7 @@ request.search.seqLength = 192
 request.search.topK = 3
 request.calibration = [folder + "/data/calib.jsonl"]
 request.calibrationRows = 32
-request.evaluation.questions = folder + "/data/mmlu"
+request.evaluation.questions = folder + "/data/mmlu/test.jsonl"
 request.scoreFunction = .mmlu(percent: 5)
 
 /// Says how far each step has come.
