@@ -16,7 +16,7 @@ public enum Families {
   private static let added = Mutex<[any Family.Type]>([])
 
   /// Those of this package, then those that were registered.
-  public static var all: [any Family.Type] { own + added.withLock { $0 } }
+  public static var all: [any Family.Type] { builtIn + added.withLock { $0 } }
 
   /// Adds a family of another package: checkpoints of its model types can be pruned from now on. A model type that this
   /// package has is still read as this package does. May be called from any thread.
@@ -26,7 +26,8 @@ public enum Families {
     }
   }
 
-  private static let own: [any Family.Type] = [
+  /// Those of this package.
+  public static let builtIn: [any Family.Type] = [
     Llama.self,
     Mamba2Family.self,
     Mistral.self,

@@ -5,8 +5,10 @@ import Testing
 
 @Suite struct FamiliesTests {
   @Test func everyTypeIsListedWithWhatItsTableOfWeightsCarries() throws {
-    let entries = try Families.entries()
-    #expect(entries.map(\.modelType) == Families.modelTypes)
+    let types = Families.builtIn.flatMap { $0.modelTypes }
+    // Other tests may register families of their own.
+    let entries = Array(try Families.entries().prefix(types.count))
+    #expect(entries.map(\.modelType) == types)
     for entry in entries { #expect(entry.hyperparameters.starts(with: [.numLayers]), "\(entry.modelType)") }
     let llama = try #require(entries.first { $0.modelType == "llama" })
     #expect(llama.hyperparameters == [.numLayers, .hiddenSize, .numAttentionHeads, .ffnHiddenSize])

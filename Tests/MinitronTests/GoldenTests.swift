@@ -23,7 +23,7 @@ import Torch
         seen[family, default: []].insert(width ? (depth ? "both" : "width") : (depth ? "depth" : "nothing"))
       }
     }
-    for family in Families.modelTypes {
+    for family in Families.builtIn.flatMap({ $0.modelTypes }) {
       #expect(seen[family]?.isSuperset(of: ["width", "depth", "both"]) == true, "\(family) has \(seen[family] ?? [])")
     }
   }
