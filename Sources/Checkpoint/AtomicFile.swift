@@ -70,7 +70,7 @@ public enum AtomicFile {
     try Array(repeating: UInt8(0), count: 1 << 16).withUnsafeBytes { try file.write($0) }
   }
 
-  /// Makes a directory and those above it, to stay.
+  /// Makes a directory and those above it, for good.
   ///
   /// - Throws: `CheckpointError`, io.
   public static func makeDirectory(_ path: String) throws {

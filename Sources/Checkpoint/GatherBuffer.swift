@@ -6,7 +6,7 @@ struct KeptGroups: Sendable {
   let bits: [UInt32]
   /// Words that are gathered in one call, and how many elements they keep.
   let chunks: [(words: Range<Int>, kept: Int)]
-  /// Kept elements behind the last whole word.
+  /// Kept elements after the last whole word.
   let rest: [Int]
 
   private static let wordsPerChunk = 2048

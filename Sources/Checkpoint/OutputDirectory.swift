@@ -43,7 +43,7 @@ public enum OutputDirectory {
       .exists, "\(path) exists already and is left as it is: remove it yourself or choose another output")
   }
 
-  /// The destination behind a symbolic link to a directory; the path itself otherwise.
+  /// The destination of a symbolic link to a directory; the path itself otherwise.
   static func resolved(_ path: String) -> String {
     var status = stat()
     guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFLNK, kind(of: path) == .directory,

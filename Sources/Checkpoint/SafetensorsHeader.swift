@@ -5,7 +5,7 @@ import JSON
 /// The format: eight bytes, little-endian, the length N of the header; N bytes of JSON that start with `{` and
 /// may be padded with spaces; then the tensors' bytes. The JSON maps each name to `dtype`, `shape` and
 /// `data_offsets` (from the end of the header), and `__metadata__` to strings. The tensors must cover the rest of
-/// the file exactly: no hole, no overlap, nothing behind the last one.
+/// the file exactly: no hole, no overlap, nothing after the last one.
 ///
 /// Source: README of huggingface/safetensors ("Format").
 public struct SafetensorsHeader: Sendable {

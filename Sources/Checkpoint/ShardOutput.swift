@@ -87,7 +87,7 @@ struct Block: @unchecked Sendable {
 /// Writes blocks on a thread of its own. Whole blocks of large files go past the system's page cache where the file system
 /// allows: nobody reads them soon, and copying them there takes longer than writing them.
 ///
-/// Unchecked: what both threads use is behind `state`, blocks and descriptors are used by one side at a time.
+/// Unchecked: what both threads use is guarded by `state`, blocks and descriptors are used by one side at a time.
 final class BlockWriter: @unchecked Sendable {
   let file: FileHandle
   private var direct: FileHandle?

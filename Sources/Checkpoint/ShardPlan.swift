@@ -66,7 +66,7 @@ struct ShardPlan {
     var shards: [Shard] = []
     var places: [Place] = []
     for (number, group) in groups.enumerated() {
-      // Stable by hand: equal sizes stay in the order of the plan.
+      // Stable by hand: equal sizes keep the order of the plan.
       let order = group.sorted { (-tensors[$0].type.bitCount, $0) < (-tensors[$1].type.bitCount, $1) }
       var offsets: [Int: Int] = [:]
       var offset = 0

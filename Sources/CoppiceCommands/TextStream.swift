@@ -34,7 +34,7 @@ package struct TextStream {
     let text = try tokenizer.decode(tokens, skipSpecialTokens: true)
     let bytes = Array(text.utf8)
     guard bytes.count > before.count, final || text.unicodeScalars.last != "\u{FFFD}" else { return "" }
-    // What was given out last stays as context: a cut anywhere else could fall into the bytes of a character.
+    // What was given out last is kept as context: a cut anywhere else could fall into the bytes of a character.
     tokens.removeFirst(given)
     given = tokens.count
     return String(decoding: bytes[before.count...], as: UTF8.self)

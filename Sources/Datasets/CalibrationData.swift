@@ -4,7 +4,7 @@ public import Messages
 
 /// What packing needs of a tokenizer.
 public protocol TextEncoding {
-  /// Token numbers of a text, without special tokens put before or behind it.
+  /// Token numbers of a text, without special tokens before or after it.
   func encode(_ text: String) throws -> [Int]
   /// What separates documents; nil for a tokenizer without one.
   var eosTokenID: Int? { get }
@@ -178,7 +178,7 @@ private struct RowCutter {
   let encoder: any TextEncoding
   let seqLength: Int
   var rows: [[Int32]] = []
-  /// Behind the last whole row.
+  /// After the last whole row.
   var tokens: [Int32] = []
   var documents = 0
 

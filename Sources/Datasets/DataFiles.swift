@@ -1,4 +1,4 @@
-/// The files behind the path of a data set.
+/// The files at the path of a data set.
 struct DataFiles: Sendable {
   /// The path as it was given.
   let path: String

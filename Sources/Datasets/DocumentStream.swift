@@ -1,7 +1,7 @@
 /// The documents of all sources in the order in which they are packed, as many as the rows asked for allow.
 ///
 /// One source is read only as far as its documents are wanted. Several are shuffled together, for which their
-/// shares are read first; what is allowed later is shuffled by itself and comes behind.
+/// shares are read first; what is allowed later is shuffled by itself and comes after.
 struct DocumentStream {
   private let sources: [Documents]
   private var random: PythonRandom

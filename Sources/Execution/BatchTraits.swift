@@ -39,7 +39,7 @@ struct BatchTraits {
     if let packing = batch.packing, let traits = self.packed[index] {
       packed = PackedContext(
         packing, wantedPositions: traits.wantedPositions, wanted: traits.wanted, carry: carry)
-      packed?.trims = lastTokensOnly
+      packed?.lastTokensOnly = lastTokensOnly
     }
     return ForwardContext(
       layer: layer, lengths: batch.lengths, microBatches: batch.microBatches, positions: positions[index],

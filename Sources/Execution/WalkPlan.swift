@@ -25,7 +25,7 @@ extension Executor {
   ///   - batches: rows of tokens.
   public func plan(_ batches: [TokenBatch], subjects: [Selection]) -> WalkPlan {
     let stateBytes = stateBytes(subjects)
-    // Rows that continue one another stay together.
+    // Rows that continue one another are kept together.
     var units: [(batches: [TokenBatch], bytes: Int)] = []
     for batch in batches {
       let bytes = stateBytes(batch)

@@ -29,16 +29,16 @@ public final class WeightSource {
 
   /// Whether a weight keeps its stored type until it is multiplied: products widen it slice by slice, or once when it is
   /// repacked.
-  private func staysNarrow(_ weight: Weight, of layer: LayerDescription) -> Bool {
-    guard device == .cpu, dtype == .float32, !weight.isWide else { return false }
+  private func isKeptAsStored(_ weight: Weight, of layer: LayerDescription) -> Bool {
+    guard device == .cpu, dtype == .float32, !weight.computesInFloat32 else { return false }
     // Biases of experts have two axes.
     return weight.isProjection
       || (weight.axes.count == 3 && layer.sublayers.contains { $0.block.expertWeights.contains(weight) })
   }
 
   /// A tensor of the checkpoint in the type computed with.
-  func tensor(_ name: String, isWide: Bool = false) throws -> Tensor {
-    try model.tensor(name).to(isWide ? .float32 : dtype).to(device: device)
+  func tensor(_ name: String, computesInFloat32: Bool = false) throws -> Tensor {
+    try model.tensor(name).to(computesInFloat32 ? .float32 : dtype).to(device: device)
   }
 
   /// One layer's weights, whole.
@@ -47,10 +47,10 @@ public final class WeightSource {
     coming = nil
     let description = model.description.layers[layer]
     func tensor(_ name: String, of weight: Weight) throws -> Tensor {
-      if staysNarrow(weight, of: description) { return try model.tensor(name) }
+      if isKeptAsStored(weight, of: description) { return try model.tensor(name) }
       // Copies are converted on the accelerator.
-      return try arrived?[name]?.receive().to(weight.isWide ? .float32 : dtype)
-        ?? self.tensor(name, isWide: weight.isWide)
+      return try arrived?[name]?.receive().to(weight.computesInFloat32 ? .float32 : dtype)
+        ?? self.tensor(name, computesInFloat32: weight.computesInFloat32)
     }
     var tensors: [Weight: Tensor] = [:]
     var experts: [Weight: [Tensor]] = [:]

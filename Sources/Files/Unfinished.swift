@@ -49,7 +49,7 @@ public enum Unfinished {
     }
   }
 
-  /// Gives something its final name, or decides otherwise that it is to stay, and takes its path off the list.
+  /// Gives something its final name, or decides otherwise that it is to be kept, and takes its path off the list.
   public static func finish<T>(_ path: String, _ body: () throws -> T) rethrows -> T {
     try uninterrupted {
       let result = try body()

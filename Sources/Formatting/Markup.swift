@@ -1,4 +1,4 @@
-/// Text put into Markdown so that it stays text.
+/// Text put into Markdown so that it is read as text.
 public enum Markdown {
   /// On one line, with everything escaped that Markdown or HTML would take for more than text.
   public static func escaped(_ text: String) -> String {
@@ -29,7 +29,7 @@ public enum Markdown {
   }
 }
 
-/// Text put into YAML so that it stays text.
+/// Text put into YAML so that it is read as text.
 public enum YAML {
   /// Plain where no reader could take it for anything else (`no` is Norwegian, and a boolean), else in double quotes.
   public static func scalar(_ text: String) -> String {
@@ -55,7 +55,7 @@ public enum YAML {
   private static let words: Set<String> = ["true", "false", "yes", "no", "on", "off", "y", "n", "null"]
 }
 
-/// Text put into a command line so that it stays one word.
+/// Text put into a command line so that it is one word.
 public enum Shell {
   /// As it is where no shell would read more into it, else in single quotes; control characters in `$'…'`.
   public static func quoted(_ word: String) -> String {

@@ -71,7 +71,7 @@ package enum Width {
     return columns > 0 ? kept + "…" : ""
   }
 
-  /// Sentences in lines of at most `columns`, broken between words. Lines of the text stay lines; a word that is longer
+  /// Sentences in lines of at most `columns`, broken between words. Lines of the text are kept apart; a word that is longer
   /// than a line (a path, most likely) is left in one piece, so that it can still be selected and copied.
   package static func lines(_ text: String, to columns: Int) -> String {
     text.split(separator: "\n", omittingEmptySubsequences: false).map { paragraph in

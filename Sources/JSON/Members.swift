@@ -46,7 +46,7 @@ extension JSON {
 }
 
 extension Parser {
-  /// Walks over the members of one object, the whole text; `body` stands before a member's value and ends behind it.
+  /// Walks over the members of one object, the whole text; `body` stands before a member's value and ends after it.
   fileprivate mutating func members(_ body: (inout Parser, JSON.Text) throws(JSONError) -> Void) throws(JSONError) {
     skipSpace()
     guard next == UInt8(ascii: "{") else { throw error("expected an object") }
@@ -94,7 +94,7 @@ extension Parser {
       case nil: throw error("the text ends where a value should be")
       default: try skipWord()
       }
-      // Behind a value: the next one, or the ends of what it stands in.
+      // After a value: the next one, or the ends of what it stands in.
       while true {
         guard let close = closing.last else { return }
         skipSpace()

@@ -40,7 +40,7 @@ public struct RunStep: Sendable, Hashable, Codable {
 
 /// Notes of a run.
 public enum RunNote: Sendable {
-  /// Something of the checkpoint is left behind, or its weights say otherwise than its config.
+  /// Something of the checkpoint is left out, or its weights say otherwise than its config.
   case checkpoint(String)
   /// The output is there already: the same request made it.
   case finishedAlready(output: String)

@@ -35,7 +35,7 @@ public struct Exporter {
   private struct Part {
     let target: PlannedTensor
     let source: TensorEntry
-    /// What stays of it, per axis: in one piece, or in one for each expert that stays, behind one another.
+    /// What is kept of it, per axis: in one piece, or in one for each expert that is kept, one after another.
     let pieces: [[[Int]?]]
     /// Set where values change too: see `ModelDescription.rescaled`.
     let change: (offset: Double, factor: Double)?
@@ -44,16 +44,16 @@ public struct Exporter {
   private func parts() throws -> [Part] {
     let description = model.description
     let rescaled = try description.rescaled(to: architecture.sizes)
-    /// A weight's tensors: one, or one for each expert that stays, numbered anew.
+    /// A weight's tensors: one, or one for each expert that is kept, numbered anew.
     func tensors(_ weight: Weight, from original: Int?, to position: Int?) throws -> [Part] {
       func kept(_ expert: Int? = nil) -> [[Int]?] {
         selection.keptIndices(of: weight, layer: original, expert: expert, sizes: description.sizes)
       }
       let sources = weight.tensors(layer: original, sizes: description.sizes).map(\.name)
       let byExpert = selection.isCutByExpert(weight, layer: original)
-      let staying = selection.kept(.experts, layer: original) ?? Array(0..<description.sizes[.experts])
-      let whole = byExpert && !weight.isPerExpert ? staying.map { [[$0]] + kept($0).dropFirst() } : [kept()]
-      let numbers = weight.isPerExpert ? staying : [0]
+      let experts = selection.kept(.experts, layer: original) ?? Array(0..<description.sizes[.experts])
+      let whole = byExpert && !weight.isPerExpert ? experts.map { [[$0]] + kept($0).dropFirst() } : [kept()]
+      let numbers = weight.isPerExpert ? experts : [0]
       return try zip(numbers, weight.tensors(layer: position, sizes: architecture.sizes(inLayer: original))).map {
         number, target in
         let name = sources[number]
@@ -100,7 +100,7 @@ public struct Exporter {
   ///   - documents: further files and their texts, such as the model card.
   ///   - claim: a claim on `path` that is held already.
   ///   - check: called when everything is written, before it appears: whether it is still what its record says.
-  /// - Throws: what the writer and `OutputDirectory.publish` throw; nothing is left behind then.
+  /// - Throws: what the writer and `OutputDirectory.publish` throw; nothing is left then.
   public func write(
     to path: String, record: JSON, importance: JSON.Object?, documents: [(name: String, text: String)] = [],
     claim: OutputClaim? = nil,
@@ -123,7 +123,7 @@ public struct Exporter {
         }
         let shape = try Self.shape(of: part.pieces.map { try TensorSlicer(part.source, keeping: $0).shape })
         guard shape == part.target.shape else {
-          throw ModelError("\(part.source.name): what stays has shape \(shape), the plan says \(part.target.shape)")
+          throw ModelError("\(part.source.name): what is kept has shape \(shape), the plan says \(part.target.shape)")
         }
         if let change = part.change {
           let values = try rescaledValues(part, change)
@@ -167,13 +167,13 @@ public struct Exporter {
     }
   }
 
-  /// The shape of pieces behind one another.
+  /// The shape of pieces one after another.
   private static func shape(of pieces: [[Int]]) -> [Int] {
     guard pieces.count != 1, let first = pieces.first?.first else { return pieces.first ?? [] }
     return pieces.allSatisfy { $0 == pieces[0] } ? [pieces.count * first] + pieces[0].dropFirst() : []
   }
 
-  /// What stays of a tensor, its values changed: float32.
+  /// What is kept of a tensor, its values changed: float32.
   private func rescaledValues(_ part: Part, _ change: (offset: Double, factor: Double)) throws -> [Float] {
     var tensor = try model.tensor(part.source.name).to(.float32)
     for (dim, kept) in (part.pieces.first ?? []).enumerated() {

@@ -7,7 +7,7 @@
 #endif
 
 /// A hold on a directory of kept scores, for as long as it is referenced. Runs share it; who wants to remove the
-/// directory asks for it alone. It leaves nothing behind, and goes with the process.
+/// directory asks for it alone. It leaves nothing, and goes with the process.
 public final class KeptLock: Sendable {
   private let descriptor: Int32
 

@@ -20,7 +20,7 @@ extension Families {
     try all.flatMap { family in
       try family.modelTypes.map { type in
         let model = try describe(config: family.sample(modelType: type), file: "a sample of \(type)")
-        // What has as many groups as members has one choice: it stays.
+        // What has as many groups as members has one choice: nothing to prune.
         let prunable = model.hyperparameters.filter { model.value(of: $0) / max(model.groups(of: $0), 1) > 1 }
         return Entry(modelType: type, hyperparameters: prunable)
       }
@@ -38,7 +38,7 @@ extension Families {
       "num_key_value_heads": .int(4), "head_dim": .int(128), "max_position_embeddings": .int(4096),
       "rope_parameters": .object([("rope_type", .text("default")), ("rope_theta", .int(10_000))]),
     ])
-    // Experts, in the spellings of Qwen, Mixtral and DeepSeek, behind a first layer without.
+    // Experts, in the spellings of Qwen, Mixtral and DeepSeek, after a first layer without.
     set([
       "num_experts": .int(16), "num_local_experts": .int(16), "n_routed_experts": .int(16),
       "num_experts_per_tok": .int(4), "moe_intermediate_size": .int(512), "shared_expert_intermediate_size": .int(1024),

@@ -78,11 +78,11 @@ public struct ModelDescription: Sendable {
   private let fields: [(key: String, dimension: Dimension)]
   /// Config keys whose value follows from several sizes.
   public let derivedFields: [(key: String, value: @Sendable (Sizes) -> Int)]
-  /// Parts of a checkpoint that are left behind: what their tensors' names begin with, and the line that says so.
+  /// Parts of a checkpoint that are left out: what their tensors' names begin with, and the line that says so.
   public let dropped: [(prefix: String, note: String)]
   /// The config key of the number of layers.
   public let layersField: String
-  /// Further edits of the config for the layers that stay (original, 0-based), after the fields are written.
+  /// Further edits of the config for the layers that are kept (original, 0-based), after the fields are written.
   public let editConfig: @Sendable (inout JSON.Object, _ keptLayers: [Int]) -> Void
   public let scales: OuterScales
   /// Hyperparameters that stand in axes and yet cannot change in this architecture.
@@ -193,10 +193,10 @@ public struct ModelDescription: Sendable {
   /// `(offset + weight) × factor − offset`, in float32. Empty for most families.
   ///
   /// An architecture that computes the factor on embeddings from hidden_size would shift the balance between them
-  /// and what layers add. So everything added shrinks (or grows) as the factor does: the norms behind the blocks
-  /// take it in, and those over the residual stream, the final one too, do not see the difference.
+  /// and what layers add. So every residual branch is scaled by the same factor, folded into the norms after the blocks;
+  /// norms over the residual stream, the final one too, do not see a scale.
   ///
-  /// - Throws: `ModelError` when a layer has nothing behind its blocks that could take it in.
+  /// - Throws: `ModelError` when a layer has no norms after its blocks to fold it into.
   public func rescaled(to changed: Sizes) throws -> [Weight: (offset: Double, factor: Double)] {
     guard let scale = scales.embedding, scale(changed) != scale(sizes) else { return [:] }
     let factor = scale(changed) / scale(sizes)

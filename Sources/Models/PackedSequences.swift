@@ -15,19 +15,19 @@ extension PackedContext {
   private static let chunk = 64, together = 16
 
   /// Runs a recurrence over every sequence of a packed row by itself. What several sequences begin with is computed
-  /// once: they go on from the state at its end, also in the rows behind this one.
+  /// once: they go on from the state at its end, also in the rows after this one.
   ///
   /// - Parameters:
   ///   - inputs: `[1, T, …]`.
-  ///   - body: takes them as `[B, L, …]`, sequences that end early filled up behind; gives as many tokens, and the state
-  ///     behind the last one.
+  ///   - body: takes them as `[B, L, …]`, sequences that end early filled up at the end; gives as many tokens, and the state
+  ///     after the last one.
   /// - Returns: `[1, T, …]`.
   func overSequences(
     _ inputs: [Tensor], _ body: ([Tensor], RecurrentState?) throws -> (Tensor, RecurrentState)
   ) throws -> Tensor {
     func own(_ segment: AttentionSegment) -> Range<Int> { segment.own..<segment.own + segment.keys }
     func prefix(_ segment: AttentionSegment) -> Range<Int> { segment.prefix..<segment.prefix + segment.prefixKeys }
-    /// States behind stretches that others continue, by the keys of the stretch.
+    /// States after stretches that others continue, by the keys of the stretch.
     var ends: [Range<Int>: RecurrentState] = [:]
     if packing.carried > 0 { ends[0..<packing.carried] = carry.state }
     var continued = Set(packing.segments.map(prefix).filter { !$0.isEmpty })

@@ -24,7 +24,7 @@ public struct Packing: Sendable, Equatable {
   public var segments: [AttentionSegment] = []
   /// Keys and values that come from the row before this one.
   public var carried = 0
-  /// Keys that the row behind this one needs.
+  /// Keys that the row after this one needs.
   public var kept: Range<Int> = 0..<0
   /// The tokens whose hidden states are wanted after the last layer, ascending, perhaps more than once: W numbers below T.
   public var wanted: [Int] = []
@@ -68,7 +68,7 @@ public struct PackedContext {
   /// Keys and values from the row before, for this layer.
   let carry: CarriedKeys
   /// Whether the layer's result is wanted for the wanted tokens alone.
-  public var trims = false
+  public var lastTokensOnly = false
 
   /// - Parameters:
   ///   - wantedPositions: made of the positions of the wanted tokens.

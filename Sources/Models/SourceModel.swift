@@ -39,7 +39,7 @@ public final class SourceModel: Sendable {
     try SourceModel(directory: directory, describe: describe)
   }
 
-  /// What of the checkpoint is left behind or differs from its config, one line for each part.
+  /// What of the checkpoint is left out or differs from its config, one line for each part.
   public var notes: [String] {
     var discarded: [String] = []
     for entry in checkpoint.tensors {

@@ -63,7 +63,7 @@ extension ModelDescription {
       || discarded(by: name) != nil
   }
 
-  /// The line about the part of a checkpoint that this tensor belongs to and that is left behind; nil for others.
+  /// The line about the part of a checkpoint that this tensor belongs to and that is left out; nil for others.
   func discarded(by name: String) -> String? {
     dropped.first { name.hasPrefix($0.prefix) || (names.prefix + name).hasPrefix($0.prefix) }?.note
   }

@@ -5,15 +5,15 @@ public struct Weight: Sendable, Hashable {
   /// stored as one tensor for each index of its first axis; the remaining axes are those of the tensors.
   public let name: String
   public let axes: [Axis]
-  /// Computed with in float32, whatever the type of the rest: what decides which experts a token goes to.
-  public let isWide: Bool
-  /// Read by matrix products alone, in whatever order they like best.
+  /// Always computed in float32 (routers).
+  public let computesInFloat32: Bool
+  /// Only ever an operand of a linear map, so it may be put into the order that products are quickest in.
   public let isProjection: Bool
 
-  public init(_ name: String, _ axes: [Axis], isWide: Bool = false, isProjection: Bool = false) {
+  public init(_ name: String, _ axes: [Axis], computesInFloat32: Bool = false, isProjection: Bool = false) {
     self.name = name
     self.axes = axes
-    self.isWide = isWide
+    self.computesInFloat32 = computesInFloat32
     self.isProjection = isProjection
   }
 

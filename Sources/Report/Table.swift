@@ -43,7 +43,7 @@ public struct Table: Sendable {
   /// Adds a row. Missing cells are empty; cells beyond the last column open a column without a title. A
   /// highlighted row is marked by an asterisk, and by colour where there is any.
   ///
-  /// - Parameter mark: stands behind the row where it is not highlighted.
+  /// - Parameter mark: stands after the row where it is not highlighted.
   public mutating func add(_ cells: [String], mark: String = "", highlighted: Bool = false) {
     while columns.count < cells.count { columns.append(Column("")) }
     let mark = highlighted ? "*" : Width.printable(mark)

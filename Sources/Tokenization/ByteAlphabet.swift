@@ -1,4 +1,4 @@
-/// GPT-2's spelling of bytes as printable characters: printable Latin-1 stays, the other 68 become U+0100 onwards.
+/// GPT-2's spelling of bytes as printable characters: printable Latin-1 is itself, the other 68 become U+0100 onwards.
 enum ByteAlphabet {
   static let scalars: [UInt32] = {
     var next: UInt32 = 0x100

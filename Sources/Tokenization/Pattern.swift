@@ -22,7 +22,7 @@ package final class Pattern: Sendable {
     first = PatternCompiler.firstBytes(node)
   }
 
-  /// Calls `body` with the range of every match, from left to right; empty matches directly behind another are none.
+  /// Calls `body` with the range of every match, from left to right; empty matches directly after another are none.
   func matches(
     in text: UnsafeBufferPointer<UInt8>, _ effort: Effort, _ body: (Int, Int) throws -> Void
   ) throws {
@@ -99,7 +99,7 @@ package final class Pattern: Sendable {
       var step = step
       var at = at
       // Counted here, and held against the limit wherever a pattern could go on for ever: after steps back, at the end
-      // of a loop's round, and behind patterns that run apart. Straight runs of single sets count when they end.
+      // of a loop's round, and after patterns that run apart. Straight runs of single sets count when they end.
       let begin = at
       var spent = 1
       defer { left -= spent }

@@ -56,7 +56,7 @@ extension PatternParser {
     return negated != inverse ? .complement(set) : set
   }
 
-  /// Reads a bracket up to and with its `]`; the `[` is behind us.
+  /// Reads a bracket up to and with its `]`; the `[` has been read.
   mutating func bracket(depth: Int) throws -> ScalarSet {
     if depth > 20 { throw PatternFailure(message: "brackets nested deeper than 20") }
     let negated = take("^")

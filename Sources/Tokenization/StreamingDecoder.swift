@@ -20,7 +20,7 @@ public struct StreamingDecoder: Sendable {
   public mutating func append(_ id: Int) throws -> String {
     let text = try difference(with: window + [id])
     window.append(id)
-    // A part of a character shows as U+FFFD; one that stays so comes out with `finish` or the next whole character.
+    // A part of a character shows as U+FFFD; one that never becomes whole comes out with `finish` or the next whole character.
     if text.isEmpty || text.unicodeScalars.last == "\u{FFFD}" { return "" }
     window.removeFirst(shown)
     shown = window.count

@@ -54,12 +54,12 @@ public enum LibTorch {
     try check(try api.pointee.set_deterministic(on))
   }
 
-  /// Seeds the generator behind `Tensor.randn` and `multinomial`.
+  /// Seeds the generator of `Tensor.randn` and `multinomial`.
   public static func seed(_ seed: UInt64) throws {
     try check(try api.pointee.manual_seed(seed))
   }
 
-  /// How much memory of large tensors may stay with the process when they go, to be handed out again: a gibibyte
+  /// How much memory of large tensors the process may keep when they go, to be handed out again: a gibibyte
   /// unless this says otherwise. 0 gives everything back to the system at once, which then clears every page of the
   /// next tensor: more time than most operations over it take.
   public static func keepMemory(_ bytes: Int) throws {
@@ -128,7 +128,7 @@ public struct LibTorchReport: Sendable {
   init(supportedVersion: String) { self.supportedVersion = supportedVersion }
 }
 
-/// The libraries, once they are open. They stay open for the life of the process.
+/// The libraries, once they are open. They are open for the life of the process.
 struct Opened: @unchecked Sendable {
   // The table is immutable and its functions may be called from any thread.
   let api: UnsafePointer<ct_api>

@@ -52,7 +52,7 @@ extension Tensor {
 
   /// A tensor over memory that somebody else owns, without a copy: a mapped checkpoint.
   ///
-  /// The memory must stay readable and unchanged as long as `owner` lives; `owner` is retained until the last
+  /// The memory must be readable and unchanged as long as `owner` lives; `owner` is retained until the last
   /// view of it is gone. It is taken to be read-only: in-place operations on the tensor and its views throw.
   /// Memory that is not aligned for `dtype` is copied instead, and `owner` is not retained then.
   ///

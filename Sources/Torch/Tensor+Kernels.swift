@@ -24,7 +24,7 @@ public enum Kernels {
 public final class ChannelSums {
   /// `[B, C]` float32; every tensor seen adds to it.
   public let sums: Tensor
-  /// The valid tokens of each row, up to S: what lies behind is padding and does not count.
+  /// The valid tokens of each row, up to S: the rest is padding and does not count.
   public let lengths: [Int]
 
   public init(lengths: [Int], channels: Int, device: Device = .cpu) throws {
@@ -81,7 +81,7 @@ extension Tensor {
     try norm(nil, weight, eps, offset, nil, into, tap, rstd)
   }
 
-  /// The residual sum and the norm behind it: `sum` receives `self` + `residual`, rounded to their type, and
+  /// The residual sum and the norm after it: `sum` receives `self` + `residual`, rounded to their type, and
   /// the result is that sum's RMS norm.
   ///
   /// - Parameters:
@@ -130,14 +130,14 @@ extension Tensor {
   }
 }
 
-// Heads stay where projections put them: B rows, S tokens, N heads, D channels, strided views included.
+// Heads are left where projections put them: B rows, S tokens, N heads, D channels, strided views included.
 extension Tensor {
   /// Rotary positions in the layout of halves (Su et al. 2021, arXiv 2104.09864, as Llama places them): `[B, S, N, D]`,
   /// rounded after each product and sum as separate operators would.
   ///
   /// - Parameters:
   ///   - cosine: `[S, width]`, or `[S, width / 2]` where both halves share it; of the same type. `sine` likewise.
-  ///   - width: channels that turn, D where nil; those behind pass as they are.
+  ///   - width: channels that are rotated, D where nil; the others pass as they are.
   ///   - norm: the weight `[D]` and epsilon of an RMS norm over each head before it turns (Qwen3).
   ///   - into: receives the result, may be `self`; nil for a new tensor.
   public func rotated(

@@ -118,11 +118,11 @@ public struct Attention: Block {
   public var mixing: TokenMixing { .sequences(sharing: rotary?.uniformLength ?? .max) }
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
-    // What asks: all tokens, or those that are wanted of a packed row.
-    let trimming = context.packed.flatMap { $0.trims ? $0 : nil }
+    // Queries: of all tokens, or of those that are wanted of a packed row.
+    let trimming = context.packed.flatMap { $0.lastTokensOnly ? $0 : nil }
     let asking = try trimming?.trim(x) ?? x
     let (queries, keys, values, gate) = try project(x, asking: asking, weights: weights, trimming, context)
-    // Heads stay where the projections put them: [B, S, N or K, D].
+    // Heads are left where the projections put them: [B, S, N or K, D].
     func place(_ y: Tensor, _ norm: Norm?, _ positions: Positions, turns: Bool = true) throws -> Tensor {
       var y = y
       if let norm, normSpan == .projection { y = try norm.forward(y, weights: weights) }
@@ -130,11 +130,11 @@ public struct Attention: Block {
       guard turns, let rotary else {
         return try norm.map { normSpan == .head ? try $0.forward(y, weights: weights) : y } ?? y
       }
-      guard let norm, normSpan == .head else { return try positions.turn(y, rotary) }
+      guard let norm, normSpan == .head else { return try positions.rotate(y, rotary) }
       if case .rms = norm.kind {
-        return try positions.turn(y, rotary, norm: (weights[norm.weight], norm.epsilon))
+        return try positions.rotate(y, rotary, norm: (weights[norm.weight], norm.epsilon))
       }
-      return try positions.turn(norm.forward(y, weights: weights), rotary)
+      return try positions.rotate(norm.forward(y, weights: weights), rotary)
     }
     let q = try place(queries, queryNorm, trimming?.wantedPositions ?? context.positions)
     var k = try place(keys, keyNorm, context.positions)
@@ -176,7 +176,7 @@ public struct Attention: Block {
       return (parts[0], keys, values, parts[1])
     case .stacked:
       let projected = try inputs[0].forward(x, weights: weights, context: context)
-      // What is left of the heads shows in the width that the output projection takes.
+      // The number of remaining heads follows from the output projection's input width.
       let heads = try weights[output.weight].shape[1]
       let rest = (projected.shape[2] - heads) / 2
       let parts = try projected.split([heads, rest, rest], dim: 2)

@@ -35,7 +35,7 @@ package struct ExpertGrouping: Sendable, Equatable {
     self.order = order
   }
 
-  /// For each row before sorting, its place behind it.
+  /// For each row before sorting, its place after it.
   package var places: [Int64] {
     var places = [Int64](repeating: 0, count: order.count)
     for (place, row) in order.enumerated() { places[row] = Int64(place) }
@@ -45,7 +45,7 @@ package struct ExpertGrouping: Sendable, Equatable {
   /// Rows of one expert that are computed together, in the sorted order.
   package struct Pieces {
     package let list: [(expert: Int, rows: Range<Int>)]
-    /// Where each begins when they lie behind one another, padded.
+    /// Where each begins when they follow one another, padded.
     package let starts: [Int]
     /// Whether there are enough for workers to take one each, not all of them together.
     package let areShared: Bool

@@ -117,7 +117,7 @@ public struct Experts: Sendable {
 
   /// The input of one expert's down projection: `[R, H]` → `[R, F]`.
   ///
-  /// - Parameter count: rows that count; what is behind them is padding.
+  /// - Parameter count: rows that count; those after them are padding.
   func inner(
     _ rows: Tensor, count: Int, expert: Int, weights: LayerWeights, context: ForwardContext
   ) throws -> Tensor {
@@ -162,7 +162,7 @@ public struct Experts: Sendable {
   /// - Parameters:
   ///   - inner: weighed by the router already.
   ///   - share: `[R, 1]`, the weights, for a bias.
-  ///   - count: rows that count; what is behind them is padding.
+  ///   - count: rows that count; those after them are padding.
   func output(
     _ inner: Tensor, share: Tensor, count: Int, expert: Int, weights: LayerWeights, context: ForwardContext
   ) throws -> Tensor {

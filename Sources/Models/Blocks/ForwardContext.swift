@@ -44,7 +44,7 @@ public struct ForwardContext {
   /// The same for a block whose result is wanted for all tokens.
   var untrimmed: ForwardContext {
     var context = self
-    context.packed?.trims = false
+    context.packed?.lastTokensOnly = false
     return context
   }
 

@@ -3,7 +3,7 @@ public import Torch
 // Shapes: B rows, S tokens, H hidden, K key heads, V value heads (R = V / K to each key head), D channels of a head.
 
 /// Linear attention by the gated delta rule (Yang et al. 2024, arXiv 2412.06464), as Qwen3-Next and Qwen3.5 have it.
-/// Its heads stay: pruning touches the residual channels only.
+/// Its heads are kept: pruning touches the residual channels only.
 public struct GatedDeltaNet: Block {
   /// How the inputs are projected.
   public enum Layout: Sendable {
@@ -93,7 +93,7 @@ public struct GatedDeltaNet: Block {
     var (mixed, gate, b, a) = try project(x, weights: weights, context: context)
     if let packed = context.packed {
       mixed = try packed.overSequences([mixed, b, a]) { try mix($0[0], $0[1], $0[2], after: $1, weights: weights) }
-      if packed.trims { (mixed, gate) = (try packed.trim(mixed), try packed.trim(gate)) }
+      if packed.lastTokensOnly { (mixed, gate) = (try packed.trim(mixed), try packed.trim(gate)) }
     } else {
       let state: RecurrentState
       (mixed, state) = try mix(mixed, b, a, after: context.cache?.scans[context.layer], weights: weights)
@@ -131,7 +131,7 @@ public struct GatedDeltaNet: Block {
     return (try y.transpose(1, 2), RecurrentState(convolution: try tail.clone(), state: state))
   }
 
-  /// Queries, keys and values one behind the other `[B, S, 2KD + VD]`, gates `[B, S, VD]`, b and a `[B, S, V]`.
+  /// Queries, keys and values one after the other `[B, S, 2KD + VD]`, gates `[B, S, VD]`, b and a `[B, S, V]`.
   private func project(
     _ x: Tensor, weights: LayerWeights, context: ForwardContext
   ) throws -> (Tensor, Tensor, Tensor, Tensor) {

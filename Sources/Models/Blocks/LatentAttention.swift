@@ -75,23 +75,23 @@ public struct LatentAttention: Block {
     let rows = x.shape[0]
     let (heads, plain, turning) = (sizes[Self.heads], sizes[Self.plain], sizes[Self.turning])
     let (latent, valueDim) = (sizes[Self.latent], sizes[Self.valueDim])
-    func turn(_ y: Tensor, _ positions: Positions) throws -> Tensor {
-      try isInterleaved ? positions.turnNeighbours(y, rotary) : positions.turn(y, rotary)
+    func rotate(_ y: Tensor, _ positions: Positions) throws -> Tensor {
+      try isInterleaved ? positions.rotateNeighbours(y, rotary) : positions.rotate(y, rotary)
     }
-    // What asks: all tokens, or those that are wanted of a packed row.
-    let trimming = context.packed.flatMap { $0.trims ? $0 : nil }
+    // Queries: of all tokens, or of those that are wanted of a packed row.
+    let trimming = context.packed.flatMap { $0.lastTokensOnly ? $0 : nil }
     let asking = try trimming?.trim(x) ?? x
     var q = try query[0].forward(asking, weights: weights, context: context)
     if let queryNorm {
       q = try query[1].forward(queryNorm.forward(q, weights: weights), weights: weights, context: context)
     }
     q = try q.reshape([rows, asking.shape[1], heads, plain + turning])
-    _ = try turn(
+    _ = try rotate(
       q.narrow(dim: 3, start: plain, length: turning), trimming?.wantedPositions ?? context.positions)
 
     let compressed = try compress.forward(x, weights: weights, context: context).split([latent, turning], dim: 2)
     var small = try latentNorm.forward(compressed[0], weights: weights)  // [B, S, latent]
-    var turned = try turn(compressed[1].unsqueeze(2), context.positions)  // [B, S, 1, R]
+    var turned = try rotate(compressed[1].unsqueeze(2), context.positions)  // [B, S, 1, R]
     if let cache = context.cache {
       (small, turned) = try cache.append(key: small, value: turned, layer: context.layer, tokenAxis: 1)
     }

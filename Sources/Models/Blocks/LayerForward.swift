@@ -11,7 +11,7 @@ extension LayerDescription {
   public func forward(_ input: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     var h = input
     var branch: Tensor?
-    let trimming = context.packed.flatMap { $0.trims ? $0 : nil }
+    let trimming = context.packed.flatMap { $0.lastTokensOnly ? $0 : nil }
     let trimmed = trimming == nil || isParallel ? nil : sublayers.lastIndex { $0.block.mixing.isSequences }
     for (index, sublayer) in sublayers.enumerated() {
       let tap = Tap.residual(sublayer: index)

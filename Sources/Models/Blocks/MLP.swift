@@ -45,7 +45,7 @@ public struct GatedMLP: Block {
   private let tap: Tap
 
   /// - Parameters:
-  ///   - channels: the axis of its channels (a shared expert has one of its own).
+  ///   - ffn: the axis of its channels (a shared expert has one of its own).
   ///   - joined: the name of the projection that gate and up share, after the prefix; nil where each has its own.
   ///   - bias: whether there are biases.
   ///   - prefix: what its weights' names begin with.

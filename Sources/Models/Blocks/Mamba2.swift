@@ -92,7 +92,7 @@ public struct Mamba2: Block {
     var (y, gate) = (parts[1], parts[0])
     if let packed = context.packed {
       y = try packed.overSequences([y, step]) { try mix($0[0], step: $0[1], after: $1, weights: weights) }
-      if packed.trims { (y, gate) = (try packed.trim(y), try packed.trim(gate)) }
+      if packed.lastTokensOnly { (y, gate) = (try packed.trim(y), try packed.trim(gate)) }
     } else {
       let state: RecurrentState
       (y, state) = try mix(y, step: step, after: context.cache?.scans[context.layer], weights: weights)

@@ -85,7 +85,7 @@ public struct MixtureOfExperts: Block {
     func indices(_ values: [Int64]) throws -> Tensor {
       try Tensor(values, shape: [values.count]).to(device: device)
     }
-    // Sorted by expert, a piece behind the other: each expert's rows lie side by side.
+    // Sorted by expert, one piece after the other: each expert's rows lie side by side.
     // What is observed is computed in the same pieces on any number of threads.
     let isCPU = device == .cpu
     let isObserved = context.observer != nil
@@ -114,7 +114,7 @@ public struct MixtureOfExperts: Block {
       let inner = try experts.inner(
         entering.indexSelect(dim: 0, part(sources)), count: rows.count, expert: expert, weights: weights,
         context: context)
-      // Weighed while they are narrow, as the reference does; a bias behind them is weighed all the same.
+      // Weighed while they are narrow, as the reference does; a bias after them is weighed all the same.
       try inner.multiply(by: share)
       let output = try experts.output(
         inner, share: share, count: rows.count, expert: expert, weights: weights, context: context

@@ -58,7 +58,7 @@ public struct Norm: Sendable {
   ///
   /// - Parameters:
   ///   - branch: added to `x`; its memory is used again.
-  ///   - keepsInput: whether `x` must stay as it is; otherwise it becomes the sum.
+  ///   - keepsInput: whether `x` must keep its values; otherwise it becomes the sum.
   func forward(
     adding branch: Tensor, to x: Tensor, keepsInput: Bool, weights: LayerWeights, tap: ChannelSums?
   ) throws -> (sum: Tensor, normed: Tensor) {
@@ -83,7 +83,7 @@ public struct Norm: Sendable {
 }
 
 extension Tensor {
-  /// `self` + `branch`, in `self`'s memory unless that must stay.
+  /// `self` + `branch`, in `self`'s memory unless that must keep its values.
   func residualSum(_ branch: Tensor, keepsInput: Bool) throws -> Tensor {
     if keepsInput { return try adding(branch) }
     try add(branch)

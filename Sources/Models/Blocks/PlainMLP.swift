@@ -11,7 +11,7 @@ public struct PlainMLP: Block {
 
   /// - Parameters:
   ///   - up: the projections' names; families differ.
-  ///   - channels: the axis of its channels.
+  ///   - ffn: the axis of its channels.
   ///   - bias: whether there are biases.
   ///   - down: the name of the projection back.
   ///   - activation: the nonlinearity.

@@ -115,10 +115,10 @@ public final class Positions {
   }
 
   /// Rotates `[B, S, N, D]` by the halves of its first `rotary.dimension` channels, as Llama does, in one pass and in
-  /// place; channels behind those (partial rotary) pass as they are.
+  /// place; channels after those (partial rotary) pass as they are.
   ///
   /// - Parameter norm: the weight `[D]` and epsilon of an RMS norm over each head before it turns.
-  func turn(_ x: Tensor, _ rotary: Rotary, norm: (weight: Tensor, eps: Double)? = nil) throws -> Tensor {
+  func rotate(_ x: Tensor, _ rotary: Rotary, norm: (weight: Tensor, eps: Double)? = nil) throws -> Tensor {
     try eachStretch(x, rotary) { part, table in
       try part.rotated(cosine: table.cosine, sine: table.sine, width: rotary.dimension, norm: norm, into: part)
     }
@@ -126,7 +126,7 @@ public final class Positions {
 
   /// Rotates neighbouring channels of `[B, S, N, D]` by one another, in place, as DeepSeek lays them out; they come back
   /// as two halves, which scores do not see as long as queries and keys both do.
-  func turnNeighbours(_ x: Tensor, _ rotary: Rotary) throws -> Tensor {
+  func rotateNeighbours(_ x: Tensor, _ rotary: Rotary) throws -> Tensor {
     try eachStretch(x, rotary) { part, table in
       let shape = part.shape
       let halves = try part.reshape(Array(shape.dropLast()) + [shape[3] / 2, 2]).transpose(3, 4).reshape(shape)

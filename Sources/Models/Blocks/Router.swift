@@ -48,7 +48,7 @@ public struct Router: Sendable {
   /// - Parameters:
   ///   - name: of the router's projection.
   ///   - correctionName: of the bias of the choice, where there is one.
-  ///   - isWide: logits are computed in float32 whatever the type of the rest.
+  ///   - computesInFloat32: logits are computed in float32 whatever the type of the rest.
   ///   - scale: a factor on the weights.
   ///   - topK: experts of a token.
   ///   - groups: those that are chosen among first; nil for none.
@@ -57,11 +57,11 @@ public struct Router: Sendable {
   ///   - scoring: how experts are scored.
   public init(
     _ name: String, topK: Int, scoring: Scoring = .softmax, normalises: Bool = false, bias: Bool = false,
-    correctionName: String? = nil, groups: Groups? = nil, scale: Double = 1, isWide: Bool = false
+    correctionName: String? = nil, groups: Groups? = nil, scale: Double = 1, computesInFloat32: Bool = false
   ) {
-    weight = Weight(name + ".weight", [.experts, .hidden], isWide: isWide)
-    self.bias = bias ? Weight(name + ".bias", [.experts], isWide: isWide) : nil
-    correction = correctionName.map { Weight($0, [.experts], isWide: true) }
+    weight = Weight(name + ".weight", [.experts, .hidden], computesInFloat32: computesInFloat32)
+    self.bias = bias ? Weight(name + ".bias", [.experts], computesInFloat32: computesInFloat32) : nil
+    correction = correctionName.map { Weight($0, [.experts], computesInFloat32: true) }
     self.topK = topK
     self.scoring = scoring
     self.groups = groups

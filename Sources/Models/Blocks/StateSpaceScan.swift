@@ -43,7 +43,7 @@ public struct StateSpaceScan {
   ///   - state: what came before, `[G, K, R × P]`; updated in place.
   public func callAsFunction(x: Tensor, step: Tensor, input: Tensor, output: Tensor, state: Tensor) throws {
     let (groups, perGroup) = (input.shape[1], x.shape[1] / max(input.shape[1], 1))
-    // A few groups of heads at a time: what one chunk of them takes stays in the processor's cache.
+    // A few groups of heads at a time: what one chunk of them takes fits the processor's cache.
     let band = max(Self.headsAtOnce / max(perGroup, 1), 1)
     try LibTorch.parallel((groups + band - 1) / band) { index in
       let first = index * band
@@ -82,7 +82,7 @@ public struct StateSpaceScan {
       let end = try logarithms.narrow(dim: 1, start: length - 1, length: 1)  // [N, 1]
       func perToken(_ values: Tensor) throws -> Tensor { try values.transpose(0, 1).unsqueeze(2) }  // [Q, N, 1]
 
-      // Within the chunk. Above the diagonal, where the mask has zeros, growth is held at 1 so that it stays finite.
+      // Within the chunk. Above the diagonal, where the mask has zeros, growth is held at 1 so that it is finite.
       let mixing = try Self.decays(reached.unsqueeze(2).subtracting(reached.unsqueeze(1)))  // [N, Q, Q]
       let mask = try causal.narrow(dim: 0, start: 0, length: length).narrow(dim: 1, start: 0, length: length)
       let scores = try c.matmul(b.transpose(1, 2)).multiplied(by: mask)  // [G, Q, Q]

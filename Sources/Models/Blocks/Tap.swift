@@ -30,7 +30,7 @@ extension Block {
   public func taps(of dimension: Dimension) -> [Tap] { taps.filter { $0.axis.dimensions.contains(dimension) } }
 }
 
-/// Sees activations as they pass. `lengths` are the valid tokens of each row; what lies behind is padding.
+/// Sees activations as they pass. `lengths` are the valid tokens of each row; the rest is padding.
 public protocol TapObserver: AnyObject {
   /// |activations| added up over each row's tokens, most of them while they were computed.
   ///

@@ -20,7 +20,7 @@ public enum DeepSeekV2: Family {
       router: { name, topK in
         Router(
           name, topK: topK, groups: groups, scale: try config.positive("routed_scaling_factor", default: 1),
-          isWide: true)
+          computesInFloat32: true)
       },
       interleaved: true, maxPositions: 2048, mlpBias: config.flag("mlp_bias", default: false),
       shapeRules: [
@@ -33,7 +33,7 @@ public enum DeepSeekV2: Family {
 }
 
 /// DeepSeek-V3, V3.1 and R1 (arXiv 2412.19437; `transformers` modeling_deepseek_v3.py): routing by sigmoid with a
-/// bias on the choice. The modules that predict further tokens stay behind.
+/// bias on the choice. The modules that predict further tokens are left out.
 public enum DeepSeekV3: Family {
   public static let modelTypes = ["deepseek_v3"]
 
@@ -47,7 +47,7 @@ public enum DeepSeekV3: Family {
         Router(
           name, topK: topK, scoring: .sigmoid, normalises: try config.flag("norm_topk_prob", default: true),
           correctionName: name + ".e_score_correction_bias", groups: groups,
-          scale: try config.positive("routed_scaling_factor", default: 2.5), isWide: true)
+          scale: try config.positive("routed_scaling_factor", default: 2.5), computesInFloat32: true)
       },
       interleaved: config.flag("rope_interleave", default: true), maxPositions: 4096)
   }

@@ -7,8 +7,8 @@ public struct DenseDecoder {
   public enum Norms: Sendable {
     /// Before each block (Llama).
     case before
-    /// Behind each block, on what it adds (OLMo 2).
-    case behind
+    /// After each block, on what it adds (OLMo 2).
+    case after
     /// Both (Gemma 2).
     case around
   }
@@ -30,7 +30,7 @@ public struct DenseDecoder {
   public var names: TensorNames
   /// Hyperparameters that cannot change.
   public var fixed: Set<Hyperparameter> = []
-  /// Tensors left behind, by how their names begin, and why.
+  /// Tensors left out, by how their names begin, and why.
   public var dropped: [(prefix: String, note: String)] = []
   public var editConfig: @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in }
   public var shapeRules: [ShapeRule] = []
@@ -80,10 +80,10 @@ public struct DenseDecoder {
     let prefix = config.weightPrefix + "layers.{layer}"
     let feedForward = try mlp(prefix + ".mlp")
     let descriptions = try (0..<layers).map { layer in
-      let names: (before: [String?], behind: [String?])
+      let names: (before: [String?], after: [String?])
       switch norms {
       case .before: names = ([".input_layernorm", ".post_attention_layernorm"], [nil, nil])
-      case .behind: names = ([nil, nil], [".post_attention_layernorm", ".post_feedforward_layernorm"])
+      case .after: names = ([nil, nil], [".post_attention_layernorm", ".post_feedforward_layernorm"])
       case .around:
         names = (
           [".input_layernorm", ".pre_feedforward_layernorm"],
@@ -95,7 +95,7 @@ public struct DenseDecoder {
         blocks.indices.map { index in
           Sublayer(
             norm: names.before[index].map { norm(prefix + $0) }, block: blocks[index],
-            postNorm: names.behind[index].map { norm(prefix + $0) }, residualScale: residualScale)
+            postNorm: names.after[index].map { norm(prefix + $0) }, residualScale: residualScale)
         })
     }
     return ModelDescription(

@@ -1,6 +1,6 @@
 /// GPT-NeoX-20B and Pythia (Black et al. 2022, arXiv 2204.06745): attention and MLP side by side on one input, a
 /// quarter of each head with positions. The loader takes head_dim from hidden_size and heads, and every head has keys
-/// of its own: so hidden_size and heads stay.
+/// of its own: so hidden_size and heads keep their sizes.
 public enum GPTNeoX: Family {
   public static let modelTypes = ["gpt_neox"]
 

@@ -1,6 +1,6 @@
 public import JSON
 
-/// What Gemma 2 and 3 share: norms before and behind every block, by `1 + weight`; embeddings times the root of
+/// What Gemma 2 and 3 share: norms before and after every block, by `1 + weight`; embeddings times the root of
 /// hidden_size; layers that see a window between layers that see all; a scale of scores of its own.
 struct GemmaDecoder {
   var dense: DenseDecoder

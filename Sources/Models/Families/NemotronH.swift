@@ -162,7 +162,7 @@ private struct Parts {
       router: Router(
         mixer + ".gate", topK: topK, scoring: .sigmoid, normalises: try config.flag("norm_topk_prob", default: true),
         correctionName: mixer + ".gate.e_score_correction_bias", groups: groups,
-        scale: try config.number("routed_scaling_factor", default: 1), isWide: true),
+        scale: try config.number("routed_scaling_factor", default: 1), computesInFloat32: true),
       experts: Experts(
         mixer + ".experts", layout: .separate(gate: nil, up: "up_proj", down: "down_proj"),
         nonlinearity: .activation(activation), width: width),

@@ -1,5 +1,5 @@
 /// What Qwen3-Next and Qwen3.5 share: three layers of gated delta net to each of gated attention, norms by
-/// `1 + weight`, a quarter of each head with positions. Heads of either kind stay.
+/// `1 + weight`, a quarter of each head with positions. Heads of either kind are kept.
 struct HybridQwen {
   let types: LayerTypes
   private let linear: GatedDeltaNet

@@ -1,7 +1,7 @@
 import JSON
 
 /// Qwen3-Next (`transformers` modeling_qwen3_next.py): gated delta nets and gated attention with mixtures of experts
-/// behind them. Heads of either kind stay.
+/// after them. Heads of either kind are kept.
 public enum Qwen3Next: Family {
   public static let modelTypes = ["qwen3_next"]
 

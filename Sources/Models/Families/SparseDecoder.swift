@@ -17,8 +17,8 @@ public struct SparseDecoder {
   /// - Parameters:
   ///   - expertsKeys: the spellings of the number of experts, the usual one first.
   ///   - expertWidthKey: the config key of an expert's size.
-  ///   - topK: experts per token when the config says none.
-  ///   - heads: the dimension of attention's heads: one that nothing prunes for latent attention, which has as many keys.
+  ///   - fallback: experts per token when the config says none.
+  ///   - dimension: the dimension of attention's heads: one that nothing prunes for latent attention, which has as many keys.
   ///   - config: the config.
   ///   - fallbackEpsilon: of norms when the config says none.
   public init(
@@ -72,7 +72,6 @@ public struct SparseDecoder {
   private func norm(_ name: String) -> Norm { Norm(prefix + "." + name, epsilon: epsilon, kind: normKind) }
 
   /// - Parameters:
-  ///   - attention, mlp: the blocks of a layer (0-based).
   ///   - fixed: what stands in axes and cannot change all the same.
   ///   - shapeRules: what the family's loader wants beyond enough experts.
   ///   - mlp: its MLP or mixture.
@@ -136,7 +135,7 @@ struct SparseLayers: Sendable {
   func isDense(_ layer: Int) -> Bool { dense[layer] }
   var hasDense: Bool { dense.contains(true) }
 
-  /// Layer numbers follow the layers that stay; a step that counted the dropped ones is spelled out.
+  /// Layer numbers follow the layers that are kept; a step that counted the dropped ones is spelled out.
   func edit(_ config: inout JSON.Object, kept: [Int]) {
     guard kept.count != dense.count, hasDense else { return }
     config["mlp_only_layers"] = .array(kept.indices.filter { dense[kept[$0]] }.map { .int($0) })

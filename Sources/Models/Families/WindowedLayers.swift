@@ -31,7 +31,7 @@ struct WindowedLayers: Sendable {
 
   subscript(layer: Int) -> Int? { windows[layer] }
 
-  /// `max_window_layers` counts the full layers in front: of those that stay, only the kept ones.
+  /// `max_window_layers` counts the full layers in front: after a cut, those of them that are kept.
   func edit(_ config: inout JSON.Object, kept: [Int]) {
     guard let boundary, kept.count != windows.count else { return }
     config["max_window_layers"] = .int(kept.count { $0 < boundary })
