@@ -1,3 +1,4 @@
+import Files
 public import JSON
 
 /// The metadata at the head of a model card (the YAML between two lines of `---` in `README.md`), as far as it consists
@@ -41,7 +42,7 @@ public struct CardMetadata: Sendable {
 
   /// The card of a checkpoint; nothing where there is none or it cannot be read.
   public init(directory: String) {
-    let bytes = (try? readFile(join(directory, "README.md"), limit: 16 << 20)) ?? []
+    let bytes = (try? WholeFile.read(join(directory, "README.md"), limit: 16 << 20)) ?? []
     self.init(parsing: String(decoding: bytes, as: UTF8.self))
   }
 

@@ -1,29 +1,4 @@
-/// Why a checkpoint cannot be read or written, in words for the person who asked for it.
-public struct CheckpointError: Error, Equatable, CustomStringConvertible {
-  public enum Kind: Sendable, Equatable {
-    /// A directory, file or tensor that should be there is not.
-    case missing
-    /// A file is there and breaks its format's rules; nothing of it was used.
-    case malformed
-    /// A format that is not read on purpose (pickles, GGUF).
-    case unsupported
-    /// The system refused: permissions, a full disk, a failing device.
-    case io
-    /// The output exists already and was left as it is.
-    case exists
-    /// Another live process is writing the same output.
-    case busy
-    /// What was written or asked for differs from the plan.
-    case mismatch
-  }
+public import Files
 
-  public let kind: Kind
-  public let message: String
-
-  public init(_ kind: Kind, _ message: String) {
-    self.kind = kind
-    self.message = message
-  }
-
-  public var description: String { message }
-}
+/// Why a checkpoint cannot be read or written.
+public typealias CheckpointError = FileError

@@ -2,6 +2,14 @@ import Crypto
 import Files
 public import JSON
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
 /// A Hugging Face checkpoint on disk: `config.json` and its safetensors weights, one file or shards with an index.
 ///
 /// Weights are mapped, not read: opening takes the time of reading the headers. Pickled (`.bin`, `.pt`) and GGUF
@@ -70,7 +78,7 @@ public final class CheckpointReader: Sendable {
       throw CheckpointError(
         .missing, "\(directory) holds no config.json; name the directory of a Hugging Face checkpoint")
     }
-    return (try jsonObject(in: file), file)
+    return (try WholeFile.object(file), file)
   }
 
   /// The name of the file with which Model-Optimizer says that weights are quantised; nil when there is none.
@@ -154,7 +162,7 @@ public final class CheckpointReader: Sendable {
   public func knownSHA256() throws -> String? { try sha256(onlyKnown: true, nil) }
 
   private func sha256(onlyKnown: Bool, _ progress: ((_ done: Int, _ total: Int) -> Void)?) throws -> String? {
-    let settings = try readFile(configFile, limit: 64 << 20)
+    let settings = try WholeFile.read(configFile, limit: 64 << 20)
     guard try Self.readConfig(directory: directory).config == config else {
       throw CheckpointError(.malformed, "\(configFile) was changed while it was used: run the same command again")
     }
@@ -212,24 +220,8 @@ public final class CheckpointReader: Sendable {
   }
 }
 
-/// A file that must hold one JSON object.
-func jsonObject(in path: String, limit: Int = WholeFile.settingsLimit) throws -> JSON.Object {
-  do { return try WholeFile.object(path, limit: limit) } catch { throw CheckpointError(error) }
-}
-
-/// A whole file, which must not be larger than `limit`.
-func readFile(_ path: String, limit: Int) throws -> [UInt8] {
-  do { return try WholeFile.read(path, limit: limit) } catch { throw CheckpointError(error) }
-}
-
-extension CheckpointError {
-  fileprivate init(_ error: FileError) {
-    let kind: Kind =
-      switch error.kind {
-      case .missing: .missing
-      case .malformed: .malformed
-      case .io: .io
-      }
-    self.init(kind, error.message)
-  }
+func sameBytes(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer) -> Bool {
+  guard a.count == b.count else { return false }
+  guard let left = a.baseAddress, let right = b.baseAddress else { return true }
+  return memcmp(left, right, a.count) == 0
 }

@@ -1,3 +1,4 @@
+import Files
 import JSON
 
 /// A tensor that a checkpoint will hold.
@@ -116,7 +117,7 @@ public final class CheckpointWriter {
     }
     failed = true
     if plan.shards.count > 1 {
-      let file = try FileHandle.creating(join(directory, ShardIndex.name))
+      let file = try OpenFile.creating(join(directory, ShardIndex.name))
       try Array((plan.index.serialized(indent: 2) + "\n").utf8).withUnsafeBytes { try file.write($0) }
       try file.synchronize()
     }

@@ -79,7 +79,7 @@ public struct Companions: Sendable {
   }
 
   private static func copy(_ from: String, _ to: String) throws {
-    let (source, target) = (try FileHandle.reading(from).file, try FileHandle.creating(to))
+    let (source, target) = (try OpenFile.reading(from).file, try OpenFile.creating(to))
     try withUnsafeTemporaryAllocation(byteCount: 1 << 18, alignment: 16) { buffer in
       while case let count = try source.read(into: buffer), count > 0 {
         try target.write(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
@@ -126,7 +126,7 @@ public struct Companions: Sendable {
   }
 
   private static func isPointer(_ path: String) throws -> Bool {
-    let (file, size) = try FileHandle.reading(path)
+    let (file, size) = try OpenFile.reading(path)
     guard size < GitLFS.maximumLength else { return false }
     return try withUnsafeTemporaryAllocation(byteCount: 100, alignment: 1) { buffer in
       let count = try file.read(into: buffer)
@@ -198,9 +198,9 @@ public enum CodeReferences {
   /// - Throws: `CheckpointError` when it seems to name some and cannot be understood.
   static func settings(in path: String) throws -> JSON.Object? {
     let limit = 64 << 20
-    let text = String(decoding: try readFile(path, limit: limit), as: UTF8.self)
+    let text = String(decoding: try WholeFile.read(path, limit: limit), as: UTF8.self)
     guard keys.contains(where: { text.contains("\"\($0)\"") }) else { return nil }
-    return removed(from: try jsonObject(in: path, limit: limit))
+    return removed(from: try WholeFile.object(path, limit: limit))
   }
 }
 

@@ -1,3 +1,4 @@
+import Files
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -23,7 +24,7 @@ public enum OutputDirectory {
 
   /// Writes a file into a directory that is being built. It need not wait for the disk: `publish` does, for all of them.
   public static func write(_ bytes: some Collection<UInt8>, to path: String) throws {
-    let file = try FileHandle.creating(path)
+    let file = try OpenFile.creating(path)
     let written: Void? = try bytes.withContiguousStorageIfAvailable { try file.write(UnsafeRawBufferPointer($0)) }
     if written == nil { try Array(bytes).withUnsafeBytes { try file.write($0) } }
   }

@@ -20,7 +20,7 @@ public final class SafetensorsFile: Sendable {
   /// Bytes in the file when it was opened.
   public let size: Int
   public let header: SafetensorsHeader
-  private let file: FileHandle
+  private let file: OpenFile
   private nonisolated(unsafe) let base: UnsafeMutableRawPointer
   private let watch: MappedWatch
   private let identity: FileIdentity
@@ -32,7 +32,7 @@ public final class SafetensorsFile: Sendable {
 
   /// - Throws: `CheckpointError` when the file cannot be opened or breaks a rule of the format.
   public init(path: String) throws {
-    let (file, size) = try FileHandle.reading(path)
+    let (file, size) = try OpenFile.reading(path)
     guard size >= 8 else {
       throw CheckpointError(
         .malformed, "\(path) has \(size) bytes and cannot be a safetensors file: copy or download it again")

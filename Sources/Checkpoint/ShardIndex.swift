@@ -1,3 +1,4 @@
+import Files
 import JSON
 
 /// `model.safetensors.index.json`: which shard holds which tensor.
@@ -14,7 +15,7 @@ struct ShardIndex {
   init(directory: String) throws {
     path = join(directory, Self.name)
     guard kind(of: path) != .absent else { throw Self.noWeights(in: directory) }
-    let object = try jsonObject(in: path, limit: SafetensorsHeader.maximumLength)
+    let object = try WholeFile.object(path, limit: SafetensorsHeader.maximumLength)
     guard let map = object["weight_map"]?.object else {
       throw CheckpointError(.malformed, "\(path) has no \"weight_map\" that is an object of tensor and file names")
     }

@@ -1,3 +1,4 @@
+import Files
 import Dispatch
 import Synchronization
 
@@ -89,8 +90,8 @@ struct Block: @unchecked Sendable {
 ///
 /// Unchecked: what both threads use is guarded by `state`, blocks and descriptors are used by one side at a time.
 final class BlockWriter: @unchecked Sendable {
-  let file: FileHandle
-  private var direct: FileHandle?
+  let file: OpenFile
+  private var direct: OpenFile?
   private let blockSize: Int
   private let memory: [UnsafeMutableRawBufferPointer]
   private let queue = DispatchQueue(label: "coppice.write", qos: .userInitiated)
@@ -101,8 +102,8 @@ final class BlockWriter: @unchecked Sendable {
   private static let large = 64 << 20
 
   init(path: String, blockSize: Int, blockCount: Int, bytes: Int) throws {
-    file = try FileHandle.creating(path)
-    direct = bytes >= Self.large ? FileHandle.writingDirectly(path) : nil
+    file = try OpenFile.creating(path)
+    direct = bytes >= Self.large ? OpenFile.writingDirectly(path) : nil
     self.blockSize = blockSize
     memory = (0..<blockCount).map { _ in .allocate(byteCount: blockSize, alignment: 4096) }
     // A semaphore that goes while it counts less than at first is taken for an error: so it begins at nothing.
@@ -165,7 +166,7 @@ final class BlockWriter: @unchecked Sendable {
   }
 }
 
-extension FileHandle {
+extension OpenFile {
   func seek(_ offset: Int) throws {
     guard lseek(descriptor, off_t(offset), SEEK_SET) >= 0 else { throw systemError("write", path) }
   }

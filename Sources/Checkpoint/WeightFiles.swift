@@ -1,3 +1,4 @@
+import Files
 import JSON
 
 /// The weight files of a directory, mapped: one `model.safetensors`, or shards and the index that names them.
@@ -29,7 +30,7 @@ struct WeightFiles: Sendable {
       index = read
       absent = Set(read.files.filter { kind(of: join(directory, $0)) == .absent })
       names = read.files.filter { [absent] in !absent.contains($0) }
-      unnamed = ((try? Checkpoint.names(in: directory)) ?? [])
+      unnamed = ((try? Files.names(in: directory)) ?? [])
         .filter { $0.hasSuffix(".safetensors") && !read.files.contains($0) }
       // Opening it says what the system says.
       if names.isEmpty, let first = read.files.first { _ = try SafetensorsFile(path: join(directory, first)) }

@@ -117,11 +117,11 @@ public struct InspectCommand: ParsableCommand {
         Table.Column("Hyperparameter"), Table.Column("is", .right),
         Table.Column("choices of a default search", isFlexible: true),
       ])
-    for hyperparameter in description.hyperparameters {
+    for hyperparameter in description.prunable {
       table.add([
         hyperparameter.rawValue, "\(description.value(of: hyperparameter))",
         choices[hyperparameter].map(listed)
-          ?? "none (too few multiples of its divisor)",
+          ?? (hyperparameter.facts.isSearched ? "none (too few multiples of its divisor)" : "none (by hand only)"),
       ])
     }
     return table
@@ -160,7 +160,7 @@ public struct InspectCommand: ParsableCommand {
       (
         "hyperparameters",
         .object(
-          description.hyperparameters.map { hyperparameter in
+          description.prunable.map { hyperparameter in
             (
               hyperparameter.rawValue,
               .object([

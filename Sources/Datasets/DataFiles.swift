@@ -1,3 +1,4 @@
+import Files
 /// The files at the path of a data set.
 struct DataFiles: Sendable {
   /// The path as it was given.

@@ -1,8 +1,9 @@
-/// Why a data set cannot be used, in words for the person who named it.
-public struct DatasetError: Error, Equatable, CustomStringConvertible {
-  public let message: String
+public import Files
 
-  public init(_ message: String) { self.message = message }
+/// Why a data set cannot be used.
+public typealias DatasetError = FileError
 
-  public var description: String { message }
+extension FileError {
+  /// Data that is not what it should be.
+  init(_ message: String) { self.init(.malformed, message) }
 }

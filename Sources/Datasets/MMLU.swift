@@ -1,3 +1,4 @@
+import Files
 import JSON
 
 /// A question with four answers to choose from.

@@ -47,44 +47,15 @@ public struct HashCache: Sendable {
     // One name for all, who take turns: what a dead process left is replaced.
     let temporary = directory + "/.\(Self.name).partial"
     unlink(temporary)
-    let descriptor = Unfinished.create(temporary, .file) {
-      open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-    }
-    guard descriptor >= 0 else { return Unfinished.remove(temporary) }
-    let bytes = Array(text.utf8)
-    var done = 0
-    while done < bytes.count {
-      let count = bytes[done...].withUnsafeBytes { rest in
-        #if canImport(Glibc)
-          Glibc.write(descriptor, rest.baseAddress, rest.count)
-        #elseif canImport(Musl)
-          Musl.write(descriptor, rest.baseAddress, rest.count)
-        #else
-          Darwin.write(descriptor, rest.baseAddress, rest.count)
-        #endif
-      }
-      if count < 0, errno == EINTR { continue }
-      guard count > 0 else { break }
-      done += count
-    }
-    close(descriptor)
-    guard done == bytes.count else { return Unfinished.remove(temporary) }
+    do {
+      let made = try Unfinished.create(temporary, .file) { try OpenFile.creating(temporary) }
+      try Array(text.utf8).withUnsafeBytes { try made.write($0) }
+    } catch { return Unfinished.remove(temporary) }
     Unfinished.finish(temporary) { if rename(temporary, file) != 0 { unlink(temporary) } }
   }
 
   private func read() -> [Entry] {
-    let descriptor = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-    guard descriptor >= 0 else { return [] }
-    defer { close(descriptor) }
-    guard let identity = FileIdentity(descriptor: descriptor), identity.size < 16 << 20 else { return [] }
-    let bytes = [UInt8](unsafeUninitializedCapacity: identity.size) { buffer, count in
-      while count < buffer.count {
-        let more = pread(descriptor, buffer.baseAddress.map { $0 + count }, buffer.count - count, off_t(count))
-        if more < 0, errno == EINTR { continue }
-        guard more > 0 else { break }
-        count += more
-      }
-    }
+    guard let bytes = try? WholeFile.read(file, limit: 16 << 20) else { return [] }
     return bytes.split(separator: UInt8(ascii: "\n")).compactMap { Entry(line: String(decoding: $0, as: UTF8.self)) }
   }
 

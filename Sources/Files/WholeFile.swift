@@ -18,29 +18,16 @@ public enum WholeFile {
   /// - Throws: `FileError` when it is missing, not a regular file, longer than `limit`, unreadable, or a pointer of
   ///   git-lfs.
   public static func read(_ path: String, limit: Int) throws(FileError) -> [UInt8] {
-    guard !path.utf8.contains(0) else {
-      throw FileError(.missing, "a path with a NUL byte in it names no file: \(path.debugDescription)")
-    }
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-    guard descriptor >= 0 else { throw failure("open", path, errno) }
-    defer { close(descriptor) }
-    var status = stat()
-    guard fstat(descriptor, &status) == 0 else { throw failure("look at", path, errno) }
-    guard status.st_mode & S_IFMT == S_IFREG else { throw FileError(.malformed, "\(path) is not a regular file") }
-    let size = Int(status.st_size)
+    let (file, size) = try OpenFile.reading(path)
     guard size <= limit else {
       throw FileError(.malformed, "\(path) has \(size) bytes; a file of this kind has at most \(limit)")
     }
     var bytes: [UInt8] = []
     bytes.reserveCapacity(size)
-    var chunk = [UInt8](repeating: 0, count: 1 << 16)
+    let chunk = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 16)
+    defer { chunk.deallocate() }
     while true {
-      let count = chunk.withUnsafeMutableBytes { buffer in
-        var count = 0
-        repeat { count = systemRead(descriptor, buffer) } while count < 0 && errno == EINTR
-        return count
-      }
-      guard count >= 0 else { throw failure("read", path, errno) }
+      let count = try file.read(into: chunk)
       if count == 0 { break }
       bytes.append(contentsOf: chunk[..<count])
       guard bytes.count <= limit else {
@@ -78,28 +65,5 @@ public enum WholeFile {
     var status = stat()
     guard !path.utf8.contains(0), stat(path, &status) == 0 || errno != ENOENT && errno != ENOTDIR else { return nil }
     return try object(path, limit: limit)
-  }
-
-  private static func systemRead(_ descriptor: Int32, _ buffer: UnsafeMutableRawBufferPointer) -> Int {
-    #if canImport(Darwin)
-      Darwin.read(descriptor, buffer.baseAddress, buffer.count)
-    #elseif canImport(Musl)
-      Musl.read(descriptor, buffer.baseAddress, buffer.count)
-    #else
-      Glibc.read(descriptor, buffer.baseAddress, buffer.count)
-    #endif
-  }
-
-  private static func failure(_ doing: String, _ path: String, _ code: Int32) -> FileError {
-    let advice =
-      switch code {
-      case ENOENT: "; check the path"
-      case EACCES, EPERM: "; check the permissions of it and of the directories above it"
-      case EIO: "; the disk or network storage under it fails: look at the system's log, then run again"
-      case EMFILE, ENFILE: "; raise the limit of open files (ulimit -n)"
-      default: ""
-      }
-    return FileError(
-      code == ENOENT ? .missing : .io, "cannot \(doing) \(path): \(String(cString: strerror(code)))\(advice)")
   }
 }

@@ -14,7 +14,4 @@
 void cc_gather16(const void *from, const uint32_t *kept, size_t words, void *to);
 void cc_gather32(const void *from, const uint32_t *kept, size_t words, void *to);
 
-// Opens an existing file to write past the page cache; -1 where the system or the file system has no such way.
-int cc_open_direct(const char *path);
-
 #pragma clang assume_nonnull end

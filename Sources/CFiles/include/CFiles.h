@@ -25,4 +25,7 @@ void cf_set_live_line(bool on);
 // Clears that line, if there is one. Async-signal-safe.
 void cf_clear_live_line(void);
 
+// Opens an existing file to write past the page cache; -1 where the system or the file system has no such way.
+int cf_open_direct(const char *path);
+
 #pragma clang assume_nonnull end

@@ -187,22 +187,3 @@ public struct Attention: Block {
     }
   }
 }
-
-/// Keys and values of the tokens seen so far, by layer.
-public final class KeyValueCache {
-  private var entries: [Int: (key: Tensor, value: Tensor)] = [:]
-  /// Of recurrent layers.
-  var scans: [Int: RecurrentState] = [:]
-  public init() {}
-
-  /// - Parameter tokenAxis: the axis that tokens stand on.
-  func append(key: Tensor, value: Tensor, layer: Int, tokenAxis: Int) throws -> (Tensor, Tensor) {
-    var entry = (key: key, value: value)
-    if let before = entries[layer] {
-      entry.key = try Tensor.cat([before.key, key], dim: tokenAxis)
-      entry.value = try Tensor.cat([before.value, value], dim: tokenAxis)
-    }
-    entries[layer] = entry
-    return (entry.key, entry.value)
-  }
-}

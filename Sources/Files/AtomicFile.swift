@@ -1,5 +1,3 @@
-import Files
-
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -12,7 +10,7 @@ import Files
 public enum AtomicFile {
   /// Writes beside the destination, waits for the disk, renames.
   ///
-  /// - Throws: `CheckpointError`, io; the file at `path` is then what it was before.
+  /// - Throws: `FileError`, io; the file at `path` is then what it was before.
   public static func write(_ bytes: some Collection<UInt8>, to path: String) throws {
     try Array(bytes).withUnsafeBytes { try write($0, to: path) }
   }
@@ -45,7 +43,7 @@ public enum AtomicFile {
   /// Finds out early whether files can be written into a directory; makes it and those above it. Directories that it made
   /// are removed by the end of the process while they are empty.
   ///
-  /// - Throws: `CheckpointError`, io: not a directory, permissions, a full disk.
+  /// - Throws: `FileError`, io: not a directory, permissions, a full disk.
   public static func checkWritable(directory: String) throws {
     _ = try makeDirectories(directory)
     try probe(directory)
@@ -53,11 +51,11 @@ public enum AtomicFile {
 
   /// Finds out early whether `write` could put a file at `path`.
   ///
-  /// - Throws: `CheckpointError`, io: a directory is there, or its own takes no files.
+  /// - Throws: `FileError`, io: a directory is there, or its own takes no files.
   public static func checkReplaceable(_ path: String) throws {
     let (parent, _) = try split(path)
     guard kind(of: path) != .directory else {
-      throw CheckpointError(.io, "\(path) is a directory; name a file to write to")
+      throw FileError(.io, "\(path) is a directory; name a file to write to")
     }
     try probe(parent)
   }
@@ -72,17 +70,17 @@ public enum AtomicFile {
 
   /// Makes a directory and those above it, for good.
   ///
-  /// - Throws: `CheckpointError`, io.
+  /// - Throws: `FileError`, io.
   public static func makeDirectory(_ path: String) throws {
     for directory in try makeDirectories(path) { Unfinished.finish(directory) {} }
   }
 
   /// A new temporary file, locked: the lock tells other processes that its writer lives.
-  private static func create(_ start: String) throws -> (file: FileHandle, locked: Bool) {
+  private static func create(_ start: String) throws -> (file: OpenFile, locked: Bool) {
     for attempt in 0..<1000 {
       let path = "\(start)-\(attempt)"
-      let file: FileHandle
-      do { file = try Unfinished.create(path, .file) { try FileHandle.creating(path) } } catch {
+      let file: OpenFile
+      do { file = try Unfinished.create(path, .file) { try OpenFile.creating(path) } } catch {
         if kind(of: path) != .absent { continue }
         throw error
       }

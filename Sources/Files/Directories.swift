@@ -1,5 +1,3 @@
-import Files
-
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -9,13 +7,13 @@ import Files
 #endif
 
 /// A path's directory and its last name; errors for paths that end in no name.
-func split(_ path: String) throws -> (parent: String, name: String) {
+package func split(_ path: String) throws -> (parent: String, name: String) {
   var bytes = Array(path.utf8)
   while bytes.count > 1, bytes.last == UInt8(ascii: "/") { bytes.removeLast() }
   let start = bytes.lastIndex(of: UInt8(ascii: "/")).map { $0 + 1 } ?? 0
   let name = String(decoding: bytes[start...], as: UTF8.self)
   guard !name.isEmpty, name != ".", name != "..", !bytes.contains(0) else {
-    throw CheckpointError(.io, "\(path.debugDescription) names nothing that could be written")
+    throw FileError(.io, "\(path.debugDescription) names nothing that could be written")
   }
   let parent = start == 0 ? "." : start == 1 ? "/" : String(decoding: bytes[..<(start - 1)], as: UTF8.self)
   return (parent, name)
@@ -25,11 +23,11 @@ func split(_ path: String) throws -> (parent: String, name: String) {
 ///
 /// - Returns: those that it made, the topmost first. The end of the process removes them if they are still empty.
 @discardableResult
-func makeDirectories(_ path: String) throws -> [String] {
+package func makeDirectories(_ path: String) throws -> [String] {
   switch kind(of: path) {
   case .directory: return []
   case .absent: break
-  default: throw CheckpointError(.io, "\(path) is in the way: it is not a directory")
+  default: throw FileError(.io, "\(path) is in the way: it is not a directory")
   }
   var made: [String] = []
   if let (parent, _) = try? split(path), parent != path { made = try makeDirectories(parent) }
@@ -47,7 +45,7 @@ func makeDirectories(_ path: String) throws -> [String] {
 }
 
 /// Waits until a directory's entries are on the disk.
-func synchronizeDirectory(_ path: String) throws {
+package func synchronizeDirectory(_ path: String) throws {
   let descriptor = open(path, O_RDONLY | O_CLOEXEC)
   guard descriptor >= 0 else { throw systemError("open", path) }
   defer { close(descriptor) }
@@ -60,14 +58,14 @@ func synchronizeDirectory(_ path: String) throws {
 }
 
 /// Waits until every file and directory below a path is on the disk.
-func synchronizeTree(_ path: String) throws {
+package func synchronizeTree(_ path: String) throws {
   for name in try names(in: path) {
     let child = join(path, name)
     var status = stat()
     guard lstat(child, &status) == 0 else { throw systemError("look at", child) }
     switch status.st_mode & S_IFMT {
     case S_IFDIR: try synchronizeTree(child)
-    case S_IFREG: try FileHandle.reading(child).file.synchronize()
+    case S_IFREG: try OpenFile.reading(child).file.synchronize()
     default: break
     }
   }

@@ -86,33 +86,6 @@ public struct PackedContext {
   func trim(_ x: Tensor) throws -> Tensor { try x.indexSelect(dim: 1, wanted) }
 }
 
-/// Keys and values, or a recurrence's state, that one packed row leaves to the next.
-public final class CarriedKeys {
-  private var entry: (key: Tensor, value: Tensor)?
-  var state: RecurrentState?
-
-  public init() {}
-
-  /// Puts what was carried before a row's own keys and values, and keeps what the next row needs.
-  func join(key: Tensor, value: Tensor, _ packing: Packing) throws -> (key: Tensor, value: Tensor) {
-    var joined = (key: key, value: value)
-    if packing.carried > 0 {
-      guard let entry, entry.key.shape[1] == packing.carried else {
-        throw ModelError("a packed row continues one that did not go before it")
-      }
-      joined = (try .cat([entry.key, key], dim: 1), try .cat([entry.value, value], dim: 1))
-    }
-    entry = nil
-    if !packing.kept.isEmpty {
-      func part(_ x: Tensor) throws -> Tensor {
-        try x.narrow(dim: 1, start: packing.kept.lowerBound, length: packing.kept.count).clone()
-      }
-      entry = (try part(joined.key), try part(joined.value))
-    }
-    return joined
-  }
-}
-
 extension ModelDescription {
   /// Whether several sequences may be packed into one row: every block can tell them apart.
   public var packsSequences: Bool { longestSharing > 0 }

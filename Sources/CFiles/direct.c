@@ -1,9 +1,9 @@
 #define _GNU_SOURCE
-#include "CCheckpoint.h"
+#include "CFiles.h"
 
 #include <fcntl.h>
 
-int cc_open_direct(const char *path) {
+int cf_open_direct(const char *path) {
 #ifdef O_DIRECT
   return open(path, O_WRONLY | O_DIRECT | O_CLOEXEC);
 #else

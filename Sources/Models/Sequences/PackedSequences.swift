@@ -2,13 +2,6 @@ import Torch
 
 // Shapes: T tokens of a packed row, B sequences that are computed together, L tokens of the longest of them.
 
-/// What a recurrence keeps of the tokens before: the convolution's last inputs, `[B, conv_kernel − 1, C]`, and its
-/// state, `[B, …]`.
-struct RecurrentState {
-  let convolution: Tensor
-  let state: Tensor
-}
-
 extension PackedContext {
   /// Lengths are alike when they are as many chunks of this many tokens, and so many sequences are computed together:
   /// each has a state of its own, of some megabytes in large models.
