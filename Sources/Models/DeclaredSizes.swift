@@ -57,3 +57,23 @@ public struct DeclaredSizes: Sendable {
     return value
   }
 }
+
+extension DeclaredSizes {
+  /// Reads the heads of grouped-query attention and those of its keys and values, which have to divide them.
+  ///
+  /// - Parameters:
+  ///   - fallback: heads when the config does not say; nil for a field that has to be there.
+  ///   - keys: key-value heads when the config does not say; nil: as many as heads.
+  /// - Returns: the number of heads.
+  /// - Throws: `ModelError` naming the fields.
+  @discardableResult
+  mutating func readHeads(default fallback: Int? = nil, keys: Int? = nil) throws -> Int {
+    let heads = try read(.heads, "num_attention_heads", default: fallback)
+    let kvHeads = try read(.kvHeads, "num_key_value_heads", default: keys ?? heads)
+    guard heads % kvHeads == 0 else {
+      throw ModelError(
+        "\(config.file): num_attention_heads (\(heads)) should be a multiple of num_key_value_heads (\(kvHeads))")
+    }
+    return heads
+  }
+}

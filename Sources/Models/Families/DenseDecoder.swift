@@ -51,12 +51,7 @@ public struct DenseDecoder {
     sizes = DeclaredSizes(config)
     let hidden = try sizes.read(.hidden, "hidden_size")
     try sizes.read(.ffn, "intermediate_size")
-    let heads = try sizes.read(.heads, "num_attention_heads")
-    let kvHeads = try sizes.read(.kvHeads, "num_key_value_heads", default: defaultKVHeads ?? heads)
-    guard heads % kvHeads == 0 else {
-      throw ModelError(
-        "\(config.file): num_attention_heads (\(heads)) should be a multiple of num_key_value_heads (\(kvHeads))")
-    }
+    let heads = try sizes.readHeads(keys: defaultKVHeads)
     let implied = defaultHeadDim ?? hidden / heads
     guard implied > 0 || config.has("head_dim") else {
       throw ModelError("\(config.file): hidden_size (\(hidden)) is below num_attention_heads (\(heads))")

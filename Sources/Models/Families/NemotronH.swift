@@ -125,12 +125,7 @@ private struct Parts {
   }
 
   mutating func attention(_ config: ConfigReader) throws -> Attention {
-    let heads = try sizes.read(.heads, "num_attention_heads", default: 32)
-    let kvHeads = try sizes.read(.kvHeads, "num_key_value_heads", default: 8)
-    guard heads % kvHeads == 0 else {
-      throw ModelError(
-        "\(config.file): num_attention_heads (\(heads)) should be a multiple of num_key_value_heads (\(kvHeads))")
-    }
+    try sizes.readHeads(default: 32, keys: 8)
     try sizes.read(.headDim, "head_dim", default: config.size("attention_head_dim", default: 128))
     return Attention(mixer, headDim: sizes[.headDim], rotary: nil)
   }

@@ -29,19 +29,13 @@ public struct SparseDecoder {
     layers = try config.layerCount("num_hidden_layers")
     sizes = DeclaredSizes(config)
     try sizes.read(.hidden, "hidden_size")
-    let heads = try sizes.read(dimension, "num_attention_heads")
-    let kvHeads: Int
     if dimension == .heads {
-      kvHeads = try sizes.read(.kvHeads, "num_key_value_heads", default: heads)
+      try sizes.readHeads()
     } else {
-      kvHeads = try config.size("num_key_value_heads", default: heads)
-      guard kvHeads == heads else {
+      let heads = try sizes.read(dimension, "num_attention_heads")
+      guard try config.size("num_key_value_heads", default: heads) == heads else {
         throw ModelError("\(config.file): latent attention wants as many key-value heads as heads")
       }
-    }
-    guard heads % kvHeads == 0 else {
-      throw ModelError(
-        "\(config.file): num_attention_heads (\(heads)) should be a multiple of num_key_value_heads (\(kvHeads))")
     }
     let experts = try sizes.read(.experts, anyOf: expertsKeys, atMost: Self.largestExpertCount / layers)
     topK = try config.size("num_experts_per_tok", default: fallback)
