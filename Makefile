@@ -1,6 +1,6 @@
 # Everything is built in release, so that the program and the tests share one build tree.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint bench docs clean distclean
+.PHONY: help setup build demo test lint bench docs wheel clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,9 @@ lint: ## formatting, lengths, traps, and that every script parses
 bench: build ## side by side with PyTorch
 	@Scripts/setup --tests
 	@Benchmarks/run
+
+wheel: ## a Python wheel of the programs, in out/wheel
+	@Scripts/wheel
 
 docs: build ## the library's documentation, by DocC, in out/docs
 	@Scripts/docs

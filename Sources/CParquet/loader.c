@@ -2,6 +2,7 @@
 #include "CParquet.h"
 
 #include <dlfcn.h>
+#include <glob.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -48,6 +49,29 @@ static char *beside(const char *file) {
   return NULL;
 }
 
+// The library among the Python packages that a program in the bin folder of the same prefix was installed with.
+static char *packaged(const char *executable) {
+  const char *slash = strrchr(executable, '/');
+  if (!slash) return NULL;
+  // Characters that patterns give a meaning are made plain.
+  char folder[2 * PATH_MAX];
+  size_t length = 0;
+  for (const char *c = executable; c < slash && length + 2 < sizeof folder; ++c) {
+    if (strchr("*?[\\", *c)) folder[length++] = '\\';
+    folder[length++] = *c;
+  }
+  folder[length] = 0;
+  char *pattern = message("%s/../lib*/python3*/*-packages/coppice/%s", folder, LIBRARY);
+  glob_t found;
+  char *path = NULL;
+  if (glob(pattern, 0, NULL, &found) == 0) {
+    if (found.gl_pathc > 0) path = realpath(found.gl_pathv[0], NULL);
+    globfree(&found);
+  }
+  free(pattern);
+  return path;
+}
+
 static char *find(void) {
   const char *named = setting("COPPICE_PARQUET_SHIM");
   if (named) return strdup(named);
@@ -63,7 +87,8 @@ static char *find(void) {
   ssize_t length = readlink("/proc/self/exe", executable, sizeof executable - 1);
   if (length <= 0) return NULL;
   executable[length] = 0;
-  return beside(executable);
+  found = beside(executable);
+  return found ? found : packaged(executable);
 }
 
 // Opened first and by path: the shim then finds them loaded already, whatever path it was linked with.
@@ -74,17 +99,32 @@ static char *open_arrow(const char *folder) {
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     free(path);
     if (!handle)
-      return message("COPPICE_ARROW names %s, where %s cannot be opened: %s", folder, names[i], reason());
+      return message("Arrow was expected in %s, where %s cannot be opened: %s", folder, names[i], reason());
   }
+  return NULL;
+}
+
+// Arrow of the pyarrow beside the package that the library is in; NULL where there is none.
+static char *arrow_beside(const char *path) {
+  const char *end = path ? strstr(path, "-packages/coppice/") : NULL;
+  if (!end) return NULL;
+  char *folder = message("%.*s-packages/pyarrow", (int)(end - path), path);
+  if (access(folder, R_OK) == 0) return folder;
+  free(folder);
   return NULL;
 }
 
 cp_error cp_open(const cp_api *_Nullable *_Nonnull api) {
   *api = NULL;
-  const char *arrow = setting("COPPICE_ARROW");
-  char *error = arrow ? open_arrow(arrow) : NULL;
-  if (error) return error;
   char *path = find();
+  const char *named = setting("COPPICE_ARROW");
+  char *arrow = named ? strdup(named) : arrow_beside(path);
+  char *error = arrow ? open_arrow(arrow) : NULL;
+  free(arrow);
+  if (error) {
+    free(path);
+    return error;
+  }
   if (!path)
     return message(
       "%s was not found beside the program: build it (swift build), or name the file in COPPICE_PARQUET_SHIM", LIBRARY);

@@ -148,7 +148,8 @@ struct Opened: @unchecked Sendable {
       let own = Location.ownFolder()
       let shim = try Location.shim(
         override: Location.environment("COPPICE_TORCH_SHIM"),
-        folders: [executable] + (own == executable ? [] : own.map { [$0] } ?? []))
+        folders: [executable] + (own == executable ? [] : own.map { [$0] } ?? [])
+          + Location.packageFolders(of: executable).map { "\($0)/coppice" })
       return .success(try Opened(folder: folder, shim: shim))
     } catch let error as TorchError {
       return .failure(error)

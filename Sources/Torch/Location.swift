@@ -12,9 +12,14 @@ package enum Location {
   /// What to do about a libtorch that is missing or the wrong one.
   static let advice = "Run Scripts/setup in the clone, or set COPPICE_LIBTORCH to a folder with include/ and lib/."
 
+  /// The same for a program that was installed with pip.
+  static let packageAdvice =
+    "Install it where Coppice is: pip install torch==\(LibTorch.supportedVersion); or set COPPICE_LIBTORCH to a folder "
+    + "with include/ and lib/."
+
   /// The folder of libtorch, with `lib/libtorch_cpu.so` in it: the one that `override` (COPPICE_LIBTORCH)
-  /// names and no other; without it the one that is in the process already, `.deps/libtorch` of the nearest folder
-  /// above the executable, then the executable's own folder.
+  /// names and no other; without it the one that is in the process already, that of the Python packages Coppice was
+  /// installed with, `.deps/libtorch` of the nearest folder above the executable, then the executable's own folder.
   ///
   /// - Parameter loaded: the file of libtorch in a program that is linked to it.
   /// - Throws: `TorchError` that says what was looked for and where.
@@ -26,10 +31,17 @@ package enum Location {
           + "It must name a folder of libtorch \(LibTorch.supportedVersion) with include/ and lib/.")
     }
     if let loaded, isLibTorch(parent(parent(loaded))) { return parent(parent(loaded)) }
+    let packages = packageFolders(of: executableFolder)
+    for folder in packages where isLibTorch("\(folder)/torch") { return resolved("\(folder)/torch") }
     for folder in ancestors(of: executableFolder) where isLibTorch("\(folder)/.deps/libtorch") {
       return resolved("\(folder)/.deps/libtorch")
     }
     if isLibTorch(executableFolder) { return resolved(executableFolder) }
+    if let folder = packages.first {
+      throw TorchError(
+        "libtorch \(LibTorch.supportedVersion) was not found. Looked for \(folder)/torch/lib/libtorch_cpu.so, and for "
+          + ".deps/libtorch in \(executableFolder) and every folder above it. \(packageAdvice)")
+    }
     throw TorchError(
       "libtorch \(LibTorch.supportedVersion) was not found. Looked for .deps/libtorch/lib/libtorch_cpu.so in "
         + "\(executableFolder) and every folder above it, then for \(executableFolder)/lib/libtorch_cpu.so. \(advice)")
@@ -59,7 +71,10 @@ package enum Location {
   package static func checkVersion(of folder: String, supported: String = LibTorch.supportedVersion) throws {
     let found = try version(of: folder)
     guard found == supported else {
-      throw TorchError("libtorch in \(folder) is version \(found), but Coppice needs \(supported). \(advice)")
+      let isPackage = folder.hasSuffix("-packages/torch")
+      throw TorchError(
+        "libtorch in \(folder) is version \(found), but Coppice needs \(supported). "
+          + (isPackage ? packageAdvice : advice))
     }
   }
 
@@ -78,6 +93,21 @@ package enum Location {
   }
 
   static let shimName = "libcoppice_torch.so"
+
+  /// The folders of Python packages that a program in the `bin` folder of the same prefix was installed with: those that
+  /// hold Coppice's own libraries (`coppice/`). Virtual environments, users' and systems' folders all look alike.
+  package static func packageFolders(of executableFolder: String) -> [String] {
+    let pattern = "\(escaped(parent(executableFolder)))/lib*/python3*/*-packages/coppice/\(shimName)"
+    var found = glob_t()
+    defer { globfree(&found) }
+    guard glob(pattern, 0, nil, &found) == 0, let paths = found.gl_pathv else { return [] }
+    return (0..<Int(found.gl_pathc)).compactMap { paths[$0].map { parent(parent(String(cString: $0))) } }
+  }
+
+  /// A path with the characters that patterns give a meaning made plain.
+  private static func escaped(_ path: String) -> String {
+    path.reduce(into: "") { $0 += "*?[\\".contains($1) ? "\\\($1)" : String($1) }
+  }
 
   /// The folder of the running executable.
   static func executableFolder() -> String {

@@ -135,6 +135,30 @@ import Torch
     #expect(try Location.libtorch(override: nil, executableFolder: "\(root)/bin") == "\(root)/bin")
   }
 
+  /// As pip installs a wheel: programs in `bin`, libraries among the packages, in a path with a space and with characters
+  /// that patterns give a meaning.
+  @Test func installedProgramsUseThePackagesOfTheirEnvironment() throws {
+    let packages = "an [env]*/lib/python3.12/site-packages"
+    try write("\(packages)/coppice/libcoppice_torch.so")
+    try write("\(packages)/torch/lib/libtorch_cpu.so")
+    try write("\(packages)/torch/version.py", "__version__ = '2.10.0+cpu'\n")
+    try write(".deps/libtorch/lib/libtorch_cpu.so")
+    let bin = "\(root)/an [env]*/bin"
+    #expect(Location.packageFolders(of: bin) == ["\(root)/\(packages)"])
+    let found = try Location.libtorch(override: nil, executableFolder: bin)
+    #expect(found == "\(root)/\(packages)/torch")
+    for part in ["2.10.0", "2.11.0", "pip install torch==2.11.0"] {
+      expectError(part) { try Location.checkVersion(of: found) }
+    }
+    #expect(
+      try Location.shim(override: nil, folders: [bin, "\(root)/\(packages)/coppice"])
+        == "\(root)/\(packages)/coppice/libcoppice_torch.so")
+    // Without torch there, and without a clone above, the message says how to install it.
+    try FileManager.default.removeItem(atPath: "\(root)/\(packages)/torch")
+    try FileManager.default.removeItem(atPath: "\(root)/.deps")
+    expectError("pip install torch==2.11.0") { try Location.libtorch(override: nil, executableFolder: bin) }
+  }
+
   @Test func nothingFoundSaysWhereAndWhatToDo() {
     for part in ["libtorch 2.11.0 was not found", "\(root)/bin", "Scripts/setup", "COPPICE_LIBTORCH"] {
       expectError(part) { try Location.libtorch(override: nil, executableFolder: "\(root)/bin") }
