@@ -14,7 +14,7 @@ final class ChunkWalk {
   private let traits: BatchTraits
   /// For each start of a path the channels that are kept; nil for all.
   private let channels: [[Int]?]
-  let states: StateStore
+  let states: any StateChannel
 
   /// The layers that are in memory now, whole.
   private var resident: [Int: LayerWeights] = [:]
@@ -48,9 +48,11 @@ final class ChunkWalk {
     schedule = Schedule(
       subjects, starts: kept.map { channels.firstIndex(of: $0) ?? 0 }, bands: zip(self.bands, ends).map { $0..<$1 })
     traits = try BatchTraits(batches, dtype: executor.weights.dtype, device: executor.weights.device)
-    states = StateStore(
-      budget: max(executor.budget - chosen.reservedBytes, 0), deviceBudget: executor.deviceBudget,
-      scratch: executor.scratch)
+    states =
+      try executor.channel?()
+      ?? StateStore(
+        budget: max(executor.budget - chosen.reservedBytes, 0), deviceBudget: executor.deviceBudget,
+        scratch: executor.scratch)
     if let layer = schedule.layers.first { weights.prefetch(layer: layer) }
   }
 

@@ -19,6 +19,9 @@ public final class Executor {
   public let scratch: String
   /// How many layers are in memory together.
   public let bands: BandRule
+  /// Makes what keeps the hidden states of a chunk between its legs, such as a link to another process; nil: a store in
+  /// memory and, beyond the budget, on disk.
+  public var channel: (() throws -> any StateChannel)?
   var model: SourceModel { weights.model }
 
   /// - Parameters:

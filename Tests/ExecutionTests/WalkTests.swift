@@ -57,6 +57,34 @@ import Torch
       ])
   }
 
+  /// Hidden states may be anywhere between the legs of a walk: what it puts it takes back, and it says what is over.
+  @Test func anotherChannelMayKeepTheStates() throws {
+    final class Shelf: StateChannel {
+      var places: [StateKey: Tensor] = [:]
+      var puts = 0
+      func put(_ key: StateKey, _ state: Tensor) throws {
+        puts += 1
+        places[key] = try state.clone()
+      }
+      func get(_ key: StateKey) throws -> Tensor {
+        guard let state = places[key] else { throw ModelError("nothing is kept for \(key)") }
+        return state
+      }
+      func remove(_ key: StateKey) { places[key] = nil }
+    }
+    let batches = TokenBatch.groups(rows(4, 20), size: 2)
+    let subjects = [whole, Selection(layers: [0, 2, 4])]
+    let expected = try states(Executor(model, dtype: .float32), batches, subjects)
+    for bands in [BandRule.layers(1), .layers(3)] {
+      let executor = Executor(model, dtype: .float32, bands: bands)
+      let shelf = Shelf()
+      executor.channel = { shelf }
+      #expect(try states(executor, batches, subjects) == expected)
+      // After the walk the last states of each subject are left at most.
+      #expect(shelf.puts > batches.count && shelf.places.count <= subjects.count * batches.count)
+    }
+  }
+
   @Test func statesOnDiskEqualStatesInMemory() throws {
     let batches = TokenBatch.groups(rows(6, 32), size: 1)
     let scratch = FileManager.default.temporaryDirectory.appending(path: "coppice-\(UUID().uuidString)").path
