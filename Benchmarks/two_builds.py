@@ -1,10 +1,11 @@
 """Whether one build of the program is slower than another: alternating runs of the lines that the benchmarks have.
 
-    python Benchmarks/two_builds.py BEFORE AFTER [--runs 5] [--only fixture,107M,experts,scoring] [--work DIR]
+    python Benchmarks/two_builds.py BEFORE AFTER [--runs 5] [--only fixture,107M,1.2B,experts,scoring,help] [--work DIR]
 
 BEFORE and AFTER are two `coppice` programs, each with its two libraries beside it. `fixture` is the bundled model from
 process start to the pruned checkpoint, `107M` and `experts` are calibration in tokens a second (dense, and eight experts
-of which each token sees two), `scoring` is ten candidates of the bundled model on all of its questions. Prints medians
+of which each token sees two; `1.2B` too), `scoring` is ten candidates of the bundled model on all of its questions, `help`
+twenty answers to `--help`. Prints medians
 and the ratio of times, AFTER to BEFORE: above 1.03 is slower than noise explains, and ends with exit code 1.
 """
 
@@ -78,6 +79,11 @@ def main():
             "107M": ("seconds", lambda program: calibrated(
                 program, contestants.checkpoint(work / "dense", shape), long, 16, shape["seq"],
                 {"ffn_hidden_size": shape["ffn"] // 2}, work)),
+            "1.2B": ("seconds", lambda program: calibrated(
+                program, contestants.checkpoint(work / "large", SHAPES["1.2B"]), long, 8, SHAPES["1.2B"]["seq"],
+                {"ffn_hidden_size": SHAPES["1.2B"]["ffn"] // 2}, work)),
+            "help": ("wall", lambda program: {
+                "wall": sum(measure.run([program, "prune", "--help"]).wall for _ in range(20))}),
             "experts": ("seconds", lambda program: calibrated(
                 program, experts(work / "experts"), long, 16, 512, {"moe_ffn_hidden_size": 512}, work)),
             "scoring": ("seconds", lambda program: scored(program, work)),
