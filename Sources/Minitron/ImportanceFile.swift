@@ -51,7 +51,7 @@ extension ImportanceScores {
         continue
       }
       guard let entries = json[name]?.array else { throw wrong(name, json[name]) }
-      if hyperparameter.dimension == .moeFFN, entries.contains(where: { $0.array?.first?.array != nil }) {
+      if entries.contains(where: { $0.array?.first?.array != nil }) {
         lists[hyperparameter] = .byExpert(
           try entries.enumerated().map { layer, value in
             if value.isNull { return nil }

@@ -45,7 +45,7 @@ public final class ImportanceObserver: TapObserver {
     return statistics
   }
 
-  /// Goes on from what was seen before, here or by others; what this observer has seen is forgotten.
+  /// Starts from statistics that were gathered before; what this observer has seen is forgotten.
   ///
   /// - Throws: `ModelError` when it was seen of another model.
   public func restore(_ statistics: ImportanceStatistics) throws {
@@ -171,21 +171,24 @@ public final class ImportanceObserver: TapObserver {
       }
     }
     var ownChannels: [[[Float]]?] = Array(repeating: nil, count: model.layers.count)
+    let (outputs, inner) = (MixtureOfExperts.outputs, MixtureOfExperts.channels)
+    let counted = outputs.axis.dimensions.last?.hyperparameter
+    let channels = inner.axis.dimensions.last
     for (layer, totals) in rest.experts {
-      byLayer[.numMoEExperts]?[layer] = try finite(totals.means, layer: layer, MixtureOfExperts.outputs.name)
-      let inner = MixtureOfExperts.channels.name
+      if let counted { byLayer[counted]?[layer] = try finite(totals.means, layer: layer, outputs.name) }
+      guard let channels, let hyperparameter = channels.hyperparameter else { continue }
       switch expertChannels {
-      case .shared: byLayer[.moeFFNHiddenSize]?[layer] = try finite(totals.channels, layer: layer, inner)
+      case .shared: byLayer[hyperparameter]?[layer] = try finite(totals.channels, layer: layer, inner.name)
       case .own:
-        ownChannels[layer] = try totals.ownChannels(width: model.sizes[.moeFFN]).map {
-          try finite($0, layer: layer, inner)
+        ownChannels[layer] = try totals.ownChannels(width: model.sizes[channels]).map {
+          try finite($0, layer: layer, inner.name)
         }
       }
     }
     scores.lists = byLayer.mapValues(ScopedLists.byLayer)
     for (hyperparameter, list) in everywhere { scores.lists[hyperparameter] = .everywhere(list) }
-    if expertChannels == .own, byLayer[.moeFFNHiddenSize] != nil {
-      scores.lists[.moeFFNHiddenSize] = .byExpert(ownChannels)
+    if expertChannels == .own, let hyperparameter = channels?.hyperparameter, byLayer[hyperparameter] != nil {
+      scores.lists[hyperparameter] = .byExpert(ownChannels)
     }
     try checkTaps()
     try scores.check(for: model, what: "the activations")

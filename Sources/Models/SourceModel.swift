@@ -24,7 +24,7 @@ public final class SourceModel: Sendable {
     }
   }
 
-  /// The same with a description of one's own.
+  /// The same, described by the caller.
   ///
   public init(directory: String, describe: @escaping Describe) throws {
     self.describe = describe

@@ -3,9 +3,8 @@ public import Torch
 // Shapes: B rows, S tokens, H hidden, N heads, P channels of a head without position, R with, D value channels.
 
 /// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): keys and values come out of one small latent, and
-/// positions ride on channels of their own that all heads' keys share. Heads are not pruned here.
+/// positions ride on channels of their own that all heads' keys share. It has no tap: families have to fix num_attention_heads.
 public struct LatentAttention: Block {
-  static let heads = Dimension(fixed: "num_attention_heads")
   static let plain = Dimension(fixed: "qk_nope_head_dim")
   static let turning = Dimension(fixed: "qk_rope_head_dim")
   static let valueDim = Dimension(fixed: "v_head_dim")
@@ -29,7 +28,7 @@ public struct LatentAttention: Block {
   ///   - interleaved: neighbouring channels turn by one another, not halves.
   ///   - scale: on scores before softmax.
   init(_ prefix: String, sizes: Sizes, rotary: Rotary, interleaved: Bool, bias: Bool, scale: Double) {
-    let queries = Axis(Self.heads) * (Axis(Self.plain) + Axis(Self.turning))
+    let queries = Axis.heads * (Axis(Self.plain) + Axis(Self.turning))
     let rank = Axis(Self.queryRank)
     if sizes[Self.queryRank] > 0 {
       query = [
@@ -44,8 +43,8 @@ public struct LatentAttention: Block {
     compress = Linear(prefix + ".kv_a_proj_with_mqa", [latent + Axis(Self.turning), .hidden], bias: bias)
     latentNorm = Norm(prefix + ".kv_a_layernorm", over: latent, epsilon: 1e-6)
     expand = Linear(
-      prefix + ".kv_b_proj", [Axis(Self.heads) * (Axis(Self.plain) + Axis(Self.valueDim)), latent])
-    output = Linear(prefix + ".o_proj", [.hidden, Axis(Self.heads) * Axis(Self.valueDim)], bias: bias)
+      prefix + ".kv_b_proj", [.heads * (Axis(Self.plain) + Axis(Self.valueDim)), latent])
+    output = Linear(prefix + ".o_proj", [.hidden, .heads * Axis(Self.valueDim)], bias: bias)
     self.sizes = sizes
     self.rotary = rotary
     isInterleaved = interleaved
@@ -65,7 +64,7 @@ public struct LatentAttention: Block {
 
   /// Scores and sums over the causal half of each row.
   public func operations(rows: [Int], sizes: Sizes) -> Double {
-    let inner = Double(sizes[Self.heads] * (sizes[Self.plain] + sizes[Self.turning] + sizes[Self.valueDim]))
+    let inner = Double(sizes[.heads] * (sizes[Self.plain] + sizes[Self.turning] + sizes[Self.valueDim]))
     return rows.reduce(productOperations(rows: rows, sizes: sizes)) { $0 + inner * Double($1) * Double($1) }
   }
 
@@ -73,7 +72,7 @@ public struct LatentAttention: Block {
 
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     let rows = x.shape[0]
-    let (heads, plain, turning) = (sizes[Self.heads], sizes[Self.plain], sizes[Self.turning])
+    let (heads, plain, turning) = (sizes[.heads], sizes[Self.plain], sizes[Self.turning])
     let (latent, valueDim) = (sizes[Self.latent], sizes[Self.valueDim])
     func rotate(_ y: Tensor, _ positions: Positions) throws -> Tensor {
       try isInterleaved ? positions.rotateNeighbours(y, rotary) : positions.rotate(y, rotary)

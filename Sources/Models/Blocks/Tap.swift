@@ -25,11 +25,6 @@ public struct Tap: Hashable, Sendable {
   public static func residual(sublayer: Int) -> Tap { Tap(.hidden, "input of a block", sublayer: sublayer) }
 }
 
-extension Block {
-  /// The taps whose axis has this dimension.
-  public func taps(of dimension: Dimension) -> [Tap] { taps.filter { $0.axis.dimensions.contains(dimension) } }
-}
-
 /// Sees activations as they pass. `lengths` are the valid tokens of each row; the rest is padding.
 public protocol TapObserver: AnyObject {
   /// |activations| added up over each row's tokens, most of them while they were computed.

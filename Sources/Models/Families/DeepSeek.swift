@@ -25,7 +25,7 @@ public enum DeepSeekV2: Family {
       interleaved: true, maxPositions: 2048, mlpBias: config.flag("mlp_bias", default: false),
       shapeRules: [
         ShapeRule([.hiddenSize]) { sizes in
-          sizes[.hidden] % sizes[LatentAttention.heads] == 0
+          sizes[.hidden] % sizes[.heads] == 0
             ? nil : "DeepseekV2Config wants hidden_size to be a multiple of num_attention_heads"
         }
       ])
@@ -65,8 +65,8 @@ struct DeepSeekDecoder {
   ///   - defaultDense: first_k_dense_replace when the config does not mention it.
   init(_ config: ConfigReader, defaultRank: Int, defaultDense: Int, topK: Int?) throws {
     base = try SparseDecoder(
-      config, expertsKeys: ["n_routed_experts"], expertWidthKey: "moe_intermediate_size", topK: topK,
-      heads: LatentAttention.heads)
+      config, expertsKeys: ["n_routed_experts"], expertWidthKey: "moe_intermediate_size", topK: topK, hasKeyHeads: false
+    )
     guard try config.size("moe_layer_freq", default: 1) == 1 else {
       throw ModelError("\(config.file): \"moe_layer_freq\" other than 1 is not supported")
     }
@@ -125,6 +125,7 @@ struct DeepSeekDecoder {
             + "on the whole model's hidden states; the pruned config says num_nextn_predict_layers 0"
         )
       },
+      fixed: [.numAttentionHeads],
       editConfig: { config, kept in
         if extra > 0 { config["num_nextn_predict_layers"] = .int(0) }
         if kept.count != layers { config["first_k_dense_replace"] = .int(kept.count { $0 < dense }) }

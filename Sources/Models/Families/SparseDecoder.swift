@@ -18,21 +18,21 @@ public struct SparseDecoder {
   ///   - expertsKeys: the spellings of the number of experts, the usual one first.
   ///   - expertWidthKey: the config key of an expert's size.
   ///   - fallback: experts per token when the config says none.
-  ///   - dimension: the dimension of attention's heads: one that nothing prunes for latent attention, which has as many keys.
+  ///   - hasKeyHeads: whether keys and values have heads of their own, in groups of which queries have theirs.
   ///   - config: the config.
   ///   - fallbackEpsilon: of norms when the config says none.
   public init(
     _ config: ConfigReader, expertsKeys: [String], expertWidthKey: String, topK fallback: Int? = nil,
-    heads dimension: Dimension = .heads, epsilon fallbackEpsilon: Double = 1e-6
+    hasKeyHeads: Bool = true, epsilon fallbackEpsilon: Double = 1e-6
   ) throws {
     self.config = config
     layers = try config.layerCount("num_hidden_layers")
     sizes = DeclaredSizes(config)
     try sizes.read(.hidden, "hidden_size")
-    if dimension == .heads {
+    if hasKeyHeads {
       try sizes.readHeads()
     } else {
-      let heads = try sizes.read(dimension, "num_attention_heads")
+      let heads = try sizes.read(.heads, "num_attention_heads")
       guard try config.size("num_key_value_heads", default: heads) == heads else {
         throw ModelError("\(config.file): latent attention wants as many key-value heads as heads")
       }
