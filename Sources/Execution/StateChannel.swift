@@ -17,6 +17,6 @@ public protocol StateChannel: AnyObject {
   func put(_ key: StateKey, _ state: Tensor) throws
   /// The state; it is kept until it is removed.
   func get(_ key: StateKey) throws -> Tensor
-  /// Says that nobody needs the state any more. A key that is not there is none's business.
+  /// Says that nobody needs the state any more. A key that is not there is ignored.
   func remove(_ key: StateKey)
 }

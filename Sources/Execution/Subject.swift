@@ -1,6 +1,6 @@
 public import Models
 
-/// Weights that a subject has in the place of the model's: refitted ones, a student's, adapters.
+/// Weights that a subject has instead of the model's: refitted ones, a student's, adapters.
 public protocol WeightOverlay: AnyObject {
   /// The weights to compute a layer with.
   ///

@@ -63,7 +63,7 @@ public struct TokenBatch: Sendable {
     return result
   }
 
-  /// A number that stands for these batches: for their tokens, rows and micro-batches (FNV-1a).
+  /// A hash of these batches: of their tokens, rows and micro-batches (FNV-1a).
   static func digest(_ batches: [TokenBatch]) -> UInt64 {
     var hash: UInt64 = 0xcbf2_9ce4_8422_2325
     func add(_ value: Int) { hash = (hash ^ UInt64(truncatingIfNeeded: value)) &* 0x0000_0100_0000_01b3 }

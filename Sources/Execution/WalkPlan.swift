@@ -80,26 +80,28 @@ extension Executor {
   private func bandRule(_ subjects: [Subject]) -> (Int) -> BandSize {
     let description = weights.model.description
     let layers = Set(subjects.flatMap(\.layers)).sorted()
-    // Of every group of subjects that a layer is computed for there is a copy.
-    let apart = Schedule(subjects, starts: subjects.map { _ in 0 }, bands: layers.map { $0..<$0 + 1 })
-    let copies = layers.map(apart.steps).max() ?? 1
-    let largest = layers.map { layer in
-      description.layers[layer].weights.reduce(0) { $0 + $1.elementCount(description.sizes) }
-    }
-    let layerBytes = (largest.max() ?? 0) * copies * weights.dtype.byteCount
-    let (rule, device, budget) = (bands, weights.device, budget + deviceBudget)
-    return { bytes in
-      func size(_ count: Int) -> BandSize {
-        BandSize(
-          layers: max(min(count, layers.count), 1), count: layers.count, layerBytes: layerBytes, stateBytes: bytes,
-          budget: budget)
+    let (rule, device, budget, elementBytes) = (bands, weights.device, budget + deviceBudget, weights.dtype.byteCount)
+    // Thought about only where the answer depends on it: hidden states that fit are walked a layer at a time.
+    lazy var layerBytes = {
+      // Of every group of subjects that a layer is computed for there is a copy.
+      let apart = Schedule(subjects, starts: subjects.map { _ in 0 }, bands: layers.map { $0..<$0 + 1 })
+      let copies = layers.map(apart.steps).max() ?? 1
+      let largest = layers.map { layer in
+        description.layers[layer].weights.reduce(0) { $0 + $1.elementCount(description.sizes) }
       }
+      return (largest.max() ?? 0) * copies * elementBytes
+    }()
+    func size(_ count: Int, _ bytes: Int) -> BandSize {
+      BandSize(
+        layers: max(min(count, layers.count), 1), count: layers.count, layerBytes: count > 1 ? layerBytes : 0,
+        stateBytes: bytes, budget: budget)
+    }
+    return { bytes in
       switch rule {
-      case .layers(let count): return size(count)
+      case .layers(let count): return size(count, bytes)
       // On an accelerator layers would take its memory, and states wait in the machine's before they go to the disk.
-      case .automatic where device != .cpu: return size(1)
-      case .automatic:
-        return .best(count: layers.count, layerBytes: layerBytes, stateBytes: bytes, budget: budget)
+      case .automatic where bytes <= budget || device != .cpu: return size(1, bytes)
+      case .automatic: return .best(count: layers.count, layerBytes: layerBytes, stateBytes: bytes, budget: budget)
       }
     }
   }

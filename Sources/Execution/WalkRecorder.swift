@@ -2,7 +2,7 @@ public import Torch
 
 /// How far a walk over many batches has come.
 public struct WalkPosition: Sendable, Equatable {
-  /// What stands for all batches, token by token: a walk goes on with the same ones only.
+  /// A hash of all batches, token by token: a walk is resumed with the same ones only.
   public var batches: UInt64
   /// The batches, of all, that are going through the layers now. Those before are done; empty when the next are yet to be
   /// chosen.
