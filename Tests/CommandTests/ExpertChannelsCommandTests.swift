@@ -6,33 +6,13 @@ import Testing
 
 /// `--expert_channels` and the flag of the reference that means the same.
 @Suite struct ExpertChannelsCommandTests {
-  /// A model with experts that the bundled tokenizer fits: a golden's, its vocabulary repeated.
-  private func mixture(in directory: String) throws -> String {
-    var checkpoint = try EditedCheckpoint(Golden.root + "/Tests/Goldens/moe/qwen2_moe")
-    let vocabulary = try #require(checkpoint.config["vocab_size"]?.int)
-    let times = 2048 / vocabulary + 1
-    for name in ["model.embed_tokens.weight", "lm_head.weight"] {
-      var table = try #require(checkpoint[name])
-      table.shape[0] *= times
-      table.bytes = Array(repeatElement(table.bytes, count: times).joined())
-      checkpoint[name] = table
-    }
-    checkpoint.config["vocab_size"] = .int(vocabulary * times)
-    let path = directory + "/mixture"
-    try checkpoint.write(to: path)
-    for name in ["tokenizer.json", "tokenizer_config.json"] {
-      try FileManager.default.copyItem(atPath: Program.model + "/" + name, toPath: path + "/" + name)
-    }
-    return path
-  }
-
   private func weights(_ directory: String) throws -> Data {
     try Data(contentsOf: URL(fileURLWithPath: directory + "/model.safetensors"))
   }
 
   @Test func eachExpertKeepsItsOwnChannelsWhenAsked() throws {
     try withTemporaryDirectory { directory in
-      let model = try mixture(in: directory)
+      let model = try Program.golden("moe/qwen2_moe", in: directory)
       func run(_ name: String, _ flags: [String]) throws -> Program.Result {
         try Program.run(
           prune(
@@ -59,7 +39,7 @@ import Testing
   /// otherwise on two threads than on one; which rows are added up together is a test of `ExpertGrouping`.)
   @Test(arguments: ["shared", "own"]) func threadsDoNotShowInScores(_ channels: String) throws {
     try withTemporaryDirectory { directory in
-      let model = try mixture(in: directory)
+      let model = try Program.golden("moe/qwen2_moe", in: directory)
       let found = try ["1", "2"].map { threads in
         let output = directory + "/out-" + threads
         let flags = ["--prune_export_config", #"{"moe_ffn_hidden_size": 8}"#, "--expert_channels", channels]

@@ -126,3 +126,27 @@ func prune(to output: String, _ more: [String], model: String = Program.model, d
     data ?? Program.data + "/calib.jsonl", "--seq_length", "64", "--calib_num_samples", "4",
   ] + more
 }
+
+extension Program {
+  /// A copy of a golden that the bundled tokenizer fits: its vocabulary is repeated.
+  ///
+  /// - Returns: the model's directory, in `directory`.
+  static func golden(_ name: String, in directory: String) throws -> String {
+    var checkpoint = try EditedCheckpoint(Golden.root + "/Tests/Goldens/" + name)
+    let vocabulary = try #require(checkpoint.config["vocab_size"]?.int)
+    let times = 2048 / vocabulary + 1
+    for name in ["model.embed_tokens.weight", "backbone.embeddings.weight", "lm_head.weight"] {
+      guard var table = checkpoint[name] else { continue }
+      table.shape[0] *= times
+      table.bytes = Array(repeatElement(table.bytes, count: times).joined())
+      checkpoint[name] = table
+    }
+    checkpoint.config["vocab_size"] = .int(vocabulary * times)
+    let path = directory + "/model"
+    try checkpoint.write(to: path)
+    for name in ["tokenizer.json", "tokenizer_config.json"] {
+      try FileManager.default.copyItem(atPath: model + "/" + name, toPath: path + "/" + name)
+    }
+    return path
+  }
+}
