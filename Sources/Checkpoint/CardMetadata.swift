@@ -76,7 +76,7 @@ public struct SourceName: Sendable, Equatable {
   public let baseModel: String?
 
   public init(directory: String, config: JSON.Object, metadata: CardMetadata) {
-    let real = realPath(directory)
+    let real = resolvedPath(directory)
     let own = [directory, real].lazy.compactMap(Self.cached).first
     let stated = config["_name_or_path"]?.string
     let ancestors = [stated].compactMap { $0 } + (metadata["base_model"].count == 1 ? metadata["base_model"] : [])

@@ -4,7 +4,7 @@ public import Execution
 public final class PartialScores {
   /// Of each candidate, the sum of each item; 0 for those that are not scored yet.
   public private(set) var sums: [[Double]] = []
-  /// Where the walk is saved. Let go of when scoring ends, in whatever way: it may well know these scores itself.
+  /// Where the walk is saved. Released when scoring ends or fails, since it may hold these scores itself.
   public var recorder: (any WalkRecorder)?
 
   public init() {}

@@ -32,7 +32,7 @@ public struct HashCache: Sendable {
 
   package func insert(_ path: String, _ identity: FileIdentity, _ hash: String) {
     guard !path.utf8.contains(UInt8(ascii: "\n")) else { return }
-    makeDirectories(directory)
+    try? AtomicFile.makeDirectory(directory)
     let lock = open(directory, O_RDONLY | O_CLOEXEC)
     guard lock >= 0 else { return }
     defer { close(lock) }
@@ -40,30 +40,14 @@ public struct HashCache: Sendable {
     while flock(lock, LOCK_EX) != 0, errno == EINTR {}
     var entries = read().filter { $0.path != path }
     entries.append(Entry(path: path, identity: identity, hash: hash))
-    write(entries.suffix(Self.limit).map { $0.line + "\n" }.joined())
-  }
-
-  private func write(_ text: String) {
-    // One name for all, who take turns: what a dead process left is replaced.
-    let temporary = directory + "/.\(Self.name).partial"
-    unlink(temporary)
-    do {
-      let made = try Unfinished.create(temporary, .file) { try OpenFile.creating(temporary) }
-      try Array(text.utf8).withUnsafeBytes { try made.write($0) }
-    } catch { return Unfinished.remove(temporary) }
-    Unfinished.finish(temporary) { if rename(temporary, file) != 0 { unlink(temporary) } }
+    let text = Array(entries.suffix(Self.limit).map { $0.line + "\n" }.joined().utf8)
+    // It only saves time: no need to wait for the disk.
+    try? text.withUnsafeBytes { try AtomicFile.write($0, to: file, isDurable: false) }
   }
 
   private func read() -> [Entry] {
     guard let bytes = try? WholeFile.read(file, limit: 16 << 20) else { return [] }
     return bytes.split(separator: UInt8(ascii: "\n")).compactMap { Entry(line: String(decoding: $0, as: UTF8.self)) }
-  }
-
-  private func makeDirectories(_ path: String) {
-    if mkdir(path, 0o777) == 0 || errno != ENOENT { return }
-    guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return }
-    makeDirectories(String(path[..<slash]))
-    mkdir(path, 0o777)
   }
 
   private struct Entry {

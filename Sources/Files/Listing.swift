@@ -8,7 +8,7 @@
 
 package enum FileKind { case absent, file, directory, other }
 
-/// What stands at a path, symbolic links followed.
+/// What is at a path, symbolic links followed.
 package func kind(of path: String) -> FileKind {
   var status = stat()
   guard !path.utf8.contains(0), stat(path, &status) == 0 else { return .absent }
@@ -42,9 +42,9 @@ package func join(_ directory: String, _ name: String) -> String {
   directory.hasSuffix("/") ? directory + name : directory + "/" + name
 }
 
-/// A path without links and relative parts; the path itself where there is nothing.
-package func realPath(_ path: String) -> String {
-  guard let real = realpath(path, nil) else { return path }
+/// A path without links and relative parts; nil where there is nothing.
+func realPath(_ path: String) -> String? {
+  guard let real = realpath(path, nil) else { return nil }
   defer { free(real) }
   return String(cString: real)
 }

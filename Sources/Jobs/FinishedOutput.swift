@@ -22,7 +22,7 @@ struct FinishedOutput {
         """)
     }
     let file = path + "/coppice.json"
-    guard let data = FileManager.default.contents(atPath: file), let record = try? JSON(parsing: data).object else {
+    guard let record = try? WholeFile.object(file) else {
       throw RunError(
         """
         \(path) holds a finished checkpoint already, and nothing says what it was made of (no coppice.json that could be \

@@ -2,7 +2,7 @@ import Foundation
 
 /// Where a model is found.
 public enum ModelPlace {
-  /// The directory that a name stands for.
+  /// The directory that a name means.
   ///
   /// - Parameter model: a local directory, or the hub's name of a model.
   /// - Throws: `RunError` for a hub name, which cannot be fetched yet.

@@ -115,12 +115,9 @@ struct PruneInputs {
 
   /// The hash of all that decides how text becomes tokens.
   private static func hash(_ tokenizer: Tokenizer, file: String) throws -> String {
-    guard let contents = FileManager.default.contents(atPath: file) else {
-      throw RunError("\(file): cannot be read")
-    }
     var hash = SHA256()
-    hash.update(data: contents)
+    hash.update(data: try WholeFile.read(file, limit: Tokenizer.largestFile))
     hash.update(data: Array(tokenizer.settings.serialized().utf8))
-    return hash.finalize().map { String(format: "%02x", $0) }.joined()
+    return hexadecimal(hash.finalize())
   }
 }

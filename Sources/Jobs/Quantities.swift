@@ -95,6 +95,6 @@ public struct ScoreFunctionName: WrittenValue {
   /// Accuracy on the first `percent` of each of MMLU's subjects.
   public static func mmlu(percent: Int) -> ScoreFunctionName { ScoreFunctionName(MMLUScore(percent: percent)) }
 
-  /// What candidates are scored by when nobody says: a tenth of MMLU.
+  /// What candidates are scored by unless the request says otherwise: a tenth of MMLU.
   public static let standard = mmlu(percent: 10)
 }

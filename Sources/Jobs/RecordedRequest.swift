@@ -27,11 +27,11 @@ struct RecordedRequest {
       return
     }
     let (constraints, settings) = (request.search.constraints, try request.settings())
-    func limit(_ name: String, _ value: Double?) -> [(String, String)] { value.map { [(name, "\($0)")] } ?? [] }
+    let limits = Metric.allCases.compactMap { metric in
+      constraints[metric].map { ("prune_target_" + metric.name, "\($0)") }
+    }
     fields = Fingerprint(
-      [("pruned_to", Self.search)] + limit("prune_target_params", constraints.params)
-        + limit("prune_target_active_params", constraints.activeParams)
-        + limit("prune_target_memory_mb", constraints.memoryMB)
+      [("pruned_to", Self.search)] + limits
         + [
           ("ss_channel_divisor", settings.channelDivisor.map(String.init) ?? "default"),
           ("max_width_pruning", "\(settings.maxWidthPruning)"), ("max_depth_pruning", "\(settings.maxDepthPruning)"),

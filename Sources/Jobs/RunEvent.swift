@@ -126,7 +126,7 @@ public enum RunWarning: Sendable {
   case saveFailed(reason: String)
   /// The reference model has another tokenizer.
   case otherTokenizer(reference: String, model: String)
-  /// Layers are unlike, and nobody says which of them are kept.
+  /// Layers are unlike, and the request does not say which of them are kept.
   case layersUnlike
 
   public var message: Message {

@@ -16,7 +16,10 @@ public struct ModelCounts: Codable, Sendable, Equatable {
   }
 
   var json: [(String, JSON)] {
-    [("params", .int(params)), ("active_params", .int(activeParams)), ("memory_mb", .double(memoryMB))]
+    [
+      (Metric.params.name, .int(params)), (Metric.activeParams.name, .int(activeParams)),
+      (Metric.memory.name, .double(memoryMB)),
+    ]
   }
 }
 

@@ -92,7 +92,7 @@ public struct SearchParameters: Codable, Sendable, Equatable {
     _ = try settings()
   }
 
-  /// - Parameter batchSize: what `inferenceBatchSize` is when nobody says.
+  /// - Parameter batchSize: the default of `inferenceBatchSize`.
   /// - Throws: `RequestError` for names of no hyperparameter, and for caches that no machine could hold.
   public func settings(batchSize: Int = 1) throws -> SearchSettings {
     var settings = SearchSettings()

@@ -1,7 +1,7 @@
 /// A sentence for people that may name parameters of what was asked, each marked as one:
 /// `"choose a smaller \(parameter: "seq_length")"`.
 ///
-/// Whoever calls the library reads the parameter's name, which is that of the request's field in JSON; a command line
+/// Callers of the library read the parameter's name, which is that of the request's field in JSON; a command line
 /// shows the flag that sets it (`--seq_length`).
 public struct Message: Sendable, Hashable, CustomStringConvertible, ExpressibleByStringInterpolation {
   fileprivate enum Part: Sendable, Hashable {

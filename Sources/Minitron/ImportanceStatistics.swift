@@ -6,8 +6,8 @@ public import Models
 
 /// What importance is made of: sums over rows and micro-batches that add up, wherever the rows were computed.
 ///
-/// Each row's (or micro-batch's) share is rounded to float32, and shares are added in float64. Sums of so short numbers are
-/// exact as long as the largest is less than 2²⁹ / rows times the smallest; so they depend neither on the order of rows nor
+/// Each row's (or micro-batch's) share is rounded to float32, and shares are added in float64. Sums of numbers this short
+/// are exact as long as the largest is less than 2²⁹ / rows times the smallest; so they depend neither on the order of rows nor
 /// on how rows were divided among walks. Micro-batches must not be divided.
 public struct ImportanceStatistics: Sendable, Equatable {
   /// Where activations were looked at.
@@ -79,10 +79,10 @@ public struct ImportanceStatistics: Sendable, Equatable {
     layers[layer, default: Layer()].microBatches += 1
   }
 
-  /// Puts another sum in the place of a layer's distances: one that was kept elsewhere.
+  /// Replaces the sum of a layer's distances by one that was kept elsewhere.
   mutating func setDistance(layer: Int, _ distance: Double) { layers[layer, default: Layer()].distance = distance }
 
-  /// Leaves the channels to whoever keeps them elsewhere.
+  /// Drops the sums of channels, which the caller keeps.
   mutating func removeChannels() { channels = [:] }
 
   /// Adds a micro-batch at a layer's experts.

@@ -1,6 +1,6 @@
 import Checkpoint
 import Crypto
-import Foundation
+import Files
 public import JSON
 
 /// Versions of the algorithms whose results are kept between runs. They are part of every fingerprint: what another version
@@ -30,6 +30,14 @@ public enum KeptFile {
     return start + Array(checksum(rest).utf8) + end + rest
   }
 
+  /// Kept results are text of a few megabytes; the largest have a list for each expert of each layer.
+  private static let limit = 4 << 30
+
+  /// The entries of a file; nil when it is not as it was written.
+  ///
+  /// - Throws: `FileError` when it cannot be read.
+  static func read(_ path: String) throws -> JSON.Object? { parse(try WholeFile.read(path, limit: limit)) }
+
   /// The entries of a file's bytes, the checksum among them; nil when they are not as they were written.
   public static func parse(_ bytes: [UInt8]) -> JSON.Object? {
     let rest = bytes.dropFirst(start.count + 64 + end.count)
@@ -40,6 +48,6 @@ public enum KeptFile {
   }
 
   private static func checksum(_ bytes: [UInt8]) -> String {
-    SHA256.hash(data: bytes).map { String(format: "%02x", $0) }.joined()
+    hexadecimal(SHA256.hash(data: bytes))
   }
 }

@@ -52,7 +52,7 @@ public final class KeptWalk: WalkRecorder {
   private var savesStates = true
   private var lock: KeptWalkLock?
 
-  /// The least time between checkpoints where nobody says: so much is lost when a process is killed.
+  /// The default time between checkpoints, and so what is lost when a process is killed.
   public static let interval = Duration.seconds(10)
 
   /// Of the time that a walk takes, writing checkpoints takes at most one part in so many.
@@ -122,7 +122,7 @@ public final class KeptWalk: WalkRecorder {
       saved = [:]
       return nil
     }
-    guard let data = FileManager.default.contents(atPath: manifest), let stored = KeptFile.parse(Array(data)) else {
+    guard let stored = try? KeptFile.read(manifest) else {
       return beginAgain("\(manifest) is damaged")
     }
     let differences = fingerprint.differences(from: stored["fingerprint"])
@@ -160,10 +160,11 @@ public final class KeptWalk: WalkRecorder {
   }
 
   private func read(_ state: Saved) -> Tensor? {
-    guard let data = FileManager.default.contents(atPath: path(state.name)),
-      Self.checksum(SHA256.hash(data: data)) == state.checksum
+    let count = state.shape.reduce(state.dtype.byteCount) { $0.multipliedReportingOverflow(by: $1).partialValue }
+    guard let bytes = try? WholeFile.read(path(state.name), limit: max(count, 0)),
+      hexadecimal(SHA256.hash(data: bytes)) == state.checksum
     else { return nil }
-    return try? data.withUnsafeBytes { try Tensor(bytes: $0, shape: state.shape, dtype: state.dtype) }
+    return try? bytes.withUnsafeBytes { try Tensor(bytes: $0, shape: state.shape, dtype: state.dtype) }
   }
 
   public func isDue(withStates: Bool) -> Bool {
@@ -218,15 +219,13 @@ public final class KeptWalk: WalkRecorder {
     return try state.withUnsafeBytes { bytes in
       var hash = SHA256()
       hash.update(bufferPointer: bytes)
-      // Whoever reads it compares the checksum: no need to wait for the disk.
+      // The checksum is compared on reading: no need to wait for the disk.
       try AtomicFile.write(bytes, to: path(file), isDurable: false)
-      return Saved(name: file, shape: state.shape, dtype: state.dtype, checksum: Self.checksum(hash.finalize()))
+      return Saved(name: file, shape: state.shape, dtype: state.dtype, checksum: hexadecimal(hash.finalize()))
     }
   }
 
-  private static func checksum(_ digest: SHA256.Digest) -> String { digest.map { String(format: "%02x", $0) }.joined() }
-
-  /// The walk is done, and what it gave is kept elsewhere: nothing is left of the checkpoint.
+  /// The walk is done and its results are kept elsewhere: removes the checkpoint.
   public func finish() {
     guard lock != nil else { return }
     removeFiles(except: [])
@@ -236,8 +235,8 @@ public final class KeptWalk: WalkRecorder {
   /// Removes the checkpoint's files but these, the manifest first: it never names what is not there.
   private func removeFiles(except kept: Set<String>) {
     let manifest = Self.manifestName(name)
-    for file in ownFiles().filter({ $0 == manifest }) + ownFiles().filter({ $0 != manifest })
-    where !kept.contains(file) && !file.hasSuffix(".lock") {
+    let gone = ownFiles().filter { !kept.contains($0) && !$0.hasSuffix(".lock") }
+    for file in gone.filter({ $0 == manifest }) + gone.filter({ $0 != manifest }) {
       try? FileManager.default.removeItem(atPath: path(file))
     }
   }

@@ -63,8 +63,6 @@ public struct Metrics: Sendable, Equatable {
 public struct Constraints: Sendable, Equatable {
   private var limits: [Metric: Double]
 
-  public init(_ limits: [Metric: Double]) { self.limits = limits }
-
   /// - Parameter memoryMB: MiB of weights and caches.
   public init(params: Double? = nil, activeParams: Double? = nil, memoryMB: Double? = nil) {
     limits = [:]

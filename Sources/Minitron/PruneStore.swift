@@ -26,7 +26,7 @@ public struct Fingerprint: Sendable, Equatable {
 
   /// A short name for it: 16 hexadecimal digits of its SHA-256.
   public var key: String {
-    SHA256.hash(data: Data(json.serialized().utf8)).prefix(8).map { String(format: "%02x", $0) }.joined()
+    hexadecimal(SHA256.hash(data: Data(json.serialized().utf8)).prefix(8))
   }
 
   /// What differs from a stored one, in words; empty when nothing does.
@@ -71,13 +71,14 @@ public struct PruneStore: Sendable {
   /// - Returns: nil when there is no such file.
   private func read(_ path: String?) throws -> (json: JSON.Object, path: String)? {
     guard let path, FileManager.default.fileExists(atPath: path) else { return nil }
-    guard let data = FileManager.default.contents(atPath: path) else {
+    let found: JSON.Object?
+    do { found = try KeptFile.read(path) } catch {
       throw ModelError(
         message: """
           \(path): kept scores are there but cannot be read; check the permissions or pass \(parameter: "fresh")
           """)
     }
-    guard let json = KeptFile.parse(Array(data)) else {
+    guard let json = found else {
       throw Self.again("\(path): kept scores are damaged (the contents do not match the checksum)")
     }
     return (json, path)
@@ -120,8 +121,7 @@ public struct PruneStore: Sendable {
   /// What the scores in a directory were made of, as `save` was told; nil when nobody said, or they are damaged.
   static func about(directory: String) -> JSON? {
     for name in [importanceName, KeptWalk.manifestName(calibrationName)] {
-      let contents = FileManager.default.contents(atPath: directory + "/" + name)
-      if let about = contents.flatMap({ KeptFile.parse(Array($0)) })?[aboutKey], about != .null { return about }
+      if let about = try? KeptFile.read(directory + "/" + name)?[aboutKey], about != .null { return about }
     }
     return nil
   }

@@ -47,7 +47,7 @@ public final class Tokenizer: Sendable {
   }
 
   /// Bytes of a `tokenizer.json`; the largest published ones have forty million.
-  private static let largestFile = 1 << 29
+  package static let largestFile = 1 << 29
 
   /// Loads the text of a `tokenizer.json`.
   ///

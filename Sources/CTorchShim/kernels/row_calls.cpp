@@ -136,7 +136,7 @@ void column_sums(at::Tensor x, const ct_tap *tap_box) {
 }
 
 // total += Σ over rows of (sums / length)². Each row's squares are rounded to float32 and added up in the total's type: in
-// float64 the sum of so short numbers is exact, and does not depend on their order, as long as they are within a factor of
+// float64 the sum of numbers this short is exact, and independent of their order, as long as they are within a factor of
 // 2^29 / rows of each other.
 template <typename Total> void add_mean_squares(const ct_tap *tap, const at::Tensor &sums, at::Tensor &total) {
   // The typed accessor has another mangled name in Clang than in the compiler of libtorch.
