@@ -66,8 +66,9 @@ def main():
     options.add_argument("after", type=pathlib.Path)
     options.add_argument("--only", default="fixture,107M,experts,scoring", help="which of them, separated by commas")
     arguments = measure.parse(options)
-    # A program that was copied elsewhere to be compared does not find the clone's libtorch by itself.
+    # A program that was copied elsewhere to be compared does not find the clone's libraries by itself.
     os.environ.setdefault("COPPICE_LIBTORCH", str(ROOT / ".deps/libtorch"))
+    os.environ.setdefault("COPPICE_ARROW", str(ROOT / ".deps/arrow"))
     programs = {"before": arguments.before.resolve(), "after": arguments.after.resolve()}
     slower = []
     with measure.workplace(arguments) as work:
