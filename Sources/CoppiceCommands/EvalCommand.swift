@@ -14,7 +14,7 @@ public struct EvalCommand: ComputingCommand {
   @Option(
     name: .flag("mmlu_percent"),
     help: ArgumentHelp("Only the first questions of each subject, this share of them.", valueName: "percent"))
-  var percent = 100.0
+  var percent = EvalRequest.defaults.percent
 
   @Option(
     name: .flag("mmlu_predictions"), parsing: .unconditional,
@@ -31,10 +31,10 @@ public struct EvalCommand: ComputingCommand {
   var reference: String?
 
   @Option(name: .flag("seq_length"), help: ArgumentHelp("Tokens of a row of text.", valueName: "tokens"))
-  var seqLength = 4096
+  var seqLength = EvalRequest.defaults.seqLength
 
   @Option(name: .flag("seed"), help: ArgumentHelp("Order in which several datasets are mixed.", valueName: "n"))
-  var seed: UInt64 = 0
+  var seed = EvalRequest.defaults.seed
 
   @OptionGroup(title: "Computation") var compute: ComputeOptions
   @OptionGroup(title: "Output") var output: OutputOptions

@@ -18,7 +18,7 @@ public struct InspectCommand: ParsableCommand {
   @OptionGroup(title: "Model") var model: ModelOptions
 
   @Option(name: .flag("seq_length"), help: ArgumentHelp("Tokens of a sequence, for memory.", valueName: "tokens"))
-  var seqLength = 4096
+  var seqLength = SearchParameters().seqLength
 
   @Option(name: .flag("inference_batch_size"), help: ArgumentHelp("Sequences held at once.", valueName: "n"))
   var batchSize = 1

@@ -67,7 +67,7 @@ struct EvaluationOptions: ParsableArguments {
   var mmlu: String?
 
   @Option(name: .flag("few_shots"), help: ArgumentHelp("Examples before each question.", valueName: "n"))
-  var fewShots = 0
+  var fewShots = EvaluationParameters().fewShots
 
   @Option(
     name: .flag("eval_dataset_name"), parsing: .upToNextOption,
@@ -80,7 +80,7 @@ struct EvaluationOptions: ParsableArguments {
   var beginsWithBOS = false
 
   @Option(name: .flag("eval_num_samples"), help: ArgumentHelp("Rows of that text.", valueName: "n"))
-  var evalSamples = 64
+  var evalSamples = EvaluationParameters().rows
 
   mutating func validate() throws { try usage(parameters.validate) }
 

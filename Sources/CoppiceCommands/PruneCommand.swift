@@ -47,13 +47,13 @@ struct PruneOptions: ParsableArguments {
   var calibration: [String] = []
 
   @Option(name: .flag("calib_num_samples"), help: ArgumentHelp("Calibration rows.", valueName: "n"))
-  var calibrationRows = 1024
+  var calibrationRows = PruneRequest.defaults.calibrationRows
 
   @Option(name: .flag("calib_batch_size"), help: ArgumentHelp("Rows of a micro-batch.", valueName: "n"))
-  var batchSize = 1
+  var batchSize = PruneRequest.defaults.batchSize
 
   @Option(name: .flag("seed"), help: ArgumentHelp("Order in which several datasets are mixed.", valueName: "n"))
-  var seed: UInt64 = 0
+  var seed = PruneRequest.defaults.seed
 
   @OptionGroup(title: "Evaluation") var evaluation: EvaluationOptions
   @OptionGroup(title: "Computation") var compute: ComputeOptions

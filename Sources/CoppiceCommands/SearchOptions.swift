@@ -31,10 +31,10 @@ struct SearchOptions: ParsableArguments {
   var channelDivisor: Int?
 
   @Option(name: .flag("max_width_pruning"), help: ArgumentHelp("Largest cut of each width.", valueName: "fraction"))
-  var maxWidthPruning = 0.4
+  var maxWidthPruning = SearchParameters().maxWidthPruning
 
   @Option(name: .flag("max_depth_pruning"), help: ArgumentHelp("Largest cut of the depth.", valueName: "fraction"))
-  var maxDepthPruning = 0.2
+  var maxDepthPruning = SearchParameters().maxDepthPruning
 
   @Option(
     name: .flag("hparams_to_skip"), parsing: .upToNextOption,
@@ -43,10 +43,10 @@ struct SearchOptions: ParsableArguments {
   var skipped: [String] = []
 
   @Option(name: .flag("top_k"), help: ArgumentHelp("Candidates to score.", valueName: "k"))
-  var topK = 10
+  var topK = SearchParameters().topK
 
   @Option(name: .flag("seq_length"), help: ArgumentHelp("Tokens of a calibration row.", valueName: "tokens"))
-  var seqLength = 4096
+  var seqLength = SearchParameters().seqLength
 
   @Option(
     name: .flag("inference_batch_size"),

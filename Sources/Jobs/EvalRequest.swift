@@ -18,6 +18,9 @@ public struct EvalRequest: Codable, Sendable, Equatable {
 
   public init(model: String) { self.model = model }
 
+  /// What every field is unless somebody sets it.
+  package static let defaults = EvalRequest(model: "")
+
   private enum CodingKeys: String, CodingKey {
     case model = "hf_model_name_or_path"
     case percent = "mmlu_percent"

@@ -41,6 +41,9 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     self.output = output
   }
 
+  /// What every field is unless somebody sets it.
+  package static let defaults = PruneRequest(model: "", output: "")
+
   private enum CodingKeys: String, CodingKey {
     case model = "hf_model_name_or_path"
     case output = "output_hf_path"

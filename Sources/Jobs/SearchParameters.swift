@@ -14,14 +14,14 @@ public struct SearchParameters: Codable, Sendable, Equatable {
   /// Granularity of hidden_size and ffn; nil: 256 and 512.
   public var channelDivisor: Int?
   /// Largest cut of each width, and of the depth, as fractions of one.
-  public var maxWidthPruning = 0.4
-  public var maxDepthPruning = 0.2
+  public var maxWidthPruning = SearchSettings().maxWidthPruning
+  public var maxDepthPruning = SearchSettings().maxDepthPruning
   /// Names of hyperparameters to leave alone; one text may hold several, with spaces between them.
   public var skipped: [String] = []
   /// Candidates to score.
-  public var topK = 10
+  public var topK = SearchSettings().topK
   /// Tokens of a calibration row.
-  public var seqLength = 4096
+  public var seqLength = SearchSettings().seqLength
   /// Rows of a memory target; nil: those of a micro-batch.
   public var inferenceBatchSize: Int?
 
