@@ -34,7 +34,7 @@ let package = Package(
     .library(
       name: "Coppice",
       targets: [
-        "Jobs", "Evaluation", "Minitron", "Execution", "Models", "Datasets", "Tokenization", "Checkpoint", "Torch",
+        "Jobs", "Evaluation", "Minitron", "Execution", "Models", "Datasets", "Hub", "Tokenization", "Checkpoint", "Torch",
         "JSON", "Messages",
       ]),
     .library(name: "coppice_torch", type: .dynamic, targets: ["CTorchShim"]),
@@ -82,6 +82,8 @@ let package = Package(
     swiftTarget("Torch", ["CTorch"]),
     .target(name: "CFiles"),
     swiftTarget("Files", ["CFiles", "JSON", crypto]),
+    .target(name: "CHub", linkerSettings: [.linkedLibrary("dl")]),
+    swiftTarget("Hub", ["JSON", "Messages", "Formatting", "Files", "CHub", crypto]),
     .target(name: "CCheckpoint"),
     swiftTarget("Checkpoint", ["JSON", "CCheckpoint", "Files", crypto]),
     swiftTarget("Tokenization", ["JSON", "Files"]),
@@ -95,15 +97,14 @@ let package = Package(
     swiftTarget(
       "Jobs",
       [
-        "JSON", "Messages", "Formatting", "Torch", "Checkpoint", "Files", "Tokenization", "Datasets", "Models",
+        "JSON", "Messages", "Formatting", "Torch", "Checkpoint", "Files", "Hub", "Tokenization", "Datasets", "Models",
         "Execution", "Minitron", "Evaluation", crypto,
       ]),
     swiftTarget(
       "CoppiceCommands",
       [
-        "JSON", "Messages", "Formatting", "Report", "Torch", "Checkpoint", "Files", "Tokenization", "Datasets",
-        "Models",
-        "Execution", "Minitron", "Evaluation", "Jobs", argumentParser,
+        "JSON", "Messages", "Formatting", "Report", "Torch", "Checkpoint", "Files", "Hub", "Tokenization", "Datasets",
+        "Models", "Execution", "Minitron", "Evaluation", "Jobs", argumentParser,
       ]),
     .executableTarget(name: "coppice", dependencies: ["CoppiceCommands", argumentParser], swiftSettings: strict),
     .executableTarget(

@@ -116,6 +116,13 @@ public struct Companions: Sendable {
     [".py", ".pyc", ".ipynb", ".sh", ".so"].contains(where: name.hasSuffix)
   }
 
+  /// Whether a file of a checkpoint is a companion, by its path below the checkpoint's directory.
+  package static func isCompanion(path: String) -> Bool {
+    let parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+    if parts.count == 2, let isMember = members(of: parts[0]) { return isMember(parts[1]) }
+    return parts.count == 1 && isCompanion(path)
+  }
+
   static func isCompanion(_ name: String) -> Bool {
     let name = name.lowercased()
     if name.hasPrefix(".") || isCode(name) || own.contains(name) || name.hasSuffix(".index.json") { return false }

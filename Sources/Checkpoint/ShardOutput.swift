@@ -189,10 +189,8 @@ extension OpenFile {
 /// Throws when a directory's disk has less room than `bytes`: a disk too full should say so before the work, not
 /// after it. Quotas are not seen here; they show when the bytes are written.
 func requireSpace(_ bytes: Int, in directory: String) throws {
-  var status = statvfs()
-  guard statvfs(directory, &status) == 0 else { throw systemError("look at", directory) }
-  let (room, overflow) = UInt64(status.f_bavail).multipliedReportingOverflow(by: UInt64(status.f_frsize))
-  guard !overflow, room < UInt64(bytes) else { return }
+  let room = try freeBytes(in: directory)
+  guard room < bytes else { return }
   throw CheckpointError(
     .io,
     "the weights need \(bytes) bytes and the disk of \(directory) has \(room) left: free some space or choose an "

@@ -15,7 +15,7 @@ public struct EncodeCommand: ParsableCommand {
   public init() {}
 
   public func run() throws {
-    try TokenizerLines.encode(Tokenizer(directory: model.directory()), addSpecialTokens: !noSpecialTokens)
+    try TokenizerLines.encode(Tokenizer(directory: model.directory(.tokenizer)), addSpecialTokens: !noSpecialTokens)
   }
 }
 
@@ -33,6 +33,6 @@ public struct DecodeCommand: ParsableCommand {
   public init() {}
 
   public func run() throws {
-    try TokenizerLines.decode(Tokenizer(directory: model.directory()), skipSpecialTokens: skipSpecialTokens)
+    try TokenizerLines.decode(Tokenizer(directory: model.directory(.tokenizer)), skipSpecialTokens: skipSpecialTokens)
   }
 }

@@ -48,6 +48,7 @@ public struct EvalCommand: ComputingCommand {
 
   private func request() throws -> EvalRequest {
     var request = EvalRequest(model: model.model)
+    request.revision = model.revision
     request.evaluation = evaluation.parameters
     request.percent = percent
     request.predictions = predictions

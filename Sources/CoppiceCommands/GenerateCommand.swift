@@ -59,7 +59,7 @@ public struct GenerateCommand: ComputingCommand {
 
   public func run() throws {
     let console = output.console
-    let source = try SourceModel(directory: model.directory())
+    let source = try SourceModel(directory: model.directory(console: console))
     console.say(of: source)
     let compute = try compute.parameters()
     let dtype = try compute.dtype(for: source)

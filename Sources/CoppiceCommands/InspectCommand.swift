@@ -32,7 +32,7 @@ public struct InspectCommand: ParsableCommand {
   }
 
   public func run() throws {
-    let directory = try model.directory()
+    let directory = try model.directory(.config, console: output.console)
     let weights = try WeightsReport(directory: directory)
     // The weights have the last word over the config, where they are this model's.
     let description = try weights.model ?? Families.describe(directory: directory)

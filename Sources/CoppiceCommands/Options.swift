@@ -6,15 +6,26 @@ import Report
 struct ModelOptions: ParsableArguments {
   @Option(
     name: .flag("hf_model_name_or_path"), parsing: .unconditional,
-    help: ArgumentHelp("The checkpoint: a local directory in Hugging Face's layout.", valueName: "path"),
+    help: ArgumentHelp(
+      "The checkpoint: a local directory in Hugging Face's layout, or the hub's name of a model.", valueName: "path"),
     completion: .directory)
   var model: String
+
+  @Option(
+    name: .flag("revision"), parsing: .unconditional,
+    help: ArgumentHelp("The branch, tag or commit of the hub's model (default: main).", valueName: "name"))
+  var revision: String?
 
   @Flag(name: .flag("trust_remote_code"), help: "Accepted, no effect: no remote code is ever run.")
   var trustRemoteCode = false
 
-  /// - Throws: `RunError` for a hub name, which cannot be fetched yet.
-  func directory() throws -> String { try ModelPlace.directory(model) }
+  /// Where the model is; what is needed of one of the hub is fetched.
+  ///
+  /// - Throws: what `ModelPlace` throws.
+  func directory(_ need: ModelNeed = .everything, console: Console = Console()) throws -> String {
+    try ModelPlace.directory(
+      model, revision: revision, need: need, events: RunEvents([ConsoleListener(console, json: false)]))
+  }
 }
 
 /// How things are computed.

@@ -43,7 +43,8 @@ public struct PlanCommand: ParsableCommand {
   /// - Parameter arguments: those after the command's name.
   private func noteOnUnused(_ arguments: some Sequence<String>) throws -> String? {
     let used: Set<String> = [
-      "--hf_model_name_or_path", "--prune_target_params", "--prune_target_active_params", "--prune_target_memory_mb",
+      "--hf_model_name_or_path", "--revision", "--prune_target_params", "--prune_target_active_params",
+      "--prune_target_memory_mb",
       "--prune_export_config", "--ss_channel_divisor", "--max_width_pruning", "--max_depth_pruning",
       "--hparams_to_skip", "--top_k", "--seq_length", "--inference_batch_size", "--calib_batch_size", "--layer_ranking",
       "--json", "--quiet",

@@ -120,6 +120,7 @@ struct PruneOptions: ParsableArguments {
   /// - Throws: `ValidationError`.
   func request() throws -> PruneRequest {
     var request = PruneRequest(model: model.model, output: outputPath ?? "")
+    request.revision = model.revision
     request.search = try search.parameters()
     request.layerRanking = layerRanking
     request.scoreFunction = try scoreFunction.value("--prune_score_func")

@@ -10,20 +10,25 @@
 public enum AtomicFile {
   /// Writes beside the destination, waits for the disk, renames.
   ///
+  /// - Parameter isSecret: nobody but the user may read it, at any moment.
   /// - Throws: `FileError`, io; the file at `path` is then what it was before.
-  public static func write(_ bytes: some Collection<UInt8>, to path: String) throws {
-    try Array(bytes).withUnsafeBytes { try write($0, to: path) }
+  public static func write(_ bytes: some Collection<UInt8>, to path: String, isSecret: Bool = false) throws {
+    try Array(bytes).withUnsafeBytes { try write($0, to: path, mode: isSecret ? 0o600 : 0o666) }
   }
 
   /// The same for bytes in memory.
   ///
-  /// - Parameter isDurable: whether to wait for the disk. Without that the file is whole as long as the machine keeps
+  /// - Parameters:
+  ///   - isDurable: whether to wait for the disk. Without that the file is whole as long as the machine keeps
   ///   running; afterwards it may be anything.
-  public static func write(_ bytes: UnsafeRawBufferPointer, to path: String, isDurable: Bool = true) throws {
+  ///   - mode: who may read and write it, before the user's mask is applied.
+  public static func write(
+    _ bytes: UnsafeRawBufferPointer, to path: String, isDurable: Bool = true, mode: UInt32 = 0o666
+  ) throws {
     let (parent, name) = try split(path)
     let prefix = ".\(name).partial-"
     removeLeftovers(parent, prefix)
-    let (file, lock) = try create(join(parent, prefix + "\(getpid())"))
+    let (file, lock) = try create(join(parent, prefix + "\(getpid())"), mode: mode)
     do {
       try file.write(bytes)
       if isDurable { try file.synchronize() }
@@ -76,11 +81,11 @@ public enum AtomicFile {
   }
 
   /// A new temporary file, locked: the lock tells other processes that its writer lives.
-  private static func create(_ start: String) throws -> (file: OpenFile, locked: Bool) {
+  private static func create(_ start: String, mode: UInt32 = 0o666) throws -> (file: OpenFile, locked: Bool) {
     for attempt in 0..<1000 {
       let path = "\(start)-\(attempt)"
       let file: OpenFile
-      do { file = try Unfinished.create(path, .file) { try OpenFile.creating(path) } } catch {
+      do { file = try Unfinished.create(path, .file) { try OpenFile.creating(path, mode: mode) } } catch {
         if kind(of: path) != .absent { continue }
         throw error
       }

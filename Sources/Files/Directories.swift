@@ -44,6 +44,14 @@ package func makeDirectories(_ path: String) throws -> [String] {
   }
 }
 
+/// Bytes that the disk of a directory has room for. Quotas are not seen here; they show when the bytes are written.
+package func freeBytes(in directory: String) throws -> Int {
+  var status = statvfs()
+  guard statvfs(directory, &status) == 0 else { throw systemError("look at", directory) }
+  let (room, overflow) = Int(clamping: status.f_bavail).multipliedReportingOverflow(by: Int(clamping: status.f_frsize))
+  return overflow ? .max : room
+}
+
 /// Waits until a directory's entries are on the disk.
 package func synchronizeDirectory(_ path: String) throws {
   let descriptor = open(path, O_RDONLY | O_CLOEXEC)

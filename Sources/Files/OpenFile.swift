@@ -50,10 +50,22 @@ package final class OpenFile: Sendable {
   }
 
   /// Creates a file that must not be there yet.
-  package static func creating(_ path: String) throws(FileError) -> OpenFile {
-    let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+  package static func creating(_ path: String, mode: UInt32 = 0o666) throws(FileError) -> OpenFile {
+    let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode_t(mode))
     guard descriptor >= 0 else { throw systemError("create", path) }
     return OpenFile(descriptor: descriptor, path: path)
+  }
+
+  /// Opens a file to read and go on with, at its start; creates one that is not there. Never follows a link.
+  package static func updating(_ path: String) throws(FileError) -> OpenFile {
+    let descriptor = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0o666)
+    guard descriptor >= 0 else { throw systemError("create", path) }
+    return OpenFile(descriptor: descriptor, path: path)
+  }
+
+  /// Throws the contents away; what is written next is the start.
+  package func truncate() throws(FileError) {
+    guard ftruncate(descriptor, 0) == 0, lseek(descriptor, 0, SEEK_SET) == 0 else { throw systemError("write", path) }
   }
 
   /// A second way to an existing file, past the page cache: offsets, sizes and addresses must be multiples of 4096. Nil

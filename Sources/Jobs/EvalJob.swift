@@ -25,7 +25,8 @@ public struct EvalJob {
   ///
   /// - Throws: what is wrong with the model or the data; what a listener throws.
   public func run() throws -> EvalOutcome {
-    let source = try SourceModel(directory: ModelPlace.directory(request.model))
+    let source = try SourceModel(
+      directory: ModelPlace.directory(request.model, revision: request.revision, events: events))
     for note in source.notes { try events.note(.checkpoint(note)) }
     for warning in source.checkpoint.indexNotes { try events.warn(.checkpoint(warning)) }
     let tokenizer = try Tokenizer(directory: source.checkpoint.directory)
@@ -91,7 +92,7 @@ public struct EvalJob {
   }
 
   private func referenceModel(_ path: String, _ source: SourceModel) throws -> Executor {
-    let model = try SourceModel(directory: path)
+    let model = try SourceModel(directory: ModelPlace.directory(path, events: events))
     if let note = model.headNote { try events.note(.checkpoint("\(path): \(note)")) }
     let (own, other) = (source.description.sizes[.vocabulary], model.description.sizes[.vocabulary])
     guard own == other else {

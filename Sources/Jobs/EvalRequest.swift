@@ -1,8 +1,10 @@
 /// All that an evaluation is asked for: MMLU accuracy, loss, divergence from another model. Defaults and names in JSON are
 /// those of the command line.
 public struct EvalRequest: Codable, Sendable, Equatable {
-  /// The checkpoint: a local directory in Hugging Face's layout.
+  /// The checkpoint: a local directory in Hugging Face's layout, or the hub's name of a model.
   public var model: String
+  /// A branch, tag or commit of the hub's model; nil: `main`.
+  public var revision: String?
   public var evaluation = EvaluationParameters()
   /// Of each of MMLU's subjects, the first questions: so many per cent.
   public var percent = 100.0
@@ -23,6 +25,7 @@ public struct EvalRequest: Codable, Sendable, Equatable {
 
   private enum CodingKeys: String, CodingKey {
     case model = "hf_model_name_or_path"
+    case revision
     case percent = "mmlu_percent"
     case predictions = "mmlu_predictions"
     case reference = "reference_model"
@@ -33,6 +36,7 @@ public struct EvalRequest: Codable, Sendable, Equatable {
   public init(from decoder: any Decoder) throws {
     let values = try decoder.container(keyedBy: CodingKeys.self)
     self.init(model: try values.decode(String.self, forKey: .model))
+    revision = try values.decodeIfPresent(String.self, forKey: .revision)
     percent = try values.decodeIfPresent(Double.self, forKey: .percent) ?? percent
     predictions = try values.decodeIfPresent(String.self, forKey: .predictions)
     reference = try values.decodeIfPresent(String.self, forKey: .reference)
@@ -45,6 +49,7 @@ public struct EvalRequest: Codable, Sendable, Equatable {
   public func encode(to encoder: any Encoder) throws {
     var values = encoder.container(keyedBy: CodingKeys.self)
     try values.encode(model, forKey: .model)
+    try values.encodeIfPresent(revision, forKey: .revision)
     try values.encode(percent, forKey: .percent)
     try values.encodeIfPresent(predictions, forKey: .predictions)
     try values.encodeIfPresent(reference, forKey: .reference)

@@ -1,24 +1,144 @@
-import Foundation
+import Files
+import Hub
+import JSON
+import Messages
+import Synchronization
 
-/// Where a model is found.
+/// Where a model is found: a directory of its own, or a snapshot in the hub's cache.
 public enum ModelPlace {
-  /// The directory that a name means.
+  /// The directory that a name means. What a model of the hub lacks in the cache is fetched.
   ///
-  /// - Parameter model: a local directory, or the hub's name of a model.
-  /// - Throws: `RunError` for a hub name, which cannot be fetched yet.
-  public static func directory(_ model: String) throws -> String {
-    var isDirectory: ObjCBool = false
-    if FileManager.default.fileExists(atPath: model, isDirectory: &isDirectory) {
-      if isDirectory.boolValue { return model }
+  /// A revision that the cache has is used as it is, without asking the hub for a newer commit: a run that goes on does so
+  /// with the model that it began with. `download` asks.
+  ///
+  /// - Parameters:
+  ///   - model: a local directory, or the hub's name of a model, with `@REVISION` after it or not.
+  ///   - revision: a branch, tag or commit, for a name of the hub; nil: `main`.
+  /// - Throws: `RunError`, `HubError`, `FileError`.
+  public static func directory(
+    _ model: String, revision: String? = nil, need: ModelNeed = .everything, events: RunEvents
+  ) throws -> String {
+    switch kind(of: model) {
+    case .directory:
+      if let revision {
+        throw RunError("\(model) is a directory, which has no revision \(revision); leave \(parameter: "revision") out")
+      }
+      return model
+    case .absent: break
+    default:
       throw RunError(
         "\(model) is a file; \(parameter: "hf_model_name_or_path") wants the directory with config.json in it")
     }
-    let isHubName = model.wholeMatch(of: /[A-Za-z0-9_.\-]+\/[A-Za-z0-9_.\-]+/) != nil
-    throw isHubName
-      ? RunError(
-        """
-        there is no directory \(model), and hub names are not fetched yet: download it first (hf download \(model) \
-        --local-dir DIR) and give DIR
-        """) : RunError("there is no directory \(model)")
+    guard let (repository, revision) = try hubName(model, revision: revision, .model) else {
+      throw RunError("there is no directory \(model)")
+    }
+    do { return try snapshot(repository, revision, need, events).directory } catch let error as HubError
+      where error.kind == .missing || error.kind == .offline
+    {
+      throw RunError("there is no directory \(model), and \(error)")
+    }
   }
+
+  /// A name of the hub in its parts; nil for what can be none.
+  ///
+  /// - Throws: `RunError` for a revision that is given twice; `HubError` for one that can be none.
+  static func hubName(
+    _ text: String, revision: String?, _ kind: RepositoryKind
+  ) throws -> (repository: Repository, revision: Revision)? {
+    let parts = text.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+    guard Repository.isName(parts[0]) else { return nil }
+    if parts.count > 1, let revision, revision != parts[1] {
+      throw RunError("\(text) and \(parameter: "revision") \(revision) name two revisions; give one of them")
+    }
+    let name = revision ?? (parts.count > 1 ? parts[1] : nil)
+    return (try Repository(parts[0], kind), try name.map { try Revision($0) } ?? .main)
+  }
+
+  /// A snapshot of a model with all that is needed in it.
+  static func snapshot(
+    _ repository: Repository, _ revision: Revision, _ need: ModelNeed, _ events: RunEvents
+  ) throws -> Hub.Fetched {
+    let hub = try Hub(observer: HubEvents(events))
+    if let commit = hub.cachedCommit(of: repository, revision), try isComplete(hub, repository, commit, need) {
+      let directory = hub.cache.snapshot(repository, commit)
+      if !revision.isCommit { try events.note(.cachedModel("\(repository)", revision.name, commit: commit)) }
+      return Hub.Fetched(directory: directory, bytes: 0)
+    }
+    let commit = try hub.commit(of: repository, revision)
+    return try fetch(hub, repository, revision, commit, try hub.files(of: repository, commit), need).fetched
+  }
+
+  /// Fetches what is needed of a commit.
+  ///
+  /// - Parameter listing: all files at the commit.
+  static func fetch(
+    _ hub: Hub, _ repository: Repository, _ revision: Revision, _ commit: String, _ listing: [RepositoryFile],
+    _ need: ModelNeed
+  ) throws -> (wanted: [RepositoryFile], fetched: Hub.Fetched) {
+    let files = ModelFiles(repository: repository, files: listing)
+    let settings = try files.settings(need)
+    let first = try hub.fetch(repository, revision, commit, settings, absent: files.absent)
+    guard need == .everything else { return (settings, first) }
+    let weights = try files.weights(index: try hub.cache.file(repository, commit, ModelFiles.index))
+    let fetched = try hub.fetch(repository, revision, commit, weights)
+    return (settings + weights, Hub.Fetched(directory: fetched.directory, bytes: first.bytes + fetched.bytes))
+  }
+
+  /// Whether a snapshot has all that is needed of it. Where no list of the repository's files is known, as in caches of older
+  /// clients, what no checkpoint does without.
+  private static func isComplete(
+    _ hub: Hub, _ repository: Repository, _ commit: String, _ need: ModelNeed
+  ) throws -> Bool {
+    func has(_ path: String) throws -> Bool { try hub.cache.file(repository, commit, path) != nil }
+    guard try has(ModelFiles.config) else { return false }
+    let index = try hub.cache.file(repository, commit, ModelFiles.index)
+    if let listing = hub.cache.listing(repository, commit) {
+      let files = ModelFiles(repository: repository, files: listing)
+      guard try files.settings(need).allSatisfy({ try has($0.path) }) else { return false }
+      return try need != .everything || files.weights(index: index).allSatisfy { try has($0.path) }
+    }
+    if need == .config { return true }
+    guard try has("tokenizer.json") else { return false }
+    if need == .tokenizer { return true }
+    if try has(ModelFiles.weights) { return true }
+    guard let index, let map = try? WholeFile.object(index)["weight_map"]?.object else { return false }
+    return try Set(map.entries.compactMap(\.value.string)).allSatisfy(has)
+  }
+}
+
+/// Tells a run's listeners what is fetched for it.
+final class HubEvents: HubObserver {
+  private struct State {
+    var progress: RunProgress?
+    var done = 0
+  }
+
+  private let events: RunEvents
+  private let state = Mutex(State())
+
+  init(_ events: RunEvents) { self.events = events }
+
+  /// Less is there before anybody reads of it.
+  private static let worthTelling = 1 << 20
+
+  func begins(bytes: Int, files: Int) {
+    if bytes < Self.worthTelling { return }
+    state.withLock { $0 = State(progress: events.progress("download", total: bytes, unit: "bytes")) }
+  }
+
+  func advanced(by bytes: Int) {
+    state.withLock { state in
+      state.done += bytes
+      state.progress?.update(max(state.done, 0))
+    }
+  }
+
+  func finished() {
+    state.withLock { state in
+      state.progress?.finish()
+      state = State()
+    }
+  }
+
+  func note(_ text: String) { events.post(.note(.hub(text))) }
 }

@@ -24,7 +24,7 @@ public struct PlanJob {
 
   /// - Throws: what is wrong with the model's config; `ModelError` when no point meets the targets.
   public func run() throws -> PlanOutcome {
-    let directory = try ModelPlace.directory(request.model)
+    let directory = try ModelPlace.directory(request.model, revision: request.revision, need: .config, events: events)
     // Without weights, or with others than the config's, the config says what there is to plan.
     let source = try? SourceModel(directory: directory)
     let description = try source?.description ?? Families.describe(directory: directory)

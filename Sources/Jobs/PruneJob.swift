@@ -85,7 +85,7 @@ public struct PruneJob {
   }
 
   private func prepare() throws -> Preparation {
-    let directory = try ModelPlace.directory(request.model)
+    let directory = try ModelPlace.directory(request.model, revision: request.revision, events: events)
     try OutputPlace.check(output: request.output, model: directory, kept: request.keptScores)
     let model = try SourceModel(directory: directory)
     let description = model.description

@@ -7,8 +7,10 @@ public import Minitron
 /// of its flag: `{"hf_model_name_or_path": "model", "output_hf_path": "pruned", "prune_target_params": "3M", …}`. Fields
 /// that are left out have their default.
 public struct PruneRequest: Codable, Sendable, Equatable {
-  /// The checkpoint: a local directory in Hugging Face's layout.
+  /// The checkpoint: a local directory in Hugging Face's layout, or the hub's name of a model.
   public var model: String
+  /// A branch, tag or commit of the hub's model; nil: `main`.
+  public var revision: String?
   /// Where the pruned checkpoint goes; a finished one is never overwritten.
   public var output: String
   public var search = SearchParameters()
@@ -46,6 +48,7 @@ public struct PruneRequest: Codable, Sendable, Equatable {
 
   private enum CodingKeys: String, CodingKey {
     case model = "hf_model_name_or_path"
+    case revision
     case output = "output_hf_path"
     case layerRanking = "layer_ranking"
     case scoreFunction = "prune_score_func"
@@ -64,6 +67,7 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     let values = try decoder.container(keyedBy: CodingKeys.self)
     self.init(
       model: try values.decode(String.self, forKey: .model), output: try values.decode(String.self, forKey: .output))
+    revision = try values.decodeIfPresent(String.self, forKey: .revision)
     layerRanking = try values.decodeIfPresent(LayerRanking.self, forKey: .layerRanking)
     scoreFunction = try values.decodeIfPresent(ScoreFunctionName.self, forKey: .scoreFunction) ?? scoreFunction
     scoreLowerBound = try values.decodeIfPresent(Double.self, forKey: .scoreLowerBound)
@@ -83,6 +87,7 @@ public struct PruneRequest: Codable, Sendable, Equatable {
   public func encode(to encoder: any Encoder) throws {
     var values = encoder.container(keyedBy: CodingKeys.self)
     try values.encode(model, forKey: .model)
+    try values.encodeIfPresent(revision, forKey: .revision)
     try values.encode(output, forKey: .output)
     try values.encodeIfPresent(layerRanking, forKey: .layerRanking)
     try values.encode(scoreFunction, forKey: .scoreFunction)

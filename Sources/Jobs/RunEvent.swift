@@ -42,6 +42,10 @@ public struct RunStep: Sendable, Hashable, Codable {
 public enum RunNote: Sendable {
   /// Something of the checkpoint is left out, or its weights say otherwise than its config.
   case checkpoint(String)
+  /// Something about what is fetched from the hub.
+  case hub(String)
+  /// A model of the hub is used as the cache has it.
+  case cachedModel(String, String, commit: String)
   /// The output is there already: the same request made it.
   case finishedAlready(output: String)
   /// Points of the search space that a rule of the architecture refuses.
@@ -71,7 +75,9 @@ public enum RunNote: Sendable {
 
   public var message: Message {
     switch self {
-    case .checkpoint(let text), .resuming(let text), .indispensableLayer(let text): Message(text)
+    case .checkpoint(let text), .resuming(let text), .indispensableLayer(let text), .hub(let text): Message(text)
+    case .cachedModel(let name, let revision, let commit):
+      "\(name): \(revision) as the cache has it (\(commit.prefix(7))); `coppice download \(name)` looks for a newer one"
     case .computeType(let message): message
     case .finishedAlready(let output): "\(output) holds the result of this command already; nothing to do"
     case .pointsRefused(let count, let size, let rule): "\(count) of \(size) points are left out: \(rule)"
