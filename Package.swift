@@ -34,8 +34,8 @@ let package = Package(
     .library(
       name: "Coppice",
       targets: [
-        "Jobs", "Evaluation", "Minitron", "Execution", "Models", "Datasets", "Hub", "Tokenization", "Checkpoint", "Torch",
-        "JSON", "Messages",
+        "Jobs", "Evaluation", "Minitron", "Execution", "Models", "Datasets", "Hub", "Tokenization", "Checkpoint",
+        "Torch", "JSON", "Messages",
       ]),
     .library(name: "coppice_torch", type: .dynamic, targets: ["CTorchShim"]),
     .library(name: "coppice_parquet", type: .dynamic, targets: ["CParquetShim"]),
@@ -146,6 +146,7 @@ let package = Package(
       ], exclude: ["Help"]),
     tests(
       "JobsTests", ["JSON", "Messages", "Models", "Minitron", "Evaluation", "Jobs", "TestSupport"]),
+    tests("HubTests", ["Hub", "Files", "JSON"]),
     tests("DatasetsTests", ["Datasets", "JSON"], exclude: ["Data"]),
   ],
   cxxLanguageStandard: .cxx20

@@ -7,50 +7,13 @@ import Models
 import Report
 import Formatting
 
-/// `coppice cache`: what runs have kept in the cache directory.
+/// `coppice cache`: what runs have kept, and what the hub's cache has.
 public struct CacheCommand: ParsableCommand {
   public static let configuration = CommandConfiguration(
-    commandName: "cache", abstract: "List or remove scores that runs of prune have kept.",
+    commandName: "cache", abstract: "List kept scores, models and data sets; remove scores.",
     subcommands: [CacheListCommand.self, CacheRemoveCommand.self])
 
   public init() {}
-}
-
-/// `coppice cache ls`.
-public struct CacheListCommand: ParsableCommand {
-  public static let configuration = CommandConfiguration(
-    commandName: "ls", abstract: "List kept scores: of which model and data, how large, how old.", aliases: ["list"])
-
-  @OptionGroup(title: "Output") var output: OutputOptions
-
-  public init() {}
-
-  public func run() throws {
-    let kept = try KeptScores.ofUser()
-    let entries = kept.entries()
-    let now = Date()
-    if output.json {
-      let json = JSON.object([
-        ("directory", .text(kept.root)), ("bytes", .int(entries.reduce(0) { $0 + $1.bytes })),
-        ("scores", .array(entries.map { $0.json(now: now) })),
-      ])
-      return try output.console.result(json.serialized(indent: 2))
-    }
-    guard !entries.isEmpty else { return output.console.note("no scores are kept in \(kept.root)") }
-    let bytes = Format.bytes(entries.reduce(0) { $0 + $1.bytes })
-    var table = Table(
-      title: "Scores kept in \(kept.root), \(bytes)",
-      columns: [
-        Table.Column("fingerprint"), Table.Column("made of", isFlexible: true), Table.Column("size", .right),
-        Table.Column("age", .right),
-      ])
-    for entry in entries {
-      table.add([
-        entry.fingerprint, entry.summary, Format.bytes(entry.bytes), age(now.timeIntervalSince(entry.modified)),
-      ])
-    }
-    try output.console.result(table)
-  }
 }
 
 /// `coppice cache rm`.
@@ -142,41 +105,11 @@ struct Age: ExpressibleByArgument {
   }
 }
 
-/// How long ago, in the largest unit that fits.
-private func age(_ seconds: Double) -> String {
-  let units = [(86_400.0, "d"), (3600, "h"), (60, "m")]
-  let (length, name) = units.first { seconds >= $0.0 } ?? (60, "m")
-  return "\(Int(max(seconds, 0) / length))\(name)"
-}
-
 extension KeptScores {
-  fileprivate static func ofUser() throws -> KeptScores {
+  static func ofUser() throws -> KeptScores {
     guard let directory = Environment.process.cacheDirectory else {
       throw ModelError("there is no cache directory: HOME is unset and the user has none")
     }
     return KeptScores(root: directory)
-  }
-}
-
-extension KeptScores.Entry {
-  /// Model, data and settings in one line.
-  fileprivate var summary: String {
-    guard let about else { return "an earlier version's" }
-    func name(_ path: String) -> String { URL(fileURLWithPath: path).lastPathComponent }
-    let model = about["model"]?.string.map(name) ?? "a model"
-    let data = about["calib_dataset_name"]?.array?.compactMap(\.string).map(name).joined(separator: ", ") ?? ""
-    let settings = about["made_of"]
-    func setting(_ key: String) -> String { settings?[key]?.string ?? "?" }
-    return "\(model), \(data), \(setting("calib_num_samples")) × \(setting("seq_length")), \(setting("compute_dtype"))"
-  }
-
-  fileprivate func json(now: Date) -> JSON {
-    .object([
-      ("fingerprint", .text(fingerprint)), ("path", .text(path)), ("bytes", .int(bytes)),
-      ("modified", .text(modified.formatted(.iso8601))),
-      ("age_seconds", .int(Int(max(now.timeIntervalSince(modified), 0)))),
-      ("model", about?["model"] ?? .null), ("calib_dataset_name", about?["calib_dataset_name"] ?? .null),
-      ("made_of", about?["made_of"] ?? .null), ("in_use", .bool(isInUse)),
-    ])
   }
 }

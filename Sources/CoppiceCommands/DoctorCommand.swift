@@ -3,6 +3,7 @@ import Datasets
 import Execution
 import Files
 import Foundation
+import Hub
 import JSON
 import Minitron
 import Report
@@ -15,7 +16,8 @@ public struct DoctorCommand: ParsableCommand {
   public static let configuration = CommandConfiguration(
     commandName: "doctor",
     abstract:
-      "Say what was found: libtorch, threads, GPUs or why none, Parquet, memory. Exits 1 when something is missing.")
+      "Say what was found: libtorch, threads, GPUs or why none, Parquet, the hub, memory. Exits 1 when something is missing."
+  )
 
   @OptionGroup var output: OutputOptions
 
@@ -31,7 +33,7 @@ public struct DoctorCommand: ParsableCommand {
   }
 
   public func run() throws {
-    let findings = Self.torch(LibTorch.environment()) + [Self.parquet()] + Self.machine()
+    let findings = Self.torch(LibTorch.environment()) + [Self.parquet()] + Self.hub() + Self.machine()
     let problems = findings.compactMap(\.problem)
     let console = output.console
     if output.json {
@@ -94,6 +96,31 @@ public struct DoctorCommand: ParsableCommand {
         name: "parquet", text: "does not load", json: .bool(false),
         problem: "\(error). Run Scripts/setup in the clone; .jsonl files work without it")
     }
+  }
+
+  /// What names in the place of paths need. Without libcurl everything works that has paths, so it is no problem.
+  private static func hub() -> [Finding] {
+    let settings = HubSettings()
+    let transfers: Finding
+    do {
+      let version = try TransferLibrary.load()
+      transfers = Finding(name: "libcurl", text: version, json: .text(version))
+    } catch {
+      transfers = Finding(name: "libcurl", text: "does not load: \(error)", json: .null)
+    }
+    let cache = settings.cacheDirectory ?? "none: HOME is unset"
+    let (token, problem): (String, String?)
+    do { (token, problem) = (try settings.token() == nil ? "none" : "there is one", nil) } catch {
+      (token, problem) = ("cannot be used", "\(error)")
+    }
+    return [
+      transfers,
+      Finding(
+        name: "hub", text: settings.endpoint + (settings.isOffline ? " (offline: nothing is fetched)" : ""),
+        json: .text(settings.endpoint)),
+      Finding(name: "hub_cache", text: cache, json: settings.cacheDirectory.map(JSON.text) ?? .null),
+      Finding(name: "hub_token", text: token, json: .bool(token == "there is one"), problem: problem),
+    ]
   }
 
   private static func machine() -> [Finding] {

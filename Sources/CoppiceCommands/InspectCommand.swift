@@ -190,8 +190,9 @@ private struct WeightsReport {
   init(directory: String) throws {
     let suffixes = [".safetensors", ".safetensors.index.json", ".bin", ".pt", ".pth", ".gguf"]
     let names = try FileManager.default.contentsOfDirectory(atPath: directory)
-    guard names.contains(where: { name in suffixes.contains { name.lowercased().hasSuffix($0) } }) else {
-      text = "Weights: none here, which is enough for plan and inspect"
+    let isPart = ModelPlace.hasPartOfWeights(directory)
+    guard !isPart, names.contains(where: { name in suffixes.contains { name.lowercased().hasSuffix($0) } }) else {
+      text = "Weights: \(isPart ? "not all" : "none") here, which is enough for plan and inspect"
       json = .null
       problem = nil
       model = nil

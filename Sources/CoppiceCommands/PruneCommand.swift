@@ -64,10 +64,12 @@ struct PruneOptions: ParsableArguments {
   @Flag(name: .flag("racing"), help: "Stop scoring candidates that are out; says how sure the winner is.")
   var racing = false
 
-  @Option(name: .flag("nproc"), help: ArgumentHelp("Processes; only 1 so far.", valueName: "n"))
+  @Option(name: .flag("nproc"), help: ArgumentHelp("Processes; one does the work of all so far.", valueName: "n"))
   var processes = 1
 
-  @Option(name: .flag("pp_size"), help: ArgumentHelp("Pipeline stages; only 1 so far.", valueName: "n"))
+  @Option(
+    name: .flag("pp_size"),
+    help: ArgumentHelp("Pipeline stages; one process does the work of all so far.", valueName: "n"))
   var pipelineStages = 1
 
   @Option(name: .flag("num_layers_in_first_pipeline_stage"), help: .hidden)
@@ -166,16 +168,18 @@ public struct PruneCommand: ComputingCommand {
     }
     let request = try options.request()
     try usage(request.validate)
-    guard options.processes == 1, options.pipelineStages == 1 else {
-      throw ValidationError("--nproc and --pp_size above 1 are not supported yet: one process does all of it")
-    }
-    guard options.firstStageLayers == nil, options.lastStageLayers == nil else {
-      throw ValidationError("uneven pipeline stages want --pp_size above 1, which is not supported yet")
+    guard options.pipelineStages > 1 || options.firstStageLayers == nil && options.lastStageLayers == nil else {
+      throw ValidationError("uneven pipeline stages want --pp_size above 1")
     }
   }
 
   public func run() throws {
     let console = options.output.console
+    let launcher = Launcher()
+    if launcher.isSpare { return console.note(launcher.spareNote) }
+    if max(options.processes, options.pipelineStages, launcher.worldSize) > 1 {
+      console.note("one process does the work of all ranks and pipeline stages; the result is the same")
+    }
     if options.model.trustRemoteCode { console.note("--trust_remote_code has no effect: no remote code is ever run") }
     let job = try PruneJob(
       options.request(), listeners: [ConsoleListener(console, json: options.output.json)], command: Self.commandLine)

@@ -32,7 +32,7 @@ public struct HubCache: Sendable {
   package func snapshot(_ repository: Repository, _ commit: String) -> String {
     join(folder(repository), "snapshots/\(commit)")
   }
-  func blob(_ repository: Repository, _ etag: String) -> String { join(folder(repository), "blobs/\(etag)") }
+  package func blob(_ repository: Repository, _ etag: String) -> String { join(folder(repository), "blobs/\(etag)") }
   /// What was fetched of a blob so far. No other program goes on with it, and none of its files has this name.
   func partial(_ repository: Repository, _ etag: String) -> String { blob(repository, etag) + ".coppice-partial" }
 
@@ -50,7 +50,7 @@ public struct HubCache: Sendable {
   }
 
   /// Notes what a revision stands for.
-  func setCommit(of repository: Repository, _ revision: Revision, _ commit: String) throws {
+  package func setCommit(of repository: Repository, _ revision: Revision, _ commit: String) throws {
     guard !revision.isCommit, self.commit(of: repository, revision) != commit else { return }
     let path = join(folder(repository), "refs/" + revision.name)
     try AtomicFile.makeDirectory(try split(path).parent)
@@ -132,7 +132,7 @@ public struct HubCache: Sendable {
     return nil
   }
 
-  func setListing(_ repository: Repository, _ commit: String, _ files: [RepositoryFile]) throws {
+  package func setListing(_ repository: Repository, _ commit: String, _ files: [RepositoryFile]) throws {
     try writeListing(repository, commit, files, in: ".coppice")
   }
 
@@ -152,7 +152,7 @@ public struct HubCache: Sendable {
   }
 
   /// Notes that an optional file is not there, so that others need not ask either.
-  func setAbsent(_ repository: Repository, _ commit: String, _ path: String) {
+  package func setAbsent(_ repository: Repository, _ commit: String, _ path: String) {
     let note = join(folder(repository), ".no_exist/\(commit)/\(path)")
     guard kind(of: note) == .absent, let parent = try? split(note).parent else { return }
     // It only saves time.
@@ -163,7 +163,7 @@ public struct HubCache: Sendable {
   // MARK: Making it
 
   /// Makes the folders of a repository, and marks the cache for programs that make backups.
-  func prepare(_ repository: Repository) throws {
+  package func prepare(_ repository: Repository) throws {
     for name in ["blobs", "refs", "snapshots"] { try AtomicFile.makeDirectory(join(folder(repository), name)) }
     try AtomicFile.makeDirectory(join(root, ".locks/\(repository.folder)"))
     let tag = join(root, "CACHEDIR.TAG")
@@ -181,7 +181,7 @@ public struct HubCache: Sendable {
   /// Puts a blob into a snapshot.
   ///
   /// - Throws: `FileError`; `HubError` for a folder that is a link out of the cache.
-  func link(_ repository: Repository, _ commit: String, _ file: RepositoryFile) throws {
+  package func link(_ repository: Repository, _ commit: String, _ file: RepositoryFile) throws {
     let snapshot = snapshot(repository, commit)
     let place = join(snapshot, file.path)
     if kind(of: place) == .file { return try checkInside(place, repository) }

@@ -22,7 +22,7 @@ public struct HubToken: Sendable, Equatable, CustomStringConvertible, CustomRefl
   public var customMirror: Mirror { Mirror(self, children: []) }
 
   /// The text without the token in it, should a server send it back.
-  func removed(from text: String) -> String { text.replacing(value, with: "…") }
+  package func removed(from text: String) -> String { text.replacing(value, with: "…") }
 }
 
 /// How connections are made.

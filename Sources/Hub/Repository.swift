@@ -49,10 +49,10 @@ public struct Repository: Sendable, Hashable, CustomStringConvertible {
   public var description: String { name }
 
   /// Its folder in the cache, and that of its locks.
-  var folder: String { "\(kind.plural)--" + name.replacing("/", with: "--") }
+  package var folder: String { "\(kind.plural)--" + name.replacing("/", with: "--") }
 
   /// Nil for a folder of something else.
-  init?(folder: String) {
+  package init?(folder: String) {
     guard let kind = RepositoryKind.allCases.first(where: { folder.hasPrefix($0.plural + "--") }) else { return nil }
     let name = folder.dropFirst(kind.plural.count + 2).replacing("--", with: "/", maxReplacements: 1)
     guard Self.isName(String(name)) else { return nil }
@@ -91,7 +91,7 @@ func isHexadecimal(_ text: String, digits: Int) -> Bool {
 }
 
 /// Whether a path of a repository can be the path of a file below a folder: relative, of names that are what they seem.
-func isSafePath(_ path: String) -> Bool {
+package func isSafePath(_ path: String) -> Bool {
   guard path.utf8.count <= 1024, path.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F && $0 != UInt8(ascii: "\\") }) else {
     return false
   }
@@ -101,7 +101,7 @@ func isSafePath(_ path: String) -> Bool {
 }
 
 /// A path as it stands in an address: all but unreserved characters and slashes as `%XX`.
-func escaped(_ path: String, keepsSlashes: Bool = true) -> String {
+package func escaped(_ path: String, keepsSlashes: Bool = true) -> String {
   var text = ""
   for byte in path.utf8 {
     switch byte {
@@ -117,14 +117,14 @@ func escaped(_ path: String, keepsSlashes: Bool = true) -> String {
 }
 
 /// Who is asked: scheme, host and port of an address. Tokens are sent to one origin alone.
-struct Origin: Equatable {
-  let scheme: String
+package struct Origin: Equatable {
+  package let scheme: String
   /// In lower case.
-  let host: String
-  let port: String
+  package let host: String
+  package let port: String
 
   /// Nil for what is no address of http or https.
-  init?(_ url: String) {
+  package init?(_ url: String) {
     guard let colon = url.firstRange(of: "://") else { return nil }
     scheme = url[..<colon.lowerBound].lowercased()
     guard scheme == "http" || scheme == "https" else { return nil }
@@ -140,5 +140,5 @@ struct Origin: Equatable {
   }
 
   /// Addresses of this network segment, where clouds keep credentials: nothing of a hub is there.
-  var isLinkLocal: Bool { host.hasPrefix("169.254.") || host.hasPrefix("[fe80:") }
+  package var isLinkLocal: Bool { host.hasPrefix("169.254.") || host.hasPrefix("[fe80:") }
 }

@@ -1,4 +1,4 @@
-import JSON
+package import JSON
 
 /// A file of a repository at one commit.
 public struct RepositoryFile: Sendable, Equatable {
@@ -19,7 +19,9 @@ public struct RepositoryFile: Sendable, Equatable {
   public var checksum: String { etag }
 
   /// - Throws: `HubError` for an entry that names no file below the root, or whose hashes are none.
-  init(path: String, size: Int?, blobID: String?, sha256: String?, xetHash: String?, of repository: Repository) throws {
+  package init(path: String, size: Int?, blobID: String?, sha256: String?, xetHash: String?, of repository: Repository)
+    throws
+  {
     func wrong(_ problem: String) -> HubError {
       HubError(.malformed, "the hub's list of \(repository) names the file \(path.debugDescription), \(problem)")
     }
@@ -35,8 +37,8 @@ public struct RepositoryFile: Sendable, Equatable {
 /// All files of a repository at one commit, as kept beside its snapshots: huggingface_hub's `trees/SHA.json`.
 ///
 /// Source: `_tree_cache.py` of huggingface_hub 2.4.
-enum TreeFile {
-  static func json(_ files: [RepositoryFile]) -> JSON {
+package enum TreeFile {
+  package static func json(_ files: [RepositoryFile]) -> JSON {
     let entries = files.map { file -> (String, JSON) in
       var members: [(String, JSON)] = [("size", .int(file.size)), ("blob_id", .text(file.blobID))]
       if let sha256 = file.sha256 { members += [("lfs_sha256", .text(sha256)), ("lfs_size", .int(file.size))] }
@@ -47,7 +49,7 @@ enum TreeFile {
   }
 
   /// Nil for what is no such list, or one that a later version wrote.
-  static func files(_ json: JSON, of repository: Repository) -> [RepositoryFile]? {
+  package static func files(_ json: JSON, of repository: Repository) -> [RepositoryFile]? {
     guard json["format_version"]?.int == 1, let files = json["files"]?.object else { return nil }
     return try? files.entries.map { path, entry in
       try RepositoryFile(

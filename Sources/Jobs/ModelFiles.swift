@@ -51,8 +51,14 @@ struct ModelFiles {
     guard need != .everything || file(Self.weights) != nil || !index.isEmpty else {
       throw RunError("\(repository) has no safetensors: \(advice)")
     }
-    return [config] + index + (need == .config ? [] : files.filter { Companions.isCompanion(path: $0.path) })
+    switch need {
+    case .config: return [config]
+    case .tokenizer: return [config] + companions
+    case .everything: return [config] + index + companions
+    }
   }
+
+  private var companions: [RepositoryFile] { files.filter { Companions.isCompanion(path: $0.path) } }
 
   /// The files of weights.
   ///

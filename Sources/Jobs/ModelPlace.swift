@@ -84,6 +84,14 @@ public enum ModelPlace {
     return (settings + weights, Hub.Fetched(directory: fetched.directory, bytes: first.bytes + fetched.bytes))
   }
 
+  /// Whether weights of a model lie in the hub's cache in part only, as after a download that was cut short.
+  package static func hasPartOfWeights(_ directory: String) -> Bool {
+    guard resolvedPath(directory).split(separator: "/").dropLast().last == "snapshots",
+      let map = try? WholeFile.object(join(directory, ModelFiles.index))["weight_map"]?.object
+    else { return false }
+    return map.entries.compactMap(\.value.string).contains { kind(of: join(directory, $0)) == .absent }
+  }
+
   /// Whether a snapshot has all that is needed of it. Where no list of the repository's files is known, as in caches of older
   /// clients, what no checkpoint does without.
   private static func isComplete(

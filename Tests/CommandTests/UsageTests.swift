@@ -81,7 +81,7 @@ import Testing
     ["--max_width_pruning", "1.5"], ["--max_depth_pruning", "-0.1"], ["--max_width_pruning", "nan"],
     ["--ss_channel_divisor", "0"], ["--calib_num_samples", "0"], ["--calib_batch_size", "-3"], ["--few_shots", "-1"],
     ["--eval_num_samples", "0"], ["--memory_budget", "4QiB"], ["--device", "gpu"], ["--compute_dtype", "float8"],
-    ["--pp_size", "2"], ["--nproc", "2"], ["--seed", "-1"], ["--prune_score_func", "mmlu_0pct_bs1"],
+    ["--pp_size", "0"], ["--nproc", "0"], ["--seed", "-1"], ["--prune_score_func", "mmlu_0pct_bs1"],
     ["--num_layers_in_first_pipeline_stage", "3"],
   ])
   func settingsOutOfRangeAreRefused(_ setting: [String]) throws {
