@@ -1,6 +1,6 @@
 # Everything is built in release, so that the program and the tests share one build tree.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint bench docs wheel clean distclean
+.PHONY: help setup build demo test lint bench docs wheel install clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,10 @@ bench: build ## side by side with PyTorch
 
 wheel: ## a Python wheel of the programs, in out/wheel
 	@Scripts/wheel
+
+PREFIX ?= /usr/local
+install: ## the programs into PREFIX (/usr/local), with all that they run on
+	@Scripts/install "$(PREFIX)"
 
 docs: build ## the library's documentation, by DocC, in out/docs
 	@Scripts/docs

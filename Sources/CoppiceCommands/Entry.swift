@@ -9,6 +9,12 @@ protocol ComputingCommand: ParsableCommand {}
 
 /// What both executables do with their arguments.
 public enum Entry {
+  /// Whether this process was started by a command's name.
+  public static func isNamed(_ command: any ParsableCommand.Type) -> Bool {
+    let name = CommandLine.arguments.first?.split(separator: "/").last
+    return name.map(String.init) == command.configuration.commandName
+  }
+
   /// Parses, runs, and leaves with 0, 1 (failed) or 64 (wrong usage).
   public static func run(_ root: any ParsableCommand.Type, arguments: [String] = CommandLine.arguments) {
     // A reader that closes its end early (`| head`) is an error of the write, not a signal.

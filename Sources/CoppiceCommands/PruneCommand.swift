@@ -204,8 +204,7 @@ public struct PruneCommand: ComputingCommand {
   /// The command line that this process was started with, for those who read of it in the result.
   private static func commandLine(model: String) throws -> String {
     let arguments = CommandLine.arguments
-    let program = arguments.first?.split(separator: "/").last.map(String.init)
-    let own = program == PruneMinitronCommand.configuration.commandName
+    let own = Entry.isNamed(PruneMinitronCommand.self)
     return try Arguments.shown(
       own ? "prune_minitron" : "coppice prune", Array(arguments.dropFirst(own ? 1 : 2)), for: PruneCommand.self,
       model: model)

@@ -58,7 +58,7 @@ struct BlobDownload {
     while flock(lock.descriptor, LOCK_EX | LOCK_NB) != 0 {
       // File systems without locks cost at worst a second download: blobs are put in place whole.
       guard errno == EWOULDBLOCK || errno == EINTR else { return lock }
-      if waited == 10 { client.observer?.note("waiting for another process that downloads \(file.path)") }
+      if waited == 10 { client.note("waiting for another process that downloads \(file.path)") }
       waited += 1
       usleep(100_000)
     }
@@ -89,7 +89,7 @@ struct BlobDownload {
       advance(-had)
       guard !startedAnew else { throw wrongContents }
       startedAnew = true
-      client.observer?.note("\(file.path) arrived with other contents than the hub lists; fetching it once more")
+      client.note("\(file.path) arrived with other contents than the hub lists; fetching it once more")
     }
   }
 

@@ -15,6 +15,8 @@ public final class Hub: Sendable {
   public let cache: HubCache
   private let observer: (any HubObserver)?
   private let made = Mutex<HubClient?>(nil)
+  /// Lists that the hub has just given, by commit; noted in the cache when files of them have arrived as they say.
+  private let fresh = Mutex<[String: [RepositoryFile]]>([:])
 
   /// - Throws: `HubError` where there is no place for a cache.
   public init(_ settings: HubSettings = HubSettings(), observer: (any HubObserver)? = nil) throws {
@@ -41,6 +43,13 @@ public final class Hub: Sendable {
     }
   }
 
+  /// Makes sure that what is missing of a revision may be fetched.
+  ///
+  /// - Throws: `HubError`, offline, which says what is missing.
+  public func checkOnline(_ repository: Repository, _ revision: Revision, _ missing: [String]) throws {
+    _ = try client(for: absence(of: repository, revision, missing))
+  }
+
   // MARK: Commits and lists
 
   /// The commit that the cache has for a revision; nil where it has none.
@@ -57,15 +66,19 @@ public final class Hub: Sendable {
       .commit(of: repository, revision, known: cache.repositories())
   }
 
-  /// All files at a commit: as the cache has noted them, else as the hub lists them.
+  /// All files at a commit: as the cache has noted them, else as the hub lists them; where that may not be asked, those that
+  /// the cache has.
   ///
   /// - Throws: `HubError`.
   public func files(of repository: Repository, _ commit: String) throws -> [RepositoryFile] {
-    if let files = cache.listing(repository, commit) { return files }
+    if let files = fresh.withLock({ $0[commit] }) ?? cache.listing(repository, commit) { return files }
+    if settings.isOffline {
+      let files = cache.snapshotFiles(repository, commit)
+      if !files.isEmpty { return files }
+    }
     let files = try client(for: "the cache in \(cache.root) has no list of \(repository)'s files")
       .files(of: repository, commit, known: cache.repositories())
-    try cache.prepare(repository)
-    try cache.setListing(repository, commit, files)
+    fresh.withLock { $0[commit] = files }
     return files
   }
 
@@ -97,13 +110,24 @@ public final class Hub: Sendable {
     _ repository: Repository, _ revision: Revision, _ commit: String, _ files: [RepositoryFile], absent: [String] = []
   ) throws -> Fetched {
     let directory = cache.snapshot(repository, commit)
-    let missing = try files.filter { try cache.file(repository, commit, $0.path) == nil }
+    let missing = try files.filter { try !cache.has(repository, commit, $0) }
     var bytes = 0
     if !missing.isEmpty {
       let client = try client(for: absence(of: repository, revision, missing.map(\.path)))
       try cache.prepare(repository)
-      try checkSpace(repository, missing)
-      bytes = try fetch(repository, commit, missing, client)
+      do {
+        try checkSpace(repository, missing)
+        bytes = try fetch(repository, commit, missing, client)
+      } catch let error as HubError where error.kind == .malformed || error.kind == .space {
+        // The list may be what is wrong: the next run asks for it again.
+        fresh.withLock { $0[commit] = nil }
+        cache.forgetListing(repository, commit)
+        throw error
+      }
+    }
+    if let listing = fresh.withLock({ $0.removeValue(forKey: commit) }) {
+      try cache.prepare(repository)
+      try cache.setListing(repository, commit, listing)
     }
     for path in absent { cache.setAbsent(repository, commit, path) }
     // A cache that cannot be written to is as good to read.

@@ -106,6 +106,13 @@ public struct HubCache: Sendable {
     return place
   }
 
+  /// Whether a file is there, of the size that the hub lists.
+  ///
+  /// - Throws: `HubError` for a link that leads out of the cache.
+  package func has(_ repository: Repository, _ commit: String, _ file: RepositoryFile) throws -> Bool {
+    try self.file(repository, commit, file.path).map { FileIdentity(path: $0)?.size == file.size } ?? false
+  }
+
   /// Refuses a path whose links lead out of the cache, or out of the repository's folder, which may lie on another disk.
   func checkInside(_ path: String, _ repository: Repository) throws {
     let real = resolvedPath(path)
@@ -132,6 +139,20 @@ public struct HubCache: Sendable {
     return nil
   }
 
+  /// The files of a snapshot, as their links tell of them: for caches of clients that note no lists.
+  func snapshotFiles(_ repository: Repository, _ commit: String) -> [RepositoryFile] {
+    let snapshot = snapshot(repository, commit)
+    return files(below: snapshot).compactMap { path in
+      let place = join(snapshot, path)
+      guard let etag = linkTarget(place).map(lastName) else { return nil }
+      return try? RepositoryFile(
+        path: path, size: FileIdentity(path: place)?.size,
+        // Git's hash of a large file is that of its pointer, which is not known here.
+        blobID: isHexadecimal(etag, digits: 40) ? etag : String(repeating: "0", count: 40),
+        sha256: isHexadecimal(etag, digits: 64) ? etag : nil, xetHash: nil, of: repository)
+    }
+  }
+
   package func setListing(_ repository: Repository, _ commit: String, _ files: [RepositoryFile]) throws {
     try writeListing(repository, commit, files, in: ".coppice")
   }
@@ -139,8 +160,13 @@ public struct HubCache: Sendable {
   /// Makes the list huggingface_hub's own where every file of it is cached.
   package func publishListing(_ repository: Repository, _ commit: String, _ files: [RepositoryFile]) throws {
     let snapshot = snapshot(repository, commit)
-    guard files.allSatisfy({ kind(of: join(snapshot, $0.path)) == .file }) else { return }
+    guard files.allSatisfy({ FileIdentity(path: join(snapshot, $0.path))?.size == $0.size }) else { return }
     try writeListing(repository, commit, files, in: "trees")
+  }
+
+  /// Forgets a list that Coppice has noted, so that it is asked for again.
+  func forgetListing(_ repository: Repository, _ commit: String) {
+    unlink(join(folder(repository), ".coppice/\(commit).json"))
   }
 
   private func writeListing(
@@ -184,7 +210,7 @@ public struct HubCache: Sendable {
   package func link(_ repository: Repository, _ commit: String, _ file: RepositoryFile) throws {
     let snapshot = snapshot(repository, commit)
     let place = join(snapshot, file.path)
-    if kind(of: place) == .file { return try checkInside(place, repository) }
+    if try has(repository, commit, file) { return }
     let (parent, name) = try split(place)
     try checkInside(parent, repository)
     try AtomicFile.makeDirectory(parent)
@@ -226,4 +252,12 @@ public struct HubCache: Sendable {
     guard write(manifest, line, line.count) == line.count, fsync(manifest) == 0 else { return false }
     return symlink("../../blobs/\(xetHash.prefix(2))/\(xetHash)", blob(repository, file.etag)) == 0
   }
+}
+
+/// What a link says; nil for what is none.
+private func linkTarget(_ path: String) -> String? {
+  var buffer = [CChar](repeating: 0, count: 4096)
+  let count = readlink(path, &buffer, buffer.count)
+  guard count > 0, count < buffer.count else { return nil }
+  return String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }

@@ -1,5 +1,6 @@
 import CHub
 import Files
+import Formatting
 import JSON
 import Messages
 import Synchronization
@@ -38,6 +39,8 @@ final class HubClient: Sendable {
   let token: HubToken?
   private let origin: Origin
   private let idle = Mutex<[Connection]>([])
+  /// What was said when, since eight threads have the same to say at once.
+  private let said = Mutex<[String: ContinuousClock.Instant]>([:])
 
   /// - Parameter token: what to send in the place of the user's own.
   /// - Throws: `HubError` for an endpoint that is no address, and for a token that can be none.
@@ -123,7 +126,7 @@ final class HubClient: Sendable {
       do {
         let answer = try perform(HTTPRequest(url: url, headers: ["Accept: application/json"])) { _, more in
           guard bytes.count + more.count <= limit else {
-            throw HubError(.malformed, "\(shown(url)) answers with more than \(limit) bytes")
+            throw HubError(.malformed, "\(shown(url)) answers with more than \(Format.bytes(limit))")
           }
           bytes.append(contentsOf: more)
         }
@@ -164,9 +167,20 @@ final class HubClient: Sendable {
     }
     let seconds = asked.map(Double.init) ?? min(0.5 * Double(1 << min(tries - 1, 10)), 8)
     if seconds >= 1 {
-      observer?.note("\(reason); trying again in \(Int(seconds.rounded())) s")
+      note("\(reason); trying again in \(Int(seconds.rounded())) s")
     }
     usleep(UInt32(seconds * 1_000_000))
+  }
+
+  /// Tells the user, once in ten seconds.
+  func note(_ text: String) {
+    let isNew = said.withLock { said in
+      let now = ContinuousClock.now
+      if let last = said[text], now - last < .seconds(10) { return false }
+      said[text] = now
+      return true
+    }
+    if isNew { observer?.note(text) }
   }
 
   /// Seconds that an answer asks to wait: `Retry-After: 12`, or `RateLimit: "api";r=0;t=12`.
@@ -179,6 +193,10 @@ final class HubClient: Sendable {
   }
 
   func unreachable(_ failure: TransferFailure, tries: Int) -> HubError {
+    if failure.outcome == CH_FAILED {
+      return HubError(
+        .malformed, "\(originText) answers with something that is no proper HTTP (\(failure.reason)): is this a hub?")
+    }
     let advice: Message =
       switch failure.outcome {
       case CH_UNTRUSTED: "name your network's certificate authority in SSL_CERT_FILE"

@@ -41,11 +41,13 @@ extension HubClient {
         one on \(settings.endpoint)/settings/tokens and log in (coppice login, or HF_TOKEN)
         """)
     case (_, 403):
+      let reason = said(answer)
+      guard reason.isEmpty else { return HubError(.access, "\(repository) may not be read\(reason): look at \(page)") }
       return HubError(
         .access,
         """
-        \(repository) may not be read\(token == nil ? " without logging in" : " with this token")\(said(answer)): look at \
-        \(page), then log in (coppice login, or HF_TOKEN)
+        \(repository) may not be read \(token == nil ? "without logging in" : "with this token"): look at \(page), then \
+        log in (coppice login, or HF_TOKEN)
         """)
     case (_, 429):
       return HubError(

@@ -23,7 +23,9 @@ public struct RepositoryFile: Sendable, Equatable {
     throws
   {
     func wrong(_ problem: String) -> HubError {
-      HubError(.malformed, "the hub's list of \(repository) names the file \(path.debugDescription), \(problem)")
+      HubError(
+        .malformed,
+        "the hub's list of \(repository) names the file \(String(path.prefix(200)).debugDescription), \(problem)")
     }
     guard isSafePath(path) else { throw wrong("which could be written outside of its folder; nothing is fetched") }
     guard let size, size >= 0 else { throw wrong("without a size") }
@@ -63,7 +65,7 @@ extension HubClient {
   /// More entries than any repository has.
   private static let mostFiles = 4_000_000
   /// Bytes of one answer of the API.
-  private static let longestAnswer = 256 << 20
+  private static let longestAnswer = 64 << 20
 
   private func api(_ repository: Repository, _ rest: String) -> String {
     "\(settings.endpoint)/api/\(repository.kind.plural)/\(repository.name)/\(rest)"
@@ -95,7 +97,11 @@ extension HubClient {
       guard let entries = page.value.array else {
         throw HubError(.malformed, "\(shown(url)) answers with \(page.value.kind), where a list of files should be")
       }
-      for entry in entries where entry["type"]?.string == "file" {
+      for entry in entries {
+        guard let type = entry["type"]?.string else {
+          throw HubError(.malformed, "\(shown(url)) lists \(entry.kind) without a \"type\": is this a hub?")
+        }
+        if type != "file" { continue }
         let lfs = entry["lfs"].flatMap { $0.isNull ? nil : $0 }
         files.append(
           try RepositoryFile(
@@ -113,10 +119,26 @@ extension HubClient {
       }
       url = absolute
     }
-    guard Set(files.map(\.path)).count == files.count else {
+    try Self.check(files, of: repository)
+    return files.sorted { $0.path.utf8.lexicographicallyPrecedes($1.path.utf8) }
+  }
+
+  /// Refuses lists that no folder of files can be.
+  private static func check(_ files: [RepositoryFile], of repository: Repository) throws {
+    let paths = Set(files.map(\.path))
+    guard paths.count == files.count else {
       throw HubError(.malformed, "the hub's list of \(repository) names a file twice")
     }
-    return files.sorted { $0.path.utf8.lexicographicallyPrecedes($1.path.utf8) }
+    for path in paths {
+      var above = path[...]
+      while let slash = above.lastIndex(of: "/") {
+        above = above[..<slash]
+        guard !paths.contains(String(above)) else {
+          throw HubError(
+            .malformed, "the hub's list of \(repository) has \(above.prefix(200)) both as a file and as a folder")
+        }
+      }
+    }
   }
 
   /// Where the hub's copy of a data set in Parquet is, for those that have only a script.

@@ -2,6 +2,7 @@ import Checkpoint
 import Files
 import Hub
 import JSON
+import Messages
 
 /// Which files of a model's repository a run reads.
 public enum ModelNeed: Sendable {
@@ -80,7 +81,7 @@ struct ModelFiles {
 
   private func file(_ path: String) -> RepositoryFile? { files.first { $0.path == path } }
 
-  private var advice: String {
+  private var advice: Message {
     let paths = files.map(\.path)
     if paths.contains(where: { $0.hasSuffix(".gguf") }) {
       return "it holds GGUF files for llama.cpp; name the model that those were made from"
@@ -88,12 +89,12 @@ struct ModelFiles {
     if paths.contains(where: { $0.hasSuffix(".bin") || $0.hasSuffix(".pth") || $0.hasSuffix(".pt") }) {
       return """
         its weights are pickles, which are not read, since they may run code. Look for a revision with safetensors (the \
-        hub's converter opens pull requests: --revision refs/pr/1), or convert it with transformers' save_pretrained
+        hub's converter opens pull requests: \(parameter: "revision") refs/pr/1), or convert it with transformers' save_pretrained
         """
     }
     if paths.contains("adapter_model.safetensors") {
       return "it is an adapter; merge it into its base model and name the result"
     }
-    return "\(paths.isEmpty ? "it is empty" : "there are " + paths.prefix(5).joined(separator: ", "))"
+    return Message(paths.isEmpty ? "it is empty" : "there are " + paths.prefix(5).joined(separator: ", "))
   }
 }

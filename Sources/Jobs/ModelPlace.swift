@@ -59,10 +59,13 @@ public enum ModelPlace {
     _ repository: Repository, _ revision: Revision, _ need: ModelNeed, _ events: RunEvents
   ) throws -> Hub.Fetched {
     let hub = try Hub(observer: HubEvents(events))
-    if let commit = hub.cachedCommit(of: repository, revision), try isComplete(hub, repository, commit, need) {
-      let directory = hub.cache.snapshot(repository, commit)
-      if !revision.isCommit { try events.note(.cachedModel("\(repository)", revision.name, commit: commit)) }
-      return Hub.Fetched(directory: directory, bytes: 0)
+    if let commit = hub.cachedCommit(of: repository, revision) {
+      let missing = try missing(hub, repository, commit, need)
+      if missing.isEmpty {
+        if !revision.isCommit { try events.note(.cachedModel("\(repository)", revision.name, commit: commit)) }
+        return Hub.Fetched(directory: hub.cache.snapshot(repository, commit), bytes: 0)
+      }
+      try hub.checkOnline(repository, revision, missing)
     }
     let commit = try hub.commit(of: repository, revision)
     return try fetch(hub, repository, revision, commit, try hub.files(of: repository, commit), need).fetched
@@ -92,25 +95,28 @@ public enum ModelPlace {
     return map.entries.compactMap(\.value.string).contains { kind(of: join(directory, $0)) == .absent }
   }
 
-  /// Whether a snapshot has all that is needed of it. Where no list of the repository's files is known, as in caches of older
-  /// clients, what no checkpoint does without.
-  private static func isComplete(
+  /// What a snapshot lacks of all that is needed of it. Where no list of the repository's files is known, as in caches of
+  /// older clients, of what no checkpoint does without.
+  private static func missing(
     _ hub: Hub, _ repository: Repository, _ commit: String, _ need: ModelNeed
-  ) throws -> Bool {
-    func has(_ path: String) throws -> Bool { try hub.cache.file(repository, commit, path) != nil }
-    guard try has(ModelFiles.config) else { return false }
+  ) throws -> [String] {
     let index = try hub.cache.file(repository, commit, ModelFiles.index)
     if let listing = hub.cache.listing(repository, commit) {
       let files = ModelFiles(repository: repository, files: listing)
-      guard try files.settings(need).allSatisfy({ try has($0.path) }) else { return false }
-      return try need != .everything || files.weights(index: index).allSatisfy { try has($0.path) }
+      let settings = try files.settings(need).filter { try !hub.cache.has(repository, commit, $0) }
+      // Without the index it is not known which weights there are.
+      guard settings.isEmpty, need == .everything else { return settings.map(\.path) }
+      return try files.weights(index: index).filter { try !hub.cache.has(repository, commit, $0) }.map(\.path)
     }
-    if need == .config { return true }
-    guard try has("tokenizer.json") else { return false }
-    if need == .tokenizer { return true }
-    if try has(ModelFiles.weights) { return true }
-    guard let index, let map = try? WholeFile.object(index)["weight_map"]?.object else { return false }
-    return try Set(map.entries.compactMap(\.value.string)).allSatisfy(has)
+    var wanted = [ModelFiles.config]
+    if need != .config { wanted.append("tokenizer.json") }
+    if need == .everything {
+      let map = try index.map { try WholeFile.object($0)["weight_map"]?.object }
+      let whole = try hub.cache.file(repository, commit, ModelFiles.weights) != nil
+      let shards = whole ? [] : Set(map??.entries.compactMap(\.value.string) ?? []).sorted(by: isBefore)
+      wanted += shards.isEmpty ? [ModelFiles.weights] : shards
+    }
+    return try wanted.filter { try hub.cache.file(repository, commit, $0) == nil }
   }
 }
 

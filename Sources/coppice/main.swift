@@ -1,3 +1,4 @@
 import CoppiceCommands
 
-Entry.run(Coppice.self)
+// The wheel has one program for both names.
+Entry.run(Entry.isNamed(PruneMinitronCommand.self) ? PruneMinitronCommand.self : Coppice.self)

@@ -20,8 +20,8 @@ import Testing
     }
   }
 
-  @Test func aHubNameIsToBeDownloadedFirst() throws {
-    try refuse("Qwen/Qwen3-8B", saying: ["Qwen/Qwen3-8B", "hf download"])
+  @Test func whatIsNeitherDirectoryNorCachedIsSaidToBeNeither() throws {
+    try refuse("Qwen/Qwen3-8B", saying: ["no directory Qwen/Qwen3-8B", "not in the cache", "HF_HUB_OFFLINE"])
     try refuse("/no/such/place", saying: ["/no/such/place"])
     try refuse(Program.model + "/config.json", saying: ["directory"])
   }
