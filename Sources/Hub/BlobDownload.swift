@@ -54,6 +54,8 @@ struct BlobDownload {
   private func wait() throws -> OpenFile {
     let path = join(cache.root, ".locks/\(repository.folder)/\(file.etag).lock")
     let lock = try OpenFile.updating(path)
+    // Other users of a shared cache want to lock it, too.
+    fchmod(lock.descriptor, 0o664)
     var waited = 0
     while flock(lock.descriptor, LOCK_EX | LOCK_NB) != 0 {
       // File systems without locks cost at worst a second download: blobs are put in place whole.

@@ -244,7 +244,12 @@ public struct HubCache: Sendable {
       let (opened, _) = try? OpenFile.reading(entry),
       (try? ContentHash.sha256(descriptor: opened.descriptor, path: entry)) == sha256
     else { return false }
-    // The reference is noted before the link is there: whoever removes unused entries must find it.
+    // Under the lock of those who remove unused entries; the reference is noted before the link is there.
+    guard let lock = try? OpenFile.updating(entry + ".lock") else { return false }
+    fchmod(lock.descriptor, 0o666)
+    while flock(lock.descriptor, LOCK_EX) != 0 { guard errno == EINTR else { return false } }
+    defer { withExtendedLifetime(lock) {} }
+    guard lstat(entry, &status) == 0 else { return false }
     let manifest = open(entry + ".refs", O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0o666)
     guard manifest >= 0 else { return false }
     defer { close(manifest) }
