@@ -28,6 +28,7 @@ class Listings:
 
     def __init__(self, rules, settings):
         self.rules, self.settings = rules, settings
+        self.invented = {}
 
     def refs(self, repository):
         listed = {"branches": [], "converts": [], "tags": []}
@@ -75,8 +76,7 @@ class Listings:
                 hostile = [small_entry(name, b"this was written outside of the cache\n") for name in rule["names"]]
                 entries += hostile
                 # Whoever believes in such a name and asks for it is to get it: a client must not rely on a 404.
-                for entry in hostile:
-                    revision.entries.setdefault(entry.path, entry)
+                self.invented.update({entry.path: entry for entry in hostile})
             elif rule["kind"] == "tree_sizes":
                 entries = [replace(e, size=max(e.size + rule["delta"], 0)) for e in entries]
             elif rule["kind"] == "tree_oids":
@@ -110,12 +110,20 @@ class Listings:
         if self.rules.acting({"tree_loop"}, "hub", "GET", request.target, None):
             following = 0
         if self.rules.acting({"tree_endless"}, "hub", "GET", request.target, None):
-            following = at + size
-            rows = [small_entry(f"{start}filler-{n}.txt", b"").described() for n in range(following + size)]
+            return self.filler(request, at, size)
         if following is not None or to:
-            kept = {k: v for k, v in query.items() if k != "cursor"}
-            cursor = base64.urlsafe_b64encode(str(following).encode()).decode()
-            path = request.target.partition("?")[0]
-            to = to or f"{self.settings['endpoint']}{path}?{urlencode({**kept, 'cursor': cursor})}"
-            headers.append(("Link", f'<{to}>; rel="next"'))
+            headers.append(("Link", f'<{to or self.page(request, following)}>; rel="next"'))
         return answer_json(rows[at:at + size], headers=headers)
+
+    def page(self, request, at):
+        """The address of the page of a listing that begins at this entry."""
+        path, _, query = request.target.partition("?")
+        kept = {k: v[-1] for k, v in parse_qs(query, keep_blank_values=True).items() if k != "cursor"}
+        cursor = base64.urlsafe_b64encode(str(at).encode()).decode()
+        return f"{self.settings['endpoint']}{path}?{urlencode({**kept, 'cursor': cursor})}"
+
+    def filler(self, request, at, size):
+        """A page of files that are not there, and another after it."""
+        entry = '{"type": "file", "path": "filler-%d.txt", "size": 0, "oid": "' + small_entry("", b"").oid + '"}'
+        body = "[" + ",".join(entry % n for n in range(at, at + size)) + "]"
+        return Answer(200, [("Link", f'<{self.page(request, at + size)}>; rel="next"')], body.encode())

@@ -156,7 +156,7 @@ class Protocol(Listings):
         if revision is None:
             return error(404, f"Invalid rev id: {name}", "RevisionNotFound")
         path = "/".join(unquote(p) for p in rest)
-        entry = revision.entries.get(path)
+        entry = revision.entries.get(path) or self.invented.get(path)
         commit = [("X-Repo-Commit", revision.sha)]
         if entry is None:
             return error(404, "Entry not found", "EntryNotFound", commit)
@@ -186,7 +186,7 @@ class Protocol(Listings):
             return refused
         revision = repository.revision(unquote(parts[length]))
         path = "/".join(unquote(p) for p in parts[length + 1:])
-        entry = revision.entries.get(path) if revision else None
+        entry = (revision.entries.get(path) or self.invented.get(path)) if revision else None
         if entry is None:
             return error(404, "Entry not found", "EntryNotFound", [("X-Repo-Commit", revision.sha)] if revision else ())
         etag = f'"{entry.oid}"'

@@ -189,6 +189,25 @@ def card(configurations):
 
 
 def datasets(out):
+    """Those that need no Parquet files."""
+    chat, text = lines("chat.jsonl"), lines("calib.jsonl")
+    folder = repository(out, "datasets", "example/card")
+    write(folder, "records/one.jsonl", as_lines(text[:100]))
+    write(folder, "records/two.jsonl", as_lines(text[100:200]))
+    write(folder, "records/held-out.jsonl", as_lines(text[200:250]))
+    write(folder, "other/conversations.jsonl", as_lines(chat[:50]))
+    write(folder, "README.md", card({
+        "default": {"train": ["records/one.jsonl", "records/t*.jsonl"], "test": "records/held-out.jsonl"},
+        "talk": {"train": "other/**"}}))
+
+    folder = repository(out, "datasets", "example/folders")
+    write(folder, "train/a.jsonl", as_lines(text[:40]))
+    write(folder, "train/b.jsonl", as_lines(text[40:80]))
+    write(folder, "test/c.jsonl", as_lines(text[80:100]))
+    write(repository(out, "datasets", "plain"), "train.jsonl", as_lines(text[:30]))
+
+
+def parquet_datasets(out):
     chat, text = lines("chat.jsonl"), lines("calib.jsonl")
     folder = repository(out, "datasets", "nvidia/Nemotron-Post-Training-Dataset-v2", gated="auto")
     splits = ("stem", "chat", "math", "code")
@@ -212,27 +231,12 @@ def datasets(out):
             configurations[configuration][split] = f"{configuration}/{split}-*"
     write(folder, "README.md", card(configurations))
 
-    folder = repository(out, "datasets", "example/card")
-    write(folder, "records/one.jsonl", as_lines(text[:100]))
-    write(folder, "records/two.jsonl", as_lines(text[100:200]))
-    write(folder, "records/held-out.jsonl", as_lines(text[200:250]))
-    write(folder, "other/conversations.jsonl", as_lines(chat[:50]))
-    write(folder, "README.md", card({
-        "default": {"train": ["records/one.jsonl", "records/t*.jsonl"], "test": "records/held-out.jsonl"},
-        "talk": {"train": "other/**"}}))
-
-    folder = repository(out, "datasets", "example/folders")
-    write(folder, "train/a.jsonl", as_lines(text[:40]))
-    write(folder, "train/b.jsonl", as_lines(text[40:80]))
-    write(folder, "test/c.jsonl", as_lines(text[80:100]))
-
     folder = repository(
         out, "datasets", "example/script", {"main": "main", "refs/convert/parquet": "converted"})
     write(folder, "script.py", "import datasets\n\n\nclass Script(datasets.GeneratorBasedBuilder):\n    pass\n")
     write(folder, "README.md", "# Only a script\n")
     parquet(os.path.join(os.path.dirname(folder), "converted"), "default/train/0000.parquet", text[:60])
     parquet(os.path.join(os.path.dirname(folder), "converted"), "default/test/0000.parquet", text[60:80])
-    write(repository(out, "datasets", "plain"), "train.jsonl", as_lines(text[:30]))
 
 
 def big(out, megabytes, name="example/big", files=6):
@@ -252,10 +256,11 @@ def big(out, megabytes, name="example/big", files=6):
     write(folder, "model.safetensors.index.json", json.dumps(index))
 
 
-def make(out, megabytes=None, with_datasets=True):
+def make(out, megabytes=None, with_parquet=True):
     models(out)
-    if with_datasets:
-        datasets(out)
+    datasets(out)
+    if with_parquet:
+        parquet_datasets(out)
     if megabytes:
         big(out, megabytes)
 

@@ -14,25 +14,28 @@ from another process: `POST /_control` with {"clear": true, "faults": [rule, …
 """
 
 import argparse
+import atexit
+import functools
 import io
 import json
 import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 
 from protocol import Protocol, answer_json, error, storage_error
 from rules import DELIVERY, INSTEAD, Rules
 from stored import read_repositories
-from wire import Answer, Closed, Writer, ranged, read_request
+from wire import PIECE, Answer, Closed, Writer, ranged, read_request
 
 
 class Hub:
     """The two hosts. `endpoint` is for HF_ENDPOINT, `cdn` the other host's address."""
 
-    def __init__(self, root, tokens=None, hosts=("127.0.0.1", "127.0.0.2"), seed=0, port=0):
+    def __init__(self, root, tokens=None, hosts=("127.0.0.1", "127.0.0.2"), seed=0, port=0, repositories=None):
         self.tokens = tokens or {}
         self.rules = Rules(seed)
         self.lock = threading.Lock()
@@ -44,7 +47,7 @@ class Hub:
             f"http://{host}:{self.listeners[name].getsockname()[1]}" for name, host in zip(("hub", "cdn"), hosts))
         self.settings = {
             "page_size": 1000, "signature_seconds": 3600, "endpoint": self.endpoint, "cdn": self.cdn}
-        self.repositories = read_repositories(root)
+        self.repositories = read_repositories(root) if repositories is None else repositories
         self.protocol = Protocol(self.repositories, self.tokens, self.rules, self.settings)
         for name, listener in self.listeners.items():
             threading.Thread(target=self.accept, args=(name, listener), daemon=True).start()
@@ -66,13 +69,15 @@ class Hub:
         self.hang_up()
 
     def hang_up(self):
-        """Every open connection ends where it is."""
+        """Every open connection ends where it is; how many there were."""
         with self.lock:
+            count = len(self.open)
             for connection in self.open:
                 try:
                     connection.shutdown(socket.SHUT_RDWR)
                 except OSError:
                     pass
+        return count
 
     def fault(self, kind, **members):
         return self.rules.add({"kind": kind, **members})
@@ -80,6 +85,9 @@ class Hub:
     def clear(self):
         """No faults from now on, and an empty log."""
         self.rules.clear()
+        self.log_anew()
+
+    def log_anew(self):
         with self.lock:
             self.entries = []
 
@@ -89,10 +97,17 @@ class Hub:
         `host` hub or cdn, `method`, `path`, `range` as asked, `auth` whether there was an Authorization header,
         `leaked` whether one of the hub's tokens reached the other host in any form, `status`, `file` the path in the
         repository, `etag` the checksum of what it holds, `start` the first byte sent, `sent` bytes of the body that
-        went out, `done`.
+        went out, `done` when all of it did, `ended` when no more will; `proxied` the authority where the hub was asked as a proxy.
         """
         with self.lock:
             return [dict(entry) for entry in self.entries]
+
+    def settled(self, seconds=5):
+        """The log, once nothing more is being sent."""
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends and not all(entry["ended"] for entry in self.log()):
+            time.sleep(0.002)
+        return self.log()
 
     # Connections
 
@@ -118,7 +133,7 @@ class Hub:
                 if request.target in ("/_control", "/_log"):
                     writer.answer(self.control(request), request.method, [])
                     continue
-                self.respond(host, request, writer)
+                self.respond(*self.addressed(host, request), writer)
         except (Closed, OSError, ValueError):
             pass
         finally:
@@ -126,12 +141,21 @@ class Hub:
                 self.open.discard(connection)
             connection.close()
 
+    def addressed(self, host, request):
+        """Which host is meant, where the hub is used as a proxy."""
+        if not request.target.startswith("http://"):
+            return host, request
+        authority, _, path = request.target[7:].partition("/")
+        request.target, request.headers["via-proxy"] = "/" + path, authority
+        return "cdn" if self.cdn.endswith(authority) else "hub", request
+
     def respond(self, host, request, writer):
         entry = {
             "host": host, "method": request.method, "path": request.target, "range": request.headers.get("range"),
             "auth": "authorization" in request.headers, "agent": request.headers.get("user-agent", ""),
             "leaked": host != "hub" and self.mentions_token(request), "status": None, "file": None, "etag": None,
-            "start": 0, "sent": 0, "done": False, "at": time.monotonic()}
+            "proxied": request.headers.get("via-proxy"), "start": 0, "sent": 0, "done": False, "ended": False,
+            "at": time.monotonic()}
         with self.lock:
             self.entries.append(entry)
         try:
@@ -156,7 +180,7 @@ class Hub:
             writer.answer(answer, method, delivery)
             entry["done"] = True
         finally:
-            entry["sent"] = writer.sent
+            entry.update(sent=writer.sent, ended=True)
 
     def mentions_token(self, request):
         told = request.target + "".join(request.headers.values())
@@ -186,7 +210,8 @@ class Hub:
         if kind == "other_json":
             return answer_json(rule.get("value", {"sha": 7, "siblings": "none"}))
         if kind == "giant":
-            return Answer(200, [("Content-Type", "application/json")], b"[" + b"0," * (rule["bytes"] // 2) + b"0]")
+            kind = [("Content-Type", "application/json")]
+            return Answer(200, kind, source=giant(rule["bytes"]), length=rule["bytes"])
         if kind == "garbage":
             writer.send(bytes(range(256)) * 8)
         raise Closed
@@ -201,14 +226,26 @@ class Hub:
             if asked.get("clear"):
                 self.rules.clear()
             if asked.get("forget"):
-                with self.lock:
-                    self.entries = []
+                self.log_anew()
             self.settings.update(asked.get("settings", {}))
             for rule in asked.get("faults", []):
                 self.rules.add(rule)
             return answer_json({"rules": len(self.rules.rules)})
         except (ValueError, AttributeError, TypeError) as problem:
             return error(400, str(problem))
+
+
+@functools.cache
+def giant(size):
+    """A file of JSON, a list of so many bytes; on the disk, so that the server's memory is not taken for a client's."""
+    descriptor, path = tempfile.mkstemp()
+    atexit.register(os.unlink, path)
+    with open(descriptor, "wb") as opened:
+        opened.write(b"[")
+        for at in range(1, size - 2, PIECE):
+            opened.write(b"0," * (min(PIECE, size - 2 - at) // 2))
+        opened.write(b" " * (size - opened.tell() - 2) + b"0]")
+    return path
 
 
 def main():

@@ -9,6 +9,7 @@ import os
 import socket
 import struct
 import time
+import zlib
 from dataclasses import dataclass, field
 
 HEAD_LIMIT = 1 << 16
@@ -126,7 +127,7 @@ class Writer:
         """Sends some of a body, no further than the limit of the whole body; at a rate in bytes a second."""
         if limit is not None:
             data = data[:max(limit - self.sent, 0)]
-        step = PIECE if rate is None else max(int(rate / 20), 1)
+        step = PIECE if rate is None else max(int(rate / 100), 1)
         for at in range(0, len(data), step):
             piece = data[at:at + step]
             self.send(piece)
@@ -138,9 +139,9 @@ class Writer:
         end = start + (length if limit is None else min(length, max(limit - self.sent, 0)))
         with open(source, "rb") as opened:
             while start < end:
-                step = end - start if rate is None else max(int(rate / 20), 1)
+                step = min(end - start, 8 << 20 if rate is None else max(int(rate / 100), 1))
                 try:
-                    went = os.sendfile(self.connection.fileno(), opened.fileno(), start, min(step, end - start, 8 << 20))
+                    went = os.sendfile(self.connection.fileno(), opened.fileno(), start, step)
                 except OSError:
                     raise Closed from None
                 if went == 0:
@@ -154,7 +155,7 @@ class Writer:
         """Writes an answer as the rules want it; raises Closed when the connection ends with it."""
         self.sent = 0
         faults = {rule["kind"]: rule for rule in faults}
-        if answer.size is not None and method == "GET":
+        if answer.status in (200, 206) and method == "GET":
             spoil(answer, faults, self.rules)
         length = answer.length if answer.source is not None else len(answer.body)
         if answer.header("Content-Length") is None:
@@ -243,7 +244,7 @@ def spoil(answer, faults, rules):
             del data[max(len(data) - number(faults, "short"), 0):]
         if "long" in faults:
             data += b"\0" * number(faults, "long")
-        if answer.status == 206 and faults.keys() & {"wrong_range", "wrong_total"}:
+        if answer.status == 206 and answer.size and faults.keys() & {"wrong_range", "wrong_total"}:
             shift = faults.get("wrong_range", {}).get("shift", 0)
             total = answer.size + number(faults, "wrong_total")
             answer.without("Content-Range")
@@ -260,6 +261,9 @@ def spoil(answer, faults, rules):
 
 
 def bomb(size):
-    """So many zeros, compressed: a thousandth of it. Members of a gzip stream follow one another."""
-    member = gzip.compress(bytes(min(size, 16 << 20)))
-    return member * max(size // (16 << 20), 1)
+    """So many zeros as gzip, a thousandth of it: one block over and over, which a full flush allows."""
+    block = 16 << 20
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = packer.compress(bytes(block)) + packer.flush(zlib.Z_FULL_FLUSH)
+    # The checksum at the end is wrong: nobody should come that far.
+    return gzip.compress(b"")[:10] + packed * max(size // block, 1) + packer.flush() + bytes(8)
