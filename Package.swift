@@ -36,6 +36,11 @@ let package = Package(
       targets: [
         "Jobs", "Evaluation", "Minitron", "Execution", "Models", "Datasets", "Hub", "Tokenization", "Checkpoint",
         "Torch", "JSON", "Messages",
+||||||| parent of 2dd929f (Chat templates render: the Jinja of published templates as an interpreter with budgets)
+        "Jobs", "Evaluation", "Minitron", "Execution", "Models", "Datasets", "Tokenization", "Checkpoint", "Torch",
+        "JSON", "Messages",
+        "Jobs", "Evaluation", "Minitron", "Execution", "Models", "Datasets", "ChatTemplates", "Tokenization",
+        "Checkpoint", "Torch", "JSON", "Messages",
       ]),
     .library(name: "coppice_torch", type: .dynamic, targets: ["CTorchShim"]),
     .library(name: "coppice_parquet", type: .dynamic, targets: ["CParquetShim"]),
@@ -87,6 +92,7 @@ let package = Package(
     .target(name: "CCheckpoint"),
     swiftTarget("Checkpoint", ["JSON", "CCheckpoint", "Files", crypto]),
     swiftTarget("Tokenization", ["JSON", "Files"]),
+    swiftTarget("ChatTemplates", ["JSON", "Files"]),
     swiftTarget("Datasets", ["JSON", "CParquet", "Files", "Messages", "Tokenization", crypto]),
     swiftTarget("Models", ["JSON", "Messages", "Checkpoint", "Torch"]),
     swiftTarget("Execution", ["Models", "Checkpoint", "Files", "Messages", "Torch"]),
@@ -105,6 +111,12 @@ let package = Package(
       [
         "JSON", "Messages", "Formatting", "Report", "Torch", "Checkpoint", "Files", "Hub", "Tokenization", "Datasets",
         "Models", "Execution", "Minitron", "Evaluation", "Jobs", argumentParser,
+||||||| parent of 2dd929f (Chat templates render: the Jinja of published templates as an interpreter with budgets)
+        "JSON", "Messages", "Formatting", "Report", "Torch", "Checkpoint", "Files", "Tokenization", "Datasets",
+        "Models",
+        "Execution", "Minitron", "Evaluation", "Jobs", argumentParser,
+        "JSON", "Messages", "Formatting", "Report", "Torch", "Checkpoint", "Files", "Tokenization",
+        "ChatTemplates", "Datasets", "Models", "Execution", "Minitron", "Evaluation", "Jobs", argumentParser,
       ]),
     .executableTarget(name: "coppice", dependencies: ["CoppiceCommands", argumentParser], swiftSettings: strict),
     .executableTarget(
@@ -136,6 +148,7 @@ let package = Package(
         "JSON", "Datasets", "Models", "Execution", "Minitron", "Evaluation", "Tokenization", "Torch", "TestSupport",
       ]),
     tests("TokenizationTests", ["Tokenization", "JSON"]),
+    tests("ChatTemplatesTests", ["ChatTemplates", "JSON", "TestSupport"]),
     tests("ModelsTests", ["JSON", "Models", "Minitron", "TestSupport"]),
     // Runs the built executables.
     tests(
