@@ -34,12 +34,7 @@ let package = Package(
     .library(
       name: "Coppice",
       targets: [
-        "Jobs", "Evaluation", "Minitron", "Execution", "Models", "Datasets", "Hub", "Tokenization", "Checkpoint",
-        "Torch", "JSON", "Messages",
-||||||| parent of 2dd929f (Chat templates render: the Jinja of published templates as an interpreter with budgets)
-        "Jobs", "Evaluation", "Minitron", "Execution", "Models", "Datasets", "Tokenization", "Checkpoint", "Torch",
-        "JSON", "Messages",
-        "Jobs", "Evaluation", "Minitron", "Execution", "Models", "Datasets", "ChatTemplates", "Tokenization",
+        "Jobs", "Evaluation", "Minitron", "Execution", "Models", "Datasets", "ChatTemplates", "Hub", "Tokenization",
         "Checkpoint", "Torch", "JSON", "Messages",
       ]),
     .library(name: "coppice_torch", type: .dynamic, targets: ["CTorchShim"]),
@@ -109,13 +104,7 @@ let package = Package(
     swiftTarget(
       "CoppiceCommands",
       [
-        "JSON", "Messages", "Formatting", "Report", "Torch", "Checkpoint", "Files", "Hub", "Tokenization", "Datasets",
-        "Models", "Execution", "Minitron", "Evaluation", "Jobs", argumentParser,
-||||||| parent of 2dd929f (Chat templates render: the Jinja of published templates as an interpreter with budgets)
-        "JSON", "Messages", "Formatting", "Report", "Torch", "Checkpoint", "Files", "Tokenization", "Datasets",
-        "Models",
-        "Execution", "Minitron", "Evaluation", "Jobs", argumentParser,
-        "JSON", "Messages", "Formatting", "Report", "Torch", "Checkpoint", "Files", "Tokenization",
+        "JSON", "Messages", "Formatting", "Report", "Torch", "Checkpoint", "Files", "Hub", "Tokenization",
         "ChatTemplates", "Datasets", "Models", "Execution", "Minitron", "Evaluation", "Jobs", argumentParser,
       ]),
     .executableTarget(name: "coppice", dependencies: ["CoppiceCommands", argumentParser], swiftSettings: strict),

@@ -13,8 +13,8 @@ public struct Coppice: ParsableCommand {
     version: coppiceVersion,
     subcommands: [
       PruneCommand.self, PlanCommand.self, InspectCommand.self, FamiliesCommand.self, EvalCommand.self,
-      GenerateCommand.self, EncodeCommand.self, DecodeCommand.self, DownloadCommand.self, LoginCommand.self,
-      CacheCommand.self, DoctorCommand.self,
+      GenerateCommand.self, RenderCommand.self, EncodeCommand.self, DecodeCommand.self, DownloadCommand.self,
+      LoginCommand.self, CacheCommand.self, DoctorCommand.self,
     ])
 
   public init() {}

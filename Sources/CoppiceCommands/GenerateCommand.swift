@@ -1,4 +1,5 @@
 public import ArgumentParser
+import ChatTemplates
 import Execution
 import Files
 import Formatting
@@ -41,6 +42,16 @@ public struct GenerateCommand: ComputingCommand {
   @Flag(name: .flag("no_special_tokens"), help: "Put no special tokens before or behind the prompt.")
   var noSpecialTokens = false
 
+  @Flag(
+    name: .flag("chat"),
+    help: "Make the prompt a user's message by the checkpoint's chat template, and generate the answer to it.")
+  var isChat = false
+
+  @Option(
+    name: .flag("system"), parsing: .unconditional,
+    help: ArgumentHelp("With --chat: the message that comes before it, as the system's.", valueName: "text"))
+  var system: String?
+
   @OptionGroup(title: "Computation") var compute: ComputeOptions
   @OptionGroup(title: "Output") var output: OutputOptions
 
@@ -52,6 +63,7 @@ public struct GenerateCommand: ComputingCommand {
     guard temperature >= 0, temperature.isFinite else {
       throw ValidationError("--temperature should be a finite number from 0 up, found \(temperature)")
     }
+    guard system == nil || isChat else { throw ValidationError("--system is a message of --chat; add --chat") }
     guard topP > 0, topP <= 1 else {
       throw ValidationError("--top_p should be above 0 and at most 1, found \(topP)")
     }
@@ -64,10 +76,7 @@ public struct GenerateCommand: ComputingCommand {
     let compute = try compute.parameters()
     let dtype = try compute.dtype(for: source)
     let tokenizer = try Tokenizer(directory: source.checkpoint.directory)
-    let ids =
-      prompt == "-"
-      ? try tokenizer.encode(utf8: Self.standardInput(), addSpecialTokens: !noSpecialTokens)
-      : try tokenizer.encode(prompt, addSpecialTokens: !noSpecialTokens)
+    let ids = try encodedPrompt(tokenizer, source.checkpoint.directory)
     guard !ids.isEmpty else { throw ModelError("the prompt holds no token: there is nothing to continue") }
     let stops = try StopTokens(directory: source.checkpoint.directory, tokenizer: tokenizer)
     let (most, overflow) = ids.count.addingReportingOverflow(maxNewTokens)
@@ -112,6 +121,18 @@ public struct GenerateCommand: ComputingCommand {
         ("text", .text(text)), ("tokens", .array(new.map(JSON.int))), ("prompt_tokens", .int(ids.count)),
         ("stopped", .text(stopped)), ("compute_dtype", .text("\(dtype)")),
       ]).serialized(indent: 2))
+  }
+
+  /// The ids of the prompt; of a chat they are those of the rendered text, whose special tokens the template wrote.
+  private func encodedPrompt(_ tokenizer: Tokenizer, _ directory: String) throws -> [Int] {
+    let text = prompt == "-" ? try Self.standardInput() : Array(prompt.utf8)
+    guard isChat else { return try tokenizer.encode(utf8: text, addSpecialTokens: !noSpecialTokens) }
+    guard String(validating: text, as: UTF8.self) != nil else { throw ModelError("the prompt is not UTF-8 text") }
+    func message(_ role: String, _ content: JSON) -> JSON { .object([("role", .text(role)), ("content", content)]) }
+    let messages = [system.map { message("system", .text($0)) }, message("user", .string(JSON.Text(utf8: text)))]
+    let template = try ChatTemplate(directory: directory)
+    let rendered = try template.render(messages: .array(messages.compactMap { $0 }), addGenerationPrompt: true)
+    return try tokenizer.encode(rendered, addSpecialTokens: false)
   }
 
   private static func standardInput() throws -> [UInt8] {

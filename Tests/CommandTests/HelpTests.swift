@@ -8,7 +8,7 @@ import Testing
   private static let folder = Golden.root + "/Tests/CommandTests/Help"
 
   private static let commands = [
-    "prune", "plan", "inspect", "families", "eval", "generate", "encode", "decode", "doctor",
+    "prune", "plan", "inspect", "families", "eval", "generate", "render", "encode", "decode", "doctor",
   ]
 
   @Test(arguments: [""] + commands) func theHelpIsTheOneOnRecord(_ command: String) throws {
