@@ -88,7 +88,7 @@ let package = Package(
     swiftTarget("Checkpoint", ["JSON", "CCheckpoint", "Files", crypto]),
     swiftTarget("Tokenization", ["JSON", "Files"]),
     swiftTarget("ChatTemplates", ["JSON", "Files"]),
-    swiftTarget("Datasets", ["JSON", "CParquet", "Files", "Messages", "Tokenization", crypto]),
+    swiftTarget("Datasets", ["JSON", "CParquet", "Files", "Messages", crypto]),
     swiftTarget("Models", ["JSON", "Messages", "Checkpoint", "Torch"]),
     swiftTarget("Execution", ["Models", "Checkpoint", "Files", "Messages", "Torch"]),
     swiftTarget("Minitron", ["JSON", "Checkpoint", "Files", "Messages", "Models", "Execution", "Torch"]),

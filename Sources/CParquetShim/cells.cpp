@@ -1,5 +1,6 @@
 #include "cells.hpp"
 
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <limits>
@@ -15,6 +16,11 @@ using arrow::Type;
 
 // Deeper than any data set; Arrow's own readers recurse with the schema too.
 constexpr int maximum_depth = 32;
+
+// `datasets` keeps objects without a common shape as their JSON text, in a type of that name.
+bool is_json(const arrow::DataType &type) {
+  return type.id() == Type::EXTENSION && static_cast<const arrow::ExtensionType &>(type).extension_name() == "arrow.json";
+}
 
 bool is_text(const arrow::DataType &type) {
   switch (type.id()) {
@@ -88,9 +94,12 @@ void number(double value, std::string &out) {
     out += "null";
     return;
   }
+  // The shortest that reads back as the same, and never as a whole number: Python writes 1.0 so.
   char text[40];
-  std::snprintf(text, sizeof text, "%.17g", value);
-  out += text;
+  auto end = std::to_chars(text, text + sizeof text, value).ptr;
+  std::string_view spelled(text, static_cast<size_t>(end - text));
+  out += spelled;
+  if (spelled.find_first_of(".e") == spelled.npos) out += ".0";
 }
 
 Status within(int64_t limit, const std::string &out) {
@@ -129,6 +138,14 @@ Status json(const arrow::Array &array, int64_t row, int depth, int64_t limit, st
   case Type::BOOL: out += static_cast<const arrow::BooleanArray &>(array).Value(row) ? "true" : "false"; break;
   case Type::FLOAT: number(static_cast<const arrow::FloatArray &>(array).Value(row), out); break;
   case Type::DOUBLE: number(static_cast<const arrow::DoubleArray &>(array).Value(row), out); break;
+  case Type::EXTENSION: {
+    const arrow::Array &storage = *static_cast<const arrow::ExtensionArray &>(array).storage();
+    if (!is_json(*array.type())) return json(storage, row, depth + 1, limit, out);
+    std::string_view text;
+    ARROW_RETURN_NOT_OK(text_at(storage, row, &text));
+    out += text;
+    return Status::OK();
+  }
   case Type::DICTIONARY: {
     auto &dictionary = static_cast<const arrow::DictionaryArray &>(array);
     return json(*dictionary.dictionary(), dictionary.GetValueIndex(row), depth + 1, limit, out);

@@ -1,39 +1,39 @@
 #include <arrow/api.h>
 #include <arrow/io/file.h>
-#include <parquet/arrow/reader.h>
-#include <parquet/arrow/schema.h>
-#include <parquet/file_reader.h>
-#include <parquet/properties.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <numeric>
 #include <string>
 #include <vector>
 
 #include "CParquet.h"
 #include "cells.hpp"
+#include "tables.hpp"
 
 struct cp_file {
-  // Before everything that holds memory of theirs: they go last. The first counts what this file uses, the second ends it.
-  std::unique_ptr<arrow::ProxyMemoryPool> counted;
-  std::unique_ptr<arrow::CappedMemoryPool> pool;
-  int64_t limit = 0;
-  std::unique_ptr<parquet::arrow::FileReader> reader;
-  // After the reader: it goes first.
-  std::unique_ptr<arrow::RecordBatchReader> batches;
-  std::vector<std::string> names;
+  // Before everything that holds memory of it: it goes last.
+  coppice::Memory memory;
+  std::unique_ptr<coppice::Table> table;
   std::vector<coppice::Column> columns;
 };
+
+struct cp_stream {
+  coppice::Memory memory;
+  std::shared_ptr<arrow::io::InputStream> stream;
+};
+
+coppice::Memory::Memory(int64_t size)
+    : counted(std::make_unique<arrow::ProxyMemoryPool>(arrow::system_memory_pool())),
+      // What pages claim to hold, and what they turn out to hold, is bounded before it is allocated.
+      limit(CP_MEMORY_BASE + INT64_C(1) * CP_MEMORY_PER_BYTE * std::clamp(size, INT64_C(0), INT64_C(1) << 40)) {
+  pool = std::make_unique<arrow::CappedMemoryPool>(counted.get(), limit);
+}
 
 namespace {
 
 using arrow::Status;
-
-// Rows in memory at a time.
-constexpr int64_t batch_rows = 256;
 
 cp_error text_of(const std::string &text) {
   char *copy = strdup(text.empty() ? "unknown error" : text.c_str());
@@ -58,34 +58,24 @@ template <typename Body> cp_error guarded(Body &&body) noexcept {
   }
 }
 
-void leaves(const parquet::arrow::SchemaField &field, std::vector<int> &out) {
-  if (field.is_leaf()) out.push_back(field.column_index);
-  for (const auto &child : field.children) leaves(child, out);
+arrow::Result<int64_t> size_of(const char *path) {
+  ARROW_ASSIGN_OR_RAISE(auto file, arrow::io::ReadableFile::Open(path, arrow::system_memory_pool()));
+  return file->GetSize();
 }
 
-cp_error open(const char *path, cp_file **out) {
+cp_error open(const char *path, uint32_t format, uint32_t codec, cp_file **out) {
   *out = nullptr;
   return guarded([&]() -> Status {
-    auto file = std::make_unique<cp_file>();
-    // Not Arrow's default pool, which keeps what is given back to it.
-    file->counted = std::make_unique<arrow::ProxyMemoryPool>(arrow::system_memory_pool());
-    ARROW_ASSIGN_OR_RAISE(auto source, arrow::io::ReadableFile::Open(path, file->counted.get()));
-    ARROW_ASSIGN_OR_RAISE(int64_t size, source->GetSize());
-    // What pages claim to hold, and what they turn out to hold, is bounded before it is allocated.
-    file->limit = CP_MEMORY_BASE + CP_MEMORY_PER_BYTE * std::min(size, INT64_C(1) << 40);
-    file->pool = std::make_unique<arrow::CappedMemoryPool>(file->counted.get(), file->limit);
-    arrow::MemoryPool *pool = file->pool.get();
-    parquet::ReaderProperties properties(pool);
-    properties.enable_buffered_stream();
-    parquet::ArrowReaderProperties reading(/*use_threads=*/false);
-    reading.set_pre_buffer(false);
-    reading.set_batch_size(batch_rows);
-    parquet::arrow::FileReaderBuilder builder;
-    ARROW_RETURN_NOT_OK(builder.Open(source, properties));
-    builder.memory_pool(pool);
-    builder.properties(reading);
-    ARROW_ASSIGN_OR_RAISE(file->reader, builder.Build());
-    for (const auto &field : file->reader->manifest().schema_fields) file->names.push_back(field.field->name());
+    ARROW_ASSIGN_OR_RAISE(int64_t size, size_of(path));
+    auto file = std::unique_ptr<cp_file>(new cp_file{coppice::Memory(size), nullptr, {}});
+    arrow::MemoryPool *pool = file->memory.pool.get();
+    coppice::Source source;
+    ARROW_ASSIGN_OR_RAISE(source, arrow::io::ReadableFile::Open(path, pool));
+    if (codec != CP_PLAIN) {
+      ARROW_ASSIGN_OR_RAISE(source, coppice::unpacked(source, codec, pool));
+    }
+    ARROW_ASSIGN_OR_RAISE(
+        file->table, format == CP_ARROW ? coppice::open_ipc(source, pool) : coppice::open_parquet(source, pool));
     *out = file.release();
     return Status::OK();
   });
@@ -99,29 +89,26 @@ void close(cp_file *file) {
 }
 
 cp_error column_count(cp_file *file, int64_t *count) {
-  *count = static_cast<int64_t>(file->names.size());
+  *count = static_cast<int64_t>(file->table->names.size());
   return nullptr;
 }
 
 cp_error column_name(cp_file *file, int64_t column, const char **name) {
   *name = nullptr;
-  if (column < 0 || column >= static_cast<int64_t>(file->names.size())) return text_of("no such column");
-  *name = file->names[static_cast<size_t>(column)].c_str();
+  if (column < 0 || column >= static_cast<int64_t>(file->table->names.size())) return text_of("no such column");
+  *name = file->table->names[static_cast<size_t>(column)].c_str();
   return nullptr;
 }
 
 cp_error select(cp_file *file, const int64_t *columns, int64_t count) {
   return guarded([&]() -> Status {
-    file->batches.reset();
-    const auto &fields = file->reader->manifest().schema_fields;
     std::vector<int> chosen;
     for (int64_t i = 0; i < count; ++i) {
-      if (columns[i] < 0 || columns[i] >= static_cast<int64_t>(fields.size())) return Status::Invalid("no such column");
-      leaves(fields[static_cast<size_t>(columns[i])], chosen);
+      if (columns[i] < 0 || columns[i] >= static_cast<int64_t>(file->table->names.size()))
+        return Status::Invalid("no such column");
+      chosen.push_back(static_cast<int>(columns[i]));
     }
-    std::vector<int> groups(static_cast<size_t>(file->reader->num_row_groups()));
-    std::iota(groups.begin(), groups.end(), 0);
-    ARROW_ASSIGN_OR_RAISE(file->batches, file->reader->GetRecordBatchReader(groups, chosen));
+    ARROW_RETURN_NOT_OK(file->table->select(chosen));
     file->columns.assign(static_cast<size_t>(count), {});
     return Status::OK();
   });
@@ -130,12 +117,11 @@ cp_error select(cp_file *file, const int64_t *columns, int64_t count) {
 cp_error next(cp_file *file, int64_t *rows) {
   *rows = 0;
   return guarded([&]() -> Status {
-    if (!file->batches) return Status::Invalid("no columns were selected");
     for (auto &column : file->columns) column.clear();
     std::shared_ptr<arrow::RecordBatch> batch;
     // A batch may be empty; only a missing one is the end.
     do {
-      ARROW_RETURN_NOT_OK(file->batches->ReadNext(&batch));
+      ARROW_ASSIGN_OR_RAISE(batch, file->table->next());
       if (!batch) return Status::OK();
     } while (batch->num_rows() == 0);
     if (batch->num_columns() != static_cast<int>(file->columns.size()))
@@ -148,7 +134,7 @@ cp_error next(cp_file *file, int64_t *rows) {
       // Offsets and dictionary indices of a corrupt file may point anywhere. A column that nobody will ask for must not
       // stop the others.
       Status status = array.ValidateFull();
-      if (status.ok()) status = coppice::append(array, file->limit, column);
+      if (status.ok()) status = coppice::append(array, file->memory.limit, column);
       if (!status.ok()) column.refuse(array, status.message());
     }
     *rows = batch->num_rows();
@@ -169,7 +155,33 @@ cp_error column(cp_file *file, int64_t selected, cp_column *out) {
   return nullptr;
 }
 
-constexpr cp_api api = {open, close, column_count, column_name, select, next, column};
+cp_error stream_open(const char *path, uint32_t codec, cp_stream **out) {
+  *out = nullptr;
+  return guarded([&]() -> Status {
+    // What it holds passes through: memory for a small file is enough.
+    auto stream = std::unique_ptr<cp_stream>(new cp_stream{coppice::Memory(0), nullptr});
+    arrow::MemoryPool *pool = stream->memory.pool.get();
+    ARROW_ASSIGN_OR_RAISE(auto raw, arrow::io::ReadableFile::Open(path, pool));
+    ARROW_ASSIGN_OR_RAISE(stream->stream, coppice::unpacking(raw, codec, pool));
+    *out = stream.release();
+    return Status::OK();
+  });
+}
+
+void stream_close(cp_stream *stream) {
+  (void)guarded([&]() -> Status {
+    delete stream;
+    return Status::OK();
+  });
+}
+
+cp_error stream_read(cp_stream *stream, uint8_t *bytes, int64_t capacity, int64_t *count) {
+  *count = 0;
+  return guarded([&]() -> Status { return stream->stream->Read(capacity, bytes).Value(count); });
+}
+
+constexpr cp_api api = {open,   close,       column_count, column_name, select,
+                        next,   column,      stream_open,  stream_close, stream_read};
 
 } // namespace
 

@@ -1,20 +1,4 @@
-import Crypto
-public import Files
 public import Messages
-
-/// What packing needs of a tokenizer.
-public protocol TextEncoding {
-  /// Token numbers of a text, without special tokens before or after it.
-  func encode(_ text: String) throws -> [Int]
-  /// What separates documents; nil for a tokenizer without one.
-  var eosTokenID: Int? { get }
-  /// What every row begins with; nil for nothing.
-  var rowStart: Int? { get }
-}
-
-extension TextEncoding {
-  public var rowStart: Int? { nil }
-}
 
 /// Rows of tokens, ready for a model.
 public struct PackedRows: Sendable {
@@ -35,13 +19,24 @@ public struct CalibrationData: Sendable {
   /// At most so many documents are read for a row that is asked for.
   public static let documentsPerRow = 16
 
-  private let sources: [DataFiles]
+  /// By the names that were given: several for a mix.
+  let groups: [[ResolvedSource]]
+  private var sources: [ResolvedSource] { Array(groups.joined()) }
 
-  /// - Parameter sources: `.jsonl` or `.parquet` files, or directories of them. Several share the rows evenly.
-  /// - Throws: `DatasetError` when one is not there or holds no data files. Contents are looked at by `pack`.
-  public init(sources: [String]) throws {
-    guard !sources.isEmpty else { throw DatasetError("no calibration data is named") }
-    self.sources = try sources.map { try DataFiles(path: $0) }
+  /// - Parameters:
+  ///   - sources: paths, registered names, mixes, or `owner/name` of the hub, as `DatasetSource.groups` reads them. Several
+  ///     share the rows evenly.
+  ///   - places: where repositories of the hub are to be had; nil where none are.
+  /// - Throws: `DatasetError` when one is not there or holds no data files; what `places` throws. Contents are looked at by
+  ///   `pack`.
+  public init(sources: [String], places: (any DatasetPlaces)? = nil) throws {
+    try self.init(DatasetSource.groups(sources), places: places)
+  }
+
+  /// The same for sources that were resolved.
+  public init(_ groups: [[DatasetSource]], places: (any DatasetPlaces)? = nil) throws {
+    self.groups = try groups.filter { !$0.isEmpty }.map { try $0.map { try ResolvedSource($0, places: places) } }
+    guard !self.groups.isEmpty else { throw DatasetError("no calibration data is named") }
   }
 
   /// Packs rows.
@@ -63,7 +58,9 @@ public struct CalibrationData: Sendable {
         .following
     }
     try check(encoder, seqLength: seqLength, count, 0)
-    var (stream, cutter) = (DocumentStream(sources, seed: seed), RowCutter(encoder: encoder, seqLength: seqLength))
+    var (stream, cutter) = (
+      DocumentStream(groups, encoder: encoder, seed: seed), RowCutter(encoder: encoder, seqLength: seqLength)
+    )
     try stream.allow(rows: count)
     try cutter.fill(count, from: &stream)
     if cutter.rows.count < count { try cutter.finish() }
@@ -80,7 +77,9 @@ public struct CalibrationData: Sendable {
     encoder: any TextEncoding, seqLength: Int, count: Int, following: Int, seed: UInt64 = 0
   ) throws -> (rows: PackedRows, following: PackedRows) {
     try check(encoder, seqLength: seqLength, following, count)
-    var (stream, cutter) = (DocumentStream(sources, seed: seed), RowCutter(encoder: encoder, seqLength: seqLength))
+    var (stream, cutter) = (
+      DocumentStream(groups, encoder: encoder, seed: seed), RowCutter(encoder: encoder, seqLength: seqLength)
+    )
     try stream.allow(rows: count)
     try cutter.fill(count, from: &stream)
     var first = cutter
@@ -103,7 +102,7 @@ public struct CalibrationData: Sendable {
     return (rows, packed(cutter, stream, following))
   }
 
-  private var paths: String { sources.map(\.path).joined(separator: ", ") }
+  private var paths: String { sources.map(\.source.name).joined(separator: ", ") }
 
   private func check(_ encoder: any TextEncoding, seqLength: Int, _ count: Int, _ skipped: Int) throws {
     guard seqLength > 0, count > 0, skipped >= 0 else {
@@ -146,98 +145,5 @@ public struct CalibrationData: Sendable {
     }
     if stream.nulls.count > 0 { warnings.append(Message(stream.nulls.warning)) }
     return PackedRows(rows: cutter.rows, seqLength: seqLength, documents: cutter.documents, warnings: warnings)
-  }
-
-  /// SHA-256, in hexadecimal, of every file's name (below its source), size and the hash of its contents, source by
-  /// source.
-  ///
-  /// - Throws: `DatasetError` when a file cannot be read, or changes meanwhile.
-  public func fingerprint() throws -> String {
-    var hash = SHA256()
-    for source in sources {
-      hash.update(data: Array("source\0\(source.files.count)\0".utf8))
-      for path in source.files {
-        let file = try InputFile(path)
-        let name = path == source.path ? lastName(path) : String(path.dropFirst(source.path.count))
-        let contents: String?
-        do { contents = try ContentHash.sha256(descriptor: file.descriptor, path: path) } catch let error {
-          throw DatasetError("\(path) \(error.reason)")
-        }
-        hash.update(data: Array("\(name)\0\(file.size)\0\(contents ?? "")\n".utf8))
-      }
-    }
-    return hexadecimal(hash.finalize())
-  }
-
-  /// What the system says of every file now: equal as long as none is written to.
-  public var identities: [FileIdentity?] { sources.flatMap(\.files).map(FileIdentity.init(path:)) }
-}
-
-/// Encodes documents and cuts their tokens into rows.
-private struct RowCutter {
-  let encoder: any TextEncoding
-  let seqLength: Int
-  var rows: [[Int32]] = []
-  /// After the last whole row.
-  var tokens: [Int32] = []
-  var documents = 0
-
-  init(encoder: any TextEncoding, seqLength: Int) {
-    self.encoder = encoder
-    self.seqLength = seqLength
-  }
-
-  /// Cuts whole rows until there are `count` of them or no document is left.
-  mutating func fill(_ count: Int, from stream: inout DocumentStream) throws {
-    try cut(count)
-    while rows.count < count, let document = try stream.next() {
-      documents += 1
-      let encoded: [Int]
-      do { encoded = try encoder.encode(document.text) } catch { throw DatasetError("\(document.place): \(error)") }
-      for token in encoded { try append(token) }
-      if let separator = encoder.eosTokenID { try append(separator) }
-      try cut(count)
-    }
-  }
-
-  private mutating func append(_ token: Int) throws { tokens.append(try known(token)) }
-
-  private func known(_ token: Int) throws -> Int32 {
-    guard let token = Int32(exactly: token), token >= 0 else {
-      throw DatasetError("the tokenizer gives the token \(token), which no vocabulary has")
-    }
-    return token
-  }
-
-  private mutating func cut(_ count: Int) throws {
-    var from = 0
-    while rows.count < count, let row = try row(from) {
-      rows.append(row.tokens)
-      from += row.taken
-    }
-    if from > 0 { tokens.removeSubrange(..<from) }
-  }
-
-  /// A whole row of the tokens from `index` on, and how many of them it takes; nil while there are too few.
-  private func row(_ index: Int) throws -> (tokens: [Int32], taken: Int)? {
-    let start = try start(index)
-    let taken = seqLength - start.count
-    guard tokens.count - index >= taken else { return nil }
-    return (start + tokens[index..<index + taken], taken)
-  }
-
-  /// What is put before the tokens from `index` on: nothing where they begin with it already.
-  private func start(_ index: Int) throws -> [Int32] {
-    guard let start = try encoder.rowStart.map(known), tokens.indices.contains(index), tokens[index] != start else {
-      return []
-    }
-    return [start]
-  }
-
-  /// Makes a short row of the tokens that are left.
-  mutating func finish() throws {
-    guard !tokens.isEmpty else { return }
-    rows.append(try start(0) + tokens)
-    tokens = []
   }
 }

@@ -30,83 +30,76 @@ struct NullRows {
   }
 }
 
-/// The documents of one source, in the order of its files and their rows, read as they are asked for.
+/// The documents of one source, split by split in the order of files and rows, read as they are asked for.
 final class Documents {
   /// Rows read so far, those without text included.
   private(set) var rows = 0
-  /// Whether the last row was read.
-  private(set) var isExhausted = false
-  private let files: [String]
-  private var next = 0
-  private var reader: (any RecordReader)?
+  /// Whether the last row of every split was read.
+  var isExhausted: Bool { parts.allSatisfy(\.isExhausted) }
+  private let row: RowText
+  private let encoder: any TextEncoding
+  private let parts: [Rows]
+  /// Rows that may still be read, in their order.
+  private var allowed: [(part: Int, rows: Int)] = []
 
-  init(_ source: DataFiles) { files = source.files }
+  init(_ source: ResolvedSource, encoder: any TextEncoding) {
+    row = source.source.row
+    self.encoder = encoder
+    parts = source.splits.map { Rows($0.files, columns: source.source.row.columns) }
+  }
 
-  /// The next row whose text is not null, which may be empty; nil after the last row, or after `limit` rows, which
-  /// goes down with every row read.
-  func next(limit: inout Int, _ nulls: inout NullRows) throws -> Document? {
-    while limit > 0 {
-      if let record = try reader?.next() {
-        rows += 1
-        limit -= 1
-        switch try Self.content(of: record) {
-        case .text(let text): return Document(text: text, place: record.place)
-        case .null(let columns): nulls.add(record.place, columns)
-        }
+  /// Allows some more rows, shared evenly between the splits, the last one getting the rest.
+  func allow(rows: Int) {
+    let share = rows / parts.count
+    for part in parts.indices {
+      let isLast = part == parts.count - 1
+      allowed.append((part, isLast ? rows - share * (parts.count - 1) : share))
+    }
+  }
+
+  /// The next row whose text is not null, which may be empty; nil after the last row that is allowed.
+  func next(_ nulls: inout NullRows) throws -> Document? {
+    while let (part, limit) = allowed.first {
+      guard limit > 0, let record = try parts[part].next() else {
+        allowed.removeFirst()
         continue
       }
-      guard next < files.count else {
-        isExhausted = true
-        return nil
+      rows += 1
+      allowed[0].rows -= 1
+      switch try row.content(of: record) {
+      case .text(let text): return Document(text: text, place: record.place)
+      case .conversation(let conversation, let column):
+        do { return Document(text: try encoder.render(conversation), place: record.place) } catch {
+          throw DatasetError("\(record.place): column \"\(column)\" is a chat: \(error)")
+        }
+      case .null(let columns): nulls.add(record.place, columns)
       }
-      reader = try openRecords(files[next], columns: Self.columns)
-      next += 1
     }
     return nil
   }
+}
 
-  static let columns = [
-    "messages", "conversations", "prompt", "completion", "response", "output", "text", "input",
-  ]
+/// The rows of some files, one after the other. A file is opened, and fetched where it is not here, when its rows are wanted.
+private final class Rows {
+  private(set) var isExhausted = false
+  private let files: [DataFile]
+  private let columns: [String]
+  private var following = 0
+  private var reader: (any RecordReader)?
 
-  private enum Content {
-    case text(String)
-    /// The columns of text that are there, every one null.
-    case null([String])
-  }
+  init(_ files: [DataFile], columns: [String]) { (self.files, self.columns) = (files, columns) }
 
-  /// A row's text by its columns, the first that match; null is as good as absent as long as another one is there.
-  ///
-  /// Source: `_auto_preprocess_sample` in Model-Optimizer's `dataset_utils.py`.
-  private static func content(of record: Record) throws -> Content {
-    var nulls: [String] = []
-    func value(_ name: String) throws -> JSON? {
-      guard let value = try record.value(name) else { return nil }
-      if value.isNull { nulls.append(name) }
-      return value.isNull ? nil : value
-    }
-    func column(_ name: String) throws -> String? {
-      guard let value = try value(name) else { return nil }
-      guard let text = value.string else {
-        throw DatasetError("\(record.place): column \"\(name)\" holds \(value.kind), where text should be")
+  func next() throws -> Record? {
+    while !isExhausted {
+      if let record = try reader?.next() { return record }
+      guard following < files.count else {
+        isExhausted = true
+        reader = nil
+        break
       }
-      return text
+      reader = try files[following].open(columns: columns)
+      following += 1
     }
-    for chat in ["messages", "conversations"] where try value(chat) != nil {
-      throw DatasetError(
-        "\(record.place): column \"\(chat)\" is a chat, and chat templates are not supported yet. Render it once and "
-          + "write the result as \"text\": tokenizer.apply_chat_template(messages, tokenize=False) in transformers")
-    }
-    if let prompt = try column("prompt") {
-      return .text(try ([prompt] + ["completion", "response", "output"].compactMap(column)).joined(separator: "\n"))
-    }
-    if let text = try column("text") { return .text(text) }
-    if let input = try column("input") {
-      return .text(try ([input] + ["output"].compactMap(column)).joined(separator: "\n"))
-    }
-    guard nulls.isEmpty else { return .null(nulls) }
-    throw DatasetError(
-      "\(record.place): no column with text; there are \(list(record.names)), and one of "
-        + "\"messages\", \"conversations\", \"prompt\", \"text\" or \"input\" is wanted")
+    return nil
   }
 }

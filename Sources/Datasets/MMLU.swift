@@ -29,23 +29,63 @@ public struct MultipleChoiceQuestion: Sendable, Equatable {
 /// MMLU (Hendrycks et al. 2021, arXiv 2009.03300), in the layout of `cais/mmlu` on the Hugging Face hub: columns
 /// `question`, `subject`, `choices`, `answer`.
 public enum MMLU {
+  /// What is asked where nothing is named, on the hub.
+  public static let defaultName = "cais/mmlu"
+
   /// The questions of a split, in the order of the data.
   ///
   /// - Parameters:
-  ///   - path: a directory that holds `all/SPLIT-*.parquet`, `SPLIT-*.parquet`, `SPLIT.parquet` or `SPLIT.jsonl`, the
-  ///     first of these that is there; or one `.parquet` or `.jsonl` file, which is the test split. Another split
-  ///     than `test` is then looked for beside it, under its name with `test` replaced.
+  ///   - path: a directory or a repository of the hub (`owner/name`) whose card has a configuration `all`, or that holds
+  ///     `all/SPLIT-*.parquet`, `SPLIT-*.parquet`, `SPLIT.parquet` or the like, the first of these that is there; or one
+  ///     file, which is the test split. Another split than `test` is then looked for beside it, under its name with `test`
+  ///     replaced.
   ///   - split: `test`, `dev` or `validation`.
-  /// - Throws: `DatasetError` when there are none, or one is not as it should be.
-  public static func load(path: String, split: String = "test") throws -> [MultipleChoiceQuestion] {
+  ///   - places: where repositories of the hub are to be had; nil where none are.
+  /// - Throws: `DatasetError` when there are none, or one is not as it should be; what `places` throws.
+  public static func load(
+    path: String, split: String = "test", places: (any DatasetPlaces)? = nil
+  ) throws -> [MultipleChoiceQuestion] {
+    let named = try DatasetSource.groups([path])
+    guard named.count == 1, named[0].count == 1 else { throw DatasetError("\(path) is a mix, and no set of questions") }
+    let source = named[0][0]
+    switch source.location {
+    case .file(let path): return try questions(files(besideFile: path, split), path, split)
+    case .directory(let path): return try load(place: LocalPlace(directory: path), split: split, config: source.config)
+    case .repository(let repository, let revision):
+      guard let places else {
+        throw DatasetError(
+          "there is no file or directory \(path) with MMLU's questions, and the hub is not reached from here")
+      }
+      return try load(
+        place: places.place(repository: repository, revision: revision), split: split, config: source.config)
+    }
+  }
+
+  /// The same from a place whose files are known by a listing. Only those of the split are asked for.
+  ///
+  /// - Parameter config: nil stands for `all`.
+  public static func load(
+    place: any DatasetPlace, split: String = "test", config: String? = nil
+  ) throws -> [MultipleChoiceQuestion] {
+    let layout = try DatasetLayout(place)
+    let files =
+      layout.hasConfigs
+      ? try layout.splits([split], config: config ?? "all", isGuess: config == nil).flatMap(\.files)
+      : try self.files(layout, config, split)
+    return try questions(files, place.name, split)
+  }
+
+  private static func questions(
+    _ files: [DataFile], _ name: String, _ split: String
+  ) throws -> [MultipleChoiceQuestion] {
     var questions: [MultipleChoiceQuestion] = []
     var bytes = 0
-    for file in try files(path, split) {
-      let records = try openRecords(file, columns: columns)
-      if let parquet = records as? ParquetRecords {
-        let missing = columns.filter { !parquet.columns.contains($0) }
+    for file in files {
+      let records = try file.open(columns: columns)
+      if let table = records as? TableRecords {
+        let missing = columns.filter { !table.columns.contains($0) }
         guard missing.isEmpty else {
-          throw DatasetError("\(file) lacks \(list(missing)); it has \(list(parquet.columns)). \(wanted)")
+          throw DatasetError("\(file.name) lacks \(list(missing)); it has \(list(table.columns)). \(wanted)")
         }
       }
       while let record = try records.next() {
@@ -58,7 +98,7 @@ public enum MMLU {
         questions.append(next)
       }
     }
-    guard !questions.isEmpty else { throw DatasetError("\(path) holds no question of the split \"\(split)\"") }
+    guard !questions.isEmpty else { throw DatasetError("\(name) holds no question of the split \"\(split)\"") }
     return questions
   }
 
@@ -87,35 +127,32 @@ public enum MMLU {
   private static let wanted =
     "MMLU's layout has \"question\", \"subject\", \"choices\" (four texts) and \"answer\" (0 to 3)"
 
-  private static func files(_ path: String, _ split: String) throws -> [String] {
-    switch kind(of: path) {
-    case .absent: throw DatasetError("there is no file or directory \(path) with MMLU's questions")
-    case .directory: return try files(inDirectory: path, split)
-    case .file, .other:
-      guard DataFiles.isData(path) else {
-        throw DatasetError("\(path) is neither .jsonl nor .parquet; name such a file, or a directory of them")
-      }
-      guard split != "test" else { return [path] }
-      let name = lastName(path)
-      let other = name.replacing("test", with: split, maxReplacements: 1)
-      let beside = String(path.dropLast(name.count)) + other
-      guard other != name, kind(of: beside) == .file else {
-        throw DatasetError(
-          "examples come from MMLU's split \"\(split)\", and there is none beside \(path); name a directory with both")
-      }
-      return [beside]
+  private static func files(besideFile path: String, _ split: String) throws -> [DataFile] {
+    guard let format = DataFormat(name: path) else {
+      throw DatasetError("\(path) is none of \(DataFormat.wanted); name such a file, or a directory of them")
     }
+    let name = lastName(path)
+    let other = split == "test" ? name : name.replacing("test", with: split, maxReplacements: 1)
+    let beside = String(path.dropLast(name.count)) + other
+    guard split == "test" || other != name && kind(of: beside) == .file else {
+      throw DatasetError(
+        "examples come from MMLU's split \"\(split)\", and there is none beside \(path); name a directory with both")
+    }
+    return [DataFile(location: .local(beside), name: beside, format: format)]
   }
 
-  private static func files(inDirectory path: String, _ split: String) throws -> [String] {
-    for folder in [join(path, "all"), path, join(path, "data")] where kind(of: folder) == .directory {
-      let names = try visibleNames(in: folder)
-      let shards = names.filter { $0.hasPrefix(split + "-") && DataFiles.isData($0) }
-      if !shards.isEmpty { return shards.map { join(folder, $0) } }
-      for name in ["\(split).parquet", "\(split).jsonl"] where names.contains(name) { return [join(folder, name)] }
+  /// Copies without a card: `dev` is a split of its own here, where elsewhere it is another word for validation.
+  private static func files(_ layout: DatasetLayout, _ config: String?, _ split: String) throws -> [DataFile] {
+    for folder in [(config ?? "all") + "/", "", "data/"] {
+      let shards = try layout.all(matching: "\(folder)\(split)-*")
+      if !shards.isEmpty { return shards }
+      for format in ["parquet", "jsonl", "json", "csv", "arrow"] {
+        let whole = try layout.all(matching: "\(folder)\(split).\(format)*")
+        if let first = whole.first { return [first] }
+      }
     }
     throw DatasetError(
-      "\(path) holds no split \"\(split)\" of MMLU: all/\(split)-*.parquet or \(split).jsonl is wanted")
+      "\(layout.place.name) holds no split \"\(split)\" of MMLU: all/\(split)-*.parquet or \(split).jsonl is wanted")
   }
 
   private static func question(_ record: Record) throws -> MultipleChoiceQuestion {
@@ -138,7 +175,7 @@ public enum MMLU {
     guard let value = try record.value("answer") else { throw wrong("answer", "is missing") }
     // Some copies of the data have letters.
     let letter = value.string.flatMap { ["A", "B", "C", "D"].firstIndex(of: $0) }
-    guard let answer = value.int ?? letter, (0..<4).contains(answer) else {
+    guard let answer = value.int ?? letter ?? value.string.flatMap({ Int($0) }), (0..<4).contains(answer) else {
       throw wrong("answer", "is \(value.serialized().prefix(40))")
     }
     return MultipleChoiceQuestion(

@@ -15,38 +15,56 @@ protocol RecordReader: AnyObject {
   func next() throws -> Record?
 }
 
-/// Opens a `.jsonl` or `.parquet` file. Of a Parquet file only the named columns are read, as far as it has them.
-func openRecords(_ path: String, columns: [String]) throws -> any RecordReader {
-  path.hasSuffix(".parquet") ? try ParquetRecords(path, columns: columns) : try LineRecords(path, columns: columns)
+/// Opens a file of data. Of a file with columns only the named ones are read, as far as it has them.
+///
+/// - Parameter name: what messages call it; its path when nil.
+func openRecords(
+  _ path: String, name: String? = nil, _ format: DataFormat, options: ReadOptions = ReadOptions(), columns: [String]
+) throws -> any RecordReader {
+  if let packed = format.packedAs {
+    throw DatasetError(
+      "\(name ?? path): files packed as .\(packed) are not read; unpack it, or pack it with gzip or zstd")
+  }
+  if format.kind == .parquet || format.kind == .arrow {
+    return try TableRecords(path, name: name, format, columns: columns)
+  }
+  let bytes = try ByteBuffer(InputFile(path, name: name, compression: format.compression))
+  switch format.kind {
+  case .csv: return try CSVRecords(bytes, separator: options.separator ?? format.separator)
+  case .text: return TextRecords(bytes)
+  default:
+    if let field = options.field { return try FieldRecords(bytes, field: field, columns: columns) }
+    // `datasets` tells a list from lines by the first byte, too.
+    return try bytes.first(after: [0x20, 0x09, 0x0A, 0x0D]) == UInt8(ascii: "[")
+      ? ListRecords(bytes, columns: columns) : LineRecords(bytes, columns: columns)
+  }
 }
 
 /// A file with one JSON object a line. Blank lines are skipped.
 final class LineRecords: RecordReader {
-  /// A line longer than this is taken for a file that is not what its name says.
+  /// A row longer than this is taken for a file that is not what its name says.
   static let maximumLine = 1 << 28
 
-  private let file: InputFile
+  private let buffer: ByteBuffer
   private let wanted: Set<JSON.Text>
-  private var buffer: [UInt8] = []
-  private var start = 0
   private var scanned = 0
-  private var atEnd = false
-  private var line = 0
+  private var line: Int
 
-  init(_ path: String, columns: [String]) throws {
-    file = try InputFile(path)
+  /// - Parameter buffer: at the first line that is not blank.
+  init(_ buffer: ByteBuffer, columns: [String]) {
+    self.buffer = buffer
     wanted = Set(columns.map { JSON.Text($0) })
+    line = buffer.bytes[..<buffer.start].count { $0 == 0x0A }
+    scanned = buffer.start
   }
 
   func next() throws -> Record? {
     while let range = try nextLine() {
       line += 1
-      var text = buffer[range]
-      // Some editors put a byte order mark there.
-      if line == 1, text.starts(with: [0xEF, 0xBB, 0xBF]) { text = text.dropFirst(3) }
+      let text = buffer.bytes[range]
       if text.allSatisfy({ [0x20, 0x09, 0x0D].contains($0) }) { continue }
-      let place = "\(file.path):\(line)"
-      func wrong(_ error: JSONError) -> DatasetError { DatasetError("\(place): the line is \(error)") }
+      let place = "\(buffer.file.name):\(line)"
+      func wrong(_ error: JSONError) -> DatasetError { DatasetError("\(place): the line is \(error)\(advice(text))") }
       let members: JSON.Members
       do throws(JSONError) { members = try JSON.Members(parsing: text, wanted: wanted) } catch {
         if let other = try? JSON(parsing: text), other.object == nil {
@@ -61,33 +79,81 @@ final class LineRecords: RecordReader {
     return nil
   }
 
+  private func advice(_ text: ArraySlice<UInt8>) -> String {
+    guard line == 1, text.first == UInt8(ascii: "{"), text.count <= 2 || text.last == UInt8(ascii: ",") else {
+      return ""
+    }
+    return ". One object over several lines is not read: write one object a line, or a list of objects"
+  }
+
   /// Where the next line is in the buffer, without its line feed.
   private func nextLine() throws -> Range<Int>? {
     while true {
-      if let end = buffer[scanned...].firstIndex(of: 0x0A) {
-        defer { (start, scanned) = (end + 1, end + 1) }
+      if let end = buffer.bytes[scanned...].firstIndex(of: 0x0A) {
+        let start = buffer.start
+        (buffer.start, scanned) = (end + 1, end + 1)
         return start..<end
       }
-      scanned = buffer.count
-      if atEnd {
-        defer { start = buffer.count }
-        return start < buffer.count ? start..<buffer.count : nil
-      }
-      guard buffer.count - start <= Self.maximumLine else {
+      let rest = buffer.bytes.count - buffer.start
+      guard rest <= Self.maximumLine else {
         throw DatasetError(
-          "\(file.path):\(line + 1): the line has more than \(Self.maximumLine) bytes; a .jsonl file holds one JSON "
-            + "object a line")
+          "\(buffer.file.name):\(line + 1): the line has more than \(Self.maximumLine) bytes; a .jsonl file holds one "
+            + "JSON object a line")
       }
-      buffer.removeSubrange(..<start)
-      (start, scanned) = (0, scanned - start)
-      let had = buffer.count
-      let more = max(1 << 16, min(had, 1 << 24))
-      buffer.append(contentsOf: repeatElement(0, count: more))
-      let count = try buffer.withUnsafeMutableBytes { bytes in
-        try file.read(into: UnsafeMutableRawBufferPointer(rebasing: bytes[had...]))
+      if try buffer.more() {
+        scanned = rest
+        continue
       }
-      buffer.removeSubrange((had + count)...)
-      atEnd = count == 0
+      let all = buffer.start..<buffer.bytes.count
+      (buffer.start, scanned) = (all.upperBound, all.upperBound)
+      return all.isEmpty ? nil : all
+    }
+  }
+}
+
+/// A file of text, each line of it a row with one column, `text`.
+final class TextRecords: RecordReader {
+  private let buffer: ByteBuffer
+  private var line = 0
+  private var scanned: Int
+
+  init(_ buffer: ByteBuffer) {
+    self.buffer = buffer
+    scanned = buffer.start
+  }
+
+  func next() throws -> Record? {
+    while true {
+      let bytes = buffer.bytes
+      let end = bytes[scanned...].firstIndex { $0 == 0x0A || $0 == 0x0D }
+      // A carriage return may be the first half of a line's end.
+      if let end, end + 1 < bytes.count || bytes[end] == 0x0A || buffer.atEnd {
+        let isPair = bytes[end] == 0x0D && end + 1 < bytes.count && bytes[end + 1] == 0x0A
+        return try record(buffer.start..<end, next: end + (isPair ? 2 : 1))
+      }
+      let rest = bytes.count - buffer.start
+      guard rest <= LineRecords.maximumLine else {
+        throw DatasetError(
+          "\(buffer.file.name):\(line + 1): the line has more than \(LineRecords.maximumLine) bytes; is this text?")
+      }
+      if try buffer.more() {
+        scanned = end == nil ? rest : max(0, rest - 1)
+        continue
+      }
+      if end != nil { continue }
+      return rest == 0 ? nil : try record(buffer.start..<bytes.count, next: bytes.count)
+    }
+  }
+
+  private func record(_ range: Range<Int>, next: Int) throws -> Record {
+    line += 1
+    let place = "\(buffer.file.name):\(line)"
+    let text = Array(buffer.bytes[range])
+    (buffer.start, scanned) = (next, next)
+    return Record(names: ["text"], place: place) { column in
+      guard column == "text" else { return nil }
+      guard String(validating: text, as: UTF8.self) != nil else { throw DatasetError("\(place): it is not UTF-8 text") }
+      return .string(JSON.Text(utf8: text))
     }
   }
 }

@@ -33,7 +33,7 @@ import Testing
     ("{", "not valid JSON"), ("[1]", "a list"), ("\"text\"", "a string"), (#"{"text": 1}"#, "a number"),
     (#"{"text": ["a"]}"#, "a list"), (#"{"prompt": "p", "response": {}}"#, "an object"),
     (#"{"content": "x"}"#, "no column with text"), ("{}", "there are none"),
-    (#"{"messages": []}"#, "apply_chat_template"), (#"{"conversations": [{"from": "human"}]}"#, "not supported yet"),
+    (#"{"messages": []}"#, "apply_chat_template"), (#"{"conversations": [{"from": "human"}]}"#, "no chat template"),
     (#"{"text": "a", "text": "b"}"#, "twice"), (#"{"text": "a"} {"text": "b"}"#, "after the end"),
     (#"{"text": "\ud800"}"#, "surrogate"), ("{\"text\": \"a\0\"}", "control character"), ("\0", "not valid JSON"),
   ])
@@ -122,8 +122,8 @@ import Testing
     let scratch = try Scratch()
     func said(_ path: String) -> String { message { _ = try CalibrationData(sources: [path]) } }
     #expect(said(scratch.at("gone")).contains("there is no file or directory"))
-    #expect(said(scratch.path).contains("holds no .jsonl or .parquet file"))
-    #expect(said(try scratch.write("a.txt", "x")).contains("neither .jsonl nor .parquet"))
+    #expect(said(scratch.path).contains("holds no data file"))
+    #expect(said(try scratch.write("a.pdf", "x")).contains("none of .jsonl"))
     #expect(message { _ = try CalibrationData(sources: []) }.contains("no calibration data"))
     #expect(throws: DatasetError.self) { try CalibrationData(sources: ["a\0.jsonl"]) }
     #expect(mkfifo(scratch.at("pipe.jsonl"), 0o600) == 0)

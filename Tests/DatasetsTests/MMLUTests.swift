@@ -69,7 +69,7 @@ import Testing
     #expect(message { _ = try MMLU.load(path: data("mmlu-lacks.parquet")) }.contains("lacks \"answer\""))
     #expect(message { _ = try MMLU.load(path: data("mmlu-short.parquet")) }.contains("row 1: \"choices\" has 3"))
     #expect(message { _ = try MMLU.load(path: scratch.at("gone")) }.contains("there is no file"))
-    #expect(message { _ = try MMLU.load(path: scratch.write("a.csv", "")) }.contains("neither"))
+    #expect(message { _ = try MMLU.load(path: scratch.write("a.pdf", "")) }.contains("none of"))
     #expect(message { _ = try MMLU.load(path: scratch.write("a.jsonl", "")) }.contains("no question"))
   }
 

@@ -1,7 +1,7 @@
 #pragma once
 
-// Reading Parquet through Arrow's C++ library, without a word of Arrow: a table of functions that a shared library
-// of its own (CParquetShim) fills, opened when the first Parquet file is.
+// Reading Parquet, Arrow's own format and compressed files through Arrow's C++ library, without a word of Arrow: a table
+// of functions that a shared library of its own (CParquetShim) fills, opened when the first such file is.
 
 #include <stdint.h>
 
@@ -14,13 +14,32 @@ extern "C" {
 #endif
 
 /// Raised with every change of this header; the library of another build is refused.
-#define CP_ABI 2
+#define CP_ABI 3
 #define CP_ENTRY "coppice_parquet_entry"
 
 /// NULL when all went well; otherwise a text that the caller frees with `free`.
 typedef char *_Nullable cp_error;
 
 typedef struct cp_file cp_file;
+typedef struct cp_stream cp_stream;
+
+/// What a file of rows is.
+typedef enum cp_format {
+  CP_PARQUET = 0,
+  /// Arrow's stream or file format: which of the two its first bytes say.
+  CP_ARROW = 1,
+} cp_format;
+
+/// What a file is compressed with as a whole.
+typedef enum cp_codec {
+  CP_PLAIN = 0,
+  CP_GZIP = 1,
+  CP_ZSTD = 2,
+  CP_BZ2 = 3,
+  /// Frames of LZ4.
+  CP_LZ4 = 4,
+  CP_BROTLI = 5,
+} cp_codec;
 
 typedef enum cp_kind {
   /// Strings: `bytes[offsets[i] ..< offsets[i + 1]]`, in no promised encoding.
@@ -35,7 +54,8 @@ typedef enum cp_kind {
 
 // A file may use as much memory as a file of its size can need, with room to spare: well packed text becomes a
 // hundred times as long, and small files have a base to start from.
-#define CP_MEMORY_BASE (INT64_C(64) << 20)
+// 64 MiB, spelled so that Swift sees it.
+#define CP_MEMORY_BASE 67108864
 #define CP_MEMORY_PER_BYTE 256
 
 /// One column of the rows last read. Its memory is the file's, until the next call of `next` or `close`.
@@ -54,7 +74,8 @@ typedef struct cp_column {
 } cp_column;
 
 typedef struct cp_api {
-  cp_error (*_Nonnull open)(const char *path, cp_file *_Nullable *_Nonnull file);
+  /// A file of rows. One that is compressed as a whole is unpacked in memory, within the bounds above.
+  cp_error (*_Nonnull open)(const char *path, uint32_t format, uint32_t codec, cp_file *_Nullable *_Nonnull file);
   void (*_Nonnull close)(cp_file *file);
   cp_error (*_Nonnull column_count)(cp_file *file, int64_t *count);
   /// The name of a top-level column, UTF-8 or not; it is the file's.
@@ -65,6 +86,11 @@ typedef struct cp_api {
   cp_error (*_Nonnull next)(cp_file *file, int64_t *rows);
   /// The rows just read, of the column that stands at this place of the selection.
   cp_error (*_Nonnull column)(cp_file *file, int64_t selected, cp_column *column);
+  /// A compressed file, to be read from front to back.
+  cp_error (*_Nonnull stream_open)(const char *path, uint32_t codec, cp_stream *_Nullable *_Nonnull stream);
+  void (*_Nonnull stream_close)(cp_stream *stream);
+  /// Reads up to `capacity` bytes; none at the end. A file that ends too early is an error.
+  cp_error (*_Nonnull stream_read)(cp_stream *stream, uint8_t *bytes, int64_t capacity, int64_t *count);
 } cp_api;
 
 typedef const cp_api *_Nullable (*cp_entry)(uint32_t abi);

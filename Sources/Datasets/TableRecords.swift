@@ -9,7 +9,7 @@ import JSON
   import Darwin
 #endif
 
-/// The Parquet library, opened when the first file is.
+/// The library that reads Parquet, Arrow's own format and compressed files, opened when the first such file is.
 public enum ParquetLibrary {
   /// Opens it, to find out whether it works.
   ///
@@ -19,8 +19,12 @@ public enum ParquetLibrary {
   // The table is a constant of the library, which is never closed.
   nonisolated(unsafe) private static let opened: Result<UnsafePointer<cp_api>, DatasetError> = {
     var api: UnsafePointer<cp_api>?
-    if let error = cp_open(&api) { return .failure(DatasetError("Parquet files cannot be read: \(take(error))")) }
-    guard let api else { return .failure(DatasetError("Parquet files cannot be read: the library is empty")) }
+    if let error = cp_open(&api) {
+      return .failure(DatasetError("Parquet, Arrow and compressed files cannot be read: \(take(error))"))
+    }
+    guard let api else {
+      return .failure(DatasetError("Parquet, Arrow and compressed files cannot be read: the library is empty"))
+    }
     return .success(api)
   }()
 
@@ -32,12 +36,14 @@ public enum ParquetLibrary {
   }
 }
 
-/// The rows of a Parquet file: some hundred at a time, the named columns only.
-final class ParquetRecords: RecordReader {
-  let path: String
+/// The rows of a Parquet or Arrow file: some hundred at a time, the named columns only.
+final class TableRecords: RecordReader {
+  /// What messages call the file.
+  let name: String
   /// The file's top-level columns, in its order.
   let columns: [String]
 
+  private let kind: DataFormat.Kind
   private let api: cp_api
   private let file: OpaquePointer
   private let selected: [String]
@@ -46,17 +52,19 @@ final class ParquetRecords: RecordReader {
   private var row = 0
   private var rowsBefore = 0
 
-  init(_ path: String, columns wanted: [String]) throws {
+  init(_ path: String, name: String? = nil, _ format: DataFormat, columns wanted: [String]) throws {
     // Says what is wrong with the path in our words, and keeps Arrow from waiting for a pipe.
-    _ = try InputFile(path)
-    self.path = path
+    _ = try InputFile(path, name: name)
+    let (name, kind) = (name ?? path, format.kind)
+    (self.name, self.kind) = (name, kind)
     let api = try ParquetLibrary.api()
     func check(_ error: cp_error?) throws {
-      if let error { throw Self.damaged(path, ParquetLibrary.take(error)) }
+      if let error { throw Self.damaged(name, kind, ParquetLibrary.take(error)) }
     }
     var opened: OpaquePointer?
-    try check(api.open(path, &opened))
-    guard let opened else { throw Self.damaged(path, "it cannot be opened") }
+    try check(
+      api.open(path, kind == .arrow ? CP_ARROW.rawValue : CP_PARQUET.rawValue, format.compression.codec, &opened))
+    guard let opened else { throw Self.damaged(name, kind, "it cannot be opened") }
     var names: [String] = []
     var indices: [Int64] = []
     do {
@@ -83,12 +91,12 @@ final class ParquetRecords: RecordReader {
 
   func next() throws -> Record? {
     guard !selected.isEmpty else {
-      throw DatasetError("\(path) has none of the columns that are wanted; it has \(list(columns))")
+      throw DatasetError("\(name) has none of the columns that are wanted; it has \(list(columns))")
     }
     if row == rows { try readBatch() }
     guard row < rows else { return nil }
     defer { row += 1 }
-    let place = "\(path), row \(rowsBefore + row + 1)"
+    let place = "\(name), row \(rowsBefore + row + 1)"
     return Record(names: columns, place: place) { [self, row] name in
       guard let at = selected.firstIndex(of: name) else { return nil }
       return try value(batch[at], row, name, place)
@@ -104,7 +112,7 @@ final class ParquetRecords: RecordReader {
     for at in selected.indices {
       var column = cp_column()
       try check(api.column(file, Int64(at), &column))
-      guard column.rows == count else { throw Self.damaged(path, "its columns differ in length") }
+      guard column.rows == count else { throw Self.damaged(name, kind, "its columns differ in length") }
       batch.append(column)
     }
     rows = Int(count)
@@ -133,11 +141,11 @@ final class ParquetRecords: RecordReader {
   }
 
   private func check(_ error: cp_error?) throws {
-    if let error { throw Self.damaged(path, ParquetLibrary.take(error)) }
+    if let error { throw Self.damaged(name, kind, ParquetLibrary.take(error)) }
   }
 
-  private static func damaged(_ path: String, _ reason: String) -> DatasetError {
-    DatasetError("\(path) cannot be read as Parquet: \(reason)")
+  private static func damaged(_ name: String, _ kind: DataFormat.Kind, _ reason: String) -> DatasetError {
+    DatasetError("\(name) cannot be read as \(kind == .arrow ? "Arrow" : "Parquet"): \(reason)")
   }
 }
 

@@ -1,0 +1,68 @@
+/// Encodes documents and cuts their tokens into rows.
+struct RowCutter {
+  let encoder: any TextEncoding
+  let seqLength: Int
+  var rows: [[Int32]] = []
+  /// After the last whole row.
+  var tokens: [Int32] = []
+  var documents = 0
+
+  init(encoder: any TextEncoding, seqLength: Int) {
+    self.encoder = encoder
+    self.seqLength = seqLength
+  }
+
+  /// Cuts whole rows until there are `count` of them or no document is left.
+  mutating func fill(_ count: Int, from stream: inout DocumentStream) throws {
+    try cut(count)
+    while rows.count < count, let document = try stream.next() {
+      documents += 1
+      let encoded: [Int]
+      do { encoded = try encoder.encode(document.text) } catch { throw DatasetError("\(document.place): \(error)") }
+      for token in encoded { try append(token) }
+      if let separator = encoder.eosTokenID { try append(separator) }
+      try cut(count)
+    }
+  }
+
+  private mutating func append(_ token: Int) throws { tokens.append(try known(token)) }
+
+  private func known(_ token: Int) throws -> Int32 {
+    guard let token = Int32(exactly: token), token >= 0 else {
+      throw DatasetError("the tokenizer gives the token \(token), which no vocabulary has")
+    }
+    return token
+  }
+
+  private mutating func cut(_ count: Int) throws {
+    var from = 0
+    while rows.count < count, let row = try row(from) {
+      rows.append(row.tokens)
+      from += row.taken
+    }
+    if from > 0 { tokens.removeSubrange(..<from) }
+  }
+
+  /// A whole row of the tokens from `index` on, and how many of them it takes; nil while there are too few.
+  private func row(_ index: Int) throws -> (tokens: [Int32], taken: Int)? {
+    let start = try start(index)
+    let taken = seqLength - start.count
+    guard tokens.count - index >= taken else { return nil }
+    return (start + tokens[index..<index + taken], taken)
+  }
+
+  /// What is put before the tokens from `index` on: nothing where they begin with it already.
+  private func start(_ index: Int) throws -> [Int32] {
+    guard let start = try encoder.rowStart.map(known), tokens.indices.contains(index), tokens[index] != start else {
+      return []
+    }
+    return [start]
+  }
+
+  /// Makes a short row of the tokens that are left.
+  mutating func finish() throws {
+    guard !tokens.isEmpty else { return }
+    rows.append(try start(0) + tokens)
+    tokens = []
+  }
+}
