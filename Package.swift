@@ -98,8 +98,8 @@ let package = Package(
     swiftTarget(
       "Jobs",
       [
-        "JSON", "Messages", "Formatting", "Torch", "Checkpoint", "Files", "Hub", "Tokenization", "Datasets", "Models",
-        "Execution", "Minitron", "Evaluation", crypto,
+        "JSON", "Messages", "Formatting", "Torch", "Checkpoint", "Files", "Hub", "Tokenization", "ChatTemplates",
+        "Datasets", "Models", "Execution", "Minitron", "Evaluation", crypto,
       ]),
     swiftTarget(
       "CoppiceCommands",

@@ -12,6 +12,8 @@ public struct ChatTemplate: Sendable {
   /// Names of all templates, for messages.
   private let names: [String]
   private let place: String
+  /// All that decides what it renders: the texts of the templates and the special tokens.
+  public let identity: [UInt8]
 
   /// The template of a tokenizer's directory in Hugging Face's layout.
   ///
@@ -57,6 +59,9 @@ public struct ChatTemplate: Sendable {
     withTools = try program("tool_use")
     self.tokens = tokens
     names = templates.map(\.name)
+    identity = Array(
+      templates.flatMap { Array("\($0.name)\0".utf8) + $0.source + [0] }
+        + tokens.flatMap { Array("\($0.0)=\($0.1)\0".utf8) })
     self.place = place
   }
 

@@ -39,6 +39,9 @@ public struct CalibrationData: Sendable {
     guard !self.groups.isEmpty else { throw DatasetError("no calibration data is named") }
   }
 
+  /// Whether a chat template has a part in the text. Reads the first rows of data whose name does not say it.
+  public func hasConversations() throws -> Bool { try sources.contains(where: Documents.areConversations) }
+
   /// Packs rows.
   ///
   /// The rows `skippingRows..<skippingRows + count` follow those that `pack(count: skippingRows)` gives, with the same

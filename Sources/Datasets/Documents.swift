@@ -48,6 +48,18 @@ final class Documents {
     parts = source.splits.map { Rows($0.files, columns: source.source.row.columns) }
   }
 
+  /// Whether a source's rows are conversations, by its first row where that decides.
+  static func areConversations(_ source: ResolvedSource) throws -> Bool {
+    switch source.source.row {
+    case .joined, .turns: return false
+    case .conversation: return true
+    case .automatic:
+      let files = source.splits.first?.files ?? []
+      let record = try Rows(files, columns: source.source.row.columns).next()
+      return record?.names.contains { ["messages", "conversations"].contains($0) } ?? false
+    }
+  }
+
   /// Allows some more rows, shared evenly between the splits, the last one getting the rest.
   func allow(rows: Int) {
     let share = rows / parts.count

@@ -1,3 +1,4 @@
+public import Datasets
 public import Execution
 public import JSON
 public import Models
@@ -64,12 +65,18 @@ public protocol ScoreFunction: Sendable {
 /// Where a score function finds what it scores on.
 public protocol TaskSources {
   var tokenizer: Tokenizer { get }
-  /// Questions in MMLU's layout: a file or a directory; nil where none are named.
+  /// Questions in MMLU's layout: a file, a directory or a name of the hub; nil where none are named.
   var questions: String? { get }
+  /// Where data of the hub are to be had; nil where none are.
+  var places: (any DatasetPlaces)? { get }
   /// Examples put before each question.
   var fewShots: Int { get }
   /// Rows of text that nothing else was measured on, and what they are made of (names and values for `ItemTask.madeOf`).
   func rows() throws -> (rows: [[Int32]], madeOf: [(name: String, value: String)])
+}
+
+extension TaskSources {
+  public var places: (any DatasetPlaces)? { nil }
 }
 
 /// Every score function there is, one line each.

@@ -1,4 +1,4 @@
-import Datasets
+public import Datasets
 public import Execution
 public import JSON
 import Minitron
@@ -29,14 +29,15 @@ public struct MMLUScore: ScoreFunction {
   }
 
   public func task(_ sources: any TaskSources) throws -> any ItemTask {
-    guard let path = sources.questions else {
+    guard let path = sources.questions ?? sources.places.map({ _ in MMLU.defaultName }) else {
       throw EvaluationError(
         message: """
           scoring with \(name) wants questions: give \(parameter: "mmlu_dataset") a local copy of cais/mmlu (directory, \
           .jsonl or .parquet), or choose \(parameter: "prune_score_func") neg_loss
           """)
     }
-    return try MMLUTask(path: path, percent: percent, fewShots: sources.fewShots, tokenizer: sources.tokenizer)
+    return try MMLUTask(
+      path: path, percent: percent, fewShots: sources.fewShots, tokenizer: sources.tokenizer, places: sources.places)
   }
 }
 
@@ -49,11 +50,15 @@ public struct MMLUTask: ItemTask {
   ///   - percent: of each subject's questions, the first ones.
   ///   - fewShots: examples before each question.
   ///   - tokenizer: the model's.
+  ///   - places: where data of the hub are to be had; nil where none are.
   /// - Throws: what is wrong with the questions.
-  public init(path: String, percent: Double, fewShots: Int, tokenizer: Tokenizer) throws {
-    let all = try MMLU.load(path: path, split: "test")
+  public init(
+    path: String, percent: Double, fewShots: Int, tokenizer: Tokenizer, places: (any DatasetPlaces)? = nil
+  ) throws {
+    let all = try MMLU.load(path: path, split: "test", places: places)
     questions = try MultipleChoice(
-      questions: MMLU.sample(all, percent: percent), examples: fewShots > 0 ? MMLU.load(path: path, split: "dev") : [],
+      questions: MMLU.sample(all, percent: percent),
+      examples: fewShots > 0 ? MMLU.load(path: path, split: "dev", places: places) : [],
       fewShots: fewShots, tokenizer: tokenizer)
   }
 

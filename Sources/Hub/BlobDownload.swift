@@ -111,8 +111,7 @@ struct BlobDownload {
   private func attempt(
     into partial: PartialBlob, _ fetched: inout Int
   ) throws -> (reason: String, head: HTTPHead?, error: HubError)? {
-    let url = "\(client.settings.endpoint)/\(repository.path)/resolve/\(commit)/\(escaped(file.path))"
-    var request = HTTPRequest(url: url)
+    var request = HTTPRequest(url: file.address(in: repository, commit, endpoint: client.settings.endpoint))
     let from = partial.count
     if from > 0 { request.headers.append("Range: bytes=\(from)-") }
     var (isChecked, received) = (false, 0)

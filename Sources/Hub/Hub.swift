@@ -87,6 +87,17 @@ public final class Hub: Sendable {
     try client(for: "the hub's branches of \(repository) are not known").hasConverted(repository)
   }
 
+  /// Finds out whether a file may be had, before much work is done for which it is needed.
+  ///
+  /// - Throws: `HubError` for one that is not shown to this user.
+  public func checkAccess(_ repository: Repository, _ commit: String, _ file: RepositoryFile) throws {
+    guard !settings.isOffline, try !cache.has(repository, commit, file) else { return }
+    let client = try client(for: "")
+    try client.checkAccess(file.address(in: repository, commit, endpoint: settings.endpoint)) { answer in
+      client.refused(answer, repository, commit, path: file.path, known: cache.repositories())
+    }
+  }
+
   // MARK: Fetching
 
   /// What fetching has brought.

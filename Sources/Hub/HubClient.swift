@@ -112,6 +112,20 @@ final class HubClient: Sendable {
     return next
   }
 
+  /// Asks whether a file may be had: the hub's own answer, without going on to the server that has the file.
+  ///
+  /// - Throws: `HubError` for a refusal.
+  func checkAccess(_ url: String, explain: (Answer) -> HubError) throws {
+    let connection = try idle.withLock { $0.popLast() } ?? Connection(settings.transfer)
+    defer { idle.withLock { $0.append(connection) } }
+    let request = HTTPRequest(url: url, isHead: true, headers: headers(for: url))
+    // What stands in the way of asking shows when the file is fetched.
+    guard let head = try? connection.perform(request, body: { _, _ in }), !Self.isPassing(head.status) else { return }
+    guard head.isRedirect || (200..<300).contains(head.status) else {
+      throw explain(Answer(head: head, first: head, refusal: []))
+    }
+  }
+
   // MARK: Small answers
 
   /// The body of an address of the API, asked for until patience ends.

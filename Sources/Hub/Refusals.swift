@@ -23,8 +23,8 @@ extension HubClient {
           """
           : """
           \(repository) is gated, and this token's user may not read it yet: accept its conditions on \(page), wait \
-          until access is granted, then run the same command again. (A fine-grained token must also be allowed to read \
-          gated repositories.)
+          until access is granted (a fine-grained token must also be allowed to read gated repositories), then run the \
+          same command again
           """)
     case ("RevisionNotFound", _):
       return HubError(

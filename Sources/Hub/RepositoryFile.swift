@@ -15,6 +15,10 @@ public struct RepositoryFile: Sendable, Equatable {
 
   /// The name of its blob in the cache, which is what the hub gives as its ETag.
   var etag: String { sha256 ?? blobID }
+  func address(in repository: Repository, _ commit: String, endpoint: String) -> String {
+    "\(endpoint)/\(repository.path)/resolve/\(commit)/\(escaped(path))"
+  }
+
   /// The contents' checksum: SHA-256, or git's SHA-1 of a small file.
   public var checksum: String { etag }
 

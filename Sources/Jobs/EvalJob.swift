@@ -38,7 +38,9 @@ public struct EvalJob {
     // Everything that can be wrong with the input is found out before hours of work.
     let (evaluation, directory) = (request.evaluation, source.checkpoint.directory)
     let questions = try evaluation.questions.map {
-      try MMLUTask(path: $0, percent: request.percent, fewShots: evaluation.fewShots, tokenizer: tokenizer)
+      try MMLUTask(
+        path: $0, percent: request.percent, fewShots: evaluation.fewShots, tokenizer: tokenizer,
+        places: HubDatasets(events))
     }
     let rows = evaluation.datasets.isEmpty ? nil : try rows(source, tokenizer)
     let reference = try request.reference.map { try referenceModel($0, source) }
@@ -83,7 +85,7 @@ public struct EvalJob {
     let evaluation = request.evaluation
     let encoder = try CalibrationEncoder(
       tokenizer: tokenizer, beginsWithBOS: evaluation.beginsWithBOS, directory: source.checkpoint.directory)
-    let packed = try CalibrationData(sources: evaluation.datasets).pack(
+    let packed = try evaluation.datasets.data(HubDatasets(events)).pack(
       encoder: encoder, seqLength: request.seqLength, count: evaluation.rows, seed: request.seed)
     for warning in packed.warnings { try events.warn(.data(warning)) }
     try RowRemarks(source.description, beginsWithBOS: evaluation.beginsWithBOS, events: events)

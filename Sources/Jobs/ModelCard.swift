@@ -179,7 +179,7 @@ extension ModelCard {
     var calibration: [(name: String, value: String)] = []
     if inputs.isCalibrated {
       calibration = [
-        ("data", request.calibration.map(Self.shown).joined(separator: ", ")),
+        ("data", request.calibrationNames.map(Self.shown).joined(separator: ", ")),
         ("rows", Format.grouped(request.calibrationRows)),
         ("tokens of a row", Format.grouped(request.search.seqLength)),
         ("rows of a micro-batch", "\(request.batchSize)"), ("computed in", "\(inputs.dtype)"),

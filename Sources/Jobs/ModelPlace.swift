@@ -14,9 +14,11 @@ public enum ModelPlace {
   /// - Parameters:
   ///   - model: a local directory, or the hub's name of a model, with `@REVISION` after it or not.
   ///   - revision: a branch, tag or commit, for a name of the hub; nil: `main`.
-  /// - Throws: `RunError`, `HubError`, `FileError`.
+  ///   - beforeWeights: called when weights are about to be fetched, for what else could be in the way.
+  /// - Throws: `RunError`, `HubError`, `FileError`; what `beforeWeights` throws.
   public static func directory(
-    _ model: String, revision: String? = nil, need: ModelNeed = .everything, events: RunEvents
+    _ model: String, revision: String? = nil, need: ModelNeed = .everything, events: RunEvents,
+    beforeWeights: () throws -> Void = {}
   ) throws -> String {
     switch kind(of: model) {
     case .directory:
@@ -32,7 +34,7 @@ public enum ModelPlace {
     guard let (repository, revision) = try hubName(model, revision: revision, .model) else {
       throw RunError("there is no directory \(model)")
     }
-    do { return try snapshot(repository, revision, need, events).directory } catch let error as HubError
+    do { return try snapshot(repository, revision, need, events, beforeWeights).directory } catch let error as HubError
       where error.kind == .missing || error.kind == .offline
     {
       throw RunError("there is no directory \(model), and \(error)")
@@ -56,7 +58,8 @@ public enum ModelPlace {
 
   /// A snapshot of a model with all that is needed in it.
   static func snapshot(
-    _ repository: Repository, _ revision: Revision, _ need: ModelNeed, _ events: RunEvents
+    _ repository: Repository, _ revision: Revision, _ need: ModelNeed, _ events: RunEvents,
+    _ beforeWeights: () throws -> Void
   ) throws -> Hub.Fetched {
     let hub = try Hub(observer: HubEvents(events))
     if let commit = hub.cachedCommit(of: repository, revision) {
@@ -68,7 +71,8 @@ public enum ModelPlace {
       try hub.checkOnline(repository, revision, missing)
     }
     let commit = try hub.commit(of: repository, revision)
-    return try fetch(hub, repository, revision, commit, try hub.files(of: repository, commit), need).fetched
+    return try fetch(hub, repository, revision, commit, try hub.files(of: repository, commit), need, beforeWeights)
+      .fetched
   }
 
   /// Fetches what is needed of a commit.
@@ -76,13 +80,14 @@ public enum ModelPlace {
   /// - Parameter listing: all files at the commit.
   static func fetch(
     _ hub: Hub, _ repository: Repository, _ revision: Revision, _ commit: String, _ listing: [RepositoryFile],
-    _ need: ModelNeed
+    _ need: ModelNeed, _ beforeWeights: () throws -> Void = {}
   ) throws -> (wanted: [RepositoryFile], fetched: Hub.Fetched) {
     let files = ModelFiles(repository: repository, files: listing)
     let settings = try files.settings(need)
     let first = try hub.fetch(repository, revision, commit, settings, absent: files.absent)
     guard need == .everything else { return (settings, first) }
     let weights = try files.weights(index: try hub.cache.file(repository, commit, ModelFiles.index))
+    if try weights.contains(where: { try !hub.cache.has(repository, commit, $0) }) { try beforeWeights() }
     let fetched = try hub.fetch(repository, revision, commit, weights)
     return (settings + weights, Hub.Fetched(directory: fetched.directory, bytes: first.bytes + fetched.bytes))
   }

@@ -44,25 +44,26 @@ struct PruneInputs {
     self.tokenizer = tokenizer
     dtype = try request.compute.dtype(for: model)
     budget = request.compute.budget
-    if isCalibrated, request.calibration.isEmpty { throw TextRows.noData }
-    text = try TextRows(request, model: model, tokenizer: tokenizer, events: events)
+    text = try TextRows(request, model: model, tokenizer: tokenizer, events: events, isCalibrated: isCalibrated)
     modelDirectory = resolvedPath(model.checkpoint.directory)
     companions = try Companions(directory: model.checkpoint.directory)
     task = request.search.hasTarget ? try request.scoreFunction.function.task(text) : nil
     let hasExperts = model.description.hyperparameters.contains(.moeFFNHiddenSize)
-    fingerprint = Fingerprint([
-      ("calibration_algorithm", "\(AlgorithmVersion.calibration)"),
-      ("weights", Self.unknown),
-      ("tokenizer", try Self.hash(tokenizer, file: model.checkpoint.directory + "/tokenizer.json")),
-      ("calibration_data", try text.fingerprint()),
+    let tokenizerHash = try Self.hash(tokenizer, file: model.checkpoint.directory + "/tokenizer.json")
+    let beforeData = [
+      ("calibration_algorithm", "\(AlgorithmVersion.calibration)"), ("weights", Self.unknown),
+      ("tokenizer", tokenizerHash),
+    ]
+    let afterData = [
       ("calib_num_samples", "\(request.calibrationRows)"),
       ("calib_batch_size", "\(request.batchSize)"),
       ("seq_length", "\(request.search.seqLength)"),
       ("calib_bos", "\(request.evaluation.beginsWithBOS)"),
       ("seed", "\(request.seed)"),
       ("compute_dtype", "\(dtype)"),
-    ])
-    .adding(hasExperts ? [("expert_channels", request.expertChannels.rawValue)] : [])
+    ]
+    fingerprint = Fingerprint(beforeData + (try text.madeOf()) + afterData)
+      .adding(hasExperts ? [("expert_channels", request.expertChannels.rawValue)] : [])
   }
 
   /// What results are made of: all that scores of importance are, and the order of layers where it is given.
@@ -74,7 +75,7 @@ struct PruneInputs {
   /// The same in names that people know it by.
   var about: JSON {
     .object([
-      ("model", .text(modelDirectory)), ("calib_dataset_name", .array(request.calibration.map(JSON.text))),
+      ("model", .text(modelDirectory)), ("calib_dataset_name", .array(request.calibrationNames.map(JSON.text))),
       ("coppice_version", .text(coppiceVersion)), ("made_of", fingerprint.json),
     ])
   }
@@ -94,6 +95,11 @@ struct PruneInputs {
   }
 
   mutating func hashWeights(of model: SourceModel, _ events: RunEvents) throws {
+    // Those of the hub's files are their names.
+    if let known = try model.checkpoint.knownSHA256() {
+      fingerprint = fingerprint.replacing("weights", with: known)
+      return
+    }
     let hashing = events.progress("fingerprint", total: nil, unit: "bytes")
     fingerprint = fingerprint.replacing(
       "weights", with: try model.checkpoint.sha256(progress: { done, _ in hashing.update(done) }))

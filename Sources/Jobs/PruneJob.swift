@@ -85,7 +85,8 @@ public struct PruneJob {
   }
 
   private func prepare() throws -> Preparation {
-    let directory = try ModelPlace.directory(request.model, revision: request.revision, events: events)
+    let directory = try ModelPlace.directory(
+      request.model, revision: request.revision, events: events, beforeWeights: checkData)
     try OutputPlace.check(output: request.output, model: directory, kept: request.keptScores)
     let model = try SourceModel(directory: directory)
     let description = model.description
@@ -139,6 +140,17 @@ public struct PruneJob {
     try inputs.hashWeights(of: model, events)
     return .ready(
       Prepared(model: model, inputs: inputs, recorded: recorded, claim: claim, byHand: byHand, planned: planned))
+  }
+
+  /// Finds out whether the data of the hub may be read.
+  private func checkData() throws {
+    let places = HubDatasets(events)
+    // By hand and with an order of layers nothing may be left to measure, so that the default would not be read.
+    let isCalibrated = request.search.hasTarget || request.layerRanking == nil
+    try explainingGates(of: request.calibrationNames) {
+      try places.check((isCalibrated ? request.calibrationNames : request.calibration) + request.evaluation.datasets)
+    }
+    if request.search.hasTarget, let questions = request.evaluation.questions { try places.check([questions]) }
   }
 
   func search(_ description: ModelDescription, layerRanking: [Int]?) throws -> SearchResult {

@@ -1,3 +1,4 @@
+import Datasets
 import Formatting
 import JSON
 import Messages
@@ -24,7 +25,7 @@ public struct PruneRequest: Codable, Sendable, Equatable {
   public var keptScores: String?
   /// Kept scores are computed again.
   public var fresh = false
-  /// Calibration text: `.jsonl`, `.parquet` or directories.
+  /// Calibration text: files, directories, registered names, names of the hub; empty: the set that the reference takes.
   public var calibration: [String] = []
   public var calibrationRows = 1024
   /// Rows of a micro-batch.
@@ -42,6 +43,9 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     self.model = model
     self.output = output
   }
+
+  /// The names of what is calibrated on.
+  var calibrationNames: [String] { calibration.isEmpty ? [DatasetRegistry.defaultName] : calibration }
 
   /// What every field is unless somebody sets it.
   package static let defaults = PruneRequest(model: "", output: "")

@@ -1,13 +1,19 @@
+import ChatTemplates
+import Crypto
 import Datasets
 import Evaluation
 import Files
+import Hub
 import Models
 import Tokenization
 
-/// Text → token numbers for calibration rows: no special tokens but those that are asked for.
+/// Text and conversations → token numbers for calibration rows: no special tokens but those that are asked for, and those
+/// that a chat template writes.
 struct CalibrationEncoder: TextEncoding {
   let tokenizer: Tokenizer
   let rowStart: Int?
+  /// That of the model, or why there is none: text can do without.
+  private let template: Result<ChatTemplate, any Error>
 
   /// - Parameter beginsWithBOS: every row begins with the tokenizer's BOS token.
   /// - Throws: `RunError` for a tokenizer without one.
@@ -17,10 +23,19 @@ struct CalibrationEncoder: TextEncoding {
     guard !beginsWithBOS || rowStart != nil else {
       throw RunError("\(parameter: "calib_bos"): the tokenizer in \(directory) has no BOS token; leave the flag out")
     }
+    template = Result { try ChatTemplate(directory: directory) }
   }
 
   func encode(_ text: String) throws -> [Int] { try tokenizer.encode(text, addSpecialTokens: false) }
+
+  func render(_ conversation: Conversation) throws -> String {
+    try template.get().calibrationText(messages: conversation.messages, tools: conversation.tools)
+  }
+
   var eosTokenID: Int? { tokenizer.eosTokenID }
+
+  /// What the chat template adds to a fingerprint of rows in which it has a part.
+  func templateHash() throws -> String { hexadecimal(SHA256.hash(data: try template.get().identity)) }
 }
 
 /// Says what there is to say about a run's rows, once: those of calibration and evaluation are alike.
@@ -62,49 +77,56 @@ final class TextRows: TaskSources {
   private let encoder: CalibrationEncoder
   private let remarks: RowRemarks
   private let events: RunEvents
-  /// Nil where no calibration text is named.
+  /// Nil where no calibration text is named or wanted.
   private let data: CalibrationData?
   private let dataFiles: [FileIdentity?]
+  let places: (any DatasetPlaces)?
   /// Calibration rows, where the evaluation rows that follow them were packed already.
   private var packed: PackedRows?
   /// Whether rows to evaluate on were asked for.
   private(set) var hasGivenRows = false
 
-  init(_ request: PruneRequest, model: SourceModel, tokenizer: Tokenizer, events: RunEvents) throws {
+  /// - Parameter isCalibrated: whether anything is to be measured on calibration rows.
+  /// - Throws: what is wrong with the names of data, or with what is there under them.
+  init(
+    _ request: PruneRequest, model: SourceModel, tokenizer: Tokenizer, events: RunEvents, isCalibrated: Bool
+  ) throws {
     self.request = request
     self.tokenizer = tokenizer
     self.events = events
     remarks = RowRemarks(model.description, beginsWithBOS: request.evaluation.beginsWithBOS, events: events)
     encoder = try CalibrationEncoder(
       tokenizer: tokenizer, beginsWithBOS: request.evaluation.beginsWithBOS, directory: model.checkpoint.directory)
-    data = request.calibration.isEmpty ? nil : try CalibrationData(sources: request.calibration)
+    let places = HubDatasets(events)
+    self.places = places
+    let isWanted = isCalibrated || !request.calibration.isEmpty
+    data = isWanted ? try request.calibrationNames.data(places) : nil
     dataFiles = data?.identities ?? []
   }
-
-  static let noData = RunError(
-    """
-    the default calibration dataset (nemotron-post-training-dataset-v2) would come from the hub, which is not reached \
-    yet; give local text with \(parameter: "calib_dataset_name") FILE.jsonl, FILE.parquet or a directory of them
-    """)
 
   var questions: String? { request.evaluation.questions }
   var fewShots: Int { request.evaluation.fewShots }
 
-  /// The hash of the calibration text.
-  func fingerprint() throws -> String { try data?.fingerprint() ?? "none" }
+  /// What the calibration text is made of: names and values for the fingerprint.
+  func madeOf() throws -> [(name: String, value: String)] {
+    guard let data else { return [("calibration_data", "none")] }
+    let template = try data.hasConversations() ? [("chat_template", try encoder.templateHash())] : []
+    return [("calibration_data", try data.fingerprint())] + template
+  }
 
   /// The rows to calibrate on.
   ///
   /// - Throws: `RunError` when the files were changed since the run began.
   func calibrationRows() throws -> PackedRows {
-    guard let data else { throw Self.noData }
-    let rows =
+    guard let data else { throw RunError("no calibration rows were to be measured on") }
+    let rows = try explainingGates(of: request.calibrationNames) {
       try packed
-      ?? data.pack(
-        encoder: encoder, seqLength: request.search.seqLength, count: request.calibrationRows, seed: request.seed)
+        ?? data.pack(
+          encoder: encoder, seqLength: request.search.seqLength, count: request.calibrationRows, seed: request.seed)
+    }
     packed = nil
     for warning in rows.warnings { try events.warn(.data(warning)) }
-    let names = request.calibration.joined(separator: ", ")
+    let names = request.calibrationNames.joined(separator: ", ")
     guard data.identities == dataFiles else {
       throw RunError("\(names): changed while it was read; run the same command again when it is whole")
     }
@@ -119,14 +141,14 @@ final class TextRows: TaskSources {
     let rows: PackedRows
     let source: String
     if own.isEmpty {
-      guard let data else { throw Self.noData }
+      let data = try self.data ?? request.calibrationNames.data(HubDatasets(events))
       let both = try data.pack(
         encoder: encoder, seqLength: request.search.seqLength, count: request.calibrationRows, following: count,
         seed: request.seed)
       (packed, rows) = (both.rows, both.following)
-      source = "calibration"
+      source = self.data == nil ? try data.fingerprint() : "calibration"
     } else {
-      let data = try CalibrationData(sources: own)
+      let data = try own.data(HubDatasets(events))
       rows = try data.pack(
         encoder: encoder, seqLength: request.search.seqLength, count: count, seed: request.seed)
       source = try data.fingerprint()
@@ -135,5 +157,24 @@ final class TextRows: TaskSources {
     try remarks.say(about: rows.rows)
     hasGivenRows = true
     return (rows.rows, [("eval_data", source), ("eval_num_samples", "\(count)")])
+  }
+}
+
+extension [String] {
+  /// The data of these names.
+  ///
+  /// - Throws: `DatasetError`, `HubError`.
+  func data(_ places: some DatasetPlaces) throws -> CalibrationData {
+    try explainingGates(of: self) { try CalibrationData(sources: self, places: places) }
+  }
+}
+
+/// Adds to the error of a data set that wants an agreement the name of one that wants none.
+func explainingGates<T>(of names: [String], _ body: () throws -> T) throws -> T {
+  do { return try body() } catch let error as HubError
+    where error.kind == .access && names.contains(where: DatasetRegistry.isGated)
+  {
+    throw RunError(
+      "\(error). Text without conditions: \(parameter: "calib_dataset_name") \(DatasetRegistry.openText)")
   }
 }
