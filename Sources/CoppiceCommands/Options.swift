@@ -73,7 +73,8 @@ struct OutputOptions: ParsableArguments {
 struct EvaluationOptions: ParsableArguments {
   @Option(
     name: .flag("mmlu_dataset"), parsing: .unconditional,
-    help: ArgumentHelp("Questions in cais/mmlu's layout: a directory, a .jsonl or a .parquet file.", valueName: "path"),
+    help: ArgumentHelp(
+      "Questions in cais/mmlu's layout, which is the default: a directory, a file or a name of the hub.", valueName: "path"),
     completion: .file())
   var mmlu: String?
 
@@ -82,7 +83,8 @@ struct EvaluationOptions: ParsableArguments {
 
   @Option(
     name: .flag("eval_dataset_name"), parsing: .upToNextOption,
-    help: ArgumentHelp("Text for loss and divergence: .jsonl, .parquet or directories.", valueName: "path"))
+    help: ArgumentHelp(
+      "Text for loss and divergence: files, directories or names, as of calibration text.", valueName: "path"))
   var evalDatasets: [String] = []
 
   @Flag(

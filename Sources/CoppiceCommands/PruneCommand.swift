@@ -1,4 +1,5 @@
 public import ArgumentParser
+import Datasets
 import Foundation
 import Jobs
 import Minitron
@@ -42,7 +43,9 @@ struct PruneOptions: ParsableArguments {
 
   @Option(
     name: .flag("calib_dataset_name"), parsing: .upToNextOption,
-    help: ArgumentHelp("Calibration text: .jsonl, .parquet or directories; several allowed.", valueName: "path"),
+    help: ArgumentHelp(
+      "Calibration text: files, directories, registered names or OWNER/NAME of the hub; several allowed (default: \(DatasetRegistry.defaultName)).",
+      valueName: "path"),
     completion: .file())
   var calibration: [String] = []
 

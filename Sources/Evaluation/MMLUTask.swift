@@ -29,15 +29,25 @@ public struct MMLUScore: ScoreFunction {
   }
 
   public func task(_ sources: any TaskSources) throws -> any ItemTask {
-    guard let path = sources.questions ?? sources.places.map({ _ in MMLU.defaultName }) else {
+    func task(_ path: String) throws -> MMLUTask {
+      try MMLUTask(
+        path: path, percent: percent, fewShots: sources.fewShots, tokenizer: sources.tokenizer, places: sources.places)
+    }
+    if let path = sources.questions { return try task(path) }
+    guard sources.places != nil else {
       throw EvaluationError(
         message: """
-          scoring with \(name) wants questions: give \(parameter: "mmlu_dataset") a local copy of cais/mmlu (directory, \
-          .jsonl or .parquet), or choose \(parameter: "prune_score_func") neg_loss
+          scoring with \(name) wants questions: give \(parameter: "mmlu_dataset") a local copy of \(MMLU.defaultName), \
+          or choose \(parameter: "prune_score_func") neg_loss
           """)
     }
-    return try MMLUTask(
-      path: path, percent: percent, fewShots: sources.fewShots, tokenizer: sources.tokenizer, places: sources.places)
+    do { return try task(MMLU.defaultName) } catch {
+      throw EvaluationError(
+        message: """
+          scoring with \(name) wants the questions of \(parameter: "mmlu_dataset"), by default \(MMLU.defaultName): \
+          \(error)
+          """)
+    }
   }
 }
 

@@ -213,7 +213,7 @@ final class HubClient: Sendable {
     }
     let advice: Message =
       switch failure.outcome {
-      case CH_UNTRUSTED: "name your network's certificate authority in SSL_CERT_FILE"
+      case CH_UNTRUSTED: "name your network's certificate authority in \(settings.transfer.authoritiesVariable)"
       case CH_PROXY: "see that the proxy in https_proxy or HTTPS_PROXY is right"
       default: "see that the network is there, and HF_ENDPOINT and https_proxy if you set them"
       }

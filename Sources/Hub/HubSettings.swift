@@ -32,6 +32,8 @@ struct TransferSettings: Sendable {
   var stallTimeout = 10
   var authoritiesFile: String?
   var authoritiesFolder: String?
+  /// The variable that names them.
+  var authoritiesVariable = "SSL_CERT_FILE"
   /// For plain http, where only the upper-case variable is set: libcurl reads the lower-case one alone, since web servers
   /// fill `HTTP_PROXY` from requests, which is no danger to a program that is no web server.
   fileprivate var upperCaseProxy: String?
@@ -101,6 +103,7 @@ public struct HubSettings: Sendable {
     settings.connectTimeout = seconds("HF_HUB_ETAG_TIMEOUT") ?? settings.connectTimeout
     for name in ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"] where settings.authoritiesFile == nil {
       guard let path = environment[name] else { continue }
+      settings.authoritiesVariable = name
       switch kind(of: path) {
       case .file: settings.authoritiesFile = path
       case .directory: settings.authoritiesFolder = path

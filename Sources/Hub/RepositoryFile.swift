@@ -66,8 +66,8 @@ package enum TreeFile {
 }
 
 extension HubClient {
-  /// More entries than any repository has.
-  private static let mostFiles = 4_000_000
+  /// Ten times as many as the hub asks repositories to have at most.
+  private static let mostFiles = 1_000_000
   /// Bytes of one answer of the API.
   private static let longestAnswer = 64 << 20
 
@@ -114,7 +114,7 @@ extension HubClient {
             of: repository))
       }
       guard files.count <= Self.mostFiles else {
-        throw HubError(.malformed, "\(repository) lists more than \(Self.mostFiles) files")
+        throw HubError(.malformed, "\(repository) lists more than \(Self.mostFiles) files, which are not read")
       }
       guard let next = Self.nextPage(page.head["link"]) else { break }
       let absolute = next.hasPrefix("/") ? originAddress + next : next

@@ -37,7 +37,7 @@ public struct EvalJob {
   private func evaluate(_ source: SourceModel, _ tokenizer: Tokenizer, _ executor: Executor) throws -> EvalOutcome {
     // Everything that can be wrong with the input is found out before hours of work.
     let (evaluation, directory) = (request.evaluation, source.checkpoint.directory)
-    let questions = try evaluation.questions.map {
+    let questions = try request.questions.map {
       try MMLUTask(
         path: $0, percent: request.percent, fewShots: evaluation.fewShots, tokenizer: tokenizer,
         places: HubDatasets(events))

@@ -1,3 +1,5 @@
+import Datasets
+
 /// All that an evaluation is asked for: MMLU accuracy, loss, divergence from another model. Defaults and names in JSON are
 /// those of the command line.
 public struct EvalRequest: Codable, Sendable, Equatable {
@@ -59,17 +61,16 @@ public struct EvalRequest: Codable, Sendable, Equatable {
     try compute.encode(to: encoder)
   }
 
+  /// Where the questions come from; nil where text alone is evaluated on.
+  var questions: String? { evaluation.questions ?? (evaluation.datasets.isEmpty ? MMLU.defaultName : nil) }
+
   /// - Throws: `RequestError` for values out of range, and what wants something else to be given.
   public func validate() throws {
     try evaluation.validate()
-    guard evaluation.questions != nil || !evaluation.datasets.isEmpty else {
-      throw RequestError(
-        "say what to evaluate on: \(parameter: "mmlu_dataset"), \(parameter: "eval_dataset_name") or both")
-    }
     guard percent > 0, percent <= 100 else {
       throw RequestError("\(parameter: "mmlu_percent") should be above 0 and at most 100, found \(percent)")
     }
-    guard predictions == nil || evaluation.questions != nil else {
+    guard predictions == nil || questions != nil else {
       throw RequestError("\(parameter: "mmlu_predictions") wants questions: give \(parameter: "mmlu_dataset")")
     }
     guard reference == nil || !evaluation.datasets.isEmpty else {

@@ -1,6 +1,6 @@
 /// Questions and text to evaluate on. In JSON its fields have the names of the command line's flags.
 public struct EvaluationParameters: Codable, Sendable, Equatable {
-  /// Questions in cais/mmlu's layout: a directory, a `.jsonl` or a `.parquet` file.
+  /// Questions in cais/mmlu's layout: a directory, a file or a name of the hub; nil: `cais/mmlu`, where questions are asked.
   public var questions: String?
   /// Examples before each question.
   public var fewShots = 0

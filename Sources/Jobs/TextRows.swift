@@ -100,7 +100,12 @@ final class TextRows: TaskSources {
     let places = HubDatasets(events)
     self.places = places
     let isWanted = isCalibrated || !request.calibration.isEmpty
-    data = isWanted ? try request.calibrationNames.data(places) : nil
+    do { data = isWanted ? try request.calibrationNames.data(places) : nil } catch let error as any MessageError
+      where request.calibration.isEmpty
+    {
+      throw RunError(
+        "\(parameter: "calib_dataset_name") is \(DatasetRegistry.defaultName) where nothing is named: \(error)")
+    }
     dataFiles = data?.identities ?? []
   }
 

@@ -101,8 +101,8 @@ import Testing
     // Not as huggingface_hub's own while a file is missing.
     try cache.publishListing(repository, commit, files)
     #expect(kind(of: scratch.at("models--Qwen--Qwen3-8B/trees")) == .absent)
-    for path in ["config.json", "model.safetensors"] {
-      try scratch.write("models--Qwen--Qwen3-8B/snapshots/\(commit)/\(path)", "")
+    for (path, text) in [("config.json", "{}"), ("model.safetensors", "weights")] {
+      try scratch.write("models--Qwen--Qwen3-8B/snapshots/\(commit)/\(path)", text)
     }
     try cache.publishListing(repository, commit, files)
     let tree = try WholeFile.json(scratch.at("models--Qwen--Qwen3-8B/trees/\(commit).json"))
