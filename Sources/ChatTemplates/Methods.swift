@@ -69,7 +69,12 @@ enum SequenceMethods {
 
 /// Methods of numbers.
 enum NumberMethods {
+  private static let unsupported: Method = { _, _, _ in
+    throw TemplateError.raised("this method of numbers is not supported in templates")
+  }
+
   static let all: [Text: Method] = [
+    "as_integer_ratio": unsupported, "conjugate": unsupported,
     "is_integer": { _, value, arguments in
       _ = try arguments.positional("is_integer", 0...0)
       guard case .float(let number) = value else { throw TemplateError.raised("'int' object has no 'is_integer'") }

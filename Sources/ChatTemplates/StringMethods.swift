@@ -52,6 +52,7 @@ enum StringMethods {
       for (key, value) in zip(dict.keys, dict.values) { if let name = key.text { named.named.append((name, value)) } }
       return .text(try interpreter.format(try text(value), named))
     },
+    "encode": withoutBytes, "translate": withoutBytes, "maketrans": withoutBytes,
     "isspace": question("isspace") { $0.isSpace },
     "isalpha": question("isalpha") { $0.isAlpha },
     "isdigit": question("isdigit") { $0.isDigit },
@@ -204,6 +205,10 @@ enum StringMethods {
     }
     let rest = text.bytes(ranges[limit].lowerBound..<text.utf8.count)
     return ranges.prefix(limit).map(text.bytes) + [rest]
+  }
+
+  private static let withoutBytes: Method = { _, _, _ in
+    throw TemplateError.raised("bytes and tables of characters are not supported in templates")
   }
 
   private static let splitLines: Method = { interpreter, value, arguments in
