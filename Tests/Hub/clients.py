@@ -38,10 +38,30 @@ def publish(blob, xet_hash, cache, size):
 def whoami():
     return hub.whoami()["name"]
 
+def scan(folder):
+    told = hub.scan_cache_dir(folder)
+    return {"names": sorted(r.repo_id for r in told.repos), "warnings": [str(w) for w in told.warnings]}
+
+def delete(folder, name):
+    told = hub.scan_cache_dir(folder)
+    commits = [r.commit_hash for repo in told.repos if repo.repo_id == name for r in repo.revisions]
+    told.delete_revisions(*commits).execute()
+    return commits
+
+def absent(repo_id, filename):
+    return hub.try_to_load_from_cache(repo_id, filename) is hub.file_download._CACHED_NO_EXIST
+
+def load(repo_id):
+    import transformers
+    model = transformers.AutoModelForCausalLM.from_pretrained(repo_id)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(repo_id)
+    return f"{type(model).__name__} {model.num_parameters()} {len(tokenizer)}"
+
+OWN = {function.__name__: function for function in (rows, publish, whoami, scan, delete, absent, load)}
 for operation in json.load(sys.stdin):
     name, arguments = operation.pop("call"), operation
     try:
-        function = {"rows": rows, "publish": publish, "whoami": whoami}.get(name) or getattr(hub, name)
+        function = OWN.get(name) or getattr(hub, name)
         print("RESULT " + json.dumps({"value": jsonable(function(**arguments))}), flush=True)
     except BaseException as error:
         kinds = [kind.__name__ for kind in type(error).__mro__]
@@ -82,8 +102,11 @@ def make_environments(folder, names):
 class Client:
     """One of the environments."""
 
-    def __init__(self, folder, name):
-        self.name, self.python = name, os.path.join(folder, name, "bin", "python")
+    def __init__(self, folder, name, python=None):
+        self.name, self.python = name, python or os.path.join(folder, name, "bin", "python")
+
+    def __str__(self):
+        return f"huggingface_hub {self.name}" if self.name in VERSIONS else self.name
 
     def run(self, operations, variables):
         """A result an operation: {"value": …} or {"error": class, "kinds": classes, "message": …}."""

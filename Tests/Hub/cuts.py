@@ -22,7 +22,7 @@ import time
 
 import repositories
 from clients import Cases, expect
-from faults import Place, variables
+from bench import Place, variables
 from layout import problems
 from originals import TOKENS
 from server import Hub

@@ -44,7 +44,7 @@ def proven(cases, hub, client):
                 body(cache)
                 expect(not any(e["leaked"] for e in hub.log()), "a token reached the other host")
                 expect(not problems(os.path.join(cache, "hub")), problems(os.path.join(cache, "hub")))
-        cases.check(f"huggingface_hub {version}: {name}", fresh)
+        cases.check(f"{client}: {name}", fresh)
 
     def snapshot(cache):
         variables = environment(hub, cache)
@@ -150,7 +150,7 @@ def loaded(cases, hub, client):
             hub.clear()
             with tempfile.TemporaryDirectory() as cache:
                 body(cache)
-        cases.check(f"{client.name}: {name}", fresh)
+        cases.check(f"{client}: {name}", fresh)
 
     def rows(hub_cache, token=None, **arguments):
         return client.call("rows", environment(hub, hub_cache, token), **arguments)

@@ -163,8 +163,9 @@ UNUSABLE = [
 ]
 
 NAMES = [
-    "../x.json", "../../../../x.safetensors", "/OUTSIDE/x.json", "a/../../b.json", "a/../../../../../OUTSIDE.json", "..",
-    ".", "", "a//b.json", "./a.json", "a/./b.json", "a/", "..\\x.json", "C:\\x.json", "a\0b.json", "\u001b[2Jx.json",
+    "../x.json", "../../../../x.safetensors", "/OUTSIDE/x.json", "a/../../b.json", "a/../../../../../OUTSIDE.json",
+    "..", ".", "", "a//b.json", "./a.json", "a/./b.json", "a/", "..\\x.json", "C:\\x.json", "a\0b.json",
+    "\u001b[2Jx.json",
     "a\nb.json", "\u202egpj.json", "x" * 300 + ".json", "d/" * 3000 + "x.json", "config.json/x.json", "~/x.json",
     "-rf.json", "$(touch OUTSIDE).json", "%2e%2e/x.json", "a/%2e%2e/%2e%2e/b.json", "..%2fx.json"]
 HARMLESS = ["CONFIG.JSON", "Config.json", ".git/config", ".git/hooks/post-checkout", "con.json", "blobs/x.json"]

@@ -97,7 +97,8 @@ class Hub:
         `host` hub or cdn, `method`, `path`, `range` as asked, `auth` whether there was an Authorization header,
         `leaked` whether one of the hub's tokens reached the other host in any form, `status`, `file` the path in the
         repository, `etag` the checksum of what it holds, `start` the first byte sent, `sent` bytes of the body that
-        went out, `done` when all of it did, `ended` when no more will; `proxied` the authority where the hub was asked as a proxy.
+        went out, `done` when all of it did, `ended` when no more will; `proxied` the authority where the hub was asked
+        as a proxy.
         """
         with self.lock:
             return [dict(entry) for entry in self.entries]

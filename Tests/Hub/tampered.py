@@ -8,7 +8,7 @@ import tempfile
 import threading
 
 from clients import expect
-from faults import Place, Run, is_right, looked_at, once, variables
+from bench import Place, Run, is_right, looked_at, once, variables
 from layout import problems
 from originals import GOOD, TOKENS
 from server import Hub
