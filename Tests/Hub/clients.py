@@ -72,7 +72,8 @@ for operation in json.load(sys.stdin):
 def environment(hub, cache=None, token=None, offline=False, **more):
     """What a program sees: this endpoint, this HF_HOME, no settings of whoever runs the tests."""
     kept = {k: v for k, v in os.environ.items()
-            if not k.startswith(("HF_", "HUGGING", "TRANSFORMERS_")) and not k.lower().endswith("_proxy")}
+            if not k.startswith(("HF_", "HUGGING", "TRANSFORMERS_", "SSL_CERT", "REQUESTS_CA", "CURL_CA"))
+            and not k.lower().endswith("_proxy")}
     kept.update({"HF_ENDPOINT": hub.endpoint, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1",
                  "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1", **more})
     if cache is not None:

@@ -23,7 +23,7 @@ import time
 import repositories
 from clients import Cases, expect
 from bench import Place, variables
-from layout import problems
+from layout import check
 from originals import TOKENS
 from server import Hub
 
@@ -102,7 +102,7 @@ class Download:
                 expect(self.sent[entry.etag] == whole, f"{path}: {self.sent[entry.etag]} bytes sent, expected {whole}")
         left = [name for name in os.listdir(self.blobs) if "partial" in name or "incomplete" in name]
         expect(not left, f"left: {left}")
-        expect(not problems(self.place.cache), problems(self.place.cache))
+        check(self.place.cache)
 
 
 def interrupted(binary, hub, chance, length, kinds, count):

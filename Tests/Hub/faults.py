@@ -15,10 +15,11 @@ import re
 import sys
 import tempfile
 
+import commands
 import repositories
 import scenarios
 import tampered
-from bench import Place, Run, is_right, looked_at, once, variables
+from bench import Place, Run, benched, is_right, looked_at, once, variables
 from clients import Cases, expect
 from originals import GOOD, TOKENS
 from server import Hub
@@ -58,7 +59,7 @@ def played(binary, shared, scenario, show):
             again = Run(command, offline, place.cwd, 20)
             expect(again.code in (1, 64), f"offline, exit {again.code}: half of it is taken for whole: {again.told}")
             expect(not hub.log(), "a request offline")
-        if scenario.recovers:
+        if scenario.recovers and run.code:
             hub.clear()
             hub.settings["page_size"] = 1000
             env = variables(hub, place, GOOD)
@@ -83,8 +84,9 @@ def main():
         shared = read_repositories(root)
         todo = [(f"{part}: {s.name}", lambda s=s: played(binary, shared, s, arguments.show))
                 for part, found in scenarios.ALL.items() for s in found if arguments.long or not s.long]
-        todo += [(f"tampered: {name}", lambda body=body: tampered.played(binary, shared, body, arguments.show))
-                 for name, body in tampered.CASES.items()]
+        todo += [(f"{part}: {name}", lambda body=body: benched(binary, shared, body, arguments.show))
+                 for part, found in (("tampered", tampered.CASES), ("commands", commands.CASES))
+                 for name, body in found.items()]
         todo = [(name, body) for name, body in todo if arguments.only in name]
         with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
             for done in [pool.submit(cases.check, name, body) for name, body in todo]:

@@ -25,7 +25,7 @@ import time
 import repositories
 from bench import Place, variables
 from clients import Cases, expect
-from layout import problems
+from layout import check
 from originals import GOOD, STRANGER, TOKENS
 from server import Hub
 from stored import read_repositories
@@ -91,7 +91,8 @@ def sent_once(hub):
     for entry in hub.settled():
         if entry["method"] == "GET" and entry["status"] in (200, 206) and entry["etag"]:
             sent[entry["etag"]] = sent.get(entry["etag"], 0) + entry["sent"]
-    sizes = {e.etag: e.size for r in hub.repositories.values() for v in r.revisions.values() for e in v.entries.values()}
+    revisions = [revision for repository in hub.repositories.values() for revision in repository.revisions.values()]
+    sizes = {entry.etag: entry.size for revision in revisions for entry in revision.entries.values()}
     twice = {etag[:12]: (count, sizes[etag]) for etag, count in sent.items() if count > sizes[etag]}
     expect(not twice, f"sent more than once: {twice}")
     expect(not any(e["leaked"] for e in hub.log()), "the token reached the other host")
@@ -132,7 +133,7 @@ def played(cases, binary, hubs, work, more, kills, only):
         results["searched"] = guide.output()
         expect(re.search(r"pp_size|--pp_size|pipeline", told), f"nothing is said of pp_size: {told[-500:]}")
         sent_once(hub)
-        expect(not problems(guide.place.cache), problems(guide.place.cache))
+        check(guide.place.cache)
         asked = {e["path"] for e in hub.log()}
         for name in (NAME, DATA, QUESTIONS):
             expect(more or any(name in path for path in asked), f"nothing of {name} was asked for")
@@ -195,7 +196,7 @@ def played(cases, binary, hubs, work, more, kills, only):
         different(again.output(), results["searched"])
         left = [name for name in os.listdir(again.place.cwd) if "pruned" in name]
         expect(not left, f"left beside the result: {left}")
-        expect(not problems(again.place.cache), problems(again.place.cache))
+        check(again.place.cache)
         expect(not any(e["leaked"] for e in other.log()), "the token reached the other host")
         other.close()
 

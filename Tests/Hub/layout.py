@@ -64,3 +64,10 @@ def problems(cache):
                 with open(whole, "rb") as opened:
                     told += [] if len(opened.read()) == 40 else [f"{path}: not 40 characters"]
     return told
+
+
+def check(cache):
+    """Raises with what is wrong in a cache."""
+    found = problems(cache)
+    if found:
+        raise AssertionError(f"{len(found)} things wrong in the cache: {found[:3]}")

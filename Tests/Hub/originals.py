@@ -4,7 +4,7 @@ import os
 import tempfile
 
 from clients import environment, expect
-from layout import problems
+from layout import check
 
 GOOD, STRANGER = "hf_goodtoken0123456789", "hf_strangertoken012345"
 TOKENS = {GOOD: {"name": "reader", "granted": ["*"]}, STRANGER: {"name": "stranger", "granted": []}}
@@ -43,7 +43,7 @@ def proven(cases, hub, client):
             with tempfile.TemporaryDirectory() as cache:
                 body(cache)
                 expect(not any(e["leaked"] for e in hub.log()), "a token reached the other host")
-                expect(not problems(os.path.join(cache, "hub")), problems(os.path.join(cache, "hub")))
+                check(os.path.join(cache, "hub"))
         cases.check(f"{client}: {name}", fresh)
 
     def snapshot(cache):

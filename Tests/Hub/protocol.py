@@ -26,7 +26,6 @@ class Protocol(Listings):
     def __init__(self, repositories, tokens, rules, settings):
         super().__init__(rules, settings)
         self.repositories, self.tokens = repositories, tokens
-        self.moved = {}
         self.objects = {}
         for repository in repositories.values():
             for revision in repository.revisions.values():
@@ -112,8 +111,8 @@ class Protocol(Listings):
 
     def find(self, kind, identifier, request, files):
         """The repository, or the answer in its place."""
-        if (kind, identifier) in self.moved:
-            to = self.moved[kind, identifier]
+        if identifier in self.settings["moved"]:
+            to = self.settings["moved"][identifier]
             location = request.target.replace(identifier, to, 1)
             return None, Answer(307, [("Location", location)], b"Temporary Redirect")
         repository, user = self.repositories.get((kind, identifier)), self.user(request)

@@ -30,7 +30,7 @@ MODELS = {
     "example/xet": "large files with a Xet hash, and plain HTTP for them",
     "example/xet-only": "large files that plain HTTP does not give",
     "example/disabled": "taken down",
-    "example/subfolder": "files in folders, names with spaces, percent signs and letters beyond ASCII",
+    "example/subfolder": "files in folders, odd names, an empty file, files of the same contents",
 }
 DATASETS = {
     "nvidia/Nemotron-Post-Training-Dataset-v2": "gated; splits stem, chat, math, code of `messages`",
@@ -152,6 +152,9 @@ def models(out):
     model(folder)
     for name in ("deep/er/config.json", "a name with spaces.json", "100%.txt", "größe/überall.md", "plus+and&.txt"):
         write(folder, name, f"this is {name}\n")
+    write(folder, "empty.txt", "")
+    shutil.copyfile(os.path.join(folder, "config.json"), os.path.join(folder, "deep", "config copy.json"))
+    shutil.copyfile(os.path.join(folder, "model.safetensors"), os.path.join(folder, "deep", "model.safetensors"))
 
 
 # Datasets

@@ -13,7 +13,8 @@ and `kind`, with the kind's own members:
 
   instead of the answer
     status       code, headers={}, body=""
-    redirect     to=URL, code=302; "endless": a new address of the same host each time; "self"; absent: no Location
+    redirect     to=URL, code=302; "endless": a new address of the same host each time; "self"; "other name": this
+                 server as localhost; "name before @": the same, with the hub's name as a user's; absent: no Location
     disconnect   closed without a word; garbage: bytes that are no HTTP
     giant        bytes=N of JSON, a list of numbers; not_json; other_json: JSON of an unexpected shape
     expired      the signed address is out of date (403, as storage hosts say it)

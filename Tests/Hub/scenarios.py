@@ -5,7 +5,7 @@ expressions that its messages must match. Whatever happens, faults.py looks for 
 files outside of the cache, and for anything in it that is not what it seems.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from originals import GOOD, STRANGER
 
@@ -30,6 +30,11 @@ class Scenario:
     gets: int = None  # requests for the weights' bytes; None: any number
     long: bool = False  # takes a minute
     once: bool = False  # each byte of the weights is sent once
+
+
+def later(found):
+    """Of the long form only: much like others."""
+    return [replace(scenario, long=True) for scenario in found]
 
 
 def rule(kind, **members):
@@ -60,7 +65,12 @@ MENDED = [
     Scenario("nothing is wrong", gets=1, once=True),
     Scenario("a listing in pages of two", settings={"page_size": 2}),
     Scenario("files with a Xet hash", repository="example/xet", gets=1, once=True),
-    Scenario("odd file names", repository="example/subfolder", arguments=("--include", "*")),
+    Scenario("renamed", repository="old-owner/old-name", settings={"moved": {"old-owner/old-name": ONE}}, gets=1),
+    Scenario("the hub under another name", [api("redirect", to="other name", code=307)]),
+    Scenario("files of the hub under another name", [resolve("redirect", to="other name", code=307)]),
+    Scenario("the hub's name before an @", [resolve("redirect", to="name before @", code=307)], None),
+    Scenario("odd file names, an empty one, equal ones", repository="example/subfolder", arguments=("--include", "*"),
+             gets=1, once=True),
     Scenario("a large file is cut once", [cdn("cut", bytes=100_000, times=1)], gets=2, once=True),
     Scenario("a large file is cut seven times", [cdn("cut", bytes=900_000, times=7)], gets=8, once=True),
     Scenario("a large file is cut before its first byte", [cdn("cut", bytes=0, times=2)], gets=3, once=True),
@@ -80,8 +90,8 @@ MENDED = [
     Scenario("429 with RateLimit", [tree("status", code=429, headers={"RateLimit": '"api";r=0;t=1'}, times=1)]),
     Scenario("429 for a file", [resolve("status", code=429, headers={"Retry-After": "1"}, times=1)]),
     *(Scenario(f"{code}, once each", [
-        api("status", code=code, times=1), tree("status", code=code, times=1), cdn("status", code=code, times=1)])
-      for code in (500, 502, 503, 504, 408)),
+        api("status", code=code, times=1), tree("status", code=code, times=1), cdn("status", code=code, times=1)],
+        long=code not in (503, 408)) for code in (500, 502, 503, 504, 408)),
     Scenario("closed without a word", [api("disconnect", times=1), cdn("disconnect", times=1)]),
     Scenario("chunked, without a length", [cdn("chunked"), small("chunked"), tree("chunked")]),
     Scenario("each answer ends within a chunk", [cdn("bad_chunk")], once=True),
@@ -115,6 +125,24 @@ LIES = [
     Scenario("a bomb for the weights", [cdn("bomb", bytes=2 << 30)], 1),
 ]
 
+KINDS = [
+    Scenario(f"JSON of another kind: {str(value)[:30]}", [api("other_json", value=value)], 1) for value in (
+        None, {}, {"sha": "../../../x"}, 7, [], "x", {"sha": 7}, {"sha": "A" * 40}, {"sha": "0" * 39},
+        {"sha": ["0" * 40]})]
+
+
+def listed(**members):
+    """An entry of a list."""
+    return {"type": "file", "path": "config.json", "size": 1, "oid": "0" * 40, **members}
+
+
+LISTS = [
+    Scenario(f"a list of another kind: {str(value)[:90]}", [tree("other_json", value=value)], 1) for value in (
+        [7], [{"type": "file"}], [listed(size=-1)], [listed(size=2**63 - 1)], [listed(oid="../x")], [listed()] * 2,
+        None, 7, {}, "x", [[]], [listed(path=7)], [listed(size=1e300)], [listed(size=2**63)], [listed(size="12")],
+        [listed(lfs={"oid": "/etc/x", "size": 1})], [listed(lfs=7)],
+        [listed(size=2**62), listed(path="a.json", oid="1" * 40, size=2**62)])]
+
 UNUSABLE = [
     Scenario("503 always", [api("status", code=503)], 1, ("503", "later|again")),
     Scenario("503 for the weights, always", [cdn("status", code=503)], 1, ("503",)),
@@ -143,36 +171,22 @@ UNUSABLE = [
     Scenario("100,000 more headers", [api("headers", count=100_000)], 1),
     Scenario("a header of 10 MB", [api("header_line", bytes=10 << 20)], 1),
     Scenario("a page to sign in", [api("not_json")], 1, ("JSON|hub",)),
-    *(Scenario(f"JSON of another kind: {str(value)[:30]}", [api("other_json", value=value)], 1) for value in (
-        None, 7, [], {}, "x", {"sha": 7}, {"sha": "../../../x"}, {"sha": "A" * 40}, {"sha": "0" * 39},
-        {"sha": ["0" * 40]})),
-    *(Scenario(f"a list of another kind: {str(value)[:50]}", [tree("other_json", value=value)], 1) for value in (
-        None, 7, {}, "x", [7], [[]], [{"type": "file"}], [{"type": "file", "path": 7, "size": 1, "oid": "0" * 40}],
-        [{"type": "file", "path": "config.json", "size": -1, "oid": "0" * 40}],
-        [{"type": "file", "path": "config.json", "size": 1e300, "oid": "0" * 40}],
-        [{"type": "file", "path": "config.json", "size": 2**63, "oid": "0" * 40}],
-        [{"type": "file", "path": "config.json", "size": 2**63 - 1, "oid": "0" * 40}],
-        [{"type": "file", "path": "config.json", "size": "12", "oid": "0" * 40}],
-        [{"type": "file", "path": "config.json", "size": 1, "oid": "../x"}],
-        [{"type": "file", "path": "config.json", "size": 1, "oid": "0" * 40, "lfs": {"oid": "/etc/x", "size": 1}}],
-        [{"type": "file", "path": "config.json", "size": 1, "oid": "0" * 40, "lfs": 7}],
-        [{"type": "file", "path": p, "size": 2**62, "oid": d * 40}
-         for p, d in (("config.json", "0"), ("a.json", "1"))],
-        [{"type": "file", "path": "config.json", "size": 1, "oid": "0" * 40}] * 2)),
+    *KINDS[:3], *later(KINDS[3:]),
+    *LISTS[:6], *later(LISTS[6:]),
     Scenario("a list that is deep", [tree("status", code=200, body="[" * 200_000)], 1),
 ]
 
 NAMES = [
-    "../x.json", "../../../../x.safetensors", "/OUTSIDE/x.json", "a/../../b.json", "a/../../../../../OUTSIDE.json",
-    "..", ".", "", "a//b.json", "./a.json", "a/./b.json", "a/", "..\\x.json", "C:\\x.json", "a\0b.json",
-    "\u001b[2Jx.json",
-    "a\nb.json", "\u202egpj.json", "x" * 300 + ".json", "d/" * 3000 + "x.json", "config.json/x.json", "~/x.json",
-    "-rf.json", "$(touch OUTSIDE).json", "%2e%2e/x.json", "a/%2e%2e/%2e%2e/b.json", "..%2fx.json"]
+    "../x.json", "/OUTSIDE/x.json", "a/../../b.json", "", "a\0b.json", "\u001b[2Jx.json", "d/" * 3000 + "x.json",
+    "config.json/x.json", "..\\x.json",
+    "../../../../x.safetensors", "a/../../../../../OUTSIDE.json", "..", ".", "a//b.json", "./a.json", "a/./b.json",
+    "a/", "C:\\x.json", "a\nb.json", "\u202egpj.json", "x" * 300 + ".json", "~/x.json", "-rf.json",
+    "$(touch OUTSIDE).json", "%2e%2e/x.json", "a/%2e%2e/%2e%2e/b.json", "..%2fx.json"]
 HARMLESS = ["CONFIG.JSON", "Config.json", ".git/config", ".git/hooks/post-checkout", "con.json", "blobs/x.json"]
 
 HOSTILE = [
-    *(Scenario(f"a file named {name[:24]!r}", [rule("tree_names", names=[name])], None, arguments=("--include", "*"))
-      for name in NAMES),
+    *(Scenario(f"a file named {name[:24]!r}", [rule("tree_names", names=[name])], None, arguments=("--include", "*"),
+               long=n > 8) for n, name in enumerate(NAMES)),
     Scenario("files that are named alike", [rule("tree_names", names=HARMLESS)], None, arguments=("--include", "*")),
     Scenario("hostile names that nobody asks for", [rule("tree_names", names=["../../x.bin", "/OUTSIDE/y"])], None),
 ]
@@ -200,8 +214,9 @@ ACCESS = [
     Scenario("no server there", [], 1, ("127.0.0.1:9|reach",), env={"HF_ENDPOINT": "http://127.0.0.1:9"}),
     Scenario("an endpoint that is no address", [], None, ("HF_ENDPOINT",), env={"HF_ENDPOINT": "ftp://x"}),
     Scenario("a cache that is no folder", [], 1, ("/dev/null",), env={"HF_HUB_CACHE": "/dev/null/x"}),
-    *(Scenario(f"a name that is none: {name!r}", [], None, (), name, recovers=False, gets=0)
-      for name in ("../x", "a/b/c", "a/..", "/etc/passwd", "a b/c", "-x", "a/b@../../x", "a/b@", "", "a\nb")),
+    *(Scenario(f"a name that is none: {name!r}", [], None, (), name, recovers=False, gets=0, long=n > 2)
+      for n, name in enumerate((
+          "../x", "a/b@../../x", "", "a/b/c", "a/..", "/etc/passwd", "a b/c", "-x", "a/b@", "a\nb"))),
 ]
 
 ALL = {

@@ -21,6 +21,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import sys
 import tempfile
 import threading
@@ -35,7 +36,8 @@ from wire import PIECE, Answer, Closed, Writer, ranged, read_request
 class Hub:
     """The two hosts. `endpoint` is for HF_ENDPOINT, `cdn` the other host's address."""
 
-    def __init__(self, root, tokens=None, hosts=("127.0.0.1", "127.0.0.2"), seed=0, port=0, repositories=None):
+    def __init__(self, root, tokens=None, hosts=("127.0.0.1", "127.0.0.2"), seed=0, port=0, repositories=None,
+                 certificate=None):
         self.tokens = tokens or {}
         self.rules = Rules(seed)
         self.lock = threading.Lock()
@@ -43,10 +45,16 @@ class Hub:
         self.open = set()
         self.listeners = {name: socket.create_server((host, port if name == "hub" else 0), backlog=256)
                           for name, host in zip(("hub", "cdn"), hosts)}
+        self.tls = None
+        if certificate:  # the key is beside it
+            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.tls.load_cert_chain(certificate, certificate + ".key")
         self.endpoint, self.cdn = (
-            f"http://{host}:{self.listeners[name].getsockname()[1]}" for name, host in zip(("hub", "cdn"), hosts))
+            f"http{'s' if certificate else ''}://{host}:{self.listeners[name].getsockname()[1]}"
+            for name, host in zip(("hub", "cdn"), hosts))
         self.settings = {
-            "page_size": 1000, "signature_seconds": 3600, "endpoint": self.endpoint, "cdn": self.cdn}
+            "page_size": 1000, "signature_seconds": 3600, "endpoint": self.endpoint, "cdn": self.cdn,
+            "moved": {}}  # names of repositories that have another one now
         self.repositories = read_repositories(root) if repositories is None else repositories
         self.protocol = Protocol(self.repositories, self.tokens, self.rules, self.settings)
         for name, listener in self.listeners.items():
@@ -95,7 +103,7 @@ class Hub:
         """What was asked and answered: one dictionary a request, in the order in which they came.
 
         `host` hub or cdn, `method`, `path`, `range` as asked, `auth` whether there was an Authorization header,
-        `leaked` whether one of the hub's tokens reached the other host in any form, `status`, `file` the path in the
+        `leaked` whether one of the hub's tokens reached another origin in any form, `status`, `file` the path in the
         repository, `etag` the checksum of what it holds, `start` the first byte sent, `sent` bytes of the body that
         went out, `done` when all of it did, `ended` when no more will; `proxied` the authority where the hub was asked
         as a proxy.
@@ -125,6 +133,11 @@ class Hub:
             self.open.add(connection)
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.tls:
+                plain, connection = connection, self.tls.wrap_socket(connection, server_side=True)
+                with self.lock:
+                    self.open.discard(plain)
+                    self.open.add(connection)
             reader = io.BufferedReader(socket.SocketIO(connection, "r"), 1 << 16)
             writer = Writer(connection, self.rules)
             while True:
@@ -154,7 +167,7 @@ class Hub:
         entry = {
             "host": host, "method": request.method, "path": request.target, "range": request.headers.get("range"),
             "auth": "authorization" in request.headers, "agent": request.headers.get("user-agent", ""),
-            "leaked": host != "hub" and self.mentions_token(request), "status": None, "file": None, "etag": None,
+            "leaked": self.leaked(host, request), "status": None, "file": None, "etag": None,
             "proxied": request.headers.get("via-proxy"), "start": 0, "sent": 0, "done": False, "ended": False,
             "at": time.monotonic()}
         with self.lock:
@@ -183,9 +196,13 @@ class Hub:
         finally:
             entry.update(sent=writer.sent, ended=True)
 
-    def mentions_token(self, request):
+    def leaked(self, host, request):
+        """Whether a token came to whom it was not meant for: another host, or another name of this one."""
         told = request.target + "".join(request.headers.values())
-        return "authorization" in request.headers or any(token in told for token in self.tokens)
+        if "bearer" not in told.lower() and not any(token in told for token in self.tokens):
+            return False
+        named = request.headers.get("host") == self.endpoint.partition("://")[2]
+        return host != "hub" or not (named or "via-proxy" in request.headers)
 
     def instead(self, rule, request, answer, writer):
         """What a rule gives in place of the answer."""
@@ -199,6 +216,13 @@ class Hub:
                 to = f"{request.target.partition('?')[0]}?again={time.monotonic_ns()}"
             elif to == "self":
                 to = request.target
+            elif to in ("other name", "name before @"):
+                # Another origin, which happens to be this server.
+                if request.headers.get("host", "").startswith("localhost"):
+                    return answer
+                authority = self.endpoint.partition("://")[2]
+                before = authority + "@" if "@" in to else ""
+                to = f"http://{before}localhost:{authority.rpartition(':')[2]}{request.target}"
             if to is not None:
                 headers = [("Location", to)]
             kept = [(n, v) for n, v in answer.headers if n.startswith("X-")] if rule.get("keep_headers") else []

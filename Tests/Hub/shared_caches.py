@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 
 from clients import Coppice, environment, expect
-from layout import compare, listing, problems
+from layout import check, compare, listing
 from originals import GOOD, gets, same_files, served
 
 ONE, SHARDED = "Qwen/Qwen3-0.6B", "Qwen/Qwen3-8B"
@@ -131,7 +131,8 @@ def store(both):
     publish = {"call": "publish", "blob": blob, "xet_hash": entry.xet_hash, "cache": both.cache, "size": entry.size}
     told = both.client.run([publish], both.env())[0]
     expect(told.get("value") == "True" or told.get("value") is True, f"not published: {told}")
-    expect(os.path.islink(blob) and not problems(both.cache), problems(both.cache))
+    expect(os.path.islink(blob), "no link into the store")
+    check(both.cache)
     both.hub.clear()
     expect(both.ours(name, offline=True) == folder and not both.hub.log(), "not used")
     both.coppice.run("inspect", "--hf_model_name_or_path", name, env=both.env(offline=True))
@@ -139,7 +140,8 @@ def store(both):
     shutil.rmtree(both.folder(name))
     expect(both.ours(name) == folder, "another folder")
     expect(not [e for e in gets(both.hub) if e["host"] == "cdn"], "fetched what is in the store")
-    expect(os.path.islink(blob) and not problems(both.cache), problems(both.cache))
+    expect(os.path.islink(blob), "no link into the store")
+    check(both.cache)
     both.theirs(offline=True, repo_id=name, allow_patterns=["*.json", "*.safetensors"])
     # Another repository with the same contents goes: ours must still be whole.
     other = os.path.join(both.folder("example/other"), "blobs", entry.etag)
@@ -263,6 +265,6 @@ def exchanged(cases, hub, client, binary, chosen=CASES):
             hub.settings.update(page_size=1000, signature_seconds=3600)
             with tempfile.TemporaryDirectory() as home:
                 body(Both(hub, client, Coppice(binary), home))
-                expect(not problems(os.path.join(home, "hub")), problems(os.path.join(home, "hub")))
+                check(os.path.join(home, "hub"))
                 expect(not any(e["leaked"] for e in hub.log()), "a token reached the other host")
         cases.check(f"{client} and Coppice: {name}", fresh)

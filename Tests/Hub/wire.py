@@ -7,6 +7,7 @@ import gzip
 import http
 import os
 import socket
+import ssl
 import struct
 import time
 import zlib
@@ -138,6 +139,10 @@ class Writer:
     def from_disk(self, source, start, length, limit=None, rate=None):
         end = start + (length if limit is None else min(length, max(limit - self.sent, 0)))
         with open(source, "rb") as opened:
+            while start < end and isinstance(self.connection, ssl.SSLSocket):
+                opened.seek(start)
+                self.data(opened.read(min(PIECE, end - start)), rate=rate)
+                start += PIECE
             while start < end:
                 step = min(end - start, 8 << 20 if rate is None else max(int(rate / 100), 1))
                 try:
