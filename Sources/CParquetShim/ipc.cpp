@@ -10,29 +10,30 @@ namespace {
 
 using arrow::Status;
 
+// At both ends of a file; padded to eight bytes at the start.
 constexpr std::string_view file_magic = "ARROW1";
+constexpr int64_t file_start = 8;
 
-// Arrow's own format, as the cache of `datasets` has it: its stream format and its file format.
+// Arrow's own format, as the cache of `datasets` has it. The file format is the stream format between two marks, and is read
+// as that: Arrow's reader of files has threads of its pool at work, which let go of what they read some time after everything
+// here, the memory it lies in included, is gone.
 class Ipc : public Table {
 public:
   Source source;
   arrow::MemoryPool *pool = nullptr;
-  bool is_file = false;
+  int64_t start = 0;
 
   Status open(const std::vector<int> &fields) {
     stream.reset();
-    file.reset();
-    at = 0;
     auto options = arrow::ipc::IpcReadOptions::Defaults();
     options.memory_pool = pool;
     options.use_threads = false;
     options.included_fields = fields;
-    if (is_file) return arrow::ipc::RecordBatchFileReader::Open(source, options).Value(&file);
-    ARROW_RETURN_NOT_OK(source->Seek(0));
+    ARROW_RETURN_NOT_OK(source->Seek(start));
     return arrow::ipc::RecordBatchStreamReader::Open(source, options).Value(&stream);
   }
 
-  std::shared_ptr<arrow::Schema> schema() const { return is_file ? file->schema() : stream->schema(); }
+  std::shared_ptr<arrow::Schema> schema() const { return stream->schema(); }
 
   Status select(const std::vector<int> &columns) override {
     // The readers give fields in the order of the file.
@@ -49,7 +50,8 @@ public:
   arrow::Result<std::shared_ptr<arrow::RecordBatch>> next() override {
     if (places.empty()) return Status::Invalid("no columns were selected");
     while (!rows || from >= rows->num_rows()) {
-      ARROW_ASSIGN_OR_RAISE(rows, read());
+      rows.reset();
+      ARROW_RETURN_NOT_OK(stream->ReadNext(&rows));
       from = 0;
       if (!rows) return nullptr;
       ARROW_RETURN_NOT_OK(rows->Validate());
@@ -61,20 +63,7 @@ public:
   }
 
 private:
-  arrow::Result<std::shared_ptr<arrow::RecordBatch>> read() {
-    std::shared_ptr<arrow::RecordBatch> batch;
-    if (is_file) {
-      if (at == file->num_record_batches()) return nullptr;
-      return file->ReadRecordBatch(at++);
-    }
-    ARROW_RETURN_NOT_OK(stream->ReadNext(&batch));
-    return batch;
-  }
-
   std::shared_ptr<arrow::ipc::RecordBatchStreamReader> stream;
-  std::shared_ptr<arrow::ipc::RecordBatchFileReader> file;
-  // The batch of a file that is read next.
-  int at = 0;
   // Where each column of the selection stands in what the reader gives.
   std::vector<int> places;
   // The file's batches may be long ones: they are given in parts.
@@ -82,14 +71,25 @@ private:
   int64_t from = 0;
 };
 
+arrow::Result<bool> has_magic(arrow::io::RandomAccessFile &source, int64_t position) {
+  char bytes[file_magic.size()];
+  ARROW_ASSIGN_OR_RAISE(int64_t count, source.ReadAt(position, static_cast<int64_t>(sizeof bytes), bytes));
+  return std::string_view(bytes, static_cast<size_t>(count)) == file_magic;
+}
+
 } // namespace
 
 arrow::Result<std::unique_ptr<Table>> open_ipc(Source source, arrow::MemoryPool *pool) {
   auto table = std::make_unique<Ipc>();
-  char start[file_magic.size()];
-  ARROW_ASSIGN_OR_RAISE(int64_t count, source->ReadAt(0, static_cast<int64_t>(sizeof start), start));
-  if (count == 0) return Status::Invalid("it is empty");
-  table->is_file = std::string_view(start, static_cast<size_t>(count)) == file_magic;
+  ARROW_ASSIGN_OR_RAISE(int64_t size, source->GetSize());
+  if (size == 0) return Status::Invalid("it is empty");
+  ARROW_ASSIGN_OR_RAISE(bool is_file, has_magic(*source, 0));
+  if (is_file) {
+    int64_t length = static_cast<int64_t>(file_magic.size());
+    ARROW_ASSIGN_OR_RAISE(bool is_whole, has_magic(*source, std::max(size - length, length)));
+    if (!is_whole) return Status::Invalid("it is cut short: its end is missing");
+    table->start = file_start;
+  }
   table->source = std::move(source);
   table->pool = pool;
   ARROW_RETURN_NOT_OK(table->open({}));

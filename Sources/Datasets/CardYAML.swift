@@ -193,15 +193,17 @@ struct CardYAMLParser {
     default: break
     }
     // Plain text goes on in lines that are indented further.
-    var words = [Self.withoutComment(text)]
-    let hasComment = words[0].utf8.count < text.utf8.count
+    var value = Self.withoutComment(text)
+    let hasComment = value.utf8.count < text.utf8.count
     next()
-    while !hasComment, let (column, more) = try peek(), column > above {
+    while !hasComment {
+      let last = at
+      guard let (column, more) = try peek(), column > above else { break }
       if try key(more) != nil { throw failure("a key stands in the middle of a text; is a quote missing before it?") }
-      words.append(Self.withoutComment(more))
+      value += at == last ? " " : String(repeating: "\n", count: at - last)
+      value += Self.withoutComment(more)
       next()
     }
-    let value = words.joined(separator: " ")
     return ["~", "null", "Null", "NULL", ""].contains(value) ? .null : .plain(value)
   }
 

@@ -8,6 +8,8 @@ struct CardYAMLFlow {
   private var looked = 0
   private var open = 0
   private var quote: Unicode.Scalar?
+  // Blank lines since the last one with text.
+  private var blank = 0
 
   init(text: Substring) { whole = Array(text.unicodeScalars) }
 
@@ -44,14 +46,26 @@ struct CardYAMLFlow {
     return Substring(String(text))
   }
 
-  /// Another line, folded into the text as YAML does it.
+  /// Another line, folded into the text as YAML does it: a line's end is a space, blank lines are line feeds, and a
+  /// backslash in double quotes joins two lines.
   mutating func extend(_ line: Substring) {
-    while looked > 0, whole.last == " " || whole.last == "\t" || whole.last == "\r" { whole.removeLast() }
-    looked = min(looked, whole.count)
-    whole.append(" ")
     let text = line.drop { $0 == " " || $0 == "\t" }
-    // A comment to the end of the line; within quotes it would be text, which no card has.
-    whole.append(contentsOf: (text.first == "#" ? "" : text).unicodeScalars)
+    if text.isEmpty {
+      blank += 1
+      return
+    }
+    let backslashes = whole.reversed().prefix { $0 == "\\" }.count
+    if quote == "\"", backslashes % 2 == 1 {
+      whole.removeLast()
+    } else {
+      while whole.last == " " || whole.last == "\t" { whole.removeLast() }
+      if blank == 0 { whole.append(" ") }
+    }
+    looked = min(looked, whole.count)
+    whole.append(contentsOf: repeatElement("\n", count: blank))
+    blank = 0
+    let isComment = quote == nil && text.first == "#"
+    if !isComment { whole.append(contentsOf: text.unicodeScalars) }
   }
 
   /// The value from the start; nil where the text ends before it does.
@@ -61,7 +75,7 @@ struct CardYAMLFlow {
   }
 
   private mutating func skipSpace() {
-    while at < whole.count, whole[at] == " " || whole[at] == "\t" || whole[at] == "\r" { at += 1 }
+    while at < whole.count, " \t\n".unicodeScalars.contains(whole[at]) { at += 1 }
   }
 
   private mutating func element(_ depth: Int, _ failure: (String) -> Failure) throws(Failure) -> CardYAML? {
@@ -185,11 +199,7 @@ struct CardYAMLFlow {
     let kind = whole[index]
     index += 1
     switch kind {
-    case "n": return "\n"
-    case "t": return "\t"
-    case "r": return "\r"
-    case "0": return "\0"
-    case "\\", "\"", "/", " ": return kind
+    case "\\", "\"", "/", " ", "\t": return kind
     case "x", "u", "U":
       let length = kind == "x" ? 2 : kind == "u" ? 4 : 8
       guard index + length <= whole.count else { return nil }
@@ -197,7 +207,12 @@ struct CardYAMLFlow {
       digits.append(contentsOf: whole[index..<index + length])
       index += length
       return UInt32(String(digits), radix: 16).flatMap(Unicode.Scalar.init)
-    default: return nil
+    default: return Self.escapes[kind]
     }
   }
+
+  private static let escapes: [Unicode.Scalar: Unicode.Scalar] = [
+    "0": "\0", "a": "\u{7}", "b": "\u{8}", "t": "\t", "n": "\n", "v": "\u{B}", "f": "\u{C}", "r": "\r", "e": "\u{1B}",
+    "N": "\u{85}", "_": "\u{A0}", "L": "\u{2028}", "P": "\u{2029}",
+  ]
 }

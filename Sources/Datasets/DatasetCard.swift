@@ -3,14 +3,14 @@ import Files
 /// What the card of a data set (README.md) says of its files: `configs` in the YAML at its start.
 ///
 /// Source: the hub's "Data files configuration", as `datasets` 5.2.0 reads it (`utils/metadata.py`).
-struct DatasetCard: Sendable {
-  struct Config: Sendable {
-    let name: String
+package struct DatasetCard: Sendable {
+  package struct Config: Sendable {
+    package let name: String
     /// Patterns by split, in the card's order; nil where the directory's own layout says it.
-    let dataFiles: [(split: String, patterns: [String])]?
+    package let dataFiles: [(split: String, patterns: [String])]?
     /// Below which the patterns are meant.
-    let directory: String?
-    let isDefault: Bool
+    package let directory: String?
+    package let isDefault: Bool
     let options: ReadOptions
   }
 
@@ -18,7 +18,7 @@ struct DatasetCard: Sendable {
   private static let maximumFrontMatter = 4 << 20
 
   /// In the card's order; none where it does not speak of them.
-  let configs: [Config]
+  package let configs: [Config]
 
   /// Options of `datasets`' readers that change rows and are not known here.
   private static let unread: Set<String> = [
@@ -29,7 +29,7 @@ struct DatasetCard: Sendable {
 
   /// - Parameter place: what messages call the data set.
   /// - Throws: `DatasetError` for `configs` that cannot be read or mean nothing.
-  init(_ bytes: [UInt8], place: String) throws {
+  package init(_ bytes: [UInt8], place: String) throws {
     guard let (lines, first) = Self.frontMatter(bytes) else {
       configs = []
       return

@@ -164,7 +164,8 @@ struct DatasetLayout {
   private func files(_ patterns: [String], in directory: String, isCard: Bool) throws -> [DatasetFile] {
     var found: [DatasetFile] = []
     for pattern in patterns {
-      let glob = try Glob(directory + pattern)
+      let glob: Glob
+      do { glob = try Glob(directory + pattern) } catch { throw DatasetError("\(place.name): \(error)") }
       let matched = listing.matching(glob).filter { DataFormat(name: $0.path) != nil }
       guard !matched.isEmpty || glob.isPattern else {
         throw DatasetError(

@@ -2,7 +2,7 @@
 /// `[a-z]` and `[!a-z]` for one character, `**` alone for any number of directories. No braces.
 ///
 /// Time is at most that of the pattern times the path, whatever they are.
-struct Glob: Sendable {
+package struct Glob: Sendable {
   private enum Token: Sendable {
     case scalar(Unicode.Scalar)
     /// One character.
@@ -34,7 +34,7 @@ struct Glob: Sendable {
   private let parts: [Part]
 
   /// - Throws: `DatasetError` for what can be no path below a directory.
-  init(_ pattern: String) throws {
+  package init(_ pattern: String) throws {
     self.pattern = pattern
     isPattern = pattern.unicodeScalars.contains { "*?[".unicodeScalars.contains($0) }
     guard !pattern.hasPrefix("/"), !pattern.contains("://"), !pattern.unicodeScalars.contains("\0") else {
@@ -115,7 +115,8 @@ struct Glob: Sendable {
   }
 
   /// - Parameter path: relative, without empty parts.
-  func matches(_ path: String) -> Bool {
+  package func matches(_ path: String) -> Bool {
+    if parts.count == 1, case .directories = parts[0] { return true }
     let names = path.split(separator: "/").map { Array($0.unicodeScalars) }
     // Of the parts so far: whether they match the first n names.
     var reached = [Bool](repeating: false, count: names.count + 1)

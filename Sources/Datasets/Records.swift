@@ -136,12 +136,10 @@ final class TextRecords: RecordReader {
         throw DatasetError(
           "\(buffer.file.name):\(line + 1): the line has more than \(LineRecords.maximumLine) bytes; is this text?")
       }
-      if try buffer.more() {
-        scanned = end == nil ? rest : max(0, rest - 1)
-        continue
-      }
-      if end != nil { continue }
-      return rest == 0 ? nil : try record(buffer.start..<bytes.count, next: bytes.count)
+      let isMore = try buffer.more()
+      scanned = buffer.start + (end == nil ? rest : rest - 1)
+      if isMore || end != nil { continue }
+      return rest == 0 ? nil : try record(buffer.start..<scanned, next: scanned)
     }
   }
 

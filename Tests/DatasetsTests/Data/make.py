@@ -1,4 +1,4 @@
-"""Writes the Parquet files beside it (pyarrow 26.0.1)."""
+"""Writes the files beside it (pyarrow 26.0.1, zstandard)."""
 
 from pathlib import Path
 
@@ -50,3 +50,25 @@ write("long-bomb", {"text": ["a" * 300_000_000]}, compression="zstd", compressio
 write("repeated-bomb", {"text": pa.DictionaryArray.from_arrays(pa.array([0] * 2000, pa.int32()), ["a" * 2_000_000])}, compression="zstd")
 struct = pa.StructArray.from_arrays([pa.array([True] * 2_000_000)], names=["a" * 1000])
 write("structs-bomb", {"text": pa.ListArray.from_arrays([0, 2_000_000], struct)}, compression="zstd")
+
+# Two hundred megabytes each, compressed as a whole.
+import gzip
+
+import zstandard
+
+(here / "bombs").mkdir(exist_ok=True)
+size = 200_000_000
+sink, stream = pa.BufferOutputStream(), pa.BufferOutputStream()
+blank = pa.table({"text": ["a" * 1_000_000] * (size // 1_000_000)})
+pq.write_table(blank, sink, use_dictionary=False, compression="none")
+with pa.ipc.new_stream(stream, blank.schema) as writer:
+    writer.write_table(blank)
+for name, content, pack in [
+    ("blank.jsonl.zst", b"\n" * size, lambda b: zstandard.compress(b, 19)),
+    ("text.jsonl.zst", b'{"text": "' + b"a" * size + b'"}\n', lambda b: zstandard.compress(b, 19)),
+    ("list.json.gz", b"[" + b" " * size + b"]", lambda b: gzip.compress(b, 9, mtime=0)),
+    ("column.csv.zst", b'text\n"' + b"a" * size + b'"\n', lambda b: zstandard.compress(b, 19)),
+    ("rows.parquet.zst", sink.getvalue().to_pybytes(), lambda b: zstandard.compress(b, 19)),
+    ("rows.arrow.zst", stream.getvalue().to_pybytes(), lambda b: zstandard.compress(b, 19)),
+]:
+    (here / "bombs" / name).write_bytes(pack(content))
