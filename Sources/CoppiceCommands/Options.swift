@@ -74,7 +74,8 @@ struct EvaluationOptions: ParsableArguments {
   @Option(
     name: .flag("mmlu_dataset"), parsing: .unconditional,
     help: ArgumentHelp(
-      "Questions in cais/mmlu's layout, which is the default: a directory, a file or a name of the hub.", valueName: "path"),
+      "Questions in cais/mmlu's layout, which is the default: a directory, a file or a name of the hub.",
+      valueName: "path"),
     completion: .file())
   var mmlu: String?
 

@@ -4,6 +4,7 @@ import Datasets
 import Evaluation
 import Files
 import Hub
+import Messages
 import Models
 import Tokenization
 
