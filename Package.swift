@@ -90,7 +90,7 @@ let package = Package(
     swiftTarget("ChatTemplates", ["JSON", "Files"]),
     swiftTarget("Datasets", ["JSON", "CParquet", "Files", "Messages", crypto]),
     swiftTarget("Models", ["JSON", "Messages", "Checkpoint", "Torch"]),
-    swiftTarget("Execution", ["Models", "Checkpoint", "Files", "Messages", "Torch"]),
+    swiftTarget("Execution", ["JSON", "Models", "Checkpoint", "Files", "Messages", "Torch"]),
     swiftTarget("Minitron", ["JSON", "Checkpoint", "Files", "Messages", "Models", "Execution", "Torch"]),
     swiftTarget(
       "Evaluation",

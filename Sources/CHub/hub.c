@@ -110,7 +110,6 @@ static ch_outcome outcome(int code) {
     case E_COULDNT_RESOLVE_PROXY:
     case E_PROXY: return CH_PROXY;
     case E_PARTIAL_FILE:
-    case E_WEIRD_SERVER_REPLY:
     case E_HTTP2:
     case E_HTTP2_STREAM:
     case E_GOT_NOTHING:

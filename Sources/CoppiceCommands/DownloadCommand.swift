@@ -49,7 +49,7 @@ public struct DownloadCommand: ParsableCommand {
     let outcome = try DownloadJob(request, listeners: [ConsoleListener(console, json: output.json)]).run()
     guard output.json else {
       console.note(
-        "\(outcome.files) files, \(Format.bytes(outcome.bytes)), of commit \(outcome.revision.prefix(7)); "
+        "\(outcome.files) file\(outcome.files == 1 ? "" : "s"), \(Format.bytes(outcome.bytes)), of commit \(outcome.revision.prefix(7)); "
           + (outcome.fetchedBytes == 0 ? "all were there" : "\(Format.bytes(outcome.fetchedBytes)) fetched"))
       return try console.result(outcome.directory)
     }

@@ -29,25 +29,16 @@ public struct MMLUScore: ScoreFunction {
   }
 
   public func task(_ sources: any TaskSources) throws -> any ItemTask {
-    func task(_ path: String) throws -> MMLUTask {
-      try MMLUTask(
-        path: path, percent: percent, fewShots: sources.fewShots, tokenizer: sources.tokenizer, places: sources.places)
-    }
-    if let path = sources.questions { return try task(path) }
-    guard sources.places != nil else {
+    guard sources.questions != nil || sources.places != nil else {
       throw EvaluationError(
         message: """
           scoring with \(name) wants questions: give \(parameter: "mmlu_dataset") a local copy of \(MMLU.defaultName), \
           or choose \(parameter: "prune_score_func") neg_loss
           """)
     }
-    do { return try task(MMLU.defaultName) } catch {
-      throw EvaluationError(
-        message: """
-          scoring with \(name) wants the questions of \(parameter: "mmlu_dataset"), by default \(MMLU.defaultName): \
-          \(error)
-          """)
-    }
+    return try MMLUTask(
+      sources.questions, percent: percent, fewShots: sources.fewShots, tokenizer: sources.tokenizer,
+      places: sources.places)
   }
 }
 
@@ -70,6 +61,19 @@ public struct MMLUTask: ItemTask {
       questions: MMLU.sample(all, percent: percent),
       examples: fewShots > 0 ? MMLU.load(path: path, split: "dev", places: places) : [],
       fewShots: fewShots, tokenizer: tokenizer)
+  }
+
+  /// The same for questions that need not be named: `cais/mmlu` then.
+  public init(
+    _ path: String?, percent: Double, fewShots: Int, tokenizer: Tokenizer, places: (any DatasetPlaces)?
+  ) throws {
+    do {
+      try self.init(
+        path: path ?? MMLU.defaultName, percent: percent, fewShots: fewShots, tokenizer: tokenizer, places: places)
+    } catch  where path == nil {
+      throw EvaluationError(
+        message: "\(parameter: "mmlu_dataset") is \(MMLU.defaultName) where nothing is named: \(error)")
+    }
   }
 
   public var unit: String { "questions" }

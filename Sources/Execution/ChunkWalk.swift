@@ -14,6 +14,12 @@ final class ChunkWalk {
   private let traits: BatchTraits
   /// For each start of a path the channels that are kept; nil for all.
   private let channels: [[Int]?]
+  /// Nil for all layers.
+  private let stage: WalkStage?
+  /// Those of the stage that some subject has.
+  private let layers: [Int]
+  /// The legs of the stage.
+  private let legs: Range<Int>
   let states: any StateChannel
 
   /// The layers that are in memory now, whole.
@@ -24,9 +30,10 @@ final class ChunkWalk {
 
   /// - Parameters:
   ///   - bands: the first layer of each band; nil to choose.
+  ///   - stage: the layers that this process computes; nil for all.
   init(
     _ executor: Executor, _ batches: [TokenBatch], _ subjects: [Subject], visitor: (any WalkVisitor)? = nil,
-    bands: [Int]? = nil
+    bands: [Int]? = nil, stage: WalkStage? = nil
   ) throws {
     for batch in batches {
       for row in batch.rows { try executor.model.check(row) }
@@ -35,26 +42,37 @@ final class ChunkWalk {
     self.batches = batches
     self.subjects = subjects
     self.visitor = visitor
+    self.stage = stage
     let kept = subjects.map { $0.selection.kept(.hidden, layer: nil) }
     let channels = kept.enumerated().filter { kept.firstIndex(of: $0.element) == $0.offset }.map(\.element)
     self.channels = channels
-    let chosen = visitor?.replacesWeights == true ? .one : executor.bandSize(batches, subjects)
-    let layers = Set(subjects.flatMap(\.layers)).sorted()
-    self.bands = bands ?? stride(from: 0, to: layers.count, by: chosen.layers).map { layers[$0] }
+    let chosen = visitor?.replacesWeights == true ? .one : executor.bandSize(batches, subjects, stage)
+    let all = Set(subjects.flatMap(\.layers)).sorted()
+    let layers = all.filter { stage?.layers.contains($0) ?? true }
+    self.layers = layers
+    let own = stride(from: 0, to: layers.count, by: chosen.layers).map { layers[$0] }
+    // Of other stages only the order of paths matters, which does not depend on bands.
+    self.bands = bands ?? (all.filter { !layers.contains($0) } + own).sorted()
     let ends = self.bands.dropFirst() + [executor.model.description.layers.count]
     guard zip(self.bands, ends).allSatisfy({ $0 >= 0 && $0 < $1 }) else {
       throw ModelError("bands of layers have to follow each other")
     }
     schedule = Schedule(
       subjects, starts: kept.map { channels.firstIndex(of: $0) ?? 0 }, bands: zip(self.bands, ends).map { $0..<$1 })
+    legs = schedule.legs(of: stage?.layers)
     traits = try BatchTraits(batches, dtype: executor.weights.dtype, device: executor.weights.device)
     states =
       try executor.channel?()
       ?? StateStore(
         budget: max(executor.budget - chosen.reservedBytes, 0), deviceBudget: executor.deviceBudget,
         scratch: executor.scratch)
-    if let layer = schedule.layers.first { weights.prefetch(layer: layer) }
+    if let layer = layers.first { weights.prefetch(layer: layer) }
   }
+
+  /// Token-layers of the stage.
+  var work: Int { legs.reduce(0) { $0 + size(schedule.legs[$1]) } * batches.reduce(0) { $0 + $1.tokenCount } }
+
+  private func size(_ leg: Schedule.Leg) -> Int { leg.steps.reduce(0) { $0 + $1.members.count } }
 
   /// Embeds all batches, for subjects with the same channels once.
   func embed() throws {
@@ -97,9 +115,11 @@ final class ChunkWalk {
     from start: (leg: Int, batch: Int) = (0, 0), save: Save? = nil, progress: (Int) -> Void
   ) throws {
     let tokens = batches.reduce(0) { $0 + $1.tokenCount }
-    func size(_ leg: Schedule.Leg) -> Int { leg.steps.reduce(0) { $0 + $1.members.count } }
-    var done = schedule.legs.prefix(start.leg).reduce(0) { $0 + size($1) } * tokens
-    for (number, leg) in schedule.legs.enumerated().dropFirst(start.leg) {
+    var done = schedule.legs.prefix(start.leg).dropFirst(legs.lowerBound).reduce(0) { $0 + size($1) } * tokens
+    // A stage whose layers nobody keeps hands on what it gets.
+    if legs.isEmpty { for batch in batches.indices { try passOn(batch) } }
+    for number in legs where number >= start.leg {
+      let leg = schedule.legs[number]
       let skipped = number == start.leg ? start.batch : 0
       done += batches.prefix(skipped).reduce(0) { $0 + $1.tokenCount } * size(leg)
       let used = try load(leg)
@@ -107,7 +127,9 @@ final class ChunkWalk {
       let carries = leg.steps.map { _ in CarriedKeys() }
       let keepsInputs = visitor?.replacesWeights == true
       for index in batches.indices.dropFirst(skipped) {
+        if number == legs.lowerBound { try receive(index, leg.before) }
         try run(leg, prepared, carries, batch: index, keepsInputs: keepsInputs)
+        if number == legs.upperBound - 1 { try send(index, leg.after) }
         done += batches[index].tokenCount * size(leg)
         progress(done)
         // With weights that may be replaced a leg is done when they are.
@@ -120,7 +142,39 @@ final class ChunkWalk {
         try visitor?.didFinish(layer: layer)
       }
     }
-    progress(tokens * subjects.reduce(0) { $0 + $1.layers.count })
+    progress(work)
+  }
+
+  // MARK: Stages
+
+  /// Gets a batch's states from the stage before.
+  private func receive(_ batch: Int, _ paths: Set<Int>) throws {
+    guard let stage, !stage.isFirst else { return }
+    for path in paths.sorted() {
+      try states.put(.init(path: path, batch: batch), stage.link.receive().to(device: weights.device))
+    }
+  }
+
+  /// Hands a batch's states to the stage after.
+  private func send(_ batch: Int, _ paths: Set<Int>) throws {
+    guard let stage, !stage.isLast else { return }
+    for path in paths.sorted() {
+      let key = StateKey(path: path, batch: batch)
+      try stage.link.send(states.get(key))
+      states.remove(key)
+    }
+  }
+
+  private func passOn(_ batch: Int) throws {
+    let paths =
+      schedule.legs.indices.contains(legs.lowerBound) ? schedule.legs[legs.lowerBound].before : Set(schedule.ends)
+    try receive(batch, paths)
+    try send(batch, paths)
+  }
+
+  /// Forgets the states after the last layer.
+  func drop() {
+    for path in Set(schedule.ends) { for batch in batches.indices { states.remove(.init(path: path, batch: batch)) } }
   }
 
   /// Where a walk is saved.
@@ -145,7 +199,7 @@ final class ChunkWalk {
   private func load(_ leg: Schedule.Leg) throws -> [LayerWeights] {
     for layer in Set(leg.steps.map(\.layer)).sorted() where resident[layer] == nil {
       resident[layer] = try weights.layer(layer)
-      if let next = schedule.layers.first(where: { $0 > layer }) { weights.prefetch(layer: next) }
+      if let next = layers.first(where: { $0 > layer }) { weights.prefetch(layer: next) }
     }
     return try leg.steps.map { step in
       guard let whole = resident[step.layer], let member = step.members.first else {
@@ -232,21 +286,31 @@ final class ChunkWalk {
 
   /// Final norm and head, subject by subject.
   func end(_ finish: Executor.Finish) throws {
+    var head: (subject: Int, head: OutputHead)?
+    try normalized { subject, batch, hidden in
+      if head?.subject != subject {
+        head = (subject, try OutputHead(weights, selection: subjects[subject].selection))
+      }
+      if let head { try finish(subject, batch, hidden, head.head) }
+    }
+    weights.releaseEmbedding()
+    if let head = description.head { executor.model.checkpoint.release([head.name]) }
+  }
+
+  /// States after the final norm, subject by subject.
+  func normalized(_ body: (_ subject: Int, _ batch: Int, _ hidden: Tensor) throws -> Void) throws {
     let norm = description.finalNorm
     var tensors: [Weight: Tensor] = [:]
     for weight in norm.weights { tensors[weight] = try weights.tensor(weight.name) }
     for (number, subject) in subjects.enumerated() {
       let sliced = try LayerWeights(tensors).sliced(by: subject.selection, layer: nil, sizes: description.sizes)
-      let head = try OutputHead(weights, selection: subject.selection)
       let path = schedule.ends[number]
       let isLastUse = !schedule.ends.dropFirst(number + 1).contains(path)
       for batch in batches.indices {
         let state = try states.get(.init(path: path, batch: batch))
         if isLastUse { states.remove(.init(path: path, batch: batch)) }
-        try finish(number, batch, norm.forward(state, weights: sliced), head)
+        try body(number, batch, norm.forward(state, weights: sliced))
       }
     }
-    weights.releaseEmbedding()
-    if let head = description.head { executor.model.checkpoint.release([head.name]) }
   }
 }

@@ -22,6 +22,9 @@ public final class Executor {
   /// Makes what keeps the hidden states of a chunk between its legs, such as a link to another process; nil: a store in
   /// memory and, beyond the budget, on disk.
   public var channel: (() throws -> any StateChannel)?
+  /// Other processes that walk along; nil where this one is alone. They take part in walks whose subjects have the model's own
+  /// weights and whose visitor's findings add up.
+  public var crew: (any WalkCrew)?
   var model: SourceModel { weights.model }
 
   /// - Parameters:
@@ -97,6 +100,13 @@ public final class Executor {
     recorder: (any WalkRecorder)? = nil, progress: (Int) -> Void = { _ in },
     begin: (Range<Int>) throws -> Void = { _ in }, finish: Finish
   ) throws {
+    if let crew, let shared = shared(visitor, subjects) {
+      return try withoutActuallyEscaping(finish) { finish in
+        try walk(
+          batches, subjects, with: crew, visitor: shared.visitor, recorder: recorder, progress: progress, begin: begin,
+          finish: finish)
+      }
+    }
     try walk(batches, subjects, visitor, recorder, progress, begin) { chunk, first in
       try chunk.end { try finish($0, first + $1, $2, $3) }
     }
@@ -107,7 +117,19 @@ public final class Executor {
     _ batches: [TokenBatch], subjects: [Subject], visitor: any WalkVisitor, recorder: (any WalkRecorder)? = nil,
     progress: (Int) -> Void = { _ in }
   ) throws {
+    if let crew, let shared = shared(visitor, subjects) {
+      return try walk(
+        batches, subjects, with: crew, visitor: shared.visitor, recorder: recorder, progress: progress,
+        begin: { _ in }, finish: nil)
+    }
     try walk(batches, subjects, visitor, recorder, progress, { _ in }, { _, _ in })
+  }
+
+  /// The visitor of a walk that other processes can take part in; nil for a walk that they cannot.
+  private func shared(_ visitor: (any WalkVisitor)?, _ subjects: [Subject]) -> (visitor: (any SharedVisitor)?, Void)? {
+    guard subjects.allSatisfy({ $0.overlay == nil }) else { return nil }
+    guard let visitor else { return (nil, ()) }
+    return (visitor as? any SharedVisitor).map { ($0, ()) }
   }
 
   private func walk(

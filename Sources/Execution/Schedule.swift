@@ -90,6 +90,14 @@ package struct Schedule {
     }
   }
 
+  /// The legs of some layers, which are whole bands; nil: of all.
+  func legs(of layers: Range<Int>?) -> Range<Int> {
+    func first(from layer: Int) -> Int {
+      legs.firstIndex { ($0.steps.first?.layer ?? 0) >= layer } ?? legs.count
+    }
+    return layers.map { first(from: $0.lowerBound)..<first(from: $0.upperBound) } ?? 0..<legs.count
+  }
+
   /// How often a layer is computed for each batch: the groups that subjects fall into there.
   package func steps(of layer: Int) -> Int {
     legs.reduce(0) { $0 + $1.steps.reduce(0) { $0 + ($1.layer == layer ? 1 : 0) } }

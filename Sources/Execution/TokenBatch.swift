@@ -32,6 +32,14 @@ public struct TokenBatch: Sendable {
     packing = nil
   }
 
+  /// Rows as another process had them.
+  init(rows: [[Int32]], width: Int, microBatches: [Int]) {
+    self.rows = rows
+    self.width = max(rows.map(\.count).max() ?? 0, width)
+    self.microBatches = microBatches
+    packing = nil
+  }
+
   init(packed tokens: [Int32], _ packing: Packing) {
     rows = [tokens]
     width = tokens.count

@@ -23,7 +23,8 @@ extension Executor {
   /// - Parameters:
   ///   - subjects: hidden states of all of them are held at once.
   ///   - batches: rows of tokens.
-  public func plan(_ batches: [TokenBatch], subjects: [Selection]) -> WalkPlan {
+  ///   - stage: the layers that this process computes; nil for all.
+  public func plan(_ batches: [TokenBatch], subjects: [Selection], stage: WalkStage? = nil) -> WalkPlan {
     let stateBytes = stateBytes(subjects)
     // Rows that continue one another are kept together.
     var units: [(batches: [TokenBatch], bytes: Int)] = []
@@ -36,9 +37,10 @@ extension Executor {
         units.append(([batch], bytes))
       }
     }
-    let weightBytes = weights.storedBytes(layers: Set(subjects.flatMap(\.layers)))
+    let weightBytes = weights.storedBytes(
+      layers: Set(subjects.flatMap(\.layers).filter { stage?.layers.contains($0) ?? true }))
     let budget = budget + deviceBudget
-    let bands = bandRule(subjects.map { Subject($0) })
+    let bands = bandRule(subjects.map { Subject($0) }, stage)
     func spilling(_ bytes: Int) -> Int { bands(bytes).spilledBytes }
 
     var chunks: [[TokenBatch]] = []
@@ -71,15 +73,15 @@ extension Executor {
   }
 
   /// How many layers are in memory together while these batches are walked.
-  func bandSize(_ batches: [TokenBatch], _ subjects: [Subject]) -> BandSize {
+  func bandSize(_ batches: [TokenBatch], _ subjects: [Subject], _ stage: WalkStage?) -> BandSize {
     let bytes = stateBytes(subjects.map(\.selection))
-    return bandRule(subjects)(batches.reduce(0) { $0 + bytes($1) })
+    return bandRule(subjects, stage)(batches.reduce(0) { $0 + bytes($1) })
   }
 
   /// The same for so many bytes of hidden states.
-  private func bandRule(_ subjects: [Subject]) -> (Int) -> BandSize {
+  private func bandRule(_ subjects: [Subject], _ stage: WalkStage?) -> (Int) -> BandSize {
     let description = weights.model.description
-    let layers = Set(subjects.flatMap(\.layers)).sorted()
+    let layers = Set(subjects.flatMap(\.layers)).filter { stage?.layers.contains($0) ?? true }.sorted()
     let (rule, device, budget, elementBytes) = (bands, weights.device, budget + deviceBudget, weights.dtype.byteCount)
     // Thought about only where the answer depends on it: hidden states that fit are walked a layer at a time.
     lazy var layerBytes = {
@@ -99,6 +101,9 @@ extension Executor {
     return { bytes in
       switch rule {
       case .layers(let count): return size(count, bytes)
+      // A batch that has gone through all layers of a stage can go on while the next one does.
+      case .automatic where stage != nil && (layers.count - 1) * layerBytes <= budget / 2:
+        return size(layers.count, bytes)
       // On an accelerator layers would take its memory, and states wait in the machine's before they go to the disk.
       case .automatic where bytes <= budget || device != .cpu: return size(1, bytes)
       case .automatic: return .best(count: layers.count, layerBytes: layerBytes, stateBytes: bytes, budget: budget)

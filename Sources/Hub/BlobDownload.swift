@@ -70,7 +70,7 @@ struct BlobDownload {
   // MARK: Trying
 
   private func fetch(into partial: PartialBlob) throws -> Int {
-    var (fetched, tries, startedAnew) = (0, 0, false)
+    var (fetched, tries, startedAnew, breaks) = (0, 0, false, 0)
     while true {
       let before = partial.count
       var failure: (reason: String, head: HTTPHead?, error: HubError)?
@@ -81,6 +81,10 @@ struct BlobDownload {
       if let failure {
         guard tries < HubClient.mostTries else { throw failure.error }
         // A connection that brought something is worth another at once.
+        breaks += 1
+        if breaks % 20 == 0 {
+          client.note("the connection breaks off again and again (\(breaks) times so far); going on with \(file.path)")
+        }
         if tries == 0 { usleep(100_000) } else { try client.pause(tries, failure.head, failure.reason) }
         continue
       }
@@ -150,6 +154,15 @@ struct BlobDownload {
   }
 
   private func refused(_ answer: HubClient.Answer) -> HubError {
+    // What another server says of a file is not what the hub says of the repository.
+    if answer.first.isRedirect, file.xetHash == nil, let server = answer.server, Origin(server) != client.origin {
+      return HubError(
+        .unreachable,
+        """
+        the server that has \(file.path) of \(repository) (\(client.shown(server))) answers \(answer.head.status): run the \
+        same command again later, what was fetched is kept
+        """)
+    }
     guard file.xetHash != nil, answer.first.isRedirect, (400..<500).contains(answer.head.status) else {
       return client.refused(answer, repository, commit, path: file.path, known: [])
     }

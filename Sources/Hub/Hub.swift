@@ -151,12 +151,22 @@ public final class Hub: Sendable {
   private func fetch(
     _ repository: Repository, _ commit: String, _ files: [RepositoryFile], _ client: HubClient
   ) throws -> Int {
-    observer?.begins(bytes: files.reduce(0) { $0 + $1.size }, files: files.count)
+    // Contents that are here already, as of another commit, only want a link.
+    var wanted: [RepositoryFile] = []
+    for file in files {
+      if FileIdentity(path: cache.blob(repository, file.etag))?.size == file.size {
+        try cache.link(repository, commit, file)
+      } else {
+        wanted.append(file)
+      }
+    }
+    if wanted.isEmpty { return 0 }
+    observer?.begins(bytes: wanted.reduce(0) { $0 + $1.size }, files: wanted.count)
     // The largest first: they take longest. Files of the same contents are one download.
-    let queue = Mutex(files.sorted { $0.size < $1.size })
+    let queue = Mutex(wanted.sorted { $0.size < $1.size })
     let outcome = Mutex<(bytes: Int, error: (any Error)?)>((0, nil))
     let done = DispatchGroup()
-    for _ in 0..<min(Self.filesAtOnce, files.count) {
+    for _ in 0..<min(Self.filesAtOnce, wanted.count) {
       done.enter()
       Thread.detachNewThread { [self, observer, cache] in
         defer { done.leave() }

@@ -26,7 +26,8 @@ import JSON
 public struct HubCache: Sendable {
   public let root: String
 
-  public init(root: String) { self.root = root }
+  /// - Parameter root: relative to the working directory as it is now, or absolute.
+  public init(root: String) { self.root = root.hasPrefix("/") ? root : join(resolvedPath("."), root) }
 
   package func folder(_ repository: Repository) -> String { join(root, repository.folder) }
   package func snapshot(_ repository: Repository, _ commit: String) -> String {

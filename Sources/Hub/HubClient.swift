@@ -37,7 +37,7 @@ final class HubClient: Sendable {
   let settings: HubSettings
   let observer: (any HubObserver)?
   let token: HubToken?
-  private let origin: Origin
+  let origin: Origin
   private let idle = Mutex<[Connection]>([])
   /// What was said when, since eight threads have the same to say at once.
   private let said = Mutex<[String: ContinuousClock.Instant]>([:])
@@ -61,6 +61,8 @@ final class HubClient: Sendable {
     let first: HTTPHead
     /// Of a refusal, as far as it was read.
     let refusal: [UInt8]
+    /// Who gave it.
+    var server: String?
 
     var isSuccess: Bool { (200..<300).contains(head.status) }
   }
@@ -83,7 +85,9 @@ final class HubClient: Sendable {
         if (200..<300).contains(head.status) { return try body(head, bytes) }
         refusal.append(contentsOf: bytes.prefix(max(0, 4096 - refusal.count)))
       }
-      guard head.isRedirect else { return Answer(head: head, first: first ?? head, refusal: refusal) }
+      guard head.isRedirect else {
+        return Answer(head: head, first: first ?? head, refusal: refusal, server: asked.url)
+      }
       first = first ?? head
       asked.url = try next(after: asked.url, head)
     }

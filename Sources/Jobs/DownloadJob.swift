@@ -51,6 +51,11 @@ public struct DownloadJob {
     else { throw RunError("\(request.name) is no name of the hub: OWNER/NAME is wanted") }
     let hub = try Hub(observer: HubEvents(events))
     let commit = try commit(hub, repository, revision)
+    if hub.settings.isOffline, request.kind == .model, request.patterns.isEmpty,
+      hub.cache.listing(repository, commit) == nil
+    {
+      return try cached(hub, repository, revision, commit)
+    }
     let listing = try hub.files(of: repository, commit)
     let (wanted, fetched) = try fetch(hub, repository, revision, commit, listing)
     try? hub.cache.publishListing(repository, commit, listing)
@@ -68,6 +73,18 @@ public struct DownloadJob {
       if error.kind == .unreachable { try events.note(.hub("\(error); going by what the cache has of \(revision)")) }
       return commit
     }
+  }
+
+  /// A model of a cache whose client has noted no list of its files, where none can be asked for.
+  private func cached(
+    _ hub: Hub, _ repository: Repository, _ revision: Revision, _ commit: String
+  ) throws -> DownloadOutcome {
+    let missing = try ModelPlace.missing(hub, repository, commit, .everything)
+    if !missing.isEmpty { try hub.checkOnline(repository, revision, missing) }
+    let files = try hub.files(of: repository, commit)
+    return DownloadOutcome(
+      directory: hub.cache.snapshot(repository, commit), revision: commit, files: files.count,
+      bytes: files.reduce(0) { $0 + $1.size }, fetchedBytes: 0)
   }
 
   private func fetch(

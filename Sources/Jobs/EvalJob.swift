@@ -37,11 +37,11 @@ public struct EvalJob {
   private func evaluate(_ source: SourceModel, _ tokenizer: Tokenizer, _ executor: Executor) throws -> EvalOutcome {
     // Everything that can be wrong with the input is found out before hours of work.
     let (evaluation, directory) = (request.evaluation, source.checkpoint.directory)
-    let questions = try request.questions.map {
-      try MMLUTask(
-        path: $0, percent: request.percent, fewShots: evaluation.fewShots, tokenizer: tokenizer,
-        places: HubDatasets(events))
-    }
+    let questions =
+      try request.asksQuestions
+      ? MMLUTask(
+        evaluation.questions, percent: request.percent, fewShots: evaluation.fewShots, tokenizer: tokenizer,
+        places: HubDatasets(events)) : nil
     let rows = evaluation.datasets.isEmpty ? nil : try rows(source, tokenizer)
     let reference = try request.reference.map { try referenceModel($0, source) }
     if let path = request.predictions { try AtomicFile.checkReplaceable(path) }

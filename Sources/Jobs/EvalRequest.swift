@@ -1,5 +1,3 @@
-import Datasets
-
 /// All that an evaluation is asked for: MMLU accuracy, loss, divergence from another model. Defaults and names in JSON are
 /// those of the command line.
 public struct EvalRequest: Codable, Sendable, Equatable {
@@ -61,8 +59,8 @@ public struct EvalRequest: Codable, Sendable, Equatable {
     try compute.encode(to: encoder)
   }
 
-  /// Where the questions come from; nil where text alone is evaluated on.
-  var questions: String? { evaluation.questions ?? (evaluation.datasets.isEmpty ? MMLU.defaultName : nil) }
+  /// Whether questions are asked: where they are named, and where nothing is.
+  var asksQuestions: Bool { evaluation.questions != nil || evaluation.datasets.isEmpty }
 
   /// - Throws: `RequestError` for values out of range, and what wants something else to be given.
   public func validate() throws {
@@ -70,7 +68,7 @@ public struct EvalRequest: Codable, Sendable, Equatable {
     guard percent > 0, percent <= 100 else {
       throw RequestError("\(parameter: "mmlu_percent") should be above 0 and at most 100, found \(percent)")
     }
-    guard predictions == nil || questions != nil else {
+    guard predictions == nil || asksQuestions else {
       throw RequestError("\(parameter: "mmlu_predictions") wants questions: give \(parameter: "mmlu_dataset")")
     }
     guard reference == nil || !evaluation.datasets.isEmpty else {

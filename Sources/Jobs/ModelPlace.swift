@@ -43,14 +43,14 @@ public enum ModelPlace {
 
   /// A name of the hub in its parts; nil for what can be none.
   ///
-  /// - Throws: `RunError` for a revision that is given twice; `HubError` for one that can be none.
+  /// - Throws: `RequestError` for a revision that is given twice; `HubError` for one that can be none.
   static func hubName(
     _ text: String, revision: String?, _ kind: RepositoryKind
   ) throws -> (repository: Repository, revision: Revision)? {
     let parts = text.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
     guard Repository.isName(parts[0]) else { return nil }
     if parts.count > 1, let revision, revision != parts[1] {
-      throw RunError("\(text) and \(parameter: "revision") \(revision) name two revisions; give one of them")
+      throw RequestError("\(text) and \(parameter: "revision") \(revision) name two revisions; give one of them")
     }
     let name = revision ?? (parts.count > 1 ? parts[1] : nil)
     return (try Repository(parts[0], kind), try name.map { try Revision($0) } ?? .main)
@@ -102,7 +102,7 @@ public enum ModelPlace {
 
   /// What a snapshot lacks of all that is needed of it. Where no list of the repository's files is known, as in caches of
   /// older clients, of what no checkpoint does without.
-  private static func missing(
+  static func missing(
     _ hub: Hub, _ repository: Repository, _ commit: String, _ need: ModelNeed
   ) throws -> [String] {
     let index = try hub.cache.file(repository, commit, ModelFiles.index)

@@ -109,8 +109,9 @@ struct PruneRun {
       elementSize: inputs.dtype.byteCount, device: executor.weights.device)
     let batches = TokenBatch.packed(micro, tokens: atOnce)
     let whole = Selection(all: description)
-    let observer = ImportanceObserver(
+    let visitor = ImportanceVisitor(
       description, microBatch: request.batchSize, expertChannels: request.expertChannels)
+    let observer = visitor.importance
     let tokens = batches.reduce(0) { $0 + $1.tokenCount }
     let plan = executor.plan(batches, subjects: [whole])
     try LibTorch.load()
@@ -121,7 +122,7 @@ struct PruneRun {
     let work = Executor.work(batches, subjects: [whole])
     let walk = store.calibrationWalk(
       inputs.fingerprint, about: inputs.about, executor, observer, note: { events.post(.note(.resuming($0))) })
-    try executor.walk(batches, subjects: [Subject(whole)], visitor: EveryLayer(observer), recorder: walk) {
+    try executor.walk(batches, subjects: [Subject(whole)], visitor: visitor, recorder: walk) {
       progress.update($0, of: work)
     }
     progress.finish()

@@ -106,7 +106,7 @@ import Testing
       .expectFailure(64, saying: "--hf_model_name_or_path")
     try Program.run(["prune", "--output_megatron_path", nowhere, "--prune_target_params", "3M"] + model)
       .expectFailure(64, saying: "--output_hf_path")
-    try Program.run(["eval"] + model).expectFailure(64, saying: "--mmlu_dataset", "--eval_dataset_name")
+    try Program.run(["eval"] + model).expectFailure(1, saying: "--mmlu_dataset", "cais/mmlu")
     try Program.run(["generate"] + model).expectFailure(64, saying: "--prompt")
   }
 

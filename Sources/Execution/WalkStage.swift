@@ -1,0 +1,132 @@
+public import JSON
+public import Models
+public import Torch
+
+/// Carries hidden states from the stage before this one and to the one after it, in the order in which they are computed.
+public protocol StageLink: AnyObject {
+  /// - Throws: when the stage before has ended.
+  func receive() throws -> Tensor
+  /// - Throws: when the stage after has ended.
+  func send(_ state: Tensor) throws
+}
+
+/// The layers of a walk that this process computes, where several processes do a walk together.
+public struct WalkStage {
+  /// Of the original model, 0-based, with those that nobody keeps.
+  public let layers: Range<Int>
+  /// Whether it embeds the tokens, and whether final norm and head come after it.
+  public let isFirst: Bool, isLast: Bool
+  public let link: any StageLink
+
+  public init(layers: Range<Int>, of count: Int, link: any StageLink) {
+    self.layers = layers
+    (isFirst, isLast) = (layers.lowerBound == 0, layers.upperBound == count)
+    self.link = link
+  }
+}
+
+/// A visitor whose findings in several processes add up.
+public protocol SharedVisitor: WalkVisitor {
+  /// What another process needs to know to see the same.
+  var description: JSON { get }
+  /// What has been seen so far.
+  func findings() throws -> JSON
+  /// Adds what another process has seen.
+  ///
+  /// - Throws: `ModelError` when it saw a model of other sizes.
+  func add(_ findings: JSON) throws
+}
+
+/// Other processes that walk along with this one: replicas take batches each, their stages layers each.
+public protocol WalkCrew: AnyObject {
+  /// Where the batches that are walked next end: between such stretches all processes wait for each other, and a walk can be
+  /// saved.
+  func end(of batches: [TokenBatch], from first: Int) -> Int
+
+  /// Walks some batches together.
+  ///
+  /// - Parameters:
+  ///   - visitor: sees its part, and gets what the others have seen.
+  ///   - wantsFinal: whether states are wanted after the last layer.
+  ///   - progress: called with the part that is done, of one.
+  ///   - final: called for every batch of every subject, subject by subject for each batch, with the state after the final norm.
+  /// - Throws: what goes wrong in any of the processes.
+  func walk(
+    _ executor: Executor, _ batches: [TokenBatch], _ subjects: [Selection], visitor: (any SharedVisitor)?,
+    wantsFinal: Bool, progress: (Double) -> Void, final: (_ subject: Int, _ batch: Int, _ hidden: Tensor) throws -> Void
+  ) throws
+}
+
+extension Executor {
+  /// What one process does of a walk: all batches through the layers of its stage, in as many chunks as its memory asks for.
+  ///
+  /// - Parameters:
+  ///   - visitor: sees the layers of the stage.
+  ///   - progress: called with the number of token-layers done.
+  ///   - final: of the last stage, called for every batch of every subject with the state after the final norm.
+  public func run(
+    _ batches: [TokenBatch], subjects: [Selection], stage: WalkStage, visitor: (any WalkVisitor)? = nil,
+    progress: (Int) -> Void = { _ in }, final: ((_ subject: Int, _ batch: Int, _ hidden: Tensor) throws -> Void)? = nil
+  ) throws {
+    var (first, before) = (0, 0)
+    for batches in plan(batches, subjects: subjects, stage: stage).chunks {
+      let chunk = try ChunkWalk(self, batches, subjects.map { Subject($0) }, visitor: visitor, stage: stage)
+      if stage.isFirst { try chunk.embed() }
+      try chunk.run { progress(before + $0) }
+      before += chunk.work
+      if stage.isLast {
+        if let final {
+          try chunk.normalized { try final($0, first + $1, $2) }
+        } else {
+          chunk.drop()
+        }
+      }
+      first += batches.count
+    }
+  }
+
+  /// A walk with other processes, stretch by stretch.
+  func walk(
+    _ batches: [TokenBatch], _ subjects: [Subject], with crew: any WalkCrew, visitor: (any SharedVisitor)?,
+    recorder: (any WalkRecorder)?, progress: (Int) -> Void, begin: (Range<Int>) throws -> Void, finish: Finish?
+  ) throws {
+    let selections = subjects.map(\.selection)
+    let digest = recorder == nil ? 0 : TokenBatch.digest(batches)
+    // Where several processes were, or one between its chunks: no states belong to such a position.
+    let position = try recorder?.resume { position, keys in
+      position.batches == digest && position.chunk.isEmpty && keys.isEmpty && position.leg == 0 && position.batch == 0
+        && (0...batches.count).contains(position.chunk.lowerBound)
+    } put: { _, _ in
+      throw ModelError("no state is kept")
+    }
+    let all = Self.work(batches, subjects: selections)
+    var next = position?.chunk.lowerBound ?? 0
+    while next < batches.count {
+      let range = next..<crew.end(of: batches, from: next)
+      let (before, own) = (
+        Self.work(Array(batches[..<next]), subjects: selections), Self.work(Array(batches[range]), subjects: selections)
+      )
+      try begin(range)
+      var head: (subject: Int, head: OutputHead)?
+      try crew.walk(
+        self, Array(batches[range]), selections, visitor: visitor, wantsFinal: finish != nil,
+        progress: { progress(before + Int(Double(own) * $0)) }
+      ) { subject, batch, hidden in
+        if head?.subject != subject { head = (subject, try OutputHead(weights, selection: selections[subject])) }
+        if let head { try finish?(subject, range.lowerBound + batch, hidden, head.head) }
+      }
+      head = nil
+      weights.releaseEmbedding()
+      if let head = model.description.head { model.checkpoint.release([head.name]) }
+      try visitor?.didFinish(chunk: range)
+      next = range.upperBound
+      if let recorder, next < batches.count, recorder.isDue(withStates: false) {
+        recorder.save(WalkPosition(batches: digest, chunk: next..<next), keys: []) { _ in
+          throw ModelError("no state is kept")
+        }
+      }
+    }
+    progress(all)
+    try visitor?.didFinishWalk()
+  }
+}
