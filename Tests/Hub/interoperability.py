@@ -35,6 +35,7 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         root = os.path.join(work, "root")
         repositories.make(root)
+        originals.controlled(cases, root)
         with Hub(root, originals.TOKENS) as hub:
             for version in arguments.versions:
                 if not arguments.no_originals:

@@ -1,7 +1,13 @@
 """Is the test hub right? What `huggingface_hub` and `datasets` themselves do with it."""
 
+import json
 import os
+import subprocess
+import sys
 import tempfile
+import time
+import urllib.error
+import urllib.request
 
 from clients import environment, expect
 from layout import check
@@ -177,3 +183,50 @@ def loaded(cases, hub, client):
         told = rows(cache, path="example/script", revision="refs/convert/parquet")
         expect({n: t["rows"] for n, t in told.items()} == {"train": 60, "test": 20}, told)
     case("configs in the card, folders, the converted branch", others)
+
+
+def controlled(cases, root):
+    """The server as a program of its own, told at run time what to do."""
+    def body():
+        with tempfile.TemporaryDirectory() as folder:
+            ports = os.path.join(folder, "ports")
+            here = os.path.dirname(os.path.abspath(__file__))
+            server = subprocess.Popen(
+                [sys.executable, os.path.join(here, "server.py"), "--root", root, "--port-file", ports,
+                 "--token", f"reader={GOOD}:meta-llama/Llama-3.1-8B", "--scenario",
+                 json.dumps({"kind": "status", "code": 503, "path": "^/api/models/gpt2$", "times": 1})],
+                stdout=subprocess.DEVNULL)
+            try:
+                ends = time.monotonic() + 60
+                while not os.path.exists(ports):
+                    expect(time.monotonic() < ends and server.poll() is None, "the server did not start")
+                    time.sleep(0.05)
+                with open(ports) as opened:
+                    endpoint, other = opened.read().split()
+                expect(other.startswith("http://127.0.0.2:"), other)
+
+                def asked(path, body=None, **headers):
+                    request = urllib.request.Request(endpoint + path, body and json.dumps(body).encode(), headers)
+                    try:
+                        with urllib.request.urlopen(request) as answer:
+                            return answer.status, answer.read()
+                    except urllib.error.HTTPError as error:
+                        return error.code, error.read()
+
+                expect([asked("/api/models/gpt2")[0] for _ in range(2)] == [503, 200], "not the scenario given")
+                flip = {"kind": "flip", "file": "config.json", "at": 0}
+                expect(asked("/_control", {"faults": [flip], "forget": True})[0] == 200, "refused")
+                spoiled = asked("/gpt2/resolve/main/config.json")[1]
+                expect(asked("/_control", {"clear": True, "settings": {"page_size": 2}})[0] == 200, "refused")
+                right = asked("/gpt2/resolve/main/config.json")[1]
+                expect(spoiled[0] ^ 1 == right[0] and spoiled[1:] == right[1:], "not flipped")
+                expect(len(json.loads(asked("/api/models/gpt2/tree/main?recursive=true")[1])) == 2, "not two a page")
+                expect(asked("/_control", {"faults": [{"kind": "nothing"}]})[0] == 400, "an unknown kind was taken")
+                gate = "/meta-llama/Llama-3.1-8B/resolve/main/config.json"
+                expect([asked(gate)[0], asked(gate, Authorization="Bearer " + GOOD)[0]] == [401, 200], "the gate")
+                log = json.loads(asked("/_log")[1])
+                expect([e["auth"] for e in log if e["file"] == "config.json"].count(True) == 2, log)
+            finally:
+                server.terminate()
+                server.wait()
+    cases.check("the server as a program: scenario, control, log", body)

@@ -207,7 +207,13 @@ def layouts(both):
             "example/card", "dataset", ["--repo_type", "dataset"])):
         both.ours(name, *more, "--include", "*")
         both.theirs(repo_id=name, repo_type=kind, cache_dir=os.path.join(both.home, "theirs"))
-    told = compare(listing(both.cache), listing(os.path.join(both.home, "theirs")), without)
+    mine, theirs = listing(both.cache), listing(os.path.join(both.home, "theirs"))
+    with open(os.path.join(both.cache, "CACHEDIR.TAG")) as tag:
+        expect(tag.readline() == "Signature: 8a477f597d28d172789f06886806bc55\n", "another tag")
+    empty = ("file", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "0o644")
+    noted = {path: entry for path, entry in mine.items() if ".no_exist" in path and entry[0] != "folder"}
+    expect(all(entry == empty for entry in noted.values()), noted)
+    told = compare(mine, theirs, without)
     # The lists are compared by what they say.
     lists = [line for line in told if re.search(r"/trees/\w+\.json: ", line)]
     expect(len(told) == len(lists), [line for line in told if line not in lists])
