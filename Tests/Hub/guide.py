@@ -158,6 +158,7 @@ def played(cases, binary, hubs, work, more, kills, only):
 
     def offline():
         """The server is stopped; no connection is tried."""
+        guide.forget_scores()
         for what in (SEARCH, BY_HAND):
             # Scores that are kept want no data: what an earlier case has fetched may be gone.
             guide.forget_scores()

@@ -14,8 +14,6 @@ from another process: `POST /_control` with {"clear": true, "faults": [rule, …
 """
 
 import argparse
-import atexit
-import functools
 import io
 import json
 import os
@@ -23,14 +21,14 @@ import signal
 import socket
 import ssl
 import sys
-import tempfile
 import threading
 import time
 
+from payloads import giant
 from protocol import Protocol, answer_json, error, storage_error
 from rules import DELIVERY, INSTEAD, Rules
 from stored import read_repositories
-from wire import PIECE, Answer, Closed, Writer, ranged, read_request
+from wire import Answer, Closed, Writer, ranged, read_request
 
 
 class Hub:
@@ -258,19 +256,6 @@ class Hub:
             return answer_json({"rules": len(self.rules.rules)})
         except (ValueError, AttributeError, TypeError) as problem:
             return error(400, str(problem))
-
-
-@functools.cache
-def giant(size):
-    """A file of JSON, a list of so many bytes; on the disk, so that the server's memory is not taken for a client's."""
-    descriptor, path = tempfile.mkstemp()
-    atexit.register(os.unlink, path)
-    with open(descriptor, "wb") as opened:
-        opened.write(b"[")
-        for at in range(1, size - 2, PIECE):
-            opened.write(b"0," * (min(PIECE, size - 2 - at) // 2))
-        opened.write(b" " * (size - opened.tell() - 2) + b"0]")
-    return path
 
 
 def main():

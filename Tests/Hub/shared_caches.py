@@ -223,6 +223,23 @@ def layouts(both):
         expect(first == second, f"{path}: another list")
 
 
+def tokens(both):
+    """Whoever logs in, both know the token."""
+    gated, saved = "meta-llama/Llama-3.1-8B", os.path.join(both.home, "token")
+    nameless = {k: v for k, v in both.env().items() if k != "HF_TOKEN"}
+    both.client.call("login", nameless, token=GOOD)
+    expect(both.coppice.download(gated, env=nameless), "no snapshot")
+    for name in os.listdir(both.home):
+        if "token" in name:
+            os.unlink(os.path.join(both.home, name))
+    both.coppice.run("download", "example/private", env=nameless, code=1)
+    out, err = both.coppice.run("login", "--token", GOOD, env=nameless)
+    expect("reader" in out + err and GOOD not in out + err, out + err)
+    expect(os.path.isfile(saved), "not saved")
+    expect(both.client.call("whoami", nameless) == "reader", "another user")
+    both.client.call("snapshot_download", nameless, repo_id="example/private")
+
+
 def loaded_by_transformers(both):
     """What Coppice fetched is a model for transformers, offline."""
     both.ours(ONE)
@@ -256,6 +273,7 @@ CASES = {
     "it uses ours: data sets, revisions, parts, deleting": used_by_them_more,
     "the layouts are the same": layouts,
     "both at once": at_once,
+    "tokens of either are used": tokens,
 }
 
 OF_TRANSFORMERS = {"it loads what Coppice fetched": loaded_by_transformers}

@@ -10,8 +10,9 @@ import socket
 import ssl
 import struct
 import time
-import zlib
 from dataclasses import dataclass, field
+
+from payloads import bomb
 
 HEAD_LIMIT = 1 << 16
 PIECE = 1 << 20
@@ -263,12 +264,3 @@ def spoil(answer, faults, rules):
             answer.headers.append(("Content-Encoding", "gzip"))
         answer.body, answer.source = bytes(data), None
         answer.length = len(answer.body)
-
-
-def bomb(size):
-    """So many zeros as gzip, a thousandth of it: one block over and over, which a full flush allows."""
-    block = 16 << 20
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    packed = packer.compress(bytes(block)) + packer.flush(zlib.Z_FULL_FLUSH)
-    # The checksum at the end is wrong: nobody should come that far.
-    return gzip.compress(b"")[:10] + packed * max(size // block, 1) + packer.flush() + bytes(8)
