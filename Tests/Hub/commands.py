@@ -90,7 +90,7 @@ def only_config(command, *more):
 
 
 def no_room(bench):
-    """The disk is full on the way (a limit on files' sizes stands for it): kept, and gone on with."""
+    """The disk is full at some time (a limit on files' sizes stands for it): kept, and gone on with."""
     def limited():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
@@ -108,7 +108,7 @@ def no_room(bench):
 
 
 def protected(bench):
-    """https: a certificate that nobody vouches for, then one that is named; no way back to http."""
+    """https: a certificate that nobody vouches for, then one that is named; never from there to http."""
     hub, place = bench.hub, bench.place
     made = os.path.join(bench.given, "certificate.pem")
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", made + ".key", "-out", made,
@@ -202,7 +202,7 @@ CASES = {
     "a data set": data_sets,
     "inspect fetches the config alone": only_config("inspect"),
     "plan fetches the config alone": only_config("plan", "--prune_target_params", "3e6", "--ss_channel_divisor", "32"),
-    "no room on the way": no_room,
+    "no room during a download": no_room,
     "https": protected,
     "login": login,
     "cache ls": listed,

@@ -1,4 +1,4 @@
-"""Runs `coppice download` against a hub that misbehaves in every way of scenarios.py, and against caches that were
+"""Runs `coppice download` against a hub that misbehaves as scenarios.py says, and against caches that were
 tampered with.
 
     python faults.py --binary .build/release/coppice [--only WORD] [--show] [--jobs N]

@@ -120,7 +120,8 @@ class Listings:
         path, _, query = request.target.partition("?")
         kept = {k: v[-1] for k, v in parse_qs(query, keep_blank_values=True).items() if k != "cursor"}
         cursor = base64.urlsafe_b64encode(str(at).encode()).decode()
-        return f"{self.settings['endpoint']}{path}?{urlencode({**kept, 'cursor': cursor})}"
+        start = "" if self.settings["relative_pages"] else self.settings["endpoint"]
+        return f"{start}{path}?{urlencode({**kept, 'cursor': cursor})}"
 
     def filler(self, request, at, size):
         """A page of files that are not there, and another after it."""

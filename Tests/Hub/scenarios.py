@@ -85,7 +85,16 @@ MENDED = [
     Scenario("one bit of a small file differs, once", [small("flip", at=70_000, times=1)]),
     Scenario("the range is ignored", [cdn("cut", bytes=2_000_000, times=1), cdn("ignore_range")]),
     Scenario("a signed address has expired", [cdn("expired", times=1)]),
-    Scenario("an address expires on the way", [cdn("cut", bytes=3_000_000, times=1), cdn("expired", skip=1, times=1)]),
+    Scenario("an address expires during a download", [cdn("cut", bytes=3_000_000, times=1), cdn("expired", skip=1, times=1)]),
+    *later(Scenario(f"429 with Retry-After: {value}", [
+        tree("status", code=429, headers={"Retry-After": value}, times=1)]) for value in (
+            "Wed, 21 Oct 2015 07:28:00 GMT", "-5", "soon", "", "99999999999999999999999")),
+    *later(Scenario(f"429 with RateLimit: {value}", [
+        tree("status", code=429, headers={"RateLimit": value}, times=1)]) for value in (
+            '"api";r=0;t=-1', '"api"; r=0; t=1', ";;;t=;=", '"api";r=0;t=99999999999999999999999')),
+    *later(Scenario(f"redirected by {code}", [api("redirect", to="other name", code=code)])
+           for code in (301, 302, 303, 308)),
+    Scenario("pages under relative addresses", settings={"page_size": 3, "relative_pages": True}),
     Scenario("429 with Retry-After", [api("status", code=429, headers={"Retry-After": "1"}, times=1)]),
     Scenario("429 with RateLimit", [tree("status", code=429, headers={"RateLimit": '"api";r=0;t=1'}, times=1)]),
     Scenario("429 for a file", [resolve("status", code=429, headers={"Retry-After": "1"}, times=1)]),
@@ -120,6 +129,18 @@ LIES = [
     Scenario("another range than asked for", [
         cdn("cut", bytes=2_000_000, times=1), cdn("wrong_range", shift=64)], None),
     Scenario("a range of a file of another size", [cdn("cut", bytes=2_000_000, times=1), cdn("wrong_total")], None),
+    Scenario("the file has another checksum than listed", [
+        resolve("change", file=WEIGHTS, values={"X-Linked-ETag": '"%s"' % ("3" * 64)})], 1, ("model.safetensors",)),
+    Scenario("the file has another size than listed", [
+        resolve("change", file=WEIGHTS, values={"X-Linked-Size": "7"})], 1, ("model.safetensors",)),
+    *later(Scenario(f"a length of {value!r}", [cdn("change", values={"Content-Length": value})], None)
+           for value in ("99999999999999999999999", "9223372036854775807", "-5", "abc", "", "1, 2")),
+    *later(Scenario(f"a range of {value!r}", [
+        cdn("cut", bytes=2_000_000, times=1), cdn("change", skip=1, values={"Content-Range": value})], None)
+        for value in ("bytes 9223372036854775807-1/7881504", "bytes -", "", "bytes */7881504", "2000000-7881503/7881504",
+                      "bytes 2000000-7881503/*", "bytes 2000000-99999999999999999999/7881504")),
+    *later(Scenario(f"{code} in place of the weights", [cdn("status", code=code)], 1, seconds=60)
+           for code in (204, 206, 226, 300, 304, 399, 401, 404, 410, 416, 451, 501, 999)),
     Scenario("a bomb for a small file", [small("bomb", bytes=2 << 30)], 1),
     Scenario("a bomb for the list", [tree("bomb", bytes=2 << 30)], 1),
     Scenario("a bomb for the weights", [cdn("bomb", bytes=2 << 30)], 1),

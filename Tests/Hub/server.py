@@ -52,7 +52,7 @@ class Hub:
             for name, host in zip(("hub", "cdn"), hosts))
         self.settings = {
             "page_size": 1000, "signature_seconds": 3600, "endpoint": self.endpoint, "cdn": self.cdn,
-            "moved": {}}  # names of repositories that have another one now
+            "relative_pages": False, "moved": {}}  # names of repositories that have another one now
         self.repositories = read_repositories(root) if repositories is None else repositories
         self.protocol = Protocol(self.repositories, self.tokens, self.rules, self.settings)
         for name, listener in self.listeners.items():
