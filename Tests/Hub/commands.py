@@ -1,5 +1,6 @@
 """Commands around a download, and the network around them: cases of faults.py."""
 
+import dataclasses
 import json
 import os
 import resource
@@ -41,6 +42,24 @@ def again(bench):
     expect(len(log) <= 2 and all(e["path"].startswith("/api/") for e in log), [e["path"] for e in log])
     bench.hub.clear()
     expect(bench.fetched(HF_HUB_OFFLINE="1") == first and not bench.hub.log(), "a request offline")
+
+
+def newer(bench):
+    """The branch moves on: what is the same is not fetched again, and the older commit is still there."""
+    name, hub = "Qwen/Qwen3-8B", bench.hub
+    now = hub.repositories["models", name]
+    before = dataclasses.replace(now, refs={**now.refs, "main": now.refs["v1.0"]})
+    hub.protocol.repositories = {**hub.repositories, ("models", name): before}
+    first = bench.fetched(name)
+    expect(first.endswith(now.refs["v1.0"]), "another commit")
+    hub.protocol.repositories = hub.repositories
+    hub.clear()
+    second = bench.fetched(name)
+    expect(second.endswith(now.refs["main"]), "not the newer commit")
+    files = {e["file"] for e in hub.log() if e["method"] == "GET" and e["status"] == 200 and e["etag"]}
+    expect(files == {"README.md"}, f"fetched: {files}")
+    expect(bench.fetched(name, HF_HUB_OFFLINE="1") == second, "not the newer commit offline")
+    expect(bench.fetched(f"{name}@{now.refs['v1.0']}", HF_HUB_OFFLINE="1") == first, "the older commit is gone")
 
 
 def gone(bench):
@@ -196,6 +215,7 @@ def local_only(bench):
 CASES = {
     "revisions, offline and online": other_revision,
     "what is there is not fetched again": again,
+    "a branch that moves on": newer,
     "the hub cannot be reached, and everything is there": gone,
     "--json": as_json,
     "one format of weights, no pickles": one_format,

@@ -1,6 +1,6 @@
 """The commands of the pruning guide, as they stand, from names to an export, against the test hub.
 
-    python guide.py --binary .build/release/prune_minitron [--kills 6] [--only WORD] [--with ARGUMENT…]
+    python guide.py --binary .build/release/prune_minitron [--kills 20] [--only WORD] [--with ARGUMENT…]
 
 The served `Qwen/Qwen3-8B` is the example model, so the budget is smaller than the guide's, and the search's steps are:
 `--ss_channel_divisor 32` is the one flag that the guide has not. Calibration and questions are the defaults, by name:
@@ -214,7 +214,7 @@ def played(cases, binary, hubs, work, more, kills, only):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", required=True, help="prune_minitron; coppice is beside it")
-    parser.add_argument("--kills", type=int, default=6)
+    parser.add_argument("--kills", type=int, default=2)
     parser.add_argument("--only", default="", help="cases with this in their names")
     parser.add_argument("--with", nargs=argparse.REMAINDER, default=[], dest="more")
     arguments = parser.parse_args()

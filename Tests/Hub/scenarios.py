@@ -85,7 +85,8 @@ MENDED = [
     Scenario("one bit of a small file differs, once", [small("flip", at=70_000, times=1)]),
     Scenario("the range is ignored", [cdn("cut", bytes=2_000_000, times=1), cdn("ignore_range")]),
     Scenario("a signed address has expired", [cdn("expired", times=1)]),
-    Scenario("an address expires during a download", [cdn("cut", bytes=3_000_000, times=1), cdn("expired", skip=1, times=1)]),
+    Scenario("an address expires during a download", [
+        cdn("cut", bytes=3_000_000, times=1), cdn("expired", skip=1, times=1)]),
     *later(Scenario(f"429 with Retry-After: {value}", [
         tree("status", code=429, headers={"Retry-After": value}, times=1)]) for value in (
             "Wed, 21 Oct 2015 07:28:00 GMT", "-5", "soon", "", "99999999999999999999999")),
@@ -137,8 +138,9 @@ LIES = [
            for value in ("99999999999999999999999", "9223372036854775807", "-5", "abc", "", "1, 2")),
     *later(Scenario(f"a range of {value!r}", [
         cdn("cut", bytes=2_000_000, times=1), cdn("change", skip=1, values={"Content-Range": value})], None)
-        for value in ("bytes 9223372036854775807-1/7881504", "bytes -", "", "bytes */7881504", "2000000-7881503/7881504",
-                      "bytes 2000000-7881503/*", "bytes 2000000-99999999999999999999/7881504")),
+        for value in (
+            "bytes 9223372036854775807-1/7881504", "bytes -", "", "bytes */7881504", "2000000-7881503/7881504",
+            "bytes 2000000-7881503/*", "bytes 2000000-99999999999999999999/7881504")),
     *later(Scenario(f"{code} in place of the weights", [cdn("status", code=code)], 1, seconds=60)
            for code in (204, 206, 226, 300, 304, 399, 401, 404, 410, 416, 451, 501, 999)),
     Scenario("a bomb for a small file", [small("bomb", bytes=2 << 30)], 1),

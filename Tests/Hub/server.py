@@ -41,15 +41,15 @@ class Hub:
         self.lock = threading.Lock()
         self.entries = []
         self.open = set()
-        self.listeners = {name: socket.create_server((host, port if name == "hub" else 0), backlog=256)
+        self.listeners = {name: listening(host, port if name == "hub" else 0)
                           for name, host in zip(("hub", "cdn"), hosts)}
         self.tls = None
         if certificate:  # the key is beside it
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.tls.load_cert_chain(certificate, certificate + ".key")
         self.endpoint, self.cdn = (
-            f"http{'s' if certificate else ''}://{host}:{self.listeners[name].getsockname()[1]}"
-            for name, host in zip(("hub", "cdn"), hosts))
+            f"http{'s' if certificate else ''}://{listener.getsockname()[0]}:{listener.getsockname()[1]}"
+            for listener in self.listeners.values())
         self.settings = {
             "page_size": 1000, "signature_seconds": 3600, "endpoint": self.endpoint, "cdn": self.cdn,
             "relative_pages": False, "moved": {}}  # names of repositories that have another one now
@@ -256,6 +256,16 @@ class Hub:
             return answer_json({"rules": len(self.rules.rules)})
         except (ValueError, AttributeError, TypeError) as problem:
             return error(400, str(problem))
+
+
+def listening(host, port):
+    """Where only one address of the machine's own is set up, the hosts differ by their ports."""
+    try:
+        return socket.create_server((host, port), backlog=256)
+    except OSError:
+        if host == "127.0.0.1":
+            raise
+        return socket.create_server(("127.0.0.1", port), backlog=256)
 
 
 def main():
