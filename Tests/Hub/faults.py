@@ -40,7 +40,7 @@ def played(binary, shared, scenario, show):
         run = Run(command, env, place.cwd, scenario.seconds)
         if show:
             print(f"      {scenario.name}: exit {run.code}, {run.seconds:.1f} s, {run.memory >> 20} MiB: {run.told}")
-        looked_at(run, place, hub)
+        looked_at(run, place, hub, scenario.memory)
         expect(run.code == scenario.code or scenario.code is None, f"exit {run.code}: {run.told[-500:]}")
         for pattern in scenario.says:
             pattern = pattern.replace("ENDPOINT/", re.escape(hub.endpoint) + "/")

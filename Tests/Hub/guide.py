@@ -177,6 +177,25 @@ def played(cases, binary, hubs, work, more, kills, only):
                 expect(not connections(trace), connections(trace)[:3])
                 os.unlink(trace)
 
+    def data_sets():
+        """Other data sets by name; no more files than the rows need."""
+        few = [*BY_HAND, "--seq_length", "192", "--calib_num_samples", "4", "--calib_dataset_name"]
+        for name, wanted in (("example/card", "records/one.jsonl"), ("example/folders", "train/a.jsonl"),
+                             ("example/script", "default/train/0000.parquet")):
+            hub.clear()
+            guide.run([*few, name])
+            first = guide.output()
+            fetched = {e["file"] for e in hub.log() if e["method"] == "GET" and e["etag"]}
+            fetched = {path for path in fetched if path.endswith((".jsonl", ".parquet"))}
+            expect(fetched == {wanted}, f"{name}: fetched {fetched}, {wanted} is enough")
+            hub.clear()
+            guide.forget_scores()
+            guide.run([*few, name], HF_HUB_OFFLINE="1")
+            different(guide.output(), first)
+            expect(not hub.log(), "a request offline")
+        told = guide.run([*few, "example/crad"], code=1)
+        expect(f"{hub.endpoint}/datasets/example/crad" in told, told)
+
     def killed():
         """From an empty cache, killed again and again: it goes on, and the result is the same."""
         other = hubs()
@@ -207,6 +226,8 @@ def played(cases, binary, hubs, work, more, kills, only):
     case("prune to a target parameter count, from names", search)
     case("prune to a specific architecture, from names", by_hand)
     case("after login, from an empty cache", logged_in)
+    if not more:
+        case("other data sets by name", data_sets)
     case("killed at random moments, from an empty cache", killed)
     case("offline, with the server stopped: the same bytes, and no connection", offline)
 

@@ -27,6 +27,7 @@ class Scenario:
     env: dict = field(default_factory=dict)
     recovers: bool = True  # the same command succeeds once the hub is well
     seconds: float = 40
+    memory: int = 400 << 20
     gets: int = None  # requests for the weights' bytes; None: any number
     long: bool = False  # takes a minute
     once: bool = False  # each byte of the weights is sent once
@@ -187,7 +188,7 @@ UNUSABLE = [
     Scenario("the list's pages lead in a circle", [tree("tree_loop")], 1, ("circle|page|loop|twice",), settings={
         "page_size": 3}),
     Scenario("the list has no end", [tree("tree_endless")], 1, settings={"page_size": 200_000},
-             seconds=120, long=True),
+             seconds=120, memory=700 << 20, long=True),
     Scenario("the list goes on elsewhere", [tree("tree_next", to="http://127.0.0.2:9/x")], 1, ("another server|page",)),
     Scenario("the list goes on in a file", [tree("tree_next", to="file:///etc/passwd")], 1),
     Scenario("300 MB of JSON", [tree("giant", bytes=300 << 20)], 1, seconds=60),
