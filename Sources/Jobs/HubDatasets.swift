@@ -1,10 +1,17 @@
 import Datasets
 import Files
 import Hub
+import Synchronization
 
 /// Data sets of the hub, file by file as their rows are wanted.
 struct HubDatasets: DatasetPlaces {
   private let events: RunEvents
+  /// By name and revision: each is looked up once.
+  private let known = Known()
+
+  private final class Known: Sendable {
+    let places = Mutex<[String: HubDataset]>([:])
+  }
 
   init(_ events: RunEvents) { self.events = events }
 
@@ -19,8 +26,12 @@ struct HubDatasets: DatasetPlaces {
   }
 
   func place(repository: String, revision: String?) throws -> any DatasetPlace {
-    try HubDataset(
+    let key = "\(repository)@\(revision ?? "")"
+    if let place = known.places.withLock({ $0[key] }) { return place }
+    let place = try HubDataset(
       Hub(observer: HubEvents(events)), Repository(repository, .dataset), revision.map { try Revision($0) } ?? .main)
+    known.places.withLock { $0[key] = place }
+    return place
   }
 }
 

@@ -31,12 +31,13 @@ struct PruneInputs {
   /// Looks at everything but the weights, whose hash is taken by `hashWeights`.
   ///
   /// - Parameters:
+  ///   - places: where data of the hub are to be had.
   ///   - layerRanking: layer numbers (0-based), best first, where they are given and layers may be dropped.
   ///   - isCalibrated: whether anything is to be measured on calibration rows.
   /// - Throws: what is wrong with the data, the questions or the tokenizer's files.
   init(
-    _ request: PruneRequest, model: SourceModel, tokenizer: Tokenizer, events: RunEvents, layerRanking: [Int]?,
-    isCalibrated: Bool
+    _ request: PruneRequest, model: SourceModel, tokenizer: Tokenizer, events: RunEvents, places: HubDatasets,
+    layerRanking: [Int]?, isCalibrated: Bool
   ) throws {
     self.request = request
     self.layerRanking = layerRanking
@@ -44,7 +45,9 @@ struct PruneInputs {
     self.tokenizer = tokenizer
     dtype = try request.compute.dtype(for: model)
     budget = request.compute.budget
-    text = try TextRows(request, model: model, tokenizer: tokenizer, events: events, isCalibrated: isCalibrated)
+    text = try TextRows(
+      request, model: model, tokenizer: tokenizer, events: events, places: places,
+      isCalibrated: isCalibrated)
     modelDirectory = resolvedPath(model.checkpoint.directory)
     companions = try Companions(directory: model.checkpoint.directory)
     task = request.search.hasTarget ? try request.scoreFunction.function.task(text) : nil

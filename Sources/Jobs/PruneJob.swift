@@ -85,8 +85,9 @@ public struct PruneJob {
   }
 
   private func prepare() throws -> Preparation {
+    let places = HubDatasets(events)
     let directory = try ModelPlace.directory(
-      request.model, revision: request.revision, events: events, beforeWeights: checkData)
+      request.model, revision: request.revision, events: events, beforeWeights: { try checkData(places) })
     try OutputPlace.check(output: request.output, model: directory, kept: request.keptScores)
     let model = try SourceModel(directory: directory)
     let description = model.description
@@ -115,7 +116,8 @@ public struct PruneJob {
       try PruneStore(directory: request.keptScores, fresh: request.fresh).checkWritable()
     }
     var inputs = try PruneInputs(
-      request, model: model, tokenizer: tokenizer, events: events, layerRanking: ranking, isCalibrated: isCalibrated)
+      request, model: model, tokenizer: tokenizer, events: events, places: places, layerRanking: ranking,
+      isCalibrated: isCalibrated)
     let recorded = try RecordedRequest(request, description, byHand: byHand, scoring: inputs.task?.madeOf ?? [])
     if let finished {
       try finished.check(recorded, &inputs, model, events)
@@ -143,8 +145,7 @@ public struct PruneJob {
   }
 
   /// Finds out whether the data of the hub may be read.
-  private func checkData() throws {
-    let places = HubDatasets(events)
+  private func checkData(_ places: HubDatasets) throws {
     // By hand and with an order of layers nothing may be left to measure, so that the default would not be read.
     let isCalibrated = request.search.hasTarget || request.layerRanking == nil
     try explainingGates(of: request.calibrationNames) {

@@ -81,7 +81,8 @@ final class TextRows: TaskSources {
   /// Nil where no calibration text is named or wanted.
   private let data: CalibrationData?
   private let dataFiles: [FileIdentity?]
-  let places: (any DatasetPlaces)?
+  private let hub: HubDatasets
+  var places: (any DatasetPlaces)? { hub }
   /// Calibration rows, where the evaluation rows that follow them were packed already.
   private var packed: PackedRows?
   /// Whether rows to evaluate on were asked for.
@@ -90,7 +91,8 @@ final class TextRows: TaskSources {
   /// - Parameter isCalibrated: whether anything is to be measured on calibration rows.
   /// - Throws: what is wrong with the names of data, or with what is there under them.
   init(
-    _ request: PruneRequest, model: SourceModel, tokenizer: Tokenizer, events: RunEvents, isCalibrated: Bool
+    _ request: PruneRequest, model: SourceModel, tokenizer: Tokenizer, events: RunEvents, places: HubDatasets,
+    isCalibrated: Bool
   ) throws {
     self.request = request
     self.tokenizer = tokenizer
@@ -98,8 +100,7 @@ final class TextRows: TaskSources {
     remarks = RowRemarks(model.description, beginsWithBOS: request.evaluation.beginsWithBOS, events: events)
     encoder = try CalibrationEncoder(
       tokenizer: tokenizer, beginsWithBOS: request.evaluation.beginsWithBOS, directory: model.checkpoint.directory)
-    let places = HubDatasets(events)
-    self.places = places
+    hub = places
     let isWanted = isCalibrated || !request.calibration.isEmpty
     do { data = isWanted ? try request.calibrationNames.data(places) : nil } catch let error as any MessageError
       where request.calibration.isEmpty
@@ -147,14 +148,14 @@ final class TextRows: TaskSources {
     let rows: PackedRows
     let source: String
     if own.isEmpty {
-      let data = try self.data ?? request.calibrationNames.data(HubDatasets(events))
+      let data = try self.data ?? request.calibrationNames.data(hub)
       let both = try data.pack(
         encoder: encoder, seqLength: request.search.seqLength, count: request.calibrationRows, following: count,
         seed: request.seed)
       (packed, rows) = (both.rows, both.following)
       source = self.data == nil ? try data.fingerprint() : "calibration"
     } else {
-      let data = try own.data(HubDatasets(events))
+      let data = try own.data(hub)
       rows = try data.pack(
         encoder: encoder, seqLength: request.search.seqLength, count: count, seed: request.seed)
       source = try data.fingerprint()
