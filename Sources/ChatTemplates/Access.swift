@@ -182,11 +182,8 @@ extension Interpreter {
     case .tuple(let values): return .tuple(try List(indices.map { values.items[$0] }))
     case .range(let span):
       let (step, overflow) = span.step.multipliedReportingOverflow(by: by)
-      guard let begin = indices.first, !overflow else {
-        return .range(try Span(start: span.start, stop: span.start, step: span.step))
-      }
-      let stop = span[begin] &+ step &* indices.count
-      return .range(try Span(start: span[begin], stop: stop, step: step))
+      guard !overflow else { throw TemplateError.raised("range too big") }
+      return .range(try Span(start: span[first], stop: span[last], step: step))
     default: throw TemplateError.raised("'\(object.type)' object is not subscriptable")
     }
   }

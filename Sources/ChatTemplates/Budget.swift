@@ -15,7 +15,7 @@ struct Budget {
 
   init(inputBytes: Int) {
     let input = min(inputBytes, 1 << 32)
-    steps = 10_000_000 + 200 * input
+    steps = 3_000_000 + 400 * input
     bytes = 1 << 28 + 1024 * input
   }
 

@@ -203,6 +203,7 @@ enum Filters {
 
   private static let truncate: Filter = { interpreter, value, arguments in
     let values = try arguments.bound("truncate", ["length", "killwords", "end", "leeway"])
+    if case .float(let length)? = values[0], Double(try interpreter.length(value)) <= length { return value }
     let length = try values[0].map(StringMethods.integer) ?? 255
     let end = try values[2].map(StringMethods.textArgument) ?? "..."
     let leeway = try values[3].flatMap { $0.isNone ? nil : $0 }.map(StringMethods.integer) ?? 5

@@ -172,7 +172,7 @@ final class Interpreter {
       try assign(.macro(try Macro(definition, activation, self)), to: definition.place, activation)
     case .callBlock(let definition, let call):
       let caller = Value.macro(try Macro(definition, activation, self))
-      try write(try evaluateCall(call, activation, caller: caller))
+      try writeText(try evaluateCall(call, activation, caller: caller))
     case .generation(let definition):
       try write(try Macro(definition, activation, self).call(Arguments(), self))
     case .filterBlock(let block):
@@ -181,7 +181,7 @@ final class Interpreter {
       var flow = Flow.normal
       let text = try captured { flow = try deeper { try execute(block.body, activation) } }
       if flow != .normal { return flow }
-      try write(try filtered(.text(text), block.filter, activation))
+      try writeText(try filtered(.text(text), block.filter, activation))
     case .with(let with):
       enter(with.frame, activation)
       defer { leave(with.frame, activation) }
@@ -223,6 +223,14 @@ final class Interpreter {
         try write(try evaluate(expression, activation))
       }
     }
+  }
+
+  /// What a block makes must be text: nothing is made into it.
+  private func writeText(_ value: Value) throws {
+    guard case .text(let text) = value else {
+      throw TemplateError.raised("a block wants to write text, and this is \(value.type)")
+    }
+    try write(text)
   }
 
   private func write(_ value: Value) throws {

@@ -50,9 +50,12 @@ extension Interpreter {
   func repeated(_ text: Text, _ count: Int) throws -> Text {
     let (bytes, overflow) = text.utf8.count.multipliedReportingOverflow(by: max(0, count))
     try budget.take(bytes: overflow ? .max : bytes)
+    guard bytes > 0 else { return Text([], isMarkup: text.isMarkup) }
+    if text.utf8.count == 1 { return Text(Array(repeating: text.utf8[0], count: count), isMarkup: text.isMarkup) }
+    try budget.step(count >> 3)
     var out: [UInt8] = []
     out.reserveCapacity(bytes)
-    if bytes > 0 { for _ in 0..<count { out += text.utf8 } }
+    for _ in 0..<count { out += text.utf8 }
     return Text(out, isMarkup: text.isMarkup)
   }
 

@@ -87,7 +87,9 @@ final class Symbols {
   /// Takes over what the branches of an `if` found out.
   func merge(_ branches: [Symbols]) {
     let new = branches.reduce(into: Set<String>()) { $0.formUnion($1.stores) }.subtracting(stores)
-    for branch in branches {
+    // Branches begin as copies and only ever gain names: most have nothing new.
+    let count = references.count
+    for branch in branches where branch.references.count != count || !new.isEmpty {
       references.merge(branch.references) { $1 }
       loads.merge(branch.loads) { $1 }
       stores.formUnion(branch.stores)
@@ -106,7 +108,7 @@ struct SymbolFinder {
 
   /// Work that finding out scopes may take: copies of all names at every `if`.
   final class Effort {
-    private var left = 20_000_000
+    private var left = 3_000_000
     func spend(_ count: Int) throws {
       left -= count + 1
       if left < 0 { throw TemplateError(.budget, "the template has too many branches and names") }
