@@ -77,9 +77,46 @@ struct TemplateFiles {
     {
       for (name, value) in map { values[name] = value }
     }
+    // What a tokenizer's class has where its files say nothing, not even null.
+    let defaults = Self.defaults(of: config["tokenizer_class"]?.string ?? "")
+    for name in Self.attributes where values[name] == nil { values[name] = defaults[name].map(JSON.text) }
+    if values["pad_token"] == nil, templates.contains(where: { Text($0.source).contains("pad_token") }) {
+      let file = join(directory, "tokenizer.json")
+      values["pad_token"] = try WholeFile.objectIfPresent(file, limit: Self.largestTokenizer)?["padding"]?["pad_token"]
+    }
     for name in Self.attributes {
       guard let value = values[name], let text = value.text ?? value["content"]?.text else { continue }
       tokens.append((Text(name), Text(text.utf8)))
+    }
+  }
+
+  private static let largestTokenizer = 1 << 29
+
+  /// Special tokens of a tokenizer's class, as its `__init__` has them in transformers 5.24.
+  private static func defaults(of tokenizerClass: String) -> [String: String] {
+    let name = tokenizerClass.hasSuffix("Fast") ? String(tokenizerClass.dropLast(4)) : tokenizerClass
+    switch name {
+    case "LlamaTokenizer", "CodeLlamaTokenizer":
+      return ["bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"]
+    case "Qwen2Tokenizer", "Qwen3_5Tokenizer":
+      let end = "<|endoftext|>"
+      return ["eos_token": end, "unk_token": end, "pad_token": end]
+    case "GPT2Tokenizer":
+      let end = "<|endoftext|>"
+      return ["bos_token": end, "eos_token": end, "unk_token": end]
+    case "GPTNeoXTokenizer":
+      let end = "<|endoftext|>"
+      return ["bos_token": end, "eos_token": end, "unk_token": end, "pad_token": "<|padding|>"]
+    case "GemmaTokenizer":
+      return [
+        "bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>",
+      ]
+    case "CohereTokenizer":
+      return [
+        "bos_token": "<BOS_TOKEN>", "eos_token": "<|END_OF_TURN_TOKEN|>", "unk_token": "<UNK>", "sep_token": "<SEP>",
+        "pad_token": "<PAD>", "cls_token": "<CLS>", "mask_token": "<MASK_TOKEN>",
+      ]
+    default: return [:]
     }
   }
 }
