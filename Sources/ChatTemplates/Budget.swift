@@ -3,12 +3,12 @@
 ///
 /// Limits grow with what was put in, so that a long conversation is never refused for its length.
 struct Budget {
-  /// Nested calls of macros and operators; the stack of the thread that renders has room for them.
-  static let maximumDepth = 2000
+  /// Statements in statements, macros in macros, operators in operators; `LargeStack` has room for them.
+  static let maximumDepth = 6000
   /// Lists in lists in lists.
   static let maximumNesting = 600
   /// Bytes of one string, and 64 for each entry of one list.
-  static let maximumValue = 1 << 28
+  static let maximumValue = 1 << 27
 
   private(set) var steps: Int
   private(set) var bytes: Int
@@ -16,7 +16,7 @@ struct Budget {
   init(inputBytes: Int) {
     let input = min(inputBytes, 1 << 32)
     steps = 3_000_000 + 400 * input
-    bytes = 1 << 28 + 1024 * input
+    bytes = 1 << 27 + 1024 * input
   }
 
   mutating func step(_ count: Int = 1) throws {

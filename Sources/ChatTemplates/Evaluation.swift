@@ -2,6 +2,9 @@ extension Interpreter {
   /// The value of an expression.
   func evaluate(_ expression: Expression, _ activation: Activation) throws -> Value {
     try budget.step()
+    depth += 1
+    defer { depth -= 1 }
+    guard depth <= Budget.maximumDepth else { throw tooDeep }
     switch expression.kind {
     case .constant(let value): return value
     case .name(let name): return value(name.place, activation) ?? .undefined(Undefined(name: name.name))

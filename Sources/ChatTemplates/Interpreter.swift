@@ -21,7 +21,7 @@ final class Interpreter {
   /// The time that `strftime_now` tells.
   let clock: Clock
   private let globals: [Text: Value]
-  private var depth = 0
+  var depth = 0
   /// What may refer to itself, to be taken apart at the end.
   private var activations: [Activation] = []
   private var namespaces: [Namespace] = []
@@ -71,10 +71,12 @@ final class Interpreter {
   func deeper<Result>(_ body: () throws -> Result) throws -> Result {
     depth += 1
     defer { depth -= 1 }
-    guard depth <= Budget.maximumDepth else {
-      throw TemplateError(.budget, "calls are nested too deep: does a macro call itself without end?")
-    }
+    guard depth <= Budget.maximumDepth else { throw tooDeep }
     return try body()
+  }
+
+  var tooDeep: TemplateError {
+    TemplateError(.budget, "calls are nested too deep: does a macro call itself without end?")
   }
 
   /// What `body` writes.

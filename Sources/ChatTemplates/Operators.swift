@@ -167,7 +167,7 @@ extension Interpreter {
         remainder = b < 0 ? -0.0 : 0.0
       }
       if operation == .modulo { return .float(remainder) }
-      guard quotient != 0 else { return .float(a / b < 0 ? -0.0 : 0.0) }
+      guard quotient != 0 else { return .float((a / b).sign == .minus ? -0.0 : 0.0) }
       let whole = quotient.rounded(.down)
       return .float(quotient - whole > 0.5 ? whole + 1 : whole)
     case .power:

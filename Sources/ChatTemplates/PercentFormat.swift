@@ -64,13 +64,11 @@ extension Interpreter {
       try budget.take(bytes: piece.utf8.count)
       out += format.isMarkup ? piece.escaped().utf8 : piece.utf8
     }
-    var isMapping = false
-    if case .dict = values { isMapping = true }
-    if next < items.count, !usesNames, !isMapping {
-      // Only lists of arguments are counted; a list or a mapping as the one argument may be left over.
-      if case .list = values {
-      } else {
-        throw TemplateError.raised("not all arguments converted during string formatting")
+    if next < items.count, !usesNames {
+      // What can be indexed may be left over, for it could be meant as a mapping.
+      switch values {
+      case .dict, .list, .range, .undefined: break
+      default: throw TemplateError.raised("not all arguments converted during string formatting")
       }
     }
     try budget.take(bytes: out.count)

@@ -57,7 +57,7 @@ final class Program: @unchecked Sendable {
 /// Runs on a thread whose stack is large enough for everything that the limits of depth let in: callers may have half a
 /// megabyte.
 enum LargeStack {
-  private static let size = 64 << 20
+  private static let size = 32 << 20
 
   private final class Job {
     let body: () -> Void

@@ -89,8 +89,31 @@ import Testing
       "{% macro m(n) %}{% if n > 0 %}{% for x in [n] %}{{ m(n - 1) }}{% endfor %}{% endif %}{{ n }}{% endmacro %}{{ m(90) }}"
     let thread = SmallThread { try RenderingTests.render(source) }
     #expect(try thread.result().hasPrefix("0123"))
-    let endless = SmallThread { try RenderingTests.render("{% macro m() %}{{ [m()] }}{% endmacro %}{{ m() }}") }
-    #expect(throws: TemplateError.self) { try endless.result() }
+  }
+
+  /// Macros that call themselves from deep inside of everything there is.
+  @Test(arguments: [
+    ("[", "]"), ("(1, ", ")"), ("{1: ", "}"), ("m|default(", ")"), ("-", ""), ("not ", ""), ("1 if 0 else ", ""),
+    ("'a' ~ (", ")"),
+    ("1 + ", ""), ("x[", "]"), ("1 is eq(", ")"), ("1 in [", "]"), ("1 == (", ")"), ("0 or ", ""), ("1 and (", ")"),
+    ("m(", ")"),
+  ])
+  func endlessRecursionEnds(_ open: String, _ close: String) throws {
+    for depth in [0, 1, 30, 45] {
+      let call = String(repeating: open, count: depth) + "m()" + String(repeating: close, count: depth)
+      for body in [
+        "{{ \(call) }}", "{% if \(call) %}{% endif %}", "{% for x in \(call) %}{% endfor %}", "{% set x = \(call) %}",
+        "{% filter default(\(call)) %}{% endfilter %}", "{% call m(\(call)) %}{% endcall %}",
+        "{% for a in [1] if \(call) %}{% endfor %}",
+        "{% for a in [1] recursive %}{{ \(call) }}{{ loop([1]) }}{% endfor %}",
+        "{% set y %}{% with %}{% generation %}{{ \(call) }}{% endgeneration %}{% endwith %}{% endset %}",
+      ] {
+        let thread = SmallThread {
+          try RenderingTests.render("{% macro m(y=1) %}{{ x }}\(body){{ caller }}{% endmacro %}{{ m() }}")
+        }
+        #expect(throws: TemplateError.self, "\(body)") { try thread.result() }
+      }
+    }
   }
 
   /// Templates changed at random, spliced and nested: an error or a text, within the budget.
