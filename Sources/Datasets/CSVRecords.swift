@@ -13,33 +13,24 @@ final class CSVRecords: RecordReader {
       "NULL", "NaN", "None", "n/a", "nan", "null",
     ].map { Array($0.utf8) })
 
+  private static let maximumColumns = 1 << 16
+
   private let buffer: ByteBuffer
   private let separator: UInt8
   private let names: [String]
   /// Values at the start of each line that have no name: pandas takes them for an index.
   private var unnamed: Int?
-  /// Line feeds and carriage returns so far.
+  /// The line that is read next, from 1.
   private var line = 1
 
   init(_ buffer: ByteBuffer, separator: UInt8) throws {
     self.buffer = buffer
     self.separator = separator
-    var header = Header(separator: separator)
-    names = try header.read(buffer, &line)
-  }
-
-  /// The first line, read before all of `self` is there.
-  private struct Header {
-    let separator: UInt8
-
-    mutating func read(_ buffer: ByteBuffer, _ line: inout Int) throws -> [String] {
-      guard let values = try CSVRecords.values(buffer, separator, &line) else { return [] }
-      return try values.map { value in
-        guard let name = String(validating: value, as: UTF8.self) else {
-          throw DatasetError("\(buffer.file.name):1: a column's name is not UTF-8 text")
-        }
-        return name
+    names = try (Self.values(buffer, separator, &line) ?? []).map { value in
+      guard let name = String(validating: value, as: UTF8.self) else {
+        throw DatasetError("\(buffer.file.name): a column's name is not UTF-8 text")
       }
+      return name
     }
   }
 
@@ -76,7 +67,10 @@ final class CSVRecords: RecordReader {
     var state = State.lineStart
     var size = 0
     let first = line
-    func end() {
+    func end() throws {
+      guard values.count < maximumColumns else {
+        throw DatasetError("\(buffer.file.name):\(first): the line has more than \(maximumColumns) values")
+      }
       values.append(value)
       value = []
     }
@@ -90,7 +84,7 @@ final class CSVRecords: RecordReader {
           (state, value) = (.lineStart, [])
           continue
         }
-        end()
+        try end()
         return values
       }
       buffer.start += 1
@@ -112,7 +106,7 @@ final class CSVRecords: RecordReader {
         state = .quoted
       case .lineStart where byte == UInt8(ascii: "\""), .valueStart where byte == UInt8(ascii: "\""): state = .quoted
       case _ where byte == separator:
-        end()
+        try end()
         state = .valueStart
       case .lineStart, .blank:
         value.append(byte)
@@ -127,7 +121,7 @@ final class CSVRecords: RecordReader {
     case .quoted:
       throw DatasetError("\(buffer.file.name):\(first): the file ends inside a value that begins with a quote")
     default:
-      end()
+      try end()
       return values
     }
   }

@@ -124,10 +124,10 @@ struct DatasetLayout {
     let names = card.configs.map(\.name)
     if let name {
       if let config = card.configs.first(where: { $0.name == name }) { return config }
-      guard isGuess, let only = try card.defaultConfig(place.name) else {
+      guard isGuess, card.configs.count == 1 else {
         throw DatasetError("\(place.name) has no configuration \"\(name)\"; it has \(list(names))")
       }
-      return only
+      return card.configs[0]
     }
     guard let config = try card.defaultConfig(place.name) else {
       throw DatasetError(

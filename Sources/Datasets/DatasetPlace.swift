@@ -16,7 +16,8 @@ public struct DatasetFile: Sendable, Equatable {
 
 /// Somewhere that holds the files of a data set: a directory, a repository of the hub at a revision.
 public protocol DatasetPlace: Sendable {
-  /// What messages call it.
+  /// What messages call it: the path of a directory, `owner/name` of a repository. A repository's own script has its last part
+  /// as its name.
   var name: String { get }
   /// What tells its contents apart from all others without reading them, as a repository with the commit; nil where only the
   /// contents themselves do.

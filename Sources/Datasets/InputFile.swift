@@ -87,6 +87,9 @@ final class Unpacking {
   }
 }
 
+/// White space between the values of JSON.
+func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 }
+
 /// The bytes of a file that were read and not yet used.
 final class ByteBuffer {
   let file: InputFile
@@ -117,10 +120,11 @@ final class ByteBuffer {
     return !atEnd
   }
 
-  /// The next byte that is none of these, nothing before it used; nil at the end of the file.
-  func first(after skipped: Set<UInt8>) throws -> UInt8? {
+  /// The next byte that is no white space of JSON, everything before it used; nil at the end of the file.
+  func firstAfterSpace() throws -> UInt8? {
     while true {
-      while start < bytes.count, skipped.contains(bytes[start]) { start += 1 }
+      let count = bytes.count
+      while start < count, isSpace(bytes[start]) { start += 1 }
       if start < bytes.count { return bytes[start] }
       guard try more() else { return nil }
     }

@@ -2,8 +2,6 @@ import JSON
 
 /// A file that is one JSON list: of objects, each a row, or of strings, each a row with one column, `text`.
 final class ListRecords: RecordReader {
-  private static let space: Set<UInt8> = [0x20, 0x09, 0x0A, 0x0D]
-
   private let buffer: ByteBuffer
   private let wanted: Set<JSON.Text>
   private var entry = 0
@@ -20,15 +18,15 @@ final class ListRecords: RecordReader {
 
   func next() throws -> Record? {
     guard !isDone else { return nil }
-    if try buffer.first(after: Self.space) == UInt8(ascii: "]") { return try finish() }
+    if try buffer.firstAfterSpace() == UInt8(ascii: "]") { return try finish() }
     if entry > 0 {
-      guard try buffer.first(after: Self.space) == UInt8(ascii: ",") else {
+      guard try buffer.firstAfterSpace() == UInt8(ascii: ",") else {
         throw wrong("expected ',' or ']' after it")
       }
       buffer.start += 1
     }
     entry += 1
-    guard try buffer.first(after: Self.space) != nil else { throw wrong("the file ends before it") }
+    guard try buffer.firstAfterSpace() != nil else { throw wrong("the file ends before it") }
     let text = try element()
     let place = "\(buffer.file.name), entry \(entry)"
     let isObject = text.first == UInt8(ascii: "{")
@@ -52,7 +50,7 @@ final class ListRecords: RecordReader {
   private func finish() throws -> Record? {
     buffer.start += 1
     isDone = true
-    guard try buffer.first(after: Self.space) == nil else {
+    guard try buffer.firstAfterSpace() == nil else {
       throw DatasetError("\(buffer.file.name): text after the end of its list; a .jsonl file holds one object a line")
     }
     return nil
@@ -91,7 +89,7 @@ final class ListRecords: RecordReader {
 
   private func take(_ end: Int) -> [UInt8] {
     var text = buffer.bytes[buffer.start..<end]
-    while let last = text.last, Self.space.contains(last) { text.removeLast() }
+    while let last = text.last, isSpace(last) { text.removeLast() }
     defer { buffer.start = end }
     return Array(text)
   }
@@ -103,7 +101,7 @@ final class FieldRecords: RecordReader {
   private let name: String
   private var at = 0
 
-  init(_ buffer: ByteBuffer, field: String, columns: [String]) throws {
+  init(_ buffer: ByteBuffer, field: String) throws {
     name = buffer.file.name
     while try buffer.more() {
       guard buffer.bytes.count <= LineRecords.maximumLine else {

@@ -33,9 +33,9 @@ func openRecords(
   case .csv: return try CSVRecords(bytes, separator: options.separator ?? format.separator)
   case .text: return TextRecords(bytes)
   default:
-    if let field = options.field { return try FieldRecords(bytes, field: field, columns: columns) }
+    if let field = options.field { return try FieldRecords(bytes, field: field) }
     // `datasets` tells a list from lines by the first byte, too.
-    return try bytes.first(after: [0x20, 0x09, 0x0A, 0x0D]) == UInt8(ascii: "[")
+    return try bytes.firstAfterSpace() == UInt8(ascii: "[")
       ? ListRecords(bytes, columns: columns) : LineRecords(bytes, columns: columns)
   }
 }
@@ -62,7 +62,7 @@ final class LineRecords: RecordReader {
     while let range = try nextLine() {
       line += 1
       let text = buffer.bytes[range]
-      if text.allSatisfy({ [0x20, 0x09, 0x0D].contains($0) }) { continue }
+      if text.allSatisfy(isSpace) { continue }
       let place = "\(buffer.file.name):\(line)"
       func wrong(_ error: JSONError) -> DatasetError { DatasetError("\(place): the line is \(error)\(advice(text))") }
       let members: JSON.Members

@@ -86,6 +86,7 @@ import Testing
     ("a.json", "[{\"text\": \"a\"}, ]", "entry 2"), ("a.json", "[}]", "entry 1"), ("a.json", "[]", "no text"),
     ("a.json", "{\n  \"text\": \"a\"\n}\n", "over several lines"), ("a.json", "", "no text"),
     ("a.csv", "id,text\n1,\"a\n", "inside a value"), ("a.csv", "text\n\"\u{0}\"\n\"a\"b\"c,d\n", "names 1 columns"),
+    ("a.csv", "text\n" + String(repeating: ",", count: 70_000), "65536 values"),
     ("a.csv", "a,b\n1,2\n", "no column with text"), ("a.csv", "", "no text"), ("a.csv", "\n\n", "no text"),
     ("a.jsonl.gz", "plain", "unpacked as gzip"), ("a.jsonl.zst", "plain", "unpacked as zstd"),
     ("a.jsonl.bz2", "plain", "unpacked as bz2"), ("a.jsonl.lz4", "plain", "unpacked as lz4"),
@@ -191,7 +192,7 @@ import Testing
       let place: Liar
       func place(repository: String, revision: String?) throws -> any DatasetPlace { place }
     }
-    let paths = (0..<1_000_000).map { "data/part\($0 % 1000)/shard-\($0).jsonl" } + ["x/dev/a.jsonl"]
+    let paths = (1_000_000..<2_000_000).map { "data/part\($0 / 1000)/shard-\($0).jsonl" } + ["x/dev/a.jsonl"]
     let start = ContinuousClock.now
     let said = message { _ = try CalibrationData(sources: ["a/b"], places: Places(place: Liar(paths: paths))) }
     #expect(said.contains("holds no training split, only \"validation\""), "\(said)")
