@@ -35,7 +35,7 @@ let package = Package(
       name: "Coppice",
       targets: [
         "Jobs", "Evaluation", "Minitron", "Execution", "Models", "Datasets", "ChatTemplates", "Hub", "Tokenization",
-        "Checkpoint", "Torch", "JSON", "Messages",
+        "Checkpoint", "Ranks", "Torch", "JSON", "Messages",
       ]),
     .library(name: "coppice_torch", type: .dynamic, targets: ["CTorchShim"]),
     .library(name: "coppice_parquet", type: .dynamic, targets: ["CParquetShim"]),
@@ -50,6 +50,8 @@ let package = Package(
       name: "CTorchShim",
       cxxSettings: [
         .headerSearchPath("../CTorch/include"),
+        // Declarations of Gloo's, which c10d's headers include.
+        .headerSearchPath("."),
         .unsafeFlags([
           "-isystem", "\(libtorch)/include", "-isystem", "\(libtorch)/include/torch/csrc/api/include",
           "-fvisibility=hidden",
@@ -82,6 +84,7 @@ let package = Package(
     swiftTarget("Torch", ["CTorch"]),
     .target(name: "CFiles"),
     swiftTarget("Files", ["CFiles", "JSON", crypto]),
+    swiftTarget("Ranks", ["JSON", "Messages", "Files", "Torch", crypto]),
     .target(name: "CHub", linkerSettings: [.linkedLibrary("dl")]),
     swiftTarget("Hub", ["JSON", "Messages", "Formatting", "Files", "CHub", crypto]),
     .target(name: "CCheckpoint"),
@@ -105,7 +108,7 @@ let package = Package(
       "CoppiceCommands",
       [
         "JSON", "Messages", "Formatting", "Report", "Torch", "Checkpoint", "Files", "Hub", "Tokenization",
-        "ChatTemplates", "Datasets", "Models", "Execution", "Minitron", "Evaluation", "Jobs", argumentParser,
+        "ChatTemplates", "Datasets", "Models", "Execution", "Minitron", "Evaluation", "Jobs", "Ranks", argumentParser,
       ]),
     .executableTarget(name: "coppice", dependencies: ["CoppiceCommands", argumentParser], swiftSettings: strict),
     .executableTarget(
@@ -118,6 +121,8 @@ let package = Package(
     .executableTarget(
       name: "walk-bench", dependencies: ["Models", "Execution", "Minitron", "Torch"], path: "Benchmarks/WalkBench",
       swiftSettings: strict),
+    .executableTarget(
+      name: "rank-bench", dependencies: ["Ranks", "Files", "Torch"], path: "Benchmarks/RankBench", swiftSettings: strict),
     .executableTarget(
       name: "parity", dependencies: ["Models", "Execution", "Minitron", "Torch"], path: "Benchmarks/Parity",
       swiftSettings: strict),
@@ -148,6 +153,7 @@ let package = Package(
       ], exclude: ["Help"]),
     tests(
       "JobsTests", ["JSON", "Messages", "Models", "Minitron", "Evaluation", "Jobs", "TestSupport"]),
+    tests("RanksTests", ["Ranks", "Files", "Messages", "Torch"]),
     tests("HubTests", ["Hub", "Files", "JSON"]),
     tests("DatasetsTests", ["Datasets", "JSON"], exclude: ["Data"]),
   ],

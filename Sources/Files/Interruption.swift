@@ -53,6 +53,14 @@ public enum Interruption {
     Unfinished.uninterrupted {}
   }
 
+  /// Adds something to do when a signal has come, before anything is removed: on the thread that waits for signals, where
+  /// nothing is interrupted. Must be short: the signal's sender waits.
+  public static func before(_ action: @escaping @Sendable (_ signal: Int32) -> Void) {
+    actions.withLock { $0.append(action) }
+  }
+
+  private static let actions = Mutex<[@Sendable (Int32) -> Void]>([])
+
   private static let ignoredSignals = Mutex<Set<Int32>>([])
 
   private static func isIgnoring(_ action: sigaction) -> Bool {
@@ -77,6 +85,7 @@ public enum Interruption {
   }
 
   private static func end(_ number: Int32) {
+    for action in actions.withLock({ $0 }) { action(number) }
     Unfinished.removeAll()
     if cf_is_cut() { _exit(1) }
     cf_clear_live_line()
@@ -90,6 +99,30 @@ public enum Interruption {
     _exit(128 + number)
   }
 }
+
+extension Unfinished {
+  /// The same for a process that does not come to its end by itself: says why on standard error. Whatever its threads do, it
+  /// ends within some seconds.
+  public static func leave(_ code: Int32, saying message: String) -> Never {
+    // Removing may wait for a file system that does not answer.
+    signal(SIGALRM, SIG_DFL)
+    alarm(5)
+    uninterrupted {
+      cf_clear_live_line()
+      var bytes = Array((message + "\n").utf8)[...]
+      while !bytes.isEmpty {
+        let count = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        if count <= 0 { break }
+        bytes = bytes.dropFirst(count)
+      }
+    }
+    leave(code)
+  }
+}
+
+/// Ends this process by SIGTERM when its parent ends, however that happens; at once where another process than `parent` is
+/// its parent already. Where the system has no such thing, nothing.
+public func endWithParent(_ parent: Int32) { cf_end_with_parent(parent) }
 
 /// Mapped bytes of a file, watched while this object lives.
 public final class MappedWatch: Sendable {

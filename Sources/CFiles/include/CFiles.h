@@ -28,4 +28,7 @@ void cf_clear_live_line(void);
 // Opens an existing file to write past the page cache; -1 where the system or the file system has no such way.
 int cf_open_direct(const char *path);
 
+// Has the system send SIGTERM to this process when its parent ends; exits at once where the parent is another process already.
+void cf_end_with_parent(int parent);
+
 #pragma clang assume_nonnull end

@@ -23,17 +23,23 @@ extern "C" {
 
 typedef struct ct_tensor ct_tensor;
 typedef struct ct_transfer ct_transfer;
+typedef struct ct_store ct_store;
+typedef struct ct_group ct_group;
+typedef struct ct_work ct_work;
 typedef char *_Nullable ct_error;
 typedef ct_tensor *_Nullable *_Nonnull ct_out;
 typedef const int64_t *_Nullable ct_dims;
 
 // Raised whenever the layout of `ct_api` or the meaning of a number below changes.
-#define CT_ABI 7
+#define CT_ABI 8
 
 // The one libtorch that this code is written and checked against.
 #define CT_LIBTORCH_VERSION "2.11.0"
 
 enum { CT_KEEP = -1 };
+
+// Takes bytes over that are valid during the call.
+typedef void (*_Nonnull ct_receive)(void *_Nonnull context, const void *_Nullable bytes, size_t count);
 
 typedef enum ct_dtype : int32_t {
   CT_FLOAT32,
@@ -303,6 +309,42 @@ typedef struct ct_api {
   ct_error (*_Nonnull attention_backward)(
     ct_tensor *dy, ct_tensor *query, ct_tensor *key, ct_tensor *value, ct_tensor *out, ct_tensor *lse, bool causal,
     double scale, ct_out dquery, ct_out dkey, ct_out dvalue);
+
+  // Processes that work together. Times are in seconds.
+  // c10d's store of keys and values, below a prefix: served by this process or by another one at `host` and `port`. A
+  // server takes `listener` over, a socket that listens at that port, unless it is negative. Each store has a
+  // connection of its own, and one call at a time.
+  ct_error (*_Nonnull store_open)(
+    const char *host, uint16_t port, int32_t listener, bool serves, double timeout, const char *prefix,
+    ct_store *_Nullable *_Nonnull out);
+  void (*_Nonnull store_free)(ct_store *store);
+  uint16_t (*_Nonnull store_port)(ct_store *store);
+  ct_error (*_Nonnull store_set)(ct_store *store, const char *key, const void *_Nullable value, size_t count);
+  ct_error (*_Nonnull store_has)(ct_store *store, const char *key, bool *out);
+  // Waits until there is such a key.
+  ct_error (*_Nonnull store_get)(
+    ct_store *store, const char *key, double timeout, void *_Nonnull context, ct_receive receive);
+  // Sets a key unless it is set; gives what it is then.
+  ct_error (*_Nonnull store_first)(
+    ct_store *store, const char *key, const void *_Nullable value, size_t count, void *_Nonnull context,
+    ct_receive receive);
+  // Gloo's connections among `size` processes, each of which calls this: from an interface's address where one is named,
+  // else from `address`.
+  ct_error (*_Nonnull group_open)(
+    ct_store *store, int32_t rank, int32_t size, const char *address, const char *_Nullable interface, double timeout,
+    ct_group *_Nullable *_Nonnull out);
+  void (*_Nonnull group_free)(ct_group *group);
+  // Contiguous tensors in the machine's memory. A receiver's has as many bytes as the sender's; messages between two
+  // processes with the same tag arrive in the order in which they are sent.
+  ct_error (*_Nonnull group_send)(
+    ct_group *group, ct_tensor *tensor, int32_t rank, int32_t tag, ct_work *_Nullable *_Nonnull out);
+  ct_error (*_Nonnull group_receive)(
+    ct_group *group, ct_tensor *tensor, int32_t rank, int32_t tag, ct_work *_Nullable *_Nonnull out);
+  // Waits until the tensor is sent or received; not so when it was aborted, which another thread may do. After a time that
+  // is over the whole group is of no use any more.
+  ct_error (*_Nonnull work_wait)(ct_work *work, double timeout, bool *out);
+  ct_error (*_Nonnull work_abort)(ct_work *work);
+  void (*_Nonnull work_free)(ct_work *work);
 } ct_api;
 
 // The one symbol of the shim: its table, or NULL where it speaks another CT_ABI.

@@ -1,0 +1,82 @@
+import Files
+import Foundation
+import Ranks
+import Torch
+
+// Sends tensors from rank to rank: for measurements, and for tests that end a rank meanwhile.
+//
+//   rank-bench pairs BYTES COUNT    rank 0 sends COUNT tensors of BYTES to rank 1, which sends as many back at the same time
+//   rank-bench ring SECONDS         each rank sends to the next one, over and over
+//   rank-bench idle SECONDS         each rank computes nothing and sends nothing
+//   rank-bench differ               the ranks disagree
+//   rank-bench fail RANK            a rank fails by itself; the others wait for it
+
+func run(_ words: [String], _ world: World) throws {
+  func number(_ index: Int) -> Int { words.count > index ? Int(words[index]) ?? 0 : 0 }
+  let next = (world.rank + 1) % world.size
+  let previous = (world.rank + world.size - 1) % world.size
+  switch words.first {
+  case "pairs":
+    let tensor = try Tensor.randn([max(1, number(1) / 4)])
+    let count = number(2)
+    try world.barrier()
+    let start = Date()
+    if world.rank == 0 {
+      for _ in 0..<count { try world.send(tensor, to: 1, copied: false) }
+      for _ in 0..<count { _ = try world.receive(from: 1) }
+    } else if world.rank == 1 {
+      for _ in 0..<count { try world.send(try world.receive(from: 0), to: 0, copied: false) }
+    }
+    try world.barrier()
+    let seconds = Date().timeIntervalSince(start)
+    if world.rank == 0 {
+      let bytes = Double(tensor.byteCount) * Double(count) * 2
+      print(String(format: "%d tensors of %d bytes there and back: %.2f GB/s", count, tensor.byteCount, bytes / seconds / 1e9))
+    }
+  case "ring":
+    let end = Date() + Double(number(1))
+    var turns = 0
+    // Rank 0 decides, so that all end at the same turn.
+    while try world.broadcast([Date() < end ? 1 : 0], from: 0) == [1] {
+      try world.send(try Tensor.full([64, 1024], Double(turns), dtype: .float32), to: next)
+      let tensor = try world.receive(from: previous)
+      guard try tensor.select(dim: 0, index: 0).select(dim: 0, index: 0).item() == Double(turns) else {
+        throw TorchError("turn \(turns) came with other numbers")
+      }
+      turns += 1
+    }
+    if world.rank == 0 { print("\(turns) turns") }
+  case "idle":
+    try world.barrier()
+    if world.rank == 0 { print("met") }
+    fflush(nil)
+    Thread.sleep(forTimeInterval: Double(number(1)))
+    try world.barrier()
+  case "differ": try world.agree(on: [("parity", "\(world.rank % 2)"), ("size", "\(world.size)")])
+  case "fail":
+    try world.barrier()
+    if world.rank == number(1) { throw TorchError("no paper in the printer") }
+    _ = try world.receive(from: number(1))
+  default: throw TorchError("pairs, ring, idle, differ or fail, found \(words)")
+  }
+}
+
+signal(SIGPIPE, SIG_IGN)
+LibTorch.prepare()
+Interruption.install()
+let world: World
+do {
+  world = try WorldSettings.found().map { try World($0, version: "bench") } ?? .alone
+} catch {
+  Unfinished.leave(1, saying: "Error: \(error)")
+}
+do {
+  try run(Array(CommandLine.arguments.dropFirst()), world)
+  try world.leave()
+  fflush(nil)
+  Unfinished.leave(0)
+} catch {
+  world.fail("\(error)")
+  Interruption.holdIfEnding()
+  Unfinished.leave(1, saying: "Error: \(error)")
+}

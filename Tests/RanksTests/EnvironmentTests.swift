@@ -1,0 +1,4 @@
+import Files
+import Testing
+
+import Ranks
