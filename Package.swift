@@ -102,7 +102,7 @@ let package = Package(
       "Jobs",
       [
         "JSON", "Messages", "Formatting", "Torch", "Checkpoint", "Files", "Hub", "Tokenization", "ChatTemplates",
-        "Datasets", "Models", "Execution", "Minitron", "Evaluation", crypto,
+        "Datasets", "Models", "Execution", "Minitron", "Evaluation", "Ranks", crypto,
       ]),
     swiftTarget(
       "CoppiceCommands",

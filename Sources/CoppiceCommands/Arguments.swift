@@ -113,7 +113,7 @@ package enum Arguments {
   }
 
   /// The command line as it can be typed again, one option a line, for those who read of it elsewhere: options that
-  /// only say what is printed or where scores are kept are left out, absolute paths shortened to their last part.
+  /// only say what is printed, where scores are kept or how many processes do it are left out, absolute paths shortened to their last part.
   static func shown(
     _ name: String, _ arguments: [String], for command: any ParsableCommand.Type, model: String
   ) throws -> String {
@@ -127,7 +127,11 @@ package enum Arguments {
         lines[lines.count - 1].append(argument)
       }
     }
-    lines = lines.filter { !without.contains($0[0]) && $0[0] != "--prune_intermediate_ckpt" }.map { line in
+    let withValue: Set<String> = [
+      "--prune_intermediate_ckpt", "--pp_size", "--nproc", "--num_layers_in_first_pipeline_stage",
+      "--num_layers_in_last_pipeline_stage",
+    ]
+    lines = lines.filter { !without.contains($0[0]) && !withValue.contains($0[0]) }.map { line in
       line.map { word in
         guard word.hasPrefix("/"), let last = word.split(separator: "/").last else { return word }
         return line[0] == "--hf_model_name_or_path" ? model : String(last)

@@ -1,23 +1,16 @@
-import Files
+import Jobs
+import Ranks
 
-/// What a launcher such as `torchrun` says of this process among those that it has started.
-struct Launcher {
-  /// From 0.
-  let rank: Int
-  let worldSize: Int
-
-  init(_ environment: Environment = .process) {
-    func number(_ name: String) -> Int? { environment[name].flatMap { Int($0) } }
-    let size = number("WORLD_SIZE") ?? 1
-    guard let rank = number("RANK"), (0..<size).contains(rank) else {
-      (self.rank, worldSize) = (0, 1)
-      return
-    }
-    (self.rank, worldSize) = (rank, size)
+/// The processes that do a run together.
+enum Launcher {
+  /// Those that a launcher such as `torchrun` has started, which have met when this returns; this process alone without one.
+  static func world() throws -> World {
+    guard let settings = try WorldSettings.found() else { return .alone }
+    return try World(settings, version: coppiceVersion)
   }
+}
 
-  /// Whether there is nothing to do for this process: the first does the work of all.
-  var isSpare: Bool { rank > 0 }
-
-  var spareNote: String { "rank \(rank) of \(worldSize): rank 0 does the work of all" }
+/// A process whose console belongs to another one: what happens in it is not told.
+struct Bystander: RunListener {
+  func receive(_ event: RunEvent) {}
 }

@@ -138,6 +138,8 @@ struct PruneOptions: ParsableArguments {
     request.seed = seed
     request.evaluation = evaluation.parameters
     request.compute = try compute.parameters()
+    request.compute.stages = pipelineStages
+    (request.compute.firstStageLayers, request.compute.lastStageLayers) = (firstStageLayers, lastStageLayers)
     request.racing = racing
     request.expertChannels = expertChannels
     return request
@@ -178,14 +180,16 @@ public struct PruneCommand: ComputingCommand {
 
   public func run() throws {
     let console = options.output.console
-    let launcher = Launcher()
-    if launcher.isSpare { return console.note(launcher.spareNote) }
-    if max(options.processes, options.pipelineStages, launcher.worldSize) > 1 {
+    let request = try options.request()
+    let world = try Launcher.world()
+    guard world.rank == 0 else { return try CrewJob(request, world: world, listeners: [Bystander()]).run() }
+    if world.isAlone, max(options.processes, options.pipelineStages) > 1 {
       console.note("one process does the work of all ranks and pipeline stages; the result is the same")
     }
     if options.model.trustRemoteCode { console.note("--trust_remote_code has no effect: no remote code is ever run") }
     let job = try PruneJob(
-      options.request(), listeners: [ConsoleListener(console, json: options.output.json)], command: Self.commandLine)
+      request, listeners: [ConsoleListener(console, json: options.output.json)], command: Self.commandLine, world: world
+    )
     do {
       guard options.dryRun else { return try show(job.run(), console) }
       switch try job.estimate() {

@@ -63,10 +63,12 @@ extension Executor {
   /// - Parameters:
   ///   - visitor: sees the layers of the stage.
   ///   - progress: called with the number of token-layers done.
+  ///   - wantsFinal: whether states are wanted after the last layer.
   ///   - final: of the last stage, called for every batch of every subject with the state after the final norm.
   public func run(
     _ batches: [TokenBatch], subjects: [Selection], stage: WalkStage, visitor: (any WalkVisitor)? = nil,
-    progress: (Int) -> Void = { _ in }, final: ((_ subject: Int, _ batch: Int, _ hidden: Tensor) throws -> Void)? = nil
+    progress: (Int) -> Void = { _ in }, wantsFinal: Bool = false,
+    final: (_ subject: Int, _ batch: Int, _ hidden: Tensor) throws -> Void = { _, _, _ in }
   ) throws {
     var (first, before) = (0, 0)
     for batches in plan(batches, subjects: subjects, stage: stage).chunks {
@@ -75,7 +77,7 @@ extension Executor {
       try chunk.run { progress(before + $0) }
       before += chunk.work
       if stage.isLast {
-        if let final {
+        if wantsFinal {
           try chunk.normalized { try final($0, first + $1, $2) }
         } else {
           chunk.drop()

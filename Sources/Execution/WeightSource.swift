@@ -23,7 +23,7 @@ public final class WeightSource {
   }
 
   /// Bytes of these layers in the file.
-  func storedBytes(layers: some Sequence<Int>) -> Int {
+  public func storedBytes(layers: some Sequence<Int>) -> Int {
     layers.reduce(0) { $0 + names(layer: $1).reduce(0) { $0 + (model.checkpoint.entry($1)?.range.count ?? 0) } }
   }
 

@@ -13,6 +13,11 @@ public struct ComputeParameters: Codable, Sendable, Equatable {
   public var device = DeviceChoice.auto
   /// Memory for hidden states; nil: what is free, less a margin.
   public var memoryBudget: ByteCount?
+  /// Stages of a pipeline, where several processes do a run together.
+  public var stages = 1
+  /// Layers of the first and of the last stage; nil to divide them evenly.
+  public var firstStageLayers: Int?
+  public var lastStageLayers: Int?
 
   public init() {}
 
@@ -20,6 +25,9 @@ public struct ComputeParameters: Codable, Sendable, Equatable {
     case computeType = "compute_dtype"
     case device
     case memoryBudget = "memory_budget"
+    case stages = "pp_size"
+    case firstStageLayers = "num_layers_in_first_pipeline_stage"
+    case lastStageLayers = "num_layers_in_last_pipeline_stage"
   }
 
   public init(from decoder: any Decoder) throws {
@@ -27,6 +35,13 @@ public struct ComputeParameters: Codable, Sendable, Equatable {
     computeType = try values.decodeIfPresent(ComputeType.self, forKey: .computeType) ?? computeType
     device = try values.decodeIfPresent(DeviceChoice.self, forKey: .device) ?? device
     memoryBudget = try values.decodeIfPresent(ByteCount.self, forKey: .memoryBudget)
+    stages = try values.decodeIfPresent(Int.self, forKey: .stages) ?? stages
+    firstStageLayers = try values.decodeIfPresent(Int.self, forKey: .firstStageLayers)
+    lastStageLayers = try values.decodeIfPresent(Int.self, forKey: .lastStageLayers)
+  }
+
+  mutating func divide(stages: Int, first: Int? = nil, last: Int? = nil) {
+    (self.stages, firstStageLayers, lastStageLayers) = (stages, first, last)
   }
 
   /// The type computed with; by default the quickest here that holds the checkpoint's values. float16 has too small a

@@ -215,6 +215,8 @@ extension ModelCard {
     request.evaluation.questions = request.evaluation.questions.map { shown($0) }
     request.evaluation.datasets = request.evaluation.datasets.map { shown($0) }
     (request.keptScores, request.fresh) = (nil, false)
+    // However many processes do it, the result is the same.
+    request.compute.divide(stages: 1)
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     return String(decoding: try encoder.encode(request), as: UTF8.self)

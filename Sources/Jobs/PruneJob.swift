@@ -7,6 +7,7 @@ import JSON
 import Messages
 import Minitron
 import Models
+public import Ranks
 import Tokenization
 
 /// A run of pruning: load, calibrate, search, score, export. Every step that takes long is kept for resuming.
@@ -21,18 +22,23 @@ public struct PruneJob {
   public let request: PruneRequest
   let events: RunEvents
   let settings: SearchSettings
+  /// The processes that do the run together; this one is the first of them.
+  let world: World
   /// What the model card shows as the way to do it again, from the source's name; nil for the request in JSON.
   let command: ((_ model: String) throws -> String)?
 
   /// - Parameters:
   ///   - listeners: told what happens in the run.
   ///   - command: the command line that asks for the same, with the model's name in it, for the model card.
+  ///   - world: the processes that do the run together, of which this is rank 0; the others run a `CrewJob`.
   /// - Throws: `RequestError` for a request that no model could meet.
   public init(
-    _ request: PruneRequest, listeners: [any RunListener] = [], command: ((_ model: String) throws -> String)? = nil
+    _ request: PruneRequest, listeners: [any RunListener] = [], command: ((_ model: String) throws -> String)? = nil,
+    world: World = .alone
   ) throws {
     try request.validate()
     self.request = request
+    self.world = world
     self.command = command
     events = RunEvents(listeners)
     settings = try request.settings()
@@ -43,11 +49,16 @@ public struct PruneJob {
   /// - Throws: `RequestError` for an output that lies in the model; `ScoreBelowBound`, which has the outcome, when the
   ///   winner scores too little; what is wrong with the model, the data or the disk; what a listener throws.
   public func run() throws -> PruneOutcome {
-    switch try prepare() {
-    case .finished(let outcome): return try checked(outcome)
-    case .ready(let inputs):
-      return try checked(try inputs.model.checkpoint.blamingChanges { try compute(inputs) })
+    let outcome = try world.tellingFailures {
+      let outcome =
+        switch try prepare() {
+        case .finished(let outcome): outcome
+        case .ready(let inputs): try inputs.model.checkpoint.blamingChanges { try compute(inputs) }
+        }
+      try dismiss()
+      return outcome
     }
+    return try checked(outcome)
   }
 
   /// Finds out what a run would do, without doing it.
@@ -176,7 +187,8 @@ public struct PruneJob {
 
   /// Calibrates, scores and writes.
   private func compute(_ prepared: Prepared) throws -> PruneOutcome {
-    let executor = try request.compute.executor(prepared.model)
+    let executor = try request.compute.executor(prepared.model, among: world)
+    try assemble(prepared.model, executor)
     let store = try store(prepared.inputs, executor)
     // Against `coppice cache rm`.
     let hold = store.hold()

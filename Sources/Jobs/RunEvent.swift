@@ -42,6 +42,8 @@ public struct RunStep: Sendable, Hashable, Codable {
 public enum RunNote: Sendable {
   /// Something of the checkpoint is left out, or its weights say otherwise than its config.
   case checkpoint(String)
+  /// Which processes do what.
+  case crew(Message)
   /// Something about what is fetched from the hub.
   case hub(String)
   /// A model of the hub is used as the cache has it.
@@ -78,7 +80,7 @@ public enum RunNote: Sendable {
     case .checkpoint(let text), .resuming(let text), .indispensableLayer(let text), .hub(let text): Message(text)
     case .cachedModel(let name, let revision, let commit):
       "\(name): \(revision) as the cache has it (\(commit.prefix(7))); `coppice download \(name)` looks for a newer one"
-    case .computeType(let message): message
+    case .computeType(let message), .crew(let message): message
     case .finishedAlready(let output): "\(output) holds the result of this command already; nothing to do"
     case .pointsRefused(let count, let size, let rule): "\(count) of \(size) points are left out: \(rule)"
     case .byHand(let config, let params): "\(config): \(Format.count(params)) parameters; nothing is scored"

@@ -44,7 +44,8 @@ package enum Agreement {
     }
     guard !texts.isEmpty else { return nil }
     let more = texts.count > 6 ? "; and \(texts.count - 6) more" : ""
-    return "the ranks differ: \(texts.prefix(6).joined(separator: "; "))\(more). Start all of them alike, then run again"
+    return
+      "the ranks differ: \(texts.prefix(6).joined(separator: "; "))\(more). Start all of them alike, then run again"
   }
 
   /// A long value from a little before where it differs from the others.

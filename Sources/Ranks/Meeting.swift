@@ -85,9 +85,13 @@ struct Meeting {
     }
     defer { file?.close() }
     let reached: String
-    if case .local = settings.rendezvous { reached = host } else if case .served(let host, _, _) = settings.rendezvous {
+    if case .local = settings.rendezvous {
       reached = host
-    } else { reached = host }
+    } else if case .served(let host, _, _) = settings.rendezvous {
+      reached = host
+    } else {
+      reached = host
+    }
     own = Peer(
       settings,
       address: settings.address ?? ownAddress(toward: reached, port: port, isOneMachine: settings.isOneMachine),

@@ -29,7 +29,8 @@ struct Peer: Sendable, Equatable {
     guard let json = try? JSON(parsing: bytes), let peer = Peer(json) else {
       throw RankError(
         .rendezvous,
-        "what a rank says of itself cannot be read: something else than Coppice uses this rendezvous. Choose another MASTER_PORT")
+        "what a rank says of itself cannot be read: something else than Coppice uses this rendezvous. Choose another MASTER_PORT"
+      )
     }
     self = peer
   }

@@ -66,7 +66,8 @@ extension WorldSettings {
     if let host {
       guard let port = try variables.port("MASTER_PORT") else {
         throw RankError(
-          .environment, "MASTER_ADDR is set to \(host), but not MASTER_PORT: set it to a free port, the same for all ranks")
+          .environment,
+          "MASTER_ADDR is set to \(host), but not MASTER_PORT: set it to a free port, the same for all ranks")
       }
       let hasAgent = ["True", "true", "1"].contains(variables["TORCHELASTIC_USE_AGENT_STORE"] ?? "")
       rendezvous = hasAgent ? .agent(host: host, port: port) : .served(host: host, port: port, listener: nil)
@@ -122,7 +123,8 @@ extension WorldSettings {
     default:
       throw RankError(
         .environment,
-        "MASTER_ADDR and MASTER_PORT belong together: give both to all ranks (mpirun -x MASTER_ADDR -x MASTER_PORT), or none")
+        "MASTER_ADDR and MASTER_PORT belong together: give both to all ranks (mpirun -x MASTER_ADDR -x MASTER_PORT), or none"
+      )
     }
   }
 

@@ -139,7 +139,8 @@ public final class PendingMessage: @unchecked Sendable {
   public let tensor: Tensor
   private let group: ProcessGroup
 
-  fileprivate init(owning handle: OpaquePointer, _ tensor: Tensor, _ group: ProcessGroup, _ api: UnsafePointer<ct_api>) {
+  fileprivate init(owning handle: OpaquePointer, _ tensor: Tensor, _ group: ProcessGroup, _ api: UnsafePointer<ct_api>)
+  {
     (self.handle, self.tensor, self.group, self.api) = (handle, tensor, group, api)
   }
 

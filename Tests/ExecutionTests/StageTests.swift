@@ -59,7 +59,7 @@ import Torch
             let stage = Sent(after: link)
             let executor = Executor(model, dtype: .float32, budget: budget)
             try executor.run(
-              sent, subjects: cuts, stage: WalkStage(layers: start..<end, of: count, link: stage),
+              sent, subjects: cuts, stage: WalkStage(layers: start..<end, of: count, link: stage), wantsFinal: true,
               final: { found[[$0, $1]] = try $2.floats() })
             #expect(stage.isUsedUp)
             (link, start) = (stage, end)

@@ -1,0 +1,137 @@
+import Checkpoint
+import Crypto
+import Execution
+import Files
+import Formatting
+import JSON
+import Messages
+import Minitron
+import Models
+public import Ranks
+import Torch
+
+/// What a process other than rank 0 does in a run of pruning: its part of every walk.
+public struct CrewJob {
+  private let request: PruneRequest
+  private let world: World
+  private let events: RunEvents
+
+  /// - Parameters:
+  ///   - request: the same as rank 0 has.
+  ///   - world: of more than one process, in which this is not rank 0.
+  public init(_ request: PruneRequest, world: World, listeners: [any RunListener] = []) {
+    (self.request, self.world) = (request, world)
+    events = RunEvents(listeners)
+  }
+
+  /// Serves until rank 0 says that the run is over.
+  ///
+  /// - Throws: what goes wrong here; `RankError` when another process has ended.
+  public func run() throws {
+    try world.tellingFailures {
+      // Rank 0 may find that there is nothing to do.
+      if case .begin = try CrewCommand(world.receiveBytes(from: 0)) {
+        let directory = try ModelPlace.directory(request.model, revision: request.revision, events: events)
+        let model = try SourceModel(directory: directory)
+        let executor = try request.compute.executor(model, among: world)
+        let layout = try request.layout(of: model.description, world)
+        try world.agree(on: CrewFacts.all(model, executor))
+        try model.checkpoint.blamingChanges {
+          try CrewMember(world: world, layout: layout, executor: executor).serve()
+        }
+      }
+      try world.leave()
+    }
+  }
+}
+
+extension PruneJob {
+  /// Asks the other processes to take part in this run's walks; nothing where there are none.
+  func assemble(_ model: SourceModel, _ executor: Executor) throws {
+    if world.isAlone { return }
+    let layout = try request.layout(of: model.description, world)
+    for rank in 1..<world.size { try world.send(CrewCommand.begin.bytes, to: rank) }
+    try world.agree(on: CrewFacts.all(model, executor))
+    try events.note(.crew(layout.text(model, executor)))
+    executor.crew = Crew(world, layout)
+  }
+
+  /// Tells the other processes that the run is over.
+  func dismiss() throws {
+    if world.isAlone { return }
+    for rank in 1..<world.size { try world.send(CrewCommand.end.bytes, to: rank) }
+    try world.leave()
+  }
+}
+
+extension World {
+  /// Says to the others what has gone wrong here.
+  func tellingFailures<T>(_ body: () throws -> T) throws -> T {
+    if isAlone { return try body() }
+    do { return try body() } catch {
+      // What another rank has said needs no saying again.
+      if !(error is RankError) { fail("\(error)") }
+      throw error
+    }
+  }
+}
+
+extension PruneRequest {
+  /// How the layers are divided among the processes: by what each costs for rows of the request's length.
+  func layout(of description: ModelDescription, _ world: World) throws -> CrewLayout {
+    let costs = description.layers.indices.map { layer in
+      let alone = Architecture(layers: [layer], sizes: description.sizes)
+      return Int(description.operations(rows: [search.seqLength], in: alone) / 1024)
+    }
+    return try CrewLayout(
+      costs: costs, ranks: world.size, stages: compute.stages, first: compute.firstStageLayers,
+      last: compute.lastStageLayers)
+  }
+}
+
+extension ComputeParameters {
+  /// The executor of one of several processes, which share the memory of their machine.
+  func executor(_ model: SourceModel, among world: World) throws -> Executor {
+    var own = self
+    if memoryBudget == nil, world.localSize > 1 {
+      own.memoryBudget = ByteCount(integerLiteral: budget / world.localSize)
+    }
+    return try own.executor(model)
+  }
+}
+
+extension CrewLayout {
+  /// The world in a sentence, with what each process holds and reads.
+  fileprivate func text(_ model: SourceModel, _ executor: Executor) -> Message {
+    let parts = stages.map { stage in
+      let bytes = executor.weights.storedBytes(layers: Set(stage))
+      return "\(stage.lowerBound + 1)–\(stage.upperBound) (\(Format.bytes(bytes)))"
+    }
+    return Message(
+      "\(ranks) processes: \(stages.count) stage\(stages.count == 1 ? "" : "s") × \(replicas) "
+        + "replica\(replicas == 1 ? "" : "s"); layers \(parts.joined(separator: ", "))")
+  }
+}
+
+/// What has to be the same in all processes of a run.
+enum CrewFacts {
+  static func all(_ model: SourceModel, _ executor: Executor) throws -> [(name: String, value: String)] {
+    [
+      ("version", coppiceVersion), ("model", try hash(model)), ("compute_dtype", "\(executor.weights.dtype)"),
+      ("libtorch", LibTorch.environment().version ?? "unknown"),
+      ("cpu_capability", LibTorch.environment().cpuCapability ?? "unknown"),
+    ]
+  }
+
+  /// Of the config and of what all weights are: names, types, shapes and places in their files, and the contents' hash where it
+  /// is known without reading them.
+  private static func hash(_ model: SourceModel) throws -> String {
+    var hash = SHA256()
+    hash.update(data: Array(JSON.object(model.checkpoint.config).serialized().utf8))
+    for entry in model.checkpoint.tensors.sorted(by: { $0.name < $1.name }) {
+      hash.update(
+        data: Array("\(entry.name) \(entry.file) \(entry.type.rawValue) \(entry.shape) \(entry.range)\n".utf8))
+    }
+    return hexadecimal(hash.finalize().prefix(8))
+  }
+}
