@@ -22,6 +22,7 @@ extension Interpreter {
   func item(_ index: Value, of object: Value) throws -> Value {
     switch object {
     case .dict(let dict):
+      try scanKey(index)
       // What has no hash is no key, but no error here either.
       if let value = try? dict.value(of: index) { return value }
     case .list(let list), .tuple(let list):
@@ -29,7 +30,7 @@ extension Interpreter {
     case .text(let text):
       if let at = index.int {
         let count = text.count
-        try budget.step(text.isASCII ? 0 : text.utf8.count >> 6)
+        if !text.isASCII { try budget.scan(bytes: text.utf8.count) }
         if let place = place(at, count) { return .text(text.part(place, place + 1)) }
       }
     case .range(let span): if let at = index.int, let place = place(at, span.count) { return .int(span[place]) }

@@ -26,15 +26,20 @@ struct Budget {
     }
   }
 
+  /// Counts a look at so many bytes.
+  mutating func scan(bytes count: Int) throws { if count >= 64 { try step(count >> 6) } }
+
   /// Counts a value of so many bytes that is about to be made.
   mutating func take(bytes count: Int) throws {
-    guard count <= Self.maximumValue else {
-      throw TemplateError(.budget, "the template makes a value of more than \(Self.maximumValue >> 20) MiB")
-    }
+    guard count <= Self.maximumValue else { throw tooLarge }
     bytes -= count
     // A step is worth some hundred bytes copied.
     steps -= count >> 8
     if bytes < 0 { throw TemplateError(.budget, "the template makes more text than this conversation can need") }
+  }
+
+  var tooLarge: TemplateError {
+    TemplateError(.budget, "the template makes a value of more than \(Self.maximumValue >> 20) MiB")
   }
 
   /// Counts a list that is about to be made.

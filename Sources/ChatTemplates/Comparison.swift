@@ -16,7 +16,9 @@ extension Interpreter {
   func isEqual(_ a: Value, _ b: Value) throws -> Bool {
     try budget.step()
     switch (a, b) {
-    case (.text(let a), .text(let b)): return a == b
+    case (.text(let a), .text(let b)):
+      if a.utf8.count == b.utf8.count { try budget.scan(bytes: a.utf8.count) }
+      return a == b
     case (.int(let a), .int(let b)): return a == b
     case (.none, .none), (.undefined, .undefined): return true
     case (.list(let a), .list(let b)), (.tuple(let a), .tuple(let b)): return try isEqual(a, b)
@@ -66,7 +68,9 @@ extension Interpreter {
     try budget.step()
     switch (a, b) {
     case (.undefined(let undefined), _), (_, .undefined(let undefined)): throw undefined.error
-    case (.text(let a), .text(let b)): return orEqual ? !b.isBefore(a) : a.isBefore(b)
+    case (.text(let a), .text(let b)):
+      try budget.scan(bytes: min(a.utf8.count, b.utf8.count))
+      return orEqual ? !b.isBefore(a) : a.isBefore(b)
     case (.list(let a), .list(let b)), (.tuple(let a), .tuple(let b)):
       for (x, y) in zip(a.items, b.items) where !(try isSame(x, y)) { return try isLess(x, y, orEqual: orEqual) }
       return orEqual ? a.items.count <= b.items.count : a.items.count < b.items.count
@@ -87,9 +91,11 @@ extension Interpreter {
       guard case .text(let part) = value else {
         throw TemplateError.raised("'in <string>' requires string as left operand, not \(value.type)")
       }
-      try budget.step(text.utf8.count >> 6)
+      try budget.scan(bytes: text.utf8.count)
       return text.contains(part)
-    case .dict(let dict), .view(let dict, .keys): return try dict.value(of: value) != nil
+    case .dict(let dict), .view(let dict, .keys):
+      try scanKey(value)
+      return try dict.value(of: value) != nil
     case .range(let span):
       if let number = value.int {
         guard span.count > 0 else { return false }
@@ -109,6 +115,9 @@ extension Interpreter {
     }
     return false
   }
+
+  /// Counts the hash of a key.
+  func scanKey(_ value: Value) throws { if case .text(let text) = value { try budget.scan(bytes: text.utf8.count) } }
 
   /// A stable sort, like Python's; the order may throw.
   func sorted<Element>(_ items: [Element], _ isBefore: (Element, Element) throws -> Bool) throws -> [Element] {

@@ -48,8 +48,12 @@ extension Interpreter {
         try Dict(try items.map { (try evaluate($0.key, activation), try evaluate($0.value, activation)) }))
     case .concatenation(let parts):
       var out: [UInt8] = []
-      for part in parts { out += try str(try evaluate(part, activation)).utf8 }
-      try budget.take(bytes: out.count)
+      for part in parts {
+        let text = try str(try evaluate(part, activation))
+        try budget.take(bytes: text.utf8.count)
+        out += text.utf8
+        guard out.count <= Budget.maximumValue else { throw budget.tooLarge }
+      }
       return .text(Text(out))
     case .negative(let operand): return try negate(try evaluate(operand, activation))
     case .positive(let operand):

@@ -13,7 +13,9 @@ enum Filters {
     "capitalize": plain("capitalize") { $0.capitalized() },
     "title": { interpreter, value, arguments in
       _ = try arguments.bound("title", [])
-      return .text(title(try interpreter.soft(value)))
+      let text = try interpreter.soft(value)
+      try interpreter.budget.take(bytes: text.utf8.count)
+      return .text(title(text))
     },
     "trim": { interpreter, value, arguments in
       let values = try arguments.bound("trim", ["chars"])
@@ -25,16 +27,22 @@ enum Filters {
     },
     "safe": { interpreter, value, arguments in
       _ = try arguments.bound("safe", [])
-      return .text(try interpreter.soft(value).marked(true))
+      let text = try interpreter.soft(value)
+      try interpreter.budget.take(bytes: text.utf8.count)
+      return .text(text.marked(true))
     },
     "escape": escape, "e": escape,
     "forceescape": { interpreter, value, arguments in
       _ = try arguments.bound("forceescape", [])
-      return .text(try interpreter.str(value).escaped())
+      let text = try interpreter.str(value)
+      try interpreter.budget.take(bytes: text.utf8.count)
+      return .text(text.escaped())
     },
     "striptags": { interpreter, value, arguments in
       _ = try arguments.bound("striptags", [])
-      return .text(try stripTags(try interpreter.str(value)))
+      let text = try interpreter.str(value)
+      try interpreter.budget.take(bytes: text.utf8.count)
+      return .text(try stripTags(text))
     },
     "replace": { interpreter, value, arguments in
       let values = try arguments.bound("replace", ["old", "new", "count"], required: 2)
@@ -51,7 +59,9 @@ enum Filters {
     "wordcount": { interpreter, value, arguments in
       _ = try arguments.bound("wordcount", [])
       var (count, isInWord) = (0, false)
-      for scalar in try interpreter.soft(value).scalars {
+      let text = try interpreter.soft(value)
+      try interpreter.budget.take(bytes: text.utf8.count)
+      for scalar in text.scalars {
         if scalar.isWord, !isInWord { count += 1 }
         isInWord = scalar.isWord
       }
@@ -84,14 +94,16 @@ enum Filters {
       let values = try arguments.bound("int", ["default", "base"])
       if case .undefined(let undefined) = value { throw undefined.error }
       let base = try values[1].map(StringMethods.integer) ?? 10
+      try chargeDigits(value, interpreter)
       return integer(value, base: base) ?? values[0] ?? .int(0)
     },
-    "float": { _, value, arguments in
+    "float": { interpreter, value, arguments in
       let values = try arguments.bound("float", ["default"])
       if case .undefined(let undefined) = value { throw undefined.error }
       if case .big(let big) = value, !big.double.isFinite {
         throw TemplateError.raised("int too large to convert to float")
       }
+      try chargeDigits(value, interpreter)
       return (value.double ?? value.text.flatMap(float)).map(Value.float) ?? values[0] ?? .float(0)
     },
     "round": round,
@@ -183,6 +195,7 @@ enum Filters {
       if case .undefined(let undefined) = value { throw undefined.error }
       throw TemplateError.raised("indent wants a string, not \(value.type)")
     }
+    try interpreter.budget.take(bytes: text.utf8.count)
     let indentation: Text
     if case .text(let given)? = values[0] {
       indentation = given
@@ -221,8 +234,10 @@ enum Filters {
     _ = try arguments.bound("urlencode", [])
     func quoted(_ value: Value, inQuery: Bool) throws -> [UInt8] {
       var out: [UInt8] = []
-      for byte in try interpreter.str(value).utf8 {
-        let isPlain = byte < 0x80 && (Unicode.Scalar(byte).properties.isAlphabetic || (48...57).contains(byte))
+      let text = try interpreter.str(value)
+      try interpreter.budget.take(bytes: text.utf8.count)
+      for byte in text.utf8 {
+        let isPlain = (65...90).contains(byte) || (97...122).contains(byte) || (48...57).contains(byte)
         if isPlain || "_.-~".utf8.contains(byte) || (!inQuery && byte == UInt8(ascii: "/")) {
           out.append(byte)
         } else if inQuery, byte == 0x20 {

@@ -75,6 +75,7 @@ enum Globals {
   private static func strftimeNow(_ interpreter: Interpreter, _ arguments: Arguments) throws -> Value {
     let format = try StringMethods.textArgument(
       try arguments.bound("strftime_now", ["format"], required: 1)[0] ?? .none)
+    try interpreter.budget.step(format.utf8.count)
     let text = interpreter.clock.text(format)
     try interpreter.budget.take(bytes: text.utf8.count)
     return .text(text)

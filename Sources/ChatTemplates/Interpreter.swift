@@ -2,6 +2,7 @@
 final class Activation {
   var slots: [Value?]
   let parent: Activation?
+  var isKept = false
 
   init(_ count: Int, parent: Activation?) {
     slots = Array(repeating: nil, count: count)
@@ -38,7 +39,7 @@ final class Interpreter {
   func render(_ program: Program) throws -> [UInt8] {
     defer { release() }
     do {
-      let activation = self.activation(program.slots, parent: nil)
+      let activation = try self.activation(program.slots, parent: nil)
       enter(program.frame, activation)
       _ = try execute(program.body, activation)
       return out
@@ -53,11 +54,18 @@ final class Interpreter {
     for namespace in namespaces { namespace.values = [:] }
   }
 
-  /// Variables that are kept to the end, since macros may hold on to them.
-  func activation(_ count: Int, parent: Activation?) -> Activation {
-    let activation = Activation(count, parent: parent)
+  /// Variables of a function that is called.
+  func activation(_ count: Int, parent: Activation?) throws -> Activation {
+    try budget.take(bytes: 64 + 32 * count)
+    if let parent { keep(parent) }
+    return Activation(count, parent: parent)
+  }
+
+  /// Takes variables apart at the end, since something that they hold may hold on to them.
+  func keep(_ activation: Activation) {
+    guard !activation.isKept else { return }
+    activation.isKept = true
     activations.append(activation)
-    return activation
   }
 
   func namespace() throws -> Namespace {

@@ -115,7 +115,9 @@ extension Interpreter {
   func length(_ value: Value) throws -> Int {
     switch value {
     case .undefined: return 0
-    case .text(let text): return text.count
+    case .text(let text):
+      if !text.isASCII { try budget.scan(bytes: text.utf8.count) }
+      return text.count
     case .list(let list), .tuple(let list): return list.items.count
     case .dict(let dict), .view(let dict, _): return dict.count
     case .range(let span): return span.count

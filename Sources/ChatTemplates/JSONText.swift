@@ -24,7 +24,9 @@ struct JSONWriter {
     case .int(let value): out.append(contentsOf: String(value).utf8)
     case .big(let value): out.append(contentsOf: try interpreter.decimal(value).utf8)
     case .float(let value): out.append(contentsOf: Self.number(value).utf8)
-    case .text(let text): quote(text)
+    case .text(let text):
+      try interpreter.budget.scan(bytes: text.utf8.count)
+      quote(text)
     case .list(let list), .tuple(let list):
       try write("[", "]", list.items.count, level) { writer, index in
         try writer.write(list.items[index], level: level + 1, interpreter)
@@ -49,15 +51,18 @@ struct JSONWriter {
     out.append(contentsOf: open.utf8)
     for index in 0..<count {
       if index > 0 { out.append(contentsOf: itemSeparator) }
-      breakLine(level + 1)
+      try breakLine(level + 1)
       try each(&self, index)
     }
-    if count > 0 { breakLine(level) }
+    if count > 0 { try breakLine(level) }
     out.append(contentsOf: close.utf8)
   }
 
-  private mutating func breakLine(_ level: Int) {
+  private mutating func breakLine(_ level: Int) throws {
     guard let indent else { return }
+    guard level * indent.count + out.count <= Budget.maximumValue else {
+      throw TemplateError(.budget, "the template indents JSON too far")
+    }
     out.append(UInt8(ascii: "\n"))
     for _ in 0..<level { out.append(contentsOf: indent) }
   }

@@ -161,7 +161,10 @@ extension SequenceFilters {
       try Iteration(over: [value]) { [unowned interpreter] in
         while let item = try iteration.value().next() {
           try interpreter.budget.take(entries: 1)
-          if seen.insert(try Key(comparable(try attribute.value(of: item, interpreter), isCaseSensitive))).inserted {
+          let key = comparable(try attribute.value(of: item, interpreter), isCaseSensitive)
+          try interpreter.scanKey(key)
+          if case .text(let text) = key { try interpreter.budget.take(bytes: text.utf8.count) }
+          if seen.insert(try Key(key)).inserted {
             return item
           }
         }

@@ -85,7 +85,7 @@ extension Interpreter {
 
   private func recurse(_ loop: ForLoop, over iterable: Value, depth0: Int, outer: Activation) throws -> Text {
     try deeper {
-      let activation = self.activation(loop.slots, parent: outer)
+      let activation = try self.activation(loop.slots, parent: outer)
       return try captured { _ = try run(loop, over: iterable, activation, outer: outer, depth0: depth0) }
     }
   }
@@ -141,7 +141,7 @@ extension Interpreter {
   /// The values that pass the loop's own test, one by one as they are asked for.
   private func tested(_ loop: ForLoop, _ test: Expression, _ iterable: Value, _ outer: Activation) throws -> Iteration {
     let iteration = try Iteration.over(iterable)
-    let activation = self.activation(loop.testSlots, parent: outer)
+    let activation = try self.activation(loop.testSlots, parent: outer)
     enter(loop.testFrame, activation)
     return try Iteration(over: [iterable]) { [unowned self] in
       while let item = try iteration.next() {

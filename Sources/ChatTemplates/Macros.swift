@@ -51,6 +51,7 @@ final class Macro {
 
   init(_ definition: MacroDefinition, _ activation: Activation, _ interpreter: Interpreter) throws {
     try interpreter.budget.take(bytes: 64)
+    interpreter.keep(activation)
     self.definition = definition
     self.activation = activation
   }
@@ -82,7 +83,7 @@ final class Macro {
       throw TemplateError.raised("macro \(displayName) takes not more than \(count) argument(s)")
     }
     return try interpreter.deeper {
-      let inner = interpreter.activation(definition.slots, parent: activation)
+      let inner = try interpreter.activation(definition.slots, parent: activation)
       for (slot, value) in zip(definition.parameterSlots, values) { inner.slots[slot] = value }
       if let slot = definition.callerSlot { inner.slots[slot] = caller }
       if let slot = definition.namedSlot {

@@ -7,6 +7,14 @@
 #endif
 
 extension Filters {
+  /// Counts the reading of a number, which takes the square of its digits.
+  static func chargeDigits(_ value: Value, _ interpreter: Interpreter) throws {
+    guard case .text(let text) = value else { return }
+    try interpreter.budget.take(bytes: text.utf8.count)
+    let digits = min(text.utf8.count, BigInt.maximumDigits)
+    try interpreter.budget.step(digits * digits >> 6)
+  }
+
   /// Python's `int(value, base)`, or that of the float; nil where there is none.
   static func integer(_ value: Value, base: Int) -> Value? {
     switch value {

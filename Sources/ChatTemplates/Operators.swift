@@ -115,6 +115,7 @@ extension Interpreter {
       }
     }
     try charge(max(a.bitCount, b.bitCount))
+    try budget.step((a.digits.count + b.digits.count) >> 2)
     let work = (a.digits.count + 1) * (b.digits.count + 1)
     switch operation {
     case .add: return .integer(a + b)

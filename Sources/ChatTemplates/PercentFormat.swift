@@ -12,6 +12,7 @@ extension Interpreter {
       next += 1
       return items[next - 1]
     }
+    try budget.take(bytes: format.utf8.count * 4)
     var rest = Array(format.scalars)[...]
     while let scalar = rest.popFirst() {
       guard scalar == "%" else {

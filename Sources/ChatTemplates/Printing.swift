@@ -3,7 +3,9 @@ extension Interpreter {
   /// Python's `str(value)`.
   func str(_ value: Value) throws -> Text {
     switch value {
-    case .text(let text): return text.marked(false)
+    case .text(let text):
+      if text.isMarkup { try budget.take(bytes: text.utf8.count) }
+      return text.marked(false)
     case .undefined: return ""
     default:
       var out: [UInt8] = []

@@ -11,16 +11,14 @@ final class Program: @unchecked Sendable {
   let body: [Statement]
   let frame: FrameEntry
   let slots: Int
-  let sourceBytes: Int
   /// What messages call it.
   let name: String
 
-  static let maximumSource = 8 << 20
+  static let maximumSource = 1 << 20
 
   /// - Throws: `TemplateError`, syntax or budget.
   init(_ source: [UInt8], name: String) throws {
     self.name = name
-    sourceBytes = source.count
     do {
       guard source.count <= Self.maximumSource else {
         throw TemplateError(.budget, "a template of \(source.count) bytes; it may have \(Self.maximumSource)")
@@ -44,7 +42,7 @@ final class Program: @unchecked Sendable {
     let globals = try Globals.all().merging(variables) { $1 }
     do {
       return try LargeStack.run {
-        let budget = Budget(inputBytes: inputBytes + self.sourceBytes)
+        let budget = Budget(inputBytes: inputBytes)
         return try Interpreter(globals: globals, budget: budget, clock: clock).render(self)
       }
     } catch var error as TemplateError {

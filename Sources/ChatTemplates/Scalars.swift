@@ -27,16 +27,19 @@ extension Unicode.Scalar {
   }
 
   var isAlpha: Bool {
+    if value < 0x80 { return isASCIILetter }
     switch properties.generalCategory {
-    case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter: true
-    default: false
+    case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter: return true
+    default: return false
     }
   }
 
   var isDecimal: Bool { properties.generalCategory == .decimalNumber }
   var isDigit: Bool { properties.numericType == .decimal || properties.numericType == .digit }
   var isNumeric: Bool { properties.numericType != nil }
-  var isAlphanumeric: Bool { isAlpha || isDecimal || isDigit || isNumeric }
+  var isAlphanumeric: Bool {
+    value < 0x80 ? isASCIILetter || isASCIIDigit : isAlpha || isDecimal || isDigit || isNumeric
+  }
   /// `\w` of regular expressions.
   var isWord: Bool { self == "_" || isAlphanumeric }
 
@@ -50,9 +53,9 @@ extension Unicode.Scalar {
   var isASCIIDigit: Bool { ("0"..."9").contains(self) }
 
   /// Has upper and lower case, and is one of them.
-  var isUpper: Bool { properties.isUppercase }
-  var isLower: Bool { properties.isLowercase }
-  var isTitle: Bool { properties.generalCategory == .titlecaseLetter }
+  var isUpper: Bool { value < 0x80 ? ("A"..."Z").contains(self) : properties.isUppercase }
+  var isLower: Bool { value < 0x80 ? ("a"..."z").contains(self) : properties.isLowercase }
+  var isTitle: Bool { value >= 0x80 && properties.generalCategory == .titlecaseLetter }
   var isCased: Bool { properties.isCased }
 }
 

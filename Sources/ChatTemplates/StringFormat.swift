@@ -7,6 +7,7 @@ extension Interpreter {
   }
 
   private func format(_ format: Text, _ arguments: Arguments, _ automatic: inout Int?, depth: Int) throws -> Text {
+    try budget.take(bytes: format.utf8.count)
     guard depth >= 0 else { throw TemplateError.raised("max string recursion exceeded") }
     var out: [UInt8] = []
     let bytes = format.utf8

@@ -30,12 +30,14 @@ enum StringMethods {
       let (text, prefix) = (
         try StringMethods.text(value), try textArgument(arguments.positional("removeprefix", 1...1)[0])
       )
+      try interpreter.budget.take(bytes: text.utf8.count)
       return .text(text.hasPrefix(prefix) ? text.bytes(prefix.utf8.count..<text.utf8.count) : text)
     },
     "removesuffix": { interpreter, value, arguments in
       let (text, suffix) = (
         try StringMethods.text(value), try textArgument(arguments.positional("removesuffix", 1...1)[0])
       )
+      try interpreter.budget.take(bytes: text.utf8.count)
       return .text(text.hasSuffix(suffix) ? text.bytes(0..<text.utf8.count - suffix.utf8.count) : text)
     },
     "center": { try pad($0, $1, $2, "center") },
@@ -63,24 +65,29 @@ enum StringMethods {
       _ = try arguments.positional("isascii", 0...0)
       return .bool(try text(value).isASCII)
     },
-    "isprintable": { _, value, arguments in
+    "isprintable": { interpreter, value, arguments in
       _ = try arguments.positional("isprintable", 0...0)
+      try interpreter.budget.take(bytes: try text(value).utf8.count)
       return .bool(try text(value).scalars.allSatisfy(\.isPrintable))
     },
-    "islower": { _, value, arguments in
+    "islower": { interpreter, value, arguments in
       _ = try arguments.positional("islower", 0...0)
+      try interpreter.budget.take(bytes: try text(value).utf8.count)
       return .bool(try text(value).isLower)
     },
-    "isupper": { _, value, arguments in
+    "isupper": { interpreter, value, arguments in
       _ = try arguments.positional("isupper", 0...0)
+      try interpreter.budget.take(bytes: try text(value).utf8.count)
       return .bool(try text(value).isUpper)
     },
-    "istitle": { _, value, arguments in
+    "istitle": { interpreter, value, arguments in
       _ = try arguments.positional("istitle", 0...0)
+      try interpreter.budget.take(bytes: try text(value).utf8.count)
       return .bool(try text(value).isTitle)
     },
-    "isidentifier": { _, value, arguments in
+    "isidentifier": { interpreter, value, arguments in
       _ = try arguments.positional("isidentifier", 0...0)
+      try interpreter.budget.take(bytes: try text(value).utf8.count)
       let scalars = try text(value).scalars
       return .bool(
         (scalars.first?.isIdentifierStart ?? false) && scalars.dropFirst().allSatisfy(\.isIdentifierPart))
@@ -177,6 +184,7 @@ enum StringMethods {
   ) throws -> Value {
     let values = try arguments.positional(name, 1...3)
     var text = try text(value)
+    try interpreter.budget.scan(bytes: text.utf8.count)
     if values.count > 1 {
       guard let range = try bounds(text, values[1], values.count > 2 ? values[2] : nil) else { return .bool(false) }
       text = text.bytes(range)
@@ -203,6 +211,7 @@ enum StringMethods {
   static func replaced(_ interpreter: Interpreter, _ text: Text, _ old: Text, _ new: Text, _ count: Int) throws -> Text
   {
     let limit = count < 0 ? Int.max : count
+    try interpreter.budget.scan(bytes: text.utf8.count)
     var out: [UInt8] = []
     var (start, done) = (0, 0)
     if old.isEmpty {

@@ -43,6 +43,7 @@ extension StringMethods {
     let text = try text(value)
     let separator = try textArgument(arguments.positional(last ? "rpartition" : "partition", 1...1)[0])
     guard !separator.isEmpty else { throw TemplateError.raised("empty separator") }
+    try interpreter.budget.take(bytes: text.utf8.count)
     let empty = Text([], isMarkup: text.isMarkup)
     guard let found = last ? text.findLast(separator) : text.find(separator) else {
       return try interpreter.tuple((last ? [empty, empty, text] : [text, empty, empty]).map(Value.text))
@@ -67,9 +68,11 @@ extension StringMethods {
   static func padded(
     _ interpreter: Interpreter, _ text: Text, _ width: Int, _ fill: Text, _ name: String
   ) throws -> Text {
-    let missing = max(0, min(width, .max / 2) - text.count)
+    try interpreter.budget.take(bytes: text.utf8.count)
+    let width = max(0, min(width, .max / 2))
+    let missing = max(0, width - text.count)
     // As Python does it: an odd space goes to the left of an odd width.
-    let left = name == "center" ? missing / 2 + (missing & min(width, .max / 2) & 1) : name == "rjust" ? missing : 0
+    let left = name == "center" ? missing / 2 + (missing & width & 1) : name == "rjust" ? missing : 0
     let (before, after) = (try interpreter.repeated(fill, left), try interpreter.repeated(fill, missing - left))
     return Text(before.utf8 + text.utf8 + after.utf8, isMarkup: text.isMarkup)
   }
@@ -77,7 +80,8 @@ extension StringMethods {
   static let zeroFill: Method = { interpreter, value, arguments in
     let text = try text(value)
     let width = try integer(arguments.positional("zfill", 1...1)[0])
-    let zeros = try interpreter.repeated("0", max(0, min(width, .max / 2) - text.count))
+    try interpreter.budget.take(bytes: text.utf8.count)
+    let zeros = try interpreter.repeated("0", max(0, max(0, min(width, .max / 2)) - text.count))
     let hasSign = text.utf8.first == UInt8(ascii: "+") || text.utf8.first == UInt8(ascii: "-")
     let sign = hasSign ? 1 : 0
     return .text(Text(Array(text.utf8[..<sign]) + zeros.utf8 + text.utf8[sign...], isMarkup: text.isMarkup))
@@ -86,6 +90,7 @@ extension StringMethods {
   static let expandTabs: Method = { interpreter, value, arguments in
     let size = try arguments.bound("expandtabs", ["tabsize"])[0].map(integer) ?? 8
     let text = try text(value)
+    try interpreter.budget.take(bytes: text.utf8.count)
     var (out, column) = ([UInt8](), 0)
     for scalar in text.scalars {
       if scalar == "\t" {

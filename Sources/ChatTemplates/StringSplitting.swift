@@ -55,8 +55,8 @@ extension StringMethods {
 
   static let splitLines: Method = { interpreter, value, arguments in
     let keeps = try arguments.bound("splitlines", ["keepends"])[0]?.isTrue ?? false
-    let lines = try StringMethods.lines(try text(value), keepingEnds: keeps)
     try interpreter.budget.take(bytes: try text(value).utf8.count)
+    let lines = try StringMethods.lines(try text(value), keepingEnds: keeps)
     return try interpreter.list(lines.map(Value.text))
   }
 

@@ -40,11 +40,15 @@ enum Tests {
     "escaped": plain { $0.text?.isMarkup ?? false },
     "lower": { interpreter, value, arguments in
       _ = try arguments.bound("lower", [])
-      return try interpreter.str(value).isLower
+      let text = try interpreter.str(value)
+      try interpreter.budget.take(bytes: text.utf8.count)
+      return text.isLower
     },
     "upper": { interpreter, value, arguments in
       _ = try arguments.bound("upper", [])
-      return try interpreter.str(value).isUpper
+      let text = try interpreter.str(value)
+      try interpreter.budget.take(bytes: text.utf8.count)
+      return text.isUpper
     },
     "odd": { try remainder($0, $1, $2.bound("odd", []), .int(2), is: 1) },
     "even": { try remainder($0, $1, $2.bound("even", []), .int(2), is: 0) },

@@ -37,6 +37,23 @@ import Testing
     #expect(ContinuousClock.now - start < .seconds(5), "\(source)")
   }
 
+  /// Operations on long values count for what they take, however little they make.
+  @Test(arguments: [
+    "a == b", "a < b", "b|length", "u[5]", "a|wordcount", "a is lower", "a.rfind('yyyyyyyyyyyyyyyyyyyyy')",
+    "('9' * 4000)|int",
+    "{a: 1}[b]", "[a]|unique|list", "a ~ b", "10**8000 // 3**4000", "[[a]]|tojson(indent=1000000)", "a|upper",
+    "a.center(1)",
+  ])
+  func longValuesCount(_ operation: String) throws {
+    let source = """
+      {% set a = 'x' * 20000000 %}{% set b = 'x' * 20000000 %}{% set u = 'é' * 10000000 %}\
+      {% for i in range(100000) %}{% for j in range(100000) %}{% set y = \(operation) %}{% endfor %}{% endfor %}
+      """
+    let start = ContinuousClock.now
+    #expect(throws: TemplateError.self) { try RenderingTests.render(source) }
+    #expect(ContinuousClock.now - start < .seconds(20))
+  }
+
   @Test func selfReferenceEnds() throws {
     let source = "{% set n = namespace() %}{% set n.x = n %}{% set n.y = [n] %}{{ n }}"
     #expect(try RenderingTests.render(source) == "<Namespace {'x': <Namespace {...}>, 'y': [<Namespace {...}>]}>")
