@@ -43,7 +43,7 @@ import Testing
     #expect(cut > 20)
   }
 
-  @Test(.timeLimit(.minutes(1))) func survivesDamage() throws {
+  @Test(.timeLimit(.minutes(3))) func survivesDamage() throws {
     let scratch = try Scratch()
     var random = Random(state: 7)
     var refused = 0
@@ -131,7 +131,7 @@ import Testing
   }
 
   /// Anchors that would expand to billions, brackets without end, megabytes on a line.
-  @Test(.timeLimit(.minutes(1))) func cardsMadeToFillMemoryAreRefusedAtOnce() throws {
+  @Test(.timeLimit(.minutes(3))) func cardsMadeToFillMemoryAreRefusedAtOnce() throws {
     let laughs = (1...9).map { "- &l\($0) [\(Array(repeating: "*l\($0 - 1)", count: 9).joined(separator: ","))]" }
     let cards = [
       "configs:\n- &l0 [lol]\n" + laughs.joined(separator: "\n"),
@@ -145,10 +145,10 @@ import Testing
       String(repeating: "long: text\n", count: 500_000),
     ]
     for card in cards {
-      let start = ContinuousClock.now
+      let start = processorTime()
       let said = message { _ = try DatasetCard(Array("---\n\(card)\n---\n".utf8), place: "x") }
       #expect(said.contains("x"), "\(card.prefix(40)): \(said.prefix(300))")
-      #expect(ContinuousClock.now - start < .seconds(10), "\(card.prefix(40))")
+      #expect(processorTime() - start < 5, "\(card.prefix(40))")
     }
   }
 
@@ -187,15 +187,15 @@ import Testing
       message { _ = try MMLU.load(place: Liar(paths: ["ok.jsonl", path])) }.contains("which is no path of a file"))
   }
 
-  @Test(.timeLimit(.minutes(1))) func longListingsAreLookedThroughQuickly() throws {
+  @Test(.timeLimit(.minutes(3))) func longListingsAreLookedThroughQuickly() throws {
     struct Places: DatasetPlaces {
       let place: Liar
       func place(repository: String, revision: String?) throws -> any DatasetPlace { place }
     }
     let paths = (1_000_000..<2_000_000).map { "data/part\($0 / 1000)/shard-\($0).jsonl" } + ["x/dev/a.jsonl"]
-    let start = ContinuousClock.now
+    let start = processorTime()
     let said = message { _ = try CalibrationData(sources: ["a/b"], places: Places(place: Liar(paths: paths))) }
     #expect(said.contains("holds no training split, only \"validation\""), "\(said)")
-    #expect(ContinuousClock.now - start < .seconds(20))
+    #expect(processorTime() - start < 10)
   }
 }
