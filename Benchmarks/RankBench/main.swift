@@ -11,6 +11,13 @@ import Torch
 //   rank-bench differ               the ranks disagree
 //   rank-bench fail RANK            a rank fails by itself; the others wait for it
 
+/// All are there: whoever waits for that may begin.
+func meet(_ world: World) throws {
+  try world.barrier()
+  if world.rank == 0 { print("met") }
+  fflush(nil)
+}
+
 func run(_ words: [String], _ world: World) throws {
   func number(_ index: Int) -> Int { words.count > index ? Int(words[index]) ?? 0 : 0 }
   let next = (world.rank + 1) % world.size
@@ -34,6 +41,7 @@ func run(_ words: [String], _ world: World) throws {
       print(String(format: "%d tensors of %d bytes there and back: %.2f GB/s", count, tensor.byteCount, bytes / seconds / 1e9))
     }
   case "ring":
+    try meet(world)
     let end = Date() + Double(number(1))
     var turns = 0
     // Rank 0 decides, so that all end at the same turn.
@@ -47,9 +55,7 @@ func run(_ words: [String], _ world: World) throws {
     }
     if world.rank == 0 { print("\(turns) turns") }
   case "idle":
-    try world.barrier()
-    if world.rank == 0 { print("met") }
-    fflush(nil)
+    try meet(world)
     Thread.sleep(forTimeInterval: Double(number(1)))
     try world.barrier()
   case "differ": try world.agree(on: [("parity", "\(world.rank % 2)"), ("size", "\(world.size)")])

@@ -5,6 +5,7 @@
 
 #include "shim.hpp"
 
+#include <c10/util/Logging.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
@@ -46,6 +47,9 @@ void hand_over(const std::vector<uint8_t> &bytes, void *context, ct_receive rece
 
 ct_store *open_store(
   const char *host, uint16_t port, int32_t listener, bool serves, double timeout, const char *prefix) {
+  // Python does this, nobody else: reads TORCH_CPP_LOG_LEVEL, which the loader sets.
+  static const bool logging = (c10::initLogging(), true);
+  static_cast<void>(logging);
   c10d::TCPStoreOptions options;
   options.port = port;
   options.isServer = serves;

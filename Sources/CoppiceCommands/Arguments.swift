@@ -113,11 +113,14 @@ package enum Arguments {
   }
 
   /// The command line as it can be typed again, one option a line, for those who read of it elsewhere: options that
-  /// only say what is printed, where scores are kept or how many processes do it are left out, absolute paths shortened to their last part.
+  /// only say what is printed, where scores are kept or how many processes work are left out, absolute paths shortened to their last part.
   static func shown(
     _ name: String, _ arguments: [String], for command: any ParsableCommand.Type, model: String
   ) throws -> String {
-    let without: Set<String> = ["--quiet", "--json", "--fresh"]
+    let without: Set<String> = [
+      "--quiet", "--json", "--fresh", "--prune_intermediate_ckpt", "--nproc", "--pp_size",
+      "--num_layers_in_first_pipeline_stage", "--num_layers_in_last_pipeline_stage",
+    ]
     var lines = [[name]]
     for argument in try normalize(arguments, for: command) {
       if argument.hasPrefix("--") {
@@ -127,11 +130,7 @@ package enum Arguments {
         lines[lines.count - 1].append(argument)
       }
     }
-    let withValue: Set<String> = [
-      "--prune_intermediate_ckpt", "--pp_size", "--nproc", "--num_layers_in_first_pipeline_stage",
-      "--num_layers_in_last_pipeline_stage",
-    ]
-    lines = lines.filter { !without.contains($0[0]) && !withValue.contains($0[0]) }.map { line in
+    lines = lines.filter { !without.contains($0[0]) }.map { line in
       line.map { word in
         guard word.hasPrefix("/"), let last = word.split(separator: "/").last else { return word }
         return line[0] == "--hf_model_name_or_path" ? model : String(last)

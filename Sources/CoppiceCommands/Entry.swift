@@ -31,7 +31,7 @@ public enum Entry {
       let (found, path) = try Arguments.command(root, words)
       command = found
       // A fifth of a second, while the inputs are looked at.
-      if isComputing(command, words) { LibTorch.loadInBackground() }
+      if isComputing(command, words), !Launcher.mayStart(words) { LibTorch.loadInBackground() }
       let normalized = try path + Arguments.normalize(Array(words.dropFirst(path.count)), for: command)
       var parsed = try root.parseAsRoot(normalized)
       try parsed.run()

@@ -3,6 +3,7 @@ import Datasets
 import Foundation
 import Jobs
 import Minitron
+import Ranks
 import Report
 
 /// The flags of the reference's `prune_minitron.py` and Coppice's own: those of `prune`, and of `plan`.
@@ -67,12 +68,14 @@ struct PruneOptions: ParsableArguments {
   @Flag(name: .flag("racing"), help: "Stop scoring candidates that are out; says how sure the winner is.")
   var racing = false
 
-  @Option(name: .flag("nproc"), help: ArgumentHelp("Processes; one does the work of all so far.", valueName: "n"))
-  var processes = 1
+  @Option(
+    name: .flag("nproc"),
+    help: ArgumentHelp("Processes, a multiple of --pp_size (default: as many).", valueName: "n"))
+  var processes: Int?
 
   @Option(
     name: .flag("pp_size"),
-    help: ArgumentHelp("Pipeline stages; one process does the work of all so far.", valueName: "n"))
+    help: ArgumentHelp("Pipeline stages, each in a process of its own.", valueName: "n"))
   var pipelineStages = 1
 
   @Option(name: .flag("num_layers_in_first_pipeline_stage"), help: .hidden)
@@ -114,7 +117,7 @@ struct PruneOptions: ParsableArguments {
     }
     let request = try request()
     try usage(request.validateValues)
-    try atLeast(1, processes, flag: "--nproc")
+    if let processes { try atLeast(1, processes, flag: "--nproc") }
     try atLeast(1, pipelineStages, flag: "--pp_size")
     if let firstStageLayers { try atLeast(1, firstStageLayers, flag: "--num_layers_in_first_pipeline_stage") }
     if let lastStageLayers { try atLeast(1, lastStageLayers, flag: "--num_layers_in_last_pipeline_stage") }
@@ -179,13 +182,16 @@ public struct PruneCommand: ComputingCommand {
   }
 
   public func run() throws {
-    let console = options.output.console
+    // Saying what would be done takes one process.
+    guard !options.dryRun else { return try run(.alone) }
+    try Launcher(processes: options.processes, stages: options.pipelineStages).run(run)
+  }
+
+  /// The work of one of the processes. The first has the console.
+  private func run(_ world: World) throws {
     let request = try options.request()
-    let world = try Launcher.world()
     guard world.rank == 0 else { return try CrewJob(request, world: world, listeners: [Bystander()]).run() }
-    if world.isAlone, max(options.processes, options.pipelineStages) > 1 {
-      console.note("one process does the work of all ranks and pipeline stages; the result is the same")
-    }
+    let console = options.output.console
     if options.model.trustRemoteCode { console.note("--trust_remote_code has no effect: no remote code is ever run") }
     let job = try PruneJob(
       request, listeners: [ConsoleListener(console, json: options.output.json)], command: Self.commandLine, world: world

@@ -217,5 +217,5 @@ enum Keys {
   static func beat(_ rank: Int) -> String { "beat/\(rank)" }
   static let go = "go"
   static let loss = "loss"
-  static let group = "group"
+  static func knows(_ rank: Int) -> String { "knows/\(rank)" }
 }

@@ -13,6 +13,8 @@ import Torch
 final class Monitor: Sendable {
   /// Seconds between signs of life.
   private static let interval = 1.0
+  /// Seconds between looks at whether somebody has told of a loss.
+  private static let lookInterval = 0.25
   /// Seconds that a rank which computes may go on when another one is lost.
   private static let patience = 4.0
   /// Seconds that a rank which knows of a loss has for its end.
@@ -27,6 +29,8 @@ final class Monitor: Sendable {
     var report: Loss?
     var reportTime = 0.0
     var isTold = false
+    /// The last time for which this process did not run, and when it ended.
+    var stop: (seconds: Double, time: Double)?
     var pending: [ObjectIdentifier: PendingMessage] = [:]
     /// No rank is watched any more: all have done their work.
     var isLeaving = false
@@ -106,11 +110,23 @@ final class Monitor: Sendable {
     tell(Loss(rank, "\(peers[rank].name) \(text)", isInterruption: isInterruption))
     let end = now() + patience
     while now() < end, !state.withLock({ $0.isTold }) { pause(seconds: 0.01) }
+    awaitReaders(patience)
+  }
+
+  /// Where rank 0 serves the store, what is told in it ends with rank 0: the others get time to read.
+  private func awaitReaders(_ patience: Double) {
+    if case .agent = settings.rendezvous { return }
+    guard rank == 0 else { return }
+    let culprit = state.withLock { $0.loss?.rank }
+    var readers = peers.filter { $0.rank != 0 && $0.rank != culprit }
+    let end = now() + patience
+    while !readers.isEmpty, now() < end {
+      readers.removeAll { $0.isGone || (try? meeting.store.has(Keys.knows($0.rank))) ?? true }
+      if !readers.isEmpty { pause(seconds: 0.02) }
+    }
   }
 
   /// From now on nobody is watched.
-  ///
-  /// - Parameter isLast: whether nothing at all is to be done any more.
   func leave() {
     state.withLock { $0.isLeaving = true }
     let end = now() + 3
@@ -120,7 +136,11 @@ final class Monitor: Sendable {
   private func ending(_ loss: Loss) -> RankError {
     // The signal that ended the other one may come here as well, and is the better end.
     if loss.isInterruption { pause(seconds: 0.7) }
-    state.withLock { $0.endingSince = $0.endingSince ?? now() }
+    let isFirst = state.withLock { state in
+      defer { state.endingSince = state.endingSince ?? now() }
+      return state.endingSince == nil
+    }
+    if isFirst { awaitReaders(3) }
     return loss.error
   }
 
@@ -137,6 +157,13 @@ final class Monitor: Sendable {
     state.withLock { state in
       guard state.report == nil, state.loss == nil else { return }
       (state.report, state.reportTime) = (loss, now())
+      // Whoever slept, and finds others gone, was the reason.
+      guard let stop = state.stop, now() - stop.time < 10, loss.rank != rank else { return }
+      state.report = Loss(
+        rank,
+        """
+        \(peers[rank].name) was stopped for \(spoken(stop.seconds)), and the others have not waited for it; \(advice)
+        """)
     }
   }
 
@@ -152,16 +179,19 @@ final class Monitor: Sendable {
   // MARK: Signs of life
 
   private func beat() {
-    var count = 0
+    var (count, beaten, knows) = (0, 0.0, false)
     while !state.withLock({ $0.isLeaving }) {
-      count += 1
       do {
-        try exchange(count)
+        if now() - beaten >= Self.interval {
+          (count, beaten) = (count + 1, now())
+          try exchange(count)
+        }
+        try look(&knows)
         state.withLock { ($0.contact, $0.storeError) = (now(), nil) }
       } catch {
         state.withLock { $0.storeError = $0.storeError ?? ("\(error)", now()) }
       }
-      let end = now() + Self.interval
+      let end = now() + Self.lookInterval
       while now() < end, state.withLock({ !$0.isLeaving && ($0.report == nil || $0.isTold) }) { pause(seconds: 0.02) }
       // A store that is gone is not asked without pause.
       if state.withLock({ $0.storeError != nil }) { pause(seconds: 0.1) }
@@ -171,18 +201,25 @@ final class Monitor: Sendable {
 
   private func exchange(_ count: Int) throws {
     let store = meeting.monitorStore
-    if let report = state.withLock({ $0.isTold ? nil : $0.report }) {
-      // The first to speak is believed by all.
-      let first = try store.setFirst(Keys.loss, report.encoded)
-      state.withLock { $0.isTold = true }
-      learn(Loss(parsing: first))
-    }
     try store.set(Keys.beat(rank), Array("\(count)".utf8))
     for rank in watched {
       let sign = try store.get(Keys.beat(rank), timeout: Meeting.callTimeout)
       state.withLock { if $0.signs[rank]?.value != sign { $0.signs[rank] = (sign, now()) } }
     }
-    if try store.has(Keys.loss) { learn(Loss(parsing: try store.get(Keys.loss, timeout: Meeting.callTimeout))) }
+  }
+
+  /// Tells of a loss, and learns of one that somebody else has told of: the first is believed by all.
+  private func look(_ knows: inout Bool) throws {
+    let store = meeting.monitorStore
+    if let report = state.withLock({ $0.isTold ? nil : $0.report }) {
+      let first = try store.setFirst(Keys.loss, report.encoded)
+      state.withLock { $0.isTold = true }
+      learn(Loss(parsing: first))
+    }
+    guard !knows, try state.withLock({ $0.isTold }) || store.has(Keys.loss) else { return }
+    learn(Loss(parsing: try store.get(Keys.loss, timeout: Meeting.callTimeout)))
+    try store.set(Keys.knows(rank), [1])
+    knows = true
   }
 
   // MARK: The watch
@@ -212,19 +249,13 @@ final class Monitor: Sendable {
     state.withLock { $0.threads -= 1 }
   }
 
-  /// After a time in which this process did nothing.
+  /// After a time in which this process did nothing. Perhaps all were stopped together, and go on together.
   private func wakeUp(after seconds: Double, _ time: Double) {
     state.withLock { state in
       state.contact = time
       for rank in watched { state.signs[rank]?.time = time }
+      if seconds > settings.silenceTimeout { state.stop = (seconds, time) }
     }
-    guard seconds > settings.silenceTimeout else { return }
-    learn(
-      Loss(
-        rank,
-        """
-        \(peers[rank].name) was stopped for \(spoken(seconds)), and the others have not waited for it; \(advice)
-        """))
   }
 
   private func lookForProcesses(_ gone: inout [Int: Double], _ time: Double) {

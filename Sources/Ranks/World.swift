@@ -30,6 +30,7 @@ public final class World: Sendable {
 
   private let connections: Connections?
   /// The parts of what is on its way, by the rank that it goes to.
+  private let hasLeft = Mutex(false)
   private let outgoing = Mutex<[Int: [[PendingMessage]]]>([:])
 
   private enum Tag {
@@ -184,9 +185,9 @@ public final class World: Sendable {
     connections?.monitor.fail("failed: \(reason)", isInterruption: false)
   }
 
-  /// The clean end of a run: returns when all ranks have come here. Nothing can be sent any more.
+  /// The clean end of a run: returns when all ranks have come here. Nothing can be sent any more, and leaving again is nothing.
   public func leave() throws {
-    guard connections != nil else { return }
+    guard connections != nil, !hasLeft.withLock({ $0 }) else { return }
     try barrier()
     try flush()
     try? say(farewell: ())
@@ -195,6 +196,7 @@ public final class World: Sendable {
   /// All ranks have come to the same end. Rank 0 may serve the store, and is the last to go.
   private func say(farewell: Void) throws {
     guard let connections else { return }
+    hasLeft.withLock { $0 = true }
     connections.monitor.leave()
     let patience = connections.meeting.settings.silenceTimeout
     let note = try Tensor([Int64(rank)], shape: [1])

@@ -20,8 +20,8 @@ public enum LibTorch {
     _ = try api
   }
 
-  /// Sets what libtorch finds in the process: how its threads wait (`OMP_WAIT_POLICY`, unless the environment says
-  /// otherwise) and how memory is reserved. For programs, first of all: the environment may only be changed while there is
+  /// Sets what libtorch finds in the process: how its threads wait (`OMP_WAIT_POLICY`) and what it logs
+  /// (`TORCH_CPP_LOG_LEVEL`), unless the environment says otherwise, and how memory is reserved. For programs, first of all: the environment may only be changed while there is
   /// one thread. A library's host decides for itself.
   public static func prepare() { ct_prepare() }
 

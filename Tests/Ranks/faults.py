@@ -1,0 +1,358 @@
+#!/usr/bin/env python3
+"""Runs of several processes, by every launcher that is here, and what becomes of them when one of them ends, stops, differs
+or does not come. Everything on this machine, within a minute; needs no network.
+
+    python Tests/Ranks/faults.py --binary .build/release/coppice --bench .build/release/rank-bench [CASE]...
+
+Cases run side by side: some of them wait fifteen seconds for a rank that does not answer.
+"""
+
+import argparse
+import concurrent.futures
+import hashlib
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import traceback
+
+from processes import ROOT, Case, Failure, check, one_error, prune, wait_for
+
+TORCHRUN = ROOT / ".deps/venv/bin/torchrun"
+LIMIT = 30  # Seconds within which all ranks end.
+
+
+class Skipped(Exception):
+    """There is no such thing here."""
+
+
+def digest(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    check(files, f"{folder} is empty")
+    whole = hashlib.sha256()
+    for path in files:
+        whole.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    return whole.hexdigest()
+
+
+def alone(case):
+    """What one process makes of the short run."""
+    process = case.start(prune(case, "alone/out"))
+    check(case.wait(process) == 0, case.error(process))
+    return digest(case.path / "alone/out")
+
+
+def ends(case, processes, since):
+    """All end by themselves, in time and with code 1; gives what they say."""
+    texts = []
+    for process in processes:
+        code = case.wait(process, LIMIT + 5)
+        check(time.monotonic() - since < LIMIT, f"{process.name} took {time.monotonic() - since:.1f} s")
+        check(code == 1, f"{process.name} ended with {code}:\n{case.error(process)}")
+        texts.append(one_error(case.error(process)))
+    return texts
+
+
+# Launchers -------------------------------------------------------------------------------------------------------------------
+
+
+def own_launcher(case):
+    expected = alone(case)
+    for more in (["--nproc", "2"], ["--pp_size", "3"], ["--pp_size", "2", "--nproc", "4"]):
+        output = "-".join(more).strip("-") + "/out"
+        process = case.start(prune(case, output, *more))
+        check(case.wait(process) == 0, case.error(process))
+        check(digest(case.path / output) == expected, f"{more}: another result than that of one process")
+        check("rank 1:" not in case.error(process), case.error(process))
+    process = case.start(prune(case, "odd", "--nproc", "3", "--pp_size", "2"))
+    check(case.wait(process) == 64 and "multiple" in case.error(process), case.error(process))
+
+
+def torchrun(case):
+    check(TORCHRUN.exists(), "run Scripts/setup --tests first")
+    expected = alone(case)
+    command = [TORCHRUN, "--standalone", "--nproc_per_node", 2]
+    process = case.start([*command, "--no-python", *prune(case, "direct/out", "--pp_size", 2)])
+    check(case.wait(process, 90) == 0, case.error(process))
+    check(digest(case.path / "direct/out") == expected, "another result than that of one process")
+    # The reference's script, as the wheel has it: a few lines of Python that become the program.
+    script = case.path / "prune_minitron.py"
+    script.write_text(f"import os, sys\nos.execv({str(case.options.binary)!r}, ['prune_minitron', *sys.argv[1:]])\n")
+    process = case.start([*command, script, *prune(case, "script/out", "--pp_size", 2)[2:]])
+    check(case.wait(process, 90) == 0, case.error(process))
+    check(digest(case.path / "script/out") == expected, "another result than that of one process")
+
+
+def mpi(case, launcher, *more):
+    program = shutil.which(launcher)
+    if not program:
+        raise Skipped(f"{launcher} is not installed")
+    expected = alone(case)
+    process = case.start([program, *more, *prune(case, "ranks/out", "--pp_size", 2)], OMPI_MCA_btl="self,tcp", PRTE_ALLOW_RUN_AS_ROOT="1")
+    check(case.wait(process) == 0, case.error(process))
+    check(digest(case.path / "ranks/out") == expected, "another result than that of one process")
+
+
+def open_mpi(case):
+    mpi(case, "mpirun.openmpi", "--allow-run-as-root", "--oversubscribe", "-np", 2)
+
+
+def hydra(case):
+    mpi(case, "mpiexec.hydra", "-n", 2)
+
+
+def slurm(case):
+    expected = alone(case)
+    processes = [
+        case.start(
+            prune(case, "ranks/out", "--pp_size", 2), SLURM_PROCID=str(rank), SLURM_NTASKS="2", SLURM_STEP_NUM_TASKS="2",
+            SLURM_LOCALID="0", SLURM_NODEID=str(rank), SLURM_STEP_ID="0", SLURM_JOB_ID=str(os.getpid()),
+            SLURM_STEP_TASKS_PER_NODE="1(x2)", SLURM_STEP_NODELIST="127.0.0.[2-3]", COPPICE_ADDRESS=f"127.0.0.{rank + 2}",
+            COPPICE_HOST=f"node{rank}")
+        for rank in range(2)]
+    for process in processes:
+        check(case.wait(process) == 0, case.error(process))
+    check(digest(case.path / "ranks/out") == expected, "another result than that of one process")
+    # A batch script that starts the program without srun has most of these variables.
+    process = case.start(
+        prune(case, "script"), SLURM_PROCID="0", SLURM_NTASKS="4", SLURM_LOCALID="0", SLURM_JOB_ID="7",
+        SLURM_TASKS_PER_NODE="4", SLURM_JOB_NODELIST="elsewhere")
+    check(case.wait(process) == 0, case.error(process))
+
+
+# Faults ----------------------------------------------------------------------------------------------------------------------
+
+
+def by_hand(case, size, *words, **more):
+    """Ranks of rank-bench on as many "machines", at addresses of the loopback."""
+    port = 20000 + os.getpid() * 7 % 9000 + by_hand.count
+    by_hand.count += 1
+    variables = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.2", "MASTER_PORT": str(port)} | more
+    return [
+        case.start(
+            [case.options.bench, *words],
+            **({"RANK": str(rank), "COPPICE_HOST": f"node{rank}", "COPPICE_ADDRESS": f"127.0.0.{rank + 2}"} | variables))
+        for rank in range(size)]
+
+
+by_hand.count = 0
+
+
+def met(case, process):
+    wait_for("met", case.path / f"{process.name}.out")
+
+
+def killed(case):
+    for victim in (2, 0):
+        processes = by_hand(case, 3, "idle", 100)
+        met(case, processes[0])
+        start = time.monotonic()
+        processes[victim].kill()
+        texts = ends(case, [p for p in processes if p != processes[victim]], start)
+        for text in texts:
+            check(f"rank {victim} (process {processes[victim].pid} on node{victim})" in text, text)
+        check(time.monotonic() - start < 10, "a process that is gone on the same machine is seen at once")
+
+
+def stopped(case):
+    processes = by_hand(case, 3, "ring", 100)
+    met(case, processes[0])
+    time.sleep(0.5)
+    start = time.monotonic()
+    processes[1].send_signal(signal.SIGSTOP)
+    for text in ends(case, [processes[0], processes[2]], start):
+        check("rank 1 (" in text and "has not answered" in text and "SIGSTOP" in text, text)
+    processes[1].send_signal(signal.SIGCONT)
+    check("was stopped for" in ends(case, [processes[1]], time.monotonic())[0], "the one that was stopped says so")
+
+
+def first_stopped(case):
+    """Rank 0 serves the store: the others' questions are not answered any more."""
+    processes = by_hand(case, 3, "ring", 100)
+    met(case, processes[0])
+    time.sleep(0.5)
+    start = time.monotonic()
+    processes[0].send_signal(signal.SIGSTOP)
+    for text in ends(case, processes[1:], start):
+        check("rank 0 (" in text and "SIGSTOP" in text, text)
+    processes[0].kill()
+
+
+def failing(case):
+    for victim in (0, 1):
+        start = time.monotonic()
+        processes = by_hand(case, 3, "fail", victim)
+        for rank, text in enumerate(ends(case, processes, start)):
+            check("no paper in the printer" in text, text)
+            check(rank == victim or f"rank {victim} (" in text, text)
+
+
+def missing(case):
+    start = time.monotonic()
+    first, second, third = (
+        case.start([case.options.bench, "idle", 1], RANK=str(rank), WORLD_SIZE="4", COPPICE_JOIN_TIMEOUT="10")
+        for rank in (0, 1, 3))
+    for text in ends(case, [first, second, third], start):
+        check("rank 2 of 4 did not come within 10 seconds" in text, text)
+
+
+def different(case):
+    start = time.monotonic()
+    processes = [
+        case.start(prune(case, "out", "--pp_size", 2, "--seed", seed), RANK=str(rank), WORLD_SIZE="2")
+        for rank, seed in enumerate((1, 2))]
+    for text in ends(case, processes, start):
+        check("the ranks differ" in text and "rank 0" in text and "rank 1" in text, text)
+    check(not (case.path / "out").exists(), "there is an output")
+
+
+def long_run(case, *more):
+    """A run that would take minutes, when it has begun."""
+    process = case.start(prune(case, "out", *more, rows=20000, length=512))
+    end = time.monotonic() + 40
+    # The first note is said when all ranks have met.
+    while not case.error(process):
+        check(time.monotonic() < end and process.poll() is None, f"the run does not begin: {case.output(process)}")
+        time.sleep(0.05)
+    time.sleep(0.5)
+    return process
+
+
+def own_killed(case):
+    for victim in (1, 0):
+        process = long_run(case, "--nproc", 2)
+        number = case.rank(victim)
+        start = time.monotonic()
+        os.kill(number, signal.SIGKILL)
+        text = ends(case, [process], start)[0]
+        check(f"rank {victim} (process {number}" in text and "SIGKILL" in text, text)
+        check(time.monotonic() - start < 15, "the end of a process is seen at once")
+        check(not (case.path / "out").exists(), "there is an output")
+
+
+def own_stopped(case):
+    process = long_run(case, "--nproc", 2)
+    number = case.rank(1)
+    start = time.monotonic()
+    os.kill(number, signal.SIGSTOP)
+    text = ends(case, [process], start)[0]
+    check(f"rank 1 (process {number}" in text and "SIGSTOP" in text, text)
+
+
+def own_interrupted(case):
+    for number in (signal.SIGINT, signal.SIGTERM):
+        process = long_run(case, "--nproc", 3)
+        process.send_signal(number)
+        code = case.wait(process, 15)
+        check(code == -number, f"ended with {code}, not by the signal:\n{case.error(process)}")
+        check("Error" not in case.error(process), case.error(process))
+
+
+def own_launcher_killed(case):
+    process = long_run(case, "--nproc", 3)
+    process.kill()
+    case.wait(process)
+    # That none is left is seen at the end of every case.
+
+
+def several_at_once(case):
+    """Jobs of one machine that need no port do not meet."""
+    runs = []
+    for job in range(3):
+        runs += [
+            case.start(
+                [case.options.bench, "ring", 1], OMPI_COMM_WORLD_RANK=str(rank), OMPI_COMM_WORLD_SIZE="2",
+                OMPI_COMM_WORLD_LOCAL_RANK=str(rank), OMPI_COMM_WORLD_LOCAL_SIZE="2", PMIX_NAMESPACE=str(1000 + job))
+            for rank in range(2)]
+    for process in runs:
+        check(case.wait(process) == 0, case.error(process))
+
+
+def cut_link(case):
+    """Two network name spaces with a link between them, which is taken down."""
+    ip = shutil.which("ip")
+    if not ip or os.geteuid() != 0:
+        raise Skipped("no network name spaces may be made here")
+    names = [f"coppice{os.getpid()}{side}" for side in "ab"]
+
+    def run(*words):
+        done = subprocess.run([ip, *words], capture_output=True, text=True)
+        if done.returncode:
+            raise Skipped(f"ip {' '.join(words)}: {done.stderr.strip()}")
+
+    try:
+        for name in names:
+            run("netns", "add", name)
+        run("link", "add", "cop0", "netns", names[0], "type", "veth", "peer", "name", "cop1", "netns", names[1])
+        for side, name in enumerate(names):
+            run("-n", name, "addr", "add", f"10.77.0.{side + 1}/24", "dev", f"cop{side}")
+            run("-n", name, "link", "set", f"cop{side}", "up")
+            run("-n", name, "link", "set", "lo", "up")
+        variables = {"WORLD_SIZE": "2", "MASTER_ADDR": "10.77.0.1", "MASTER_PORT": "4000", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+
+        def start(*words):
+            return [
+                case.start(
+                    [ip, "netns", "exec", name, case.options.bench, *words], RANK=str(rank), COPPICE_HOST=f"host{rank}",
+                    **variables) for rank, name in enumerate(names)]
+
+        whole = start("ring", 1)
+        for process in whole:
+            check(case.wait(process) == 0, case.error(process))
+        processes = start("ring", 100)
+        met(case, processes[0])
+        time.sleep(0.5)
+        since = time.monotonic()
+        run("-n", names[0], "link", "set", "cop0", "down")
+        texts = ends(case, processes, since)
+        for rank, text in enumerate(texts):
+            check(f"rank {1 - rank} (" in text and f"host{1 - rank}" in text, text)
+    finally:
+        for name in names:
+            subprocess.run([ip, "netns", "delete", name], capture_output=True)
+
+
+CASES = [
+    stopped, first_stopped, own_stopped, cut_link, own_killed, own_interrupted, own_launcher_killed, killed, failing, missing,
+    different, several_at_once, own_launcher, torchrun, open_mpi, hydra, slurm]
+
+
+def run(function, options):
+    case = Case(function.__name__, options)
+    start = time.monotonic()
+    try:
+        function(case)
+        case.finish()
+        return function.__name__, "passed", f"{time.monotonic() - start:.1f} s"
+    except Skipped as reason:
+        return function.__name__, "skipped", str(reason)
+    except Failure as reason:
+        return function.__name__, "failed", str(reason)
+    except Exception:
+        return function.__name__, "failed", traceback.format_exc()
+    finally:
+        case.close()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", type=pathlib.Path, default=ROOT / ".build/release/coppice")
+    parser.add_argument("--bench", type=pathlib.Path, default=ROOT / ".build/release/rank-bench")
+    parser.add_argument("--jobs", type=int, default=6)
+    parser.add_argument("cases", nargs="*")
+    options = parser.parse_args()
+    options.binary, options.bench = options.binary.resolve(), options.bench.resolve()
+    chosen = [case for case in CASES if not options.cases or case.__name__ in options.cases]
+    failed = 0
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        for name, result, text in pool.map(lambda case: run(case, options), chosen):
+            print(f"{result:8} {name}: {text}", flush=True)
+            failed += result == "failed"
+    print(f"{len(chosen) - failed} of {len(chosen)} cases as they should be")
+    sys.exit(1 if failed else 0)
+
+
+main()
