@@ -20,7 +20,7 @@ public struct RenderCommand: ParsableCommand {
   public init() {}
 
   public func run() throws {
-    var lines = ConversationLines(try ChatTemplate(directory: model.directory()))
+    var lines = ConversationLines(try ChatTemplate(directory: model.directory(.tokenizer)))
     var waiting: [UInt8] = []
     while let chunk = try Self.available() {
       waiting += chunk

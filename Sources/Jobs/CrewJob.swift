@@ -18,7 +18,8 @@ public struct CrewJob {
 
   /// - Parameters:
   ///   - request: the same as rank 0 has.
-  ///   - world: of more than one process, in which this is not rank 0.
+  ///   - world: of more than one process, in which this is not rank 0. Whoever made it tells the others of errors (`fail`) and
+  ///     ends it (`leave`).
   public init(_ request: PruneRequest, world: World, listeners: [any RunListener] = []) {
     (self.request, self.world) = (request, world)
     events = RunEvents(listeners)
@@ -28,19 +29,15 @@ public struct CrewJob {
   ///
   /// - Throws: what goes wrong here; `RankError` when another process has ended.
   public func run() throws {
-    try world.tellingFailures {
-      // Rank 0 may find that there is nothing to do.
-      if case .begin = try CrewCommand(world.receiveBytes(from: 0)) {
-        let directory = try ModelPlace.directory(request.model, revision: request.revision, events: events)
-        let model = try SourceModel(directory: directory)
-        let executor = try request.compute.executor(model, among: world)
-        let layout = try request.layout(of: model.description, world)
-        try world.agree(on: CrewFacts.all(model, executor))
-        try model.checkpoint.blamingChanges {
-          try CrewMember(world: world, layout: layout, executor: executor).serve()
-        }
-      }
-      try world.leave()
+    // Rank 0 may find that there is nothing to do.
+    guard case .begin = try CrewCommand(world.receiveBytes(from: 0)) else { return }
+    let directory = try ModelPlace.directory(request.model, revision: request.revision, events: events)
+    let model = try SourceModel(directory: directory)
+    let executor = try request.compute.executor(model, among: world)
+    let layout = try request.layout(of: model.description, world)
+    try world.agree(on: CrewFacts.all(model, executor))
+    try model.checkpoint.blamingChanges {
+      try CrewMember(world: world, layout: layout, executor: executor).serve()
     }
   }
 }
@@ -60,19 +57,6 @@ extension PruneJob {
   func dismiss() throws {
     if world.isAlone { return }
     for rank in 1..<world.size { try world.send(CrewCommand.end.bytes, to: rank) }
-    try world.leave()
-  }
-}
-
-extension World {
-  /// Says to the others what has gone wrong here.
-  func tellingFailures<T>(_ body: () throws -> T) throws -> T {
-    if isAlone { return try body() }
-    do { return try body() } catch {
-      // What another rank has said needs no saying again.
-      if !(error is RankError) { fail("\(error)") }
-      throw error
-    }
   }
 }
 

@@ -30,7 +30,8 @@ public struct PruneJob {
   /// - Parameters:
   ///   - listeners: told what happens in the run.
   ///   - command: the command line that asks for the same, with the model's name in it, for the model card.
-  ///   - world: the processes that do the run together, of which this is rank 0; the others run a `CrewJob`.
+  ///   - world: the processes that do the run together, of which this is rank 0; the others run a `CrewJob`. Whoever
+  ///     made it tells the others of errors (`fail`) and ends it (`leave`).
   /// - Throws: `RequestError` for a request that no model could meet.
   public init(
     _ request: PruneRequest, listeners: [any RunListener] = [], command: ((_ model: String) throws -> String)? = nil,
@@ -49,15 +50,12 @@ public struct PruneJob {
   /// - Throws: `RequestError` for an output that lies in the model; `ScoreBelowBound`, which has the outcome, when the
   ///   winner scores too little; what is wrong with the model, the data or the disk; what a listener throws.
   public func run() throws -> PruneOutcome {
-    let outcome = try world.tellingFailures {
-      let outcome =
-        switch try prepare() {
-        case .finished(let outcome): outcome
-        case .ready(let inputs): try inputs.model.checkpoint.blamingChanges { try compute(inputs) }
-        }
-      try dismiss()
-      return outcome
-    }
+    let outcome =
+      switch try prepare() {
+      case .finished(let outcome): outcome
+      case .ready(let inputs): try inputs.model.checkpoint.blamingChanges { try compute(inputs) }
+      }
+    try dismiss()
     return try checked(outcome)
   }
 

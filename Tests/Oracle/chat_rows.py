@@ -3,10 +3,11 @@
 
     python chat_rows.py rows --tokenizer DIR --data FILE.jsonl [...] --seq_length N --num_samples N
     python chat_rows.py make FOLDER --tokenizer DIR [--seq_length 128] [--num_samples 24]
+    python chat_rows.py compare --binary PATH --tokenizer DIR [--seq_length 128] [--num_samples 24]
 
 `rows` prints a JSON list of ids per row. `make` writes chat data with and without tools (FOLDER/plain.jsonl,
 tools.jsonl) and for each of four templates a tokenizer's directory with it (FOLDER/NAME/) and the rows that come of the
-data (FOLDER/NAME/plain.rows, tools.rows).
+data (FOLDER/NAME/plain.rows, tools.rows). `compare` does that and expects the same rows of `BINARY tokenize`.
 
 Each conversation is rendered without a generation prompt, encoded without special tokens and followed by EOS; the
 stream is cut into rows; the last may be short. Arguments of tool calls that came as JSON text are objects before.
@@ -19,7 +20,9 @@ import os
 import pathlib
 import random
 import shutil
+import subprocess
 import sys
+import tempfile
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -143,17 +146,38 @@ def make(folder, tokenizer, seq_length, count):
             print(f"{name} {kind}: {len(packed)} rows, {sum(map(len, packed))} tokens")
 
 
+def compare(binary, tokenizer, seq_length, count):
+    differences = 0
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        make(folder, tokenizer, seq_length, count)
+        for name in TEMPLATES:
+            for kind in ("plain", "tools"):
+                done = subprocess.run(
+                    [str(binary), "tokenize", "--quiet", "--hf_model_name_or_path", str(folder / name), "--calib_dataset_name",
+                     str(folder / f"{kind}.jsonl"), "--seq_length", str(seq_length), "--calib_num_samples", str(count)],
+                    capture_output=True, text=True)
+                if done.returncode or done.stdout != (folder / name / f"{kind}.rows").read_text():
+                    differences += 1
+                    print(f"{name} {kind}: other rows. {done.stderr[-500:]}")
+    print(f"{2 * len(TEMPLATES)} sets of rows, {differences} differences")
+    return differences > 0
+
+
 def main():
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers(dest="command", required=True)
-    rows, making = commands.add_parser("rows"), commands.add_parser("make")
+    rows, making, comparing = (commands.add_parser(name) for name in ("rows", "make", "compare"))
+    comparing.add_argument("--binary", type=pathlib.Path, required=True)
     making.add_argument("folder", type=pathlib.Path)
     rows.add_argument("--data", nargs="+", required=True)
-    for command, length, count in ((rows, 4096, 1024), (making, 128, 24)):
+    for command, length, count in ((rows, 4096, 1024), (making, 128, 24), (comparing, 128, 24)):
         command.add_argument("--tokenizer", type=pathlib.Path, required=True)
         command.add_argument("--seq_length", type=int, default=length)
         command.add_argument("--num_samples", type=int, default=count)
     arguments = parser.parse_args()
+    if arguments.command == "compare":
+        sys.exit(compare(arguments.binary, arguments.tokenizer, arguments.seq_length, arguments.num_samples))
     if arguments.command == "make":
         make(arguments.folder, arguments.tokenizer, arguments.seq_length, arguments.num_samples)
     else:
