@@ -72,6 +72,7 @@ extension Interpreter {
       return try DictMethods.all[name].map { try bind(name, object, $0) }
     case .list, .tuple, .range:
       if case .list = object, SequenceMethods.unsafe.contains(name) { return unsafe(name, object) }
+      if name == "copy" { guard case .list = object else { return nil } }
       return try SequenceMethods.all[name].map { try bind(name, object, $0) }
     case .int, .big, .bool, .float:
       switch name {

@@ -115,10 +115,19 @@ extension Filters {
     guard method == "common" || method == "ceil" || method == "floor" else {
       throw TemplateError.raised("method must be common, ceil or floor")
     }
-    let precision = try values[0].map(StringMethods.integer) ?? 0
+    // Without a precision Python's `round` makes an integer; jinja gives it 0, and a template may give it none.
+    let isWhole = values[0]?.isNone ?? false
+    let precision = isWhole ? 0 : try values[0].map(StringMethods.integer) ?? 0
     if case .undefined = value { throw TemplateError.raised("type Undefined doesn't define __round__ method") }
     guard let number = value.double else {
       throw TemplateError.raised("type \(value.type) doesn't define __round__ method")
+    }
+    if isWhole {
+      guard method == "common" else { throw TemplateError.raised("round wants a number for its precision") }
+      guard let rounded = integer(.float(number.rounded(.toNearestOrEven)), base: 10) else {
+        throw TemplateError.raised("cannot convert a float that is not finite to integer")
+      }
+      return value.bigInt.map(Value.integer) ?? rounded
     }
     if method != "common" {
       let scale = pow(10, Double(precision))

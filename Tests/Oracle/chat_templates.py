@@ -24,7 +24,7 @@ import chat_cases  # noqa: E402
 import chat_reference  # noqa: E402
 
 # What Python writes of objects that have no text of their own holds their address.
-ADDRESS = re.compile(r"<[^<>]* (?:object|method)[^<>]*>|<(?:bound|built-in|function|class|Macro|dict_|LoopContext|generator)|object at 0x|jinja2\.|Cycler|Joiner")
+ADDRESS = re.compile(r"<[^<>]* (?:object|method)[^<>]*>|<(?:bound|built-in|function|class|Macro|dict_|LoopContext|generator)|generator object|object at 0x|jinja2\.|Cycler|Joiner", re.I)
 
 
 def ask(binary, folder, lines):
