@@ -4,7 +4,7 @@
 /// Limits grow with what was put in, so that a long conversation is never refused for its length.
 struct Budget {
   /// Statements in statements, macros in macros, operators in operators; `LargeStack` has room for them.
-  static let maximumDepth = 6000
+  static let maximumDepth = 2000
   /// Lists in lists in lists.
   static let maximumNesting = 600
   /// Bytes of one string, and 64 for each entry of one list.
