@@ -83,7 +83,8 @@ def compare(what, binary, folder, cases, show):
     for (template, case), answer in zip(cases, answers):
         wanted = reference(template, chat_cases.SPECIAL, case)
         rendered += isinstance(wanted, str)
-        if not differ(template, wanted, answer):
+        same = wanted == answer if isinstance(wanted, str) and what == "templates" else not differ(template, wanted, answer)
+        if same:
             continue
         differences += 1
         if differences <= show:
