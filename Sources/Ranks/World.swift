@@ -29,8 +29,8 @@ public final class World: Sendable {
   }
 
   private let connections: Connections?
-  /// The parts of what is on its way, by the rank that it goes to.
   private let hasLeft = Mutex(false)
+  /// The parts of what is on its way, by the rank that it goes to.
   private let outgoing = Mutex<[Int: [[PendingMessage]]]>([:])
 
   private enum Tag {
