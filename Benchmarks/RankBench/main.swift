@@ -38,7 +38,9 @@ func run(_ words: [String], _ world: World) throws {
     let seconds = Date().timeIntervalSince(start)
     if world.rank == 0 {
       let bytes = Double(tensor.byteCount) * Double(count) * 2
-      print(String(format: "%d tensors of %d bytes there and back: %.2f GB/s", count, tensor.byteCount, bytes / seconds / 1e9))
+      print(
+        String(
+          format: "%d tensors of %d bytes there and back: %.2f GB/s", count, tensor.byteCount, bytes / seconds / 1e9))
     }
   case "ring":
     try meet(world)

@@ -70,7 +70,7 @@ struct PruneOptions: ParsableArguments {
 
   @Option(
     name: .flag("nproc"),
-    help: ArgumentHelp("Processes, a multiple of --pp_size (default: as many).", valueName: "n"))
+    help: ArgumentHelp("Processes: stages times replicas (default: --pp_size).", valueName: "n"))
   var processes: Int?
 
   @Option(

@@ -92,7 +92,9 @@ final class RankProcesses: Sendable {
   /// Not inherited, above the descriptors that rank 0 is given, and read without waiting.
   private static func makePipe() throws -> (read: Int32, write: Int32) {
     var ends: [Int32] = [0, 0]
-    guard pipe(&ends) == 0 else { throw RankError(.rendezvous, "no pipe to a rank: \(String(cString: strerror(errno)))") }
+    guard pipe(&ends) == 0 else {
+      throw RankError(.rendezvous, "no pipe to a rank: \(String(cString: strerror(errno)))")
+    }
     let moved = ends.map { fcntl($0, F_DUPFD_CLOEXEC, 32) }
     for end in ends { close(end) }
     guard let read = moved.first, let write = moved.last, read >= 0, write >= 0 else {
@@ -223,7 +225,8 @@ struct RankProcess {
 
   /// The lines of its output, without the error that it ended with where others have said that.
   func said(withError: Bool) -> [String] {
-    let lines = String(decoding: bytes.suffix(Self.limit), as: UTF8.self).split(whereSeparator: \.isNewline).map(String.init)
+    let lines = String(decoding: bytes.suffix(Self.limit), as: UTF8.self).split(whereSeparator: \.isNewline).map(
+      String.init)
     guard !withError, let error = lines.lastIndex(where: { $0.hasPrefix("Error: ") }) else { return lines }
     return Array(lines[..<error])
   }

@@ -9,7 +9,6 @@ Cases run side by side: some of them wait fifteen seconds for a rank that does n
 
 import argparse
 import concurrent.futures
-import hashlib
 import os
 import pathlib
 import shutil
@@ -19,7 +18,7 @@ import sys
 import time
 import traceback
 
-from processes import ROOT, Case, Failure, check, one_error, prune, wait_for
+from processes import ROOT, Case, Failure, check, digest, one_error, prune, wait_for
 
 TORCHRUN = ROOT / ".deps/venv/bin/torchrun"
 LIMIT = 30  # Seconds within which all ranks end.
@@ -27,15 +26,6 @@ LIMIT = 30  # Seconds within which all ranks end.
 
 class Skipped(Exception):
     """There is no such thing here."""
-
-
-def digest(folder):
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    check(files, f"{folder} is empty")
-    whole = hashlib.sha256()
-    for path in files:
-        whole.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
-    return whole.hexdigest()
 
 
 def alone(case):
@@ -235,6 +225,28 @@ def own_killed(case):
         check(not (case.path / "out").exists(), "there is an output")
 
 
+def own_killed_early(case):
+    """A rank that is gone before all have met."""
+    process = case.start(prune(case, "out", "--nproc", 3))
+    number = case.rank(1)
+    start = time.monotonic()
+    os.kill(number, signal.SIGKILL)
+    text = ends(case, [process], start)[0]
+    check("rank 1 " in text and "SIGKILL" in text, text)
+
+
+def all_stopped(case):
+    """All ranks are stopped for longer than a rank may be silent, and go on together."""
+    processes = by_hand(case, 3, "ring", 25)
+    met(case, processes[0])
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for process in processes:
+            process.send_signal(number)
+        time.sleep(18 if number == signal.SIGSTOP else 0)
+    for process in processes:
+        check(case.wait(process) == 0, case.error(process))
+
+
 def own_stopped(case):
     process = long_run(case, "--nproc", 2)
     number = case.rank(1)
@@ -318,7 +330,7 @@ def cut_link(case):
 
 
 CASES = [
-    stopped, first_stopped, own_stopped, cut_link, own_killed, own_interrupted, own_launcher_killed, killed, failing, missing,
+    all_stopped, stopped, first_stopped, own_stopped, cut_link, own_killed, own_killed_early, own_interrupted, own_launcher_killed, killed, failing, missing,
     different, several_at_once, own_launcher, torchrun, open_mpi, hydra, slurm]
 
 

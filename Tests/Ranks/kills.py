@@ -1,115 +1,108 @@
-"""Runs of several processes whose ranks are killed at random moments: the others end in time, and the run goes on in any number of
-processes, to the same bytes.
+#!/usr/bin/env python3
+"""Kills a random rank of a search at random moments and starts it again, each time on another number of ranks: the others must
+end by themselves with one message, nothing may be left, and in the end there must be the bytes of an undisturbed run.
 
-    .deps/venv/bin/python Tests/Ranks/kills.py --binary .build/release/coppice [--kills 30]
-
-After each kill: every process has ended within 30 s, none of them by a signal but the one that was killed, and no temporary file
-is left beside the output. One line a kill; the last line counts.
+    python Tests/Ranks/kills.py [--kills 30] [--seed 0] [--binary .build/release/coppice]
 """
 
 import argparse
 import os
 import pathlib
 import random
+import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 
-from same_bytes import DATA, ROOT, SEARCHES, different, port
+from processes import ROOT, Case, Failure, check, digest, one_error
 
-WORLDS = [(2, 1), (2, 2), (3, 3), (3, 1), (4, 2)]
+LAYOUTS = [("--nproc", 2), ("--pp_size", 2), ("--nproc", 3), ("--pp_size", 2, "--nproc", 4)]
 
 
-def start(binary, folder, ranks, stages):
-    command = [
-        str(binary), "prune", "--hf_model_name_or_path", str(ROOT / "Examples/model"), *SEARCHES["dense"],
-        "--output_hf_path", str(folder / "out"), "--calib_dataset_name", str(DATA / "calib.jsonl"), "--calib_num_samples", "192",
-        "--seq_length", "192", "--mmlu_dataset", str(DATA / "mmlu")]
-    if stages > 1:
-        command += ["--pp_size", str(stages)]
-    variables = dict(os.environ) | {
-        "COPPICE_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1", "TMPDIR": str(folder / "tmp"),
-        "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port())}
+def search(case, folder, *more):
     return [
-        subprocess.Popen(
-            command, env=variables | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if ranks > 1 else {
-                key: value for key, value in variables.items() if key != "WORLD_SIZE"},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder)
-        for rank in range(ranks)]
+        case.options.binary, "prune", "--hf_model_name_or_path", ROOT / "Examples/model", "--output_hf_path", folder / "out",
+        "--prune_intermediate_ckpt", folder / "scores", "--prune_target_params", "3e6", "--ss_channel_divisor", 32, "--top_k", 4,
+        "--mmlu_dataset", ROOT / "Examples/data/mmlu", "--calib_dataset_name", ROOT / "Examples/data/calib.jsonl",
+        "--calib_num_samples", 48, "--seq_length", 192, *more]
 
 
-def ended(processes, within):
-    limit, told = time.monotonic() + within, []
-    for process in processes:
-        text, _ = process.communicate(timeout=max(limit - time.monotonic(), 0.1))
-        told.append(text)
-    return told
+def kill(case, folder, length, chance):
+    """Starts the run on some number of ranks and kills one of them, unless it ends before that.
+
+    Returns whether there was anything to kill."""
+    layout = chance.choice(LAYOUTS)
+    process = case.start(search(case, folder, *layout))
+    time.sleep(chance.uniform(0, length * 1.1))
+    ranks = {number: rank for number, rank in case.processes().items() if rank is not None}
+    if not ranks:
+        check(case.wait(process, 120) == 0, case.error(process))
+        return False
+    number = chance.choice(sorted(ranks))
+    try:
+        os.kill(number, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    start = time.monotonic()
+    code = case.wait(process, 35)
+    what = f"{' '.join(map(str, layout))}, rank {ranks[number]}"
+    if code == 0:
+        return False  # It had done its work.
+    check(code == 1, f"{what}: ended with {code}\n{case.error(process)}")
+    check(time.monotonic() - start < 30, f"{what}: took {time.monotonic() - start:.1f} s")
+    text = one_error(case.error(process))
+    check(f"rank {ranks[number]} " in text, f"{what}: {text}")
+    end = time.monotonic() + 5
+    while case.processes() and time.monotonic() < end:
+        time.sleep(0.02)
+    check(not case.processes(), f"{what}: processes are left: {case.processes()}")
+    print(f"killed {what}: {text[:160]}", flush=True)
+    return True
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--binary", required=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    binary, chance = pathlib.Path(arguments.binary).resolve(), random.Random(arguments.seed)
-    passed, failed, kills = 0, 0, 0
-    with tempfile.TemporaryDirectory() as work:
-        folder = pathlib.Path(work) / "alone"
-        (folder / "tmp").mkdir(parents=True)
-        begun = time.monotonic()
-        told = ended(start(binary, folder, 1, 1), 300)
-        length = time.monotonic() - begun
-        alone = folder / "out"
-        assert (alone / "config.json").exists(), told
-        print(f"alone it takes {length:.1f} s")
-        number = 0
-        while kills < arguments.kills:
-            number += 1
-            folder = pathlib.Path(work) / f"run-{number}"
-            (folder / "tmp").mkdir(parents=True)
-            while True:
-                ranks, stages = chance.choice(WORLDS) if kills < arguments.kills else chance.choice([(1, 1), (3, 1), (2, 2)])
-                processes = start(binary, folder, ranks, stages)
-                victim = None
-                if kills < arguments.kills:
-                    time.sleep(chance.uniform(0, 1.2 * length))
-                    victim = chance.randrange(ranks)
-                    was_running = processes[victim].poll() is None
-                    processes[victim].send_signal(signal.SIGKILL)
-                try:
-                    told = ended(processes, 30 if victim is not None and was_running else 300)
-                    codes = [process.returncode for process in processes]
-                    what = f"{ranks} processes, {stages} stages"
-                    if victim is None or not was_running:
-                        assert codes == [0] * ranks, f"{codes} {told[0][-500:]}"
-                        found = different(alone, folder / "out")
-                        assert not found, f"other bytes: {found}"
-                        print(f"ok    {what}: to the end, the same bytes", flush=True)
-                        passed += 1
-                        break
-                    kills += 1
-                    others = [code for rank, code in enumerate(codes) if rank != victim]
-                    # One that was done already is as good.
-                    assert all(code in (0, 1) for code in others), f"{codes} {' | '.join(text[-300:] for text in told)}"
-                    left = [path.name for path in folder.iterdir() if path.name not in ("tmp", "cache", "out")]
-                    left += [path.name for path in (folder / "tmp").iterdir()]
-                    assert not left, f"left: {left}"
-                    print(f"ok    {what}: rank {victim} killed, the others end with {others}", flush=True)
-                    passed += 1
-                except (AssertionError, subprocess.TimeoutExpired) as error:
-                    failed += 1
-                    kills += 1
-                    print(f"FAIL  {ranks} processes, {stages} stages, rank {victim} killed: {error}", flush=True)
-                    for process in processes:
-                        process.kill()
-                        process.communicate()
-                    break
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(failed > 0)
+    parser.add_argument("--binary", type=pathlib.Path, default=ROOT / ".build/release/coppice")
+    options = parser.parse_args()
+    options.binary = options.binary.resolve()
+    chance = random.Random(options.seed)
+    case = Case("kills", options)
+    try:
+        whole = case.path / "whole"
+        whole.mkdir()
+        process = case.start(search(case, whole))
+        check(case.wait(process, 300) == 0, case.error(process))
+        expected = digest(whole / "out")
+        folder = case.path / "run"
+        folder.mkdir()
+        start = time.monotonic()
+        process = case.start(search(case, folder, "--nproc", 2))
+        check(case.wait(process, 300) == 0, case.error(process))
+        length = time.monotonic() - start
+        check(digest(folder / "out") == expected, "two ranks give another result")
+        kills = finished = 0
+        while kills < options.kills:
+            if (folder / "out").exists():
+                shutil.rmtree(folder)
+                folder.mkdir()
+            if kill(case, folder, length, chance):
+                kills += 1
+            else:
+                check(digest(folder / "out") == expected, "the result differs")
+                finished += 1
+        process = case.start(search(case, folder, "--nproc", 3))
+        check(case.wait(process, 300) == 0, case.error(process))
+        check(digest(folder / "out") == expected, "the result differs in the end")
+        left = [path.name for path in folder.iterdir() if path.name not in ("out", "scores")]
+        check(not left, f"left beside the output: {left}")
+        case.finish()
+        print(f"{kills} kills of a run of {length:.1f} s, {finished} times done before that: the bytes are the same")
+    except Failure as failure:
+        sys.exit(f"failed: {failure}")
+    finally:
+        case.close()
 
 
-if __name__ == "__main__":
-    main()
+main()

@@ -1,5 +1,6 @@
 """Runs of several processes: started by hand or by a launcher, watched, and looked for afterwards."""
 
+import hashlib
 import os
 import pathlib
 import signal
@@ -18,6 +19,15 @@ class Failure(Exception):
 def check(condition, text):
     if not condition:
         raise Failure(text)
+
+
+def digest(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    check(files, f"{folder} is empty")
+    whole = hashlib.sha256()
+    for path in files:
+        whole.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    return whole.hexdigest()
 
 
 class Case:

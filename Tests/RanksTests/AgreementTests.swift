@@ -15,7 +15,8 @@ import Torch
       [("target", "6e9"), ("seed", "0")], [("target", "6e9"), ("seed", "0")], [("target", "6e9"), ("seed", "0")],
       [("target", "7e9"), ("seed", "0")],
     ])
-    #expect(text == "the ranks differ: target is 6e9 on ranks 0-2, 7e9 on rank 3. Start all of them alike, then run again")
+    #expect(
+      text == "the ranks differ: target is 6e9 on ranks 0-2, 7e9 on rank 3. Start all of them alike, then run again")
   }
 
   @Test func aFactThatOneRankLacksIsADifference() {
@@ -51,7 +52,9 @@ import Torch
       .tensor(shape: Array(repeating: 1, count: 12), .bool),
     ]
     for header in cases { #expect(MessageHeader(try header.encoded().int64s()) == header) }
-    #expect(throws: TorchError.self) { try MessageHeader.tensor(shape: Array(repeating: 1, count: 13), .bool).encoded() }
+    #expect(throws: TorchError.self) {
+      try MessageHeader.tensor(shape: Array(repeating: 1, count: 13), .bool).encoded()
+    }
   }
 
   @Test func headersThatNobodySends() throws {

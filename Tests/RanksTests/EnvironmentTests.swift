@@ -9,7 +9,8 @@ import Testing
   }
 
   private static let torchrun = [
-    "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "1", "MASTER_ADDR": "node1",
+    "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "1",
+    "MASTER_ADDR": "node1",
     "MASTER_PORT": "29500", "TORCHELASTIC_RUN_ID": "job7", "TORCHELASTIC_RESTART_COUNT": "2",
     "TORCHELASTIC_USE_AGENT_STORE": "True", "OMP_NUM_THREADS": "1",
   ]
@@ -85,7 +86,8 @@ import Testing
 
   private static let srun = [
     "SLURM_PROCID": "5", "SLURM_NTASKS": "8", "SLURM_STEP_NUM_TASKS": "8", "SLURM_LOCALID": "1", "SLURM_NODEID": "1",
-    "SLURM_STEP_ID": "0", "SLURM_JOB_ID": "4711", "SLURM_STEP_TASKS_PER_NODE": "4(x2)", "SLURM_JOB_NODELIST": "gpu[03-04]",
+    "SLURM_STEP_ID": "0", "SLURM_JOB_ID": "4711", "SLURM_STEP_TASKS_PER_NODE": "4(x2)",
+    "SLURM_JOB_NODELIST": "gpu[03-04]",
     "SLURM_STEP_NODELIST": "gpu[03-04]", "SLURM_NNODES": "2",
   ]
 
@@ -124,19 +126,25 @@ import Testing
   }
 
   @Test(arguments: [
-    ("gpu[01-03,07]-ib,login", "gpu01-ib"), ("node7", "node7"), ("a[1-2]b[3-4]", "a1b3"), ("n-1.cluster,n-2", "n-1.cluster"),
+    ("gpu[01-03,07]-ib,login", "gpu01-ib"), ("node7", "node7"), ("a[1-2]b[3-4]", "a1b3"),
+    ("n-1.cluster,n-2", "n-1.cluster"),
     ("rack[7,9]", "rack7"),
   ])
   func firstMachineOfAList(_ list: String, _ first: String) {
     #expect(WorldSettings.firstHost(of: list) == first)
   }
 
-  @Test(arguments: ["", ",", "[", "gpu[", "gpu[]", "gpu[a-b]", "gpu[-3]", "]", "a/b", "a b", "\u{0}", String(repeating: "x", count: 300)])
+  @Test(arguments: [
+    "", ",", "[", "gpu[", "gpu[]", "gpu[a-b]", "gpu[-3]", "]", "a/b", "a b", "\u{0}",
+    String(repeating: "x", count: 300),
+  ])
   func listsThatNameNoMachine(_ list: String) { #expect(WorldSettings.firstHost(of: list) == nil) }
 
   @Test func tasksOfANode() {
     #expect([0, 1, 2, 3].map { WorldSettings.tasks(on: $0, of: "4(x2),3") } == [4, 4, 3, nil])
-    for list in ["", "x", "0", "-1", "4(", "4()", "4(x)", "4(x-1)", "4(x99999999999999999999)", "4(x1048577)", "9999999999"] {
+    for list in [
+      "", "x", "0", "-1", "4(", "4()", "4(x)", "4(x-1)", "4(x99999999999999999999)", "4(x1048577)", "9999999999",
+    ] {
       #expect(WorldSettings.tasks(on: 0, of: list) == nil, "\(list)")
     }
   }
@@ -153,7 +161,8 @@ import Testing
   @Test(arguments: [
     (["RANK": "0"], "WORLD_SIZE"), (["WORLD_SIZE": "2"], "RANK"), (["RANK": "2", "WORLD_SIZE": "2"], "RANK=2"),
     (["RANK": "-1", "WORLD_SIZE": "2"], "RANK=\"-1\""), (["RANK": "0", "WORLD_SIZE": "two"], "WORLD_SIZE=\"two\""),
-    (["RANK": "0", "WORLD_SIZE": "99999999999999999999999"], "WORLD_SIZE"), (["RANK": "0", "WORLD_SIZE": "0"], "WORLD_SIZE"),
+    (["RANK": "0", "WORLD_SIZE": "99999999999999999999999"], "WORLD_SIZE"),
+    (["RANK": "0", "WORLD_SIZE": "0"], "WORLD_SIZE"),
     (["RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a"], "MASTER_PORT"),
     (["RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "65536"], "MASTER_PORT"),
     (["RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "2", "LOCAL_WORLD_SIZE": "2"], "LOCAL_RANK"),
@@ -191,13 +200,16 @@ import Testing
       "SLURM_NODELIST", "SLURM_JOB_ID", "COPPICE_RANK", "COPPICE_WORLD_SIZE", "COPPICE_PORT", "TORCHELASTIC_RUN_ID",
     ]
     let values = [
-      "", "0", "1", "2", "-1", "9223372036854775807", "-9223372036854775808", "99999999999999999999", "1e3", " 1", "0x1",
+      "", "0", "1", "2", "-1", "9223372036854775807", "-9223372036854775808", "99999999999999999999", "1e3", " 1",
+      "0x1",
       "a[1-", "[", "2(x2)", "\u{FFFD}\n", "١", String(repeating: "9", count: 5000),
     ]
     var generator = SystemRandomNumberGenerator()
     for _ in 0..<3000 {
       var variables: [String: String] = [:]
-      for name in names where Bool.random(using: &generator) { variables[name] = values.randomElement(using: &generator) }
+      for name in names where Bool.random(using: &generator) {
+        variables[name] = values.randomElement(using: &generator)
+      }
       do { _ = try found(variables) } catch { #expect(error is RankError) }
     }
   }

@@ -141,7 +141,8 @@ import Torch
   @Test func anotherVersionIsRefusedBeforeAnythingIsDone() throws {
     let results = try ranks(3, versions: ["1", "1", "2"]) { _ in }
     for result in results {
-      #expect(message(result).contains("the version of Coppice is 1 on ranks 0 and 1, 2 on rank 2"), "\(message(result))")
+      #expect(
+        message(result).contains("the version of Coppice is 1 on ranks 0 and 1, 2 on rank 2"), "\(message(result))")
     }
   }
 
@@ -161,7 +162,8 @@ import Torch
       rendezvous: .served(host: "127.0.0.1", port: port, listener: nil), job: "test")
     settings.joinTimeout = 0.3
     let error = #expect(throws: RankError.self) { try World(settings, version: "1") }
-    #expect(error?.description.contains("did not reach rank 0 at 127.0.0.1:\(port)") == true, "\(error.debugDescription)")
+    #expect(
+      error?.description.contains("did not reach rank 0 at 127.0.0.1:\(port)") == true, "\(error.debugDescription)")
   }
 
   @Test func aRankThatFailsIsHeardByThoseThatWaitForIt() throws {
@@ -173,7 +175,9 @@ import Torch
         _ = try world.receive(from: world.rank == 0 ? 1 : 0)
       }
     }
-    for rank in [0, 2] { #expect(message(results[rank]).contains("failed: no room on the disk"), "\(message(results[rank]))") }
+    for rank in [0, 2] {
+      #expect(message(results[rank]).contains("failed: no room on the disk"), "\(message(results[rank]))")
+    }
     #expect(Date().timeIntervalSince(start) < 15)
   }
 
