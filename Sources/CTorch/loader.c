@@ -51,9 +51,10 @@ void ct_prepare(void) {
     const char *spins = getenv("GOMP_SPINCOUNT");
     if (!spins || !*spins) setenv("GOMP_SPINCOUNT", "2000", 1);
   }
-  // c10d logs a warning with a C++ backtrace for every connection that ends; what it means is said by whoever waits for it.
+  // c10d logs a warning with a C++ backtrace for every connection that ends, and its errors come as exceptions besides: what
+  // they mean is said by whoever waits.
   const char *level = getenv("TORCH_CPP_LOG_LEVEL");
-  if (!level || !*level) setenv("TORCH_CPP_LOG_LEVEL", "ERROR", 1);
+  if (!level || !*level) setenv("TORCH_CPP_LOG_LEVEL", "FATAL", 1);
 #ifdef __GLIBC__
   // libtorch makes hundreds of thousands of small objects while it is opened, and malloc asks the system for a few pages at
   // a time: a tenth of the time. More is reserved, not used. Setting this fixes the other limits, which are raised to

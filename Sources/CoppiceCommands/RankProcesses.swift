@@ -14,7 +14,7 @@ final class RankProcesses: Sendable {
 
   /// Descriptors of rank 0.
   private static let (listener, news): (Int32, Int32) = (10, 11)
-  /// Seconds that ranks have to end by themselves after the first has failed.
+  /// Seconds that ranks have to end by themselves after one has failed, or rank 0 has ended.
   private static let patience = 25.0
   /// Seconds that a rank has for its end once it was told to.
   private static let lastPatience = 4.0
@@ -120,10 +120,12 @@ final class RankProcesses: Sendable {
 
   /// Returns when all have ended.
   private func watch(news: Int32) {
-    var firstFailure: Date?
+    var firstEnd: Date?
     var told: Date?
     while state.withLock({ $0.contains { $0.end == nil } }) {
-      var ready = state.withLock { $0.compactMap(\.output).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) } }
+      var ready = state.withLock { processes in
+        processes.filter { $0.end == nil }.compactMap(\.output).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+      }
       if poll(&ready, nfds_t(ready.count), 50) < 0 { usleep(50_000) }
       // An end that is closed is ready at once, over and over.
       if ready.contains(where: { $0.revents & Int16(POLLHUP) != 0 }) { usleep(5000) }
@@ -131,15 +133,16 @@ final class RankProcesses: Sendable {
         processes.indices.compactMap { index in processes[index].look() ? processes[index] : nil }
       }
       for process in failed {
-        firstFailure = firstFailure ?? Date()
         let line = News.line(rank: process.rank, signal: process.end?.signal, code: process.end?.code ?? 0)
         _ = Array(line.utf8).withUnsafeBytes { write(news, $0.baseAddress, $0.count) }
       }
-      guard let firstFailure, interruption.withLock({ $0 }) == nil else { continue }
+      // Rank 0 is the last to go.
+      if !failed.isEmpty || state.withLock({ $0[0].end != nil }) { firstEnd = firstEnd ?? Date() }
+      guard let firstEnd, interruption.withLock({ $0 }) == nil else { continue }
       let living = state.withLock { $0.filter { $0.end == nil } }
       if let told {
         if Date() > told + Self.lastPatience { signalAll(SIGKILL) }
-      } else if Date() > firstFailure + Self.patience || living.allSatisfy(\.isStopped) {
+      } else if Date() > firstEnd + Self.patience || living.allSatisfy(\.isStopped) {
         told = Date()
         signalAll(SIGTERM)
         signalAll(SIGCONT)

@@ -28,7 +28,14 @@ struct Meeting {
     let prefix = "coppice/\(settings.job)"
     func connect(_ host: String, _ port: UInt16, _ name: String) throws -> KeyStore {
       if let reason = obstacle(toReach: host, port: port, until: end) { throw Self.unreached(settings, name, reason) }
-      return try KeyStore(host: host, port: port, timeout: Self.callTimeout, prefix: prefix)
+      do { return try KeyStore(host: host, port: port, timeout: Self.callTimeout, prefix: prefix) } catch {
+        throw RankError(
+          .rendezvous,
+          """
+          what answers at \(host):\(port) is no store of keys (\(error)): something else uses the port. Choose another \
+          MASTER_PORT, the same for all ranks
+          """, rank: 0)
+      }
     }
     func serve(_ port: UInt16, _ listener: Int32?) throws -> KeyStore {
       do {

@@ -73,7 +73,7 @@ extension WorldSettings {
   package static func tasks(on node: Int, of list: String) -> Int? {
     var before = 0
     for item in list.split(separator: ",") {
-      let parts = item.split(separator: "(", maxSplits: 1)
+      let parts = item.split(separator: "(", maxSplits: 1, omittingEmptySubsequences: false)
       guard let tasks = parts.first.flatMap({ Int($0) }), (1...Variables.limit).contains(tasks) else { return nil }
       var times = 1
       if parts.count == 2 {
