@@ -124,7 +124,9 @@ final class RankProcesses: Sendable {
     var told: Date?
     while state.withLock({ $0.contains { $0.end == nil } }) {
       var ready = state.withLock { processes in
-        processes.filter { $0.end == nil }.compactMap(\.output).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+        processes.filter { $0.end == nil }.compactMap(\.output).map {
+          pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+        }
       }
       if poll(&ready, nfds_t(ready.count), 50) < 0 { usleep(50_000) }
       // An end that is closed is ready at once, over and over.
