@@ -122,7 +122,8 @@ let package = Package(
       name: "walk-bench", dependencies: ["Models", "Execution", "Minitron", "Torch"], path: "Benchmarks/WalkBench",
       swiftSettings: strict),
     .executableTarget(
-      name: "rank-bench", dependencies: ["Ranks", "Files", "Torch"], path: "Benchmarks/RankBench", swiftSettings: strict),
+      name: "rank-bench", dependencies: ["Ranks", "Files", "Torch"], path: "Benchmarks/RankBench",
+      swiftSettings: strict),
     .executableTarget(
       name: "parity", dependencies: ["Models", "Execution", "Minitron", "Torch"], path: "Benchmarks/Parity",
       swiftSettings: strict),
