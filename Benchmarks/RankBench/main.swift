@@ -5,7 +5,7 @@ import Torch
 
 // Sends tensors from rank to rank: for measurements, and for tests that end a rank meanwhile.
 //
-//   rank-bench pairs BYTES COUNT    rank 0 sends COUNT tensors of BYTES to rank 1, which sends as many back at the same time
+//   rank-bench pairs BYTES COUNT    rank 0 sends COUNT tensors of BYTES to rank 1, which sends as many back then
 //   rank-bench ring SECONDS         each rank sends to the next one, over and over
 //   rank-bench idle SECONDS         each rank computes nothing and sends nothing
 //   rank-bench differ               the ranks disagree
@@ -28,19 +28,21 @@ func run(_ words: [String], _ world: World) throws {
     let count = number(2)
     try world.barrier()
     let start = Date()
-    if world.rank == 0 {
-      for _ in 0..<count { try world.send(tensor, to: 1, copied: false) }
-      for _ in 0..<count { _ = try world.receive(from: 1) }
-    } else if world.rank == 1 {
-      for _ in 0..<count { try world.send(try world.receive(from: 0), to: 0, copied: false) }
+    for (from, to) in [(0, 1), (1, 0)] {
+      for _ in 0..<count {
+        if world.rank == from { try world.send(tensor, to: to, copied: false) }
+        if world.rank == to { _ = try world.receive(from: from) }
+      }
     }
     try world.barrier()
     let seconds = Date().timeIntervalSince(start)
     if world.rank == 0 {
-      let bytes = Double(tensor.byteCount) * Double(count) * 2
+      let messages = Double(count) * 2
+      let bytes = Double(tensor.byteCount) * messages
       print(
         String(
-          format: "%d tensors of %d bytes there and back: %.2f GB/s", count, tensor.byteCount, bytes / seconds / 1e9))
+          format: "%d tensors of %d bytes there and back: %.2f GB/s, %.0f a second", count, tensor.byteCount,
+          bytes / seconds / 1e9, messages / seconds))
     }
   case "ring":
     try meet(world)

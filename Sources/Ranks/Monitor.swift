@@ -20,28 +20,6 @@ final class Monitor: Sendable {
   /// Seconds that a rank which knows of a loss has for its end.
   private static let lastPatience = 8.0
 
-  struct State {
-    var loss: Loss?
-    var lossTime = 0.0
-    /// When the run was told of the loss, and began to end.
-    var endingSince: Double?
-    /// What this rank has to tell the others.
-    var report: Loss?
-    var reportTime = 0.0
-    var isTold = false
-    /// The last time for which this process did not run, and when it ended.
-    var stop: (seconds: Double, time: Double)?
-    var pending: [ObjectIdentifier: PendingMessage] = [:]
-    /// No rank is watched any more: all have done their work.
-    var isLeaving = false
-    var threads = 2
-    /// When the store last answered, and why it does not.
-    var contact = now()
-    var storeError: (text: String, since: Double)?
-    /// The last sign of life of each watched rank.
-    var signs: [Int: (value: [UInt8], time: Double)] = [:]
-  }
-
   let peers: [Peer]
   private let rank: Int
   private let meeting: Meeting

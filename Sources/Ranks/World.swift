@@ -19,7 +19,8 @@ public final class World: Sendable {
   /// The machine of each rank, by its name.
   public let hosts: [String]
 
-  /// Messages under way to a rank, after which `send` waits.
+  /// Messages under way to a rank, after which `send` waits. Two ranks that send each other more than that before they
+  /// receive wait for ever.
   public static let inFlight = 4
 
   private struct Connections: Sendable {

@@ -173,6 +173,33 @@ def first_stopped(case):
     processes[0].kill()
 
 
+def signalled(case):
+    """One rank gets a signal that people send."""
+    processes = by_hand(case, 3, "ring", 100)
+    met(case, processes[0])
+    start = time.monotonic()
+    processes[1].send_signal(signal.SIGTERM)
+    check(case.wait(processes[1], 10) == -signal.SIGTERM, "the rank ends by the signal")
+    check("Error" not in case.error(processes[1]), case.error(processes[1]))
+    for text in ends(case, [processes[0], processes[2]], start):
+        check("rank 1 (" in text and "was ended by SIGTERM" in text, text)
+
+
+def agent_killed(case):
+    """torchrun serves the store; nobody else ends its processes when it is killed."""
+    check(TORCHRUN.exists(), "run Scripts/setup --tests first")
+    process = case.start([TORCHRUN, "--standalone", "--nproc_per_node", 2, "--no-python", case.options.bench, "ring", 100])
+    met(case, process)
+    process.kill()
+    case.wait(process)
+    start = time.monotonic()
+    while case.processes():
+        check(time.monotonic() - start < LIMIT, "the ranks go on without torchrun")
+        time.sleep(0.1)
+    lines = [line for line in case.error(process).splitlines() if "Error: " in line]
+    check(lines and all("the launcher's store at" in line for line in lines), case.error(process))
+
+
 def failing(case):
     for victim in (0, 1):
         start = time.monotonic()
@@ -330,7 +357,8 @@ def cut_link(case):
 
 
 CASES = [
-    all_stopped, stopped, first_stopped, own_stopped, cut_link, own_killed, own_killed_early, own_interrupted, own_launcher_killed, killed, failing, missing,
+    all_stopped, stopped, first_stopped, own_stopped, cut_link, own_killed, own_killed_early, own_interrupted, own_launcher_killed, killed,
+    signalled, agent_killed, failing, missing,
     different, several_at_once, own_launcher, torchrun, open_mpi, hydra, slurm]
 
 
