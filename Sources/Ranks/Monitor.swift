@@ -232,7 +232,8 @@ final class Monitor: Sendable {
     state.withLock { state in
       state.contact = time
       for rank in watched { state.signs[rank]?.time = time }
-      if seconds > settings.silenceTimeout { state.stop = (seconds, time) }
+      // The others count from this rank's last sign of life, which was before it stopped.
+      if seconds > settings.silenceTimeout / 2 { state.stop = (seconds, time) }
     }
   }
 
