@@ -20,11 +20,14 @@ public struct PlanCommand: ParsableCommand {
       if let unused { console.note(unused) }
     }
     let outcome = try PlanJob(
-      options.request(), listeners: [ConsoleListener(console, json: options.output.json), noting]
+      options.request(), ranks: options.processes ?? options.pipelineStages,
+      listeners: [ConsoleListener(console, json: options.output.json), noting]
     ).run()
     let (search, whole) = (outcome.search, outcome.search.original)
     if options.output.json {
-      try console.result(JSON.object(search.json).serialized(indent: 2))
+      var json = search.json
+      if let crew = outcome.crew { json["processes"] = crew.json }
+      try console.result(JSON.object(json).serialized(indent: 2))
       return
     }
     try console.result(
@@ -34,6 +37,10 @@ public struct PlanCommand: ParsableCommand {
     try console.result(
       search.candidatesTable(
         outcome.isByHand ? "The architecture given" : "Top \(search.candidates.count) candidates"))
+    if let crew = outcome.crew {
+      try console.result("")
+      try console.result(crew.table)
+    }
   }
 
   /// Flags of `prune` that change nothing of a plan, of those given; nil when there are none.
@@ -48,8 +55,37 @@ public struct PlanCommand: ParsableCommand {
       "--prune_export_config", "--ss_channel_divisor", "--max_width_pruning", "--max_depth_pruning",
       "--hparams_to_skip", "--top_k", "--seq_length", "--inference_batch_size", "--calib_batch_size", "--layer_ranking",
       "--json", "--quiet",
+      "--nproc", "--pp_size", "--num_layers_in_first_pipeline_stage", "--num_layers_in_last_pipeline_stage",
     ]
     let given = try Arguments.options(in: arguments, of: Self.self).filter { !used.contains($0) }
     return given.isEmpty ? nil : "without effect on a plan: \(given.joined(separator: ", "))"
+  }
+}
+
+extension CrewEstimate {
+  private var facts: [(name: String, text: String, json: JSON)] {
+    let layers = stages.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)–\($0.upperBound)" }
+    return [
+      ("layers", layers.joined(separator: ", "), .array(stages.map { .int($0.count) })),
+      ("replicas", "\(replicas)", .int(replicas)),
+      ("batches", "\(batches) through each replica", .int(batches)),
+      ("memory_bytes", "\(Format.bytes(memoryBytes)) a process", .int(memoryBytes)),
+      ("idle", Format.percent(idle, places: 1), .double(idle)),
+      (
+        "calibration_seconds",
+        "about \(Format.duration(seconds)), \(Format.duration(secondsAlone)) in one process of this speed",
+        .double(seconds)
+      ),
+    ]
+  }
+
+  fileprivate var json: JSON { .object(facts.map { ($0.name, $0.json) }) }
+
+  fileprivate var table: Table {
+    var table = Table(
+      title: "\(stages.count * replicas) processes, by a measurement on this machine",
+      columns: [Table.Column(""), Table.Column("", isFlexible: true)])
+    for fact in facts { table.add([fact.name, fact.text]) }
+    return table
   }
 }

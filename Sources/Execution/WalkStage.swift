@@ -46,6 +46,9 @@ public protocol WalkCrew: AnyObject {
   /// Walks some batches together.
   ///
   /// - Parameters:
+  ///   - executor: of this process.
+  ///   - batches: rows of tokens.
+  ///   - subjects: what is kept of the model, one each.
   ///   - visitor: sees its part, and gets what the others have seen.
   ///   - wantsFinal: whether states are wanted after the last layer.
   ///   - progress: called with the part that is done, of one.
@@ -61,6 +64,9 @@ extension Executor {
   /// What one process does of a walk: all batches through the layers of its stage, in as many chunks as its memory asks for.
   ///
   /// - Parameters:
+  ///   - batches: rows of tokens.
+  ///   - subjects: what is kept of the model, one each.
+  ///   - stage: which layers, and where states come from and go to.
   ///   - visitor: sees the layers of the stage.
   ///   - progress: called with the number of token-layers done.
   ///   - wantsFinal: whether states are wanted after the last layer.

@@ -63,12 +63,16 @@ extension PruneJob {
 extension PruneRequest {
   /// How the layers are divided among the processes: by what each costs for rows of the request's length.
   func layout(of description: ModelDescription, _ world: World) throws -> CrewLayout {
+    try layout(of: description, ranks: world.size)
+  }
+
+  func layout(of description: ModelDescription, ranks: Int) throws -> CrewLayout {
     let costs = description.layers.indices.map { layer in
       let alone = Architecture(layers: [layer], sizes: description.sizes)
       return Int(description.operations(rows: [search.seqLength], in: alone) / 1024)
     }
     return try CrewLayout(
-      costs: costs, ranks: world.size, stages: compute.stages, first: compute.firstStageLayers,
+      costs: costs, ranks: ranks, stages: compute.stages, first: compute.firstStageLayers,
       last: compute.lastStageLayers)
   }
 }

@@ -1,5 +1,8 @@
+import Files
+import Foundation
 import Minitron
 import Models
+import Torch
 
 /// The search space and the first candidates of a request, from `config.json` alone.
 public struct PlanOutcome: Codable, Sendable, Equatable {
@@ -7,18 +10,24 @@ public struct PlanOutcome: Codable, Sendable, Equatable {
   /// The architecture was given by hand: it is the only candidate.
   public let isByHand: Bool
   public let search: SearchOutcome
+  /// What several processes would hold and take; nil for one.
+  public let crew: CrewEstimate?
 }
 
 /// A plan: what a run of pruning would choose from. Reads the headers of weights where there are any, else `config.json`.
 public struct PlanJob {
   private let request: PruneRequest
   private let events: RunEvents
+  private let ranks: Int
 
-  /// - Parameter request: its output is not looked at, and without a target every point of the space fits.
+  /// - Parameters:
+  ///   - request: its output is not looked at, and without a target every point of the space fits.
+  ///   - ranks: processes that the run is planned for.
   /// - Throws: `RequestError` for values out of range.
-  public init(_ request: PruneRequest, listeners: [any RunListener] = []) throws {
+  public init(_ request: PruneRequest, ranks: Int = 1, listeners: [any RunListener] = []) throws {
     try request.validateValues()
     self.request = request
+    self.ranks = ranks
     events = RunEvents(listeners)
   }
 
@@ -45,6 +54,21 @@ public struct PlanJob {
     }
     return PlanOutcome(
       family: description.family, isByHand: byHand != nil,
-      search: SearchOutcome(result, settings, original: description.counts(settings)))
+      search: SearchOutcome(result, settings, original: description.counts(settings)),
+      crew: ranks > 1 ? try crew(description, source) : nil)
+  }
+
+  /// Measures this machine with the threads that each of so many processes would have on it.
+  private func crew(_ description: ModelDescription, _ source: SourceModel?) throws -> CrewEstimate {
+    let layout = try request.layout(of: description, ranks: ranks)
+    try LibTorch.load()
+    let cores = ProcessInfo.processInfo.activeProcessorCount
+    if Environment.process["OMP_NUM_THREADS"] == nil { try LibTorch.setThreads(max(cores / ranks, 1)) }
+    let dtype =
+      try source.map { try request.compute.dtype(for: $0) } ?? (Processor.multipliesBFloat16 ? .bfloat16 : .float32)
+    return CrewEstimate(
+      description, layout, rows: request.calibrationRows, seqLength: request.search.seqLength,
+      elementBytes: dtype.byteCount, budget: request.compute.budget / max(min(ranks, cores), 1),
+      speed: .init(operations: try WorkEstimate.measured(description, dtype), bytes: CrewEstimate.usualBytes))
   }
 }

@@ -20,20 +20,45 @@ import Testing
     #expect(flags.isSubset(of: try self.flags(["plan"])))
   }
 
+  /// The stages of the guide: 36 layers on 8 with 3 at both ends.
+  @Test func aPlanForProcessesSaysWhatEachHasToDo() throws {
+    try withTemporaryDirectory { directory in
+      let config = """
+        {"model_type": "qwen3", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 36, "head_dim": 16,
+         "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 512, "tie_word_embeddings": true}
+        """
+      try Data(config.utf8).write(to: URL(fileURLWithPath: directory + "/config.json"))
+      func plan(_ flags: String...) throws -> Program.Result {
+        try Program.run(["plan", "--json", "--hf_model_name_or_path", directory, "--seq_length", "128"] + flags)
+      }
+      let ends = ["--num_layers_in_first_pipeline_stage", "3", "--num_layers_in_last_pipeline_stage", "3"]
+      let uneven = try plan("--pp_size", "8", ends[0], ends[1], ends[2], ends[3])
+      uneven.expectSuccess()
+      let processes = try #require(uneven.json?["processes"])
+      #expect(processes["layers"]?.array?.compactMap(\.int) == [3, 5, 5, 5, 5, 5, 5, 3])
+      #expect(processes["replicas"]?.int == 1)
+      #expect(try plan("--nproc", "16", "--pp_size", "8").json?["processes"]?["replicas"]?.int == 2)
+      #expect(try plan("--nproc", "1").json?["processes"] == nil)
+      try plan("--pp_size", "37").expectFailure(64, saying: "--pp_size 37", "36 layers")
+      try plan("--pp_size", "2", ends[0], "36").expectFailure(64, saying: ends[0], "leave 0")
+      try plan("--nproc", "9", "--pp_size", "2").expectFailure(64, saying: "--pp_size", "1, 3, 9")
+    }
+  }
+
   @Test func planSaysWhichFlagsHaveNoBearing() throws {
     let plain = try Program.run(["plan", "--json"] + small + target)
     plain.expectSuccess()
     #expect(plain.error.isEmpty, "\(plain.error)")
     let pasted = try Program.run(
       ["plan", "--json"] + small + target + [
-        "--pp-size", "2", "--output_hf_path", "/nonexistent/out", "--calib_dataset_name", "a.jsonl", "b.parquet",
+        "--calib-bos", "--output_hf_path", "/nonexistent/out", "--calib_dataset_name", "a.jsonl", "b.parquet",
         "--prune_score_func=neg_loss", "--trust_remote_code", "--mmlu_dataset", "--dashed",
       ])
     pasted.expectSuccess()
     #expect(pasted.output == plain.output)
     #expect(
       pasted.error
-        == "without effect on a plan: --pp_size, --output_hf_path, --calib_dataset_name, --prune_score_func, "
+        == "without effect on a plan: --calib_bos, --output_hf_path, --calib_dataset_name, --prune_score_func, "
         + "--trust_remote_code, --mmlu_dataset\n")
     for wrong in [
       ["--pp_size", "0"], ["--prune_score_func", "neg_los"], ["--calib_num_samples", "0"], ["--device", "gpu"],
