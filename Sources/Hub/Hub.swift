@@ -137,11 +137,10 @@ public final class Hub: Sendable {
       }
     }
     if let listing = fresh.withLock({ $0.removeValue(forKey: commit) }) {
-      try cache.prepare(repository)
-      try cache.setListing(repository, commit, listing)
+      // A cache that cannot be written to is as good to read.
+      do { try cache.setListing(repository, commit, listing) } catch { if !missing.isEmpty { throw error } }
     }
     for path in absent { cache.setAbsent(repository, commit, path) }
-    // A cache that cannot be written to is as good to read.
     if !missing.isEmpty || cache.commit(of: repository, revision) != commit {
       do { try cache.setCommit(of: repository, revision, commit) } catch { if !missing.isEmpty { throw error } }
     }
