@@ -9,10 +9,18 @@ protocol ComputingCommand: ParsableCommand {}
 
 /// What both executables do with their arguments.
 public enum Entry {
-  /// Whether this process was started by a command's name.
+  /// Whether this process was started as a command of its own: by its name, or with it as the first word, as the wheel's scripts
+  /// do, which cannot give a program another name.
   public static func isNamed(_ command: any ParsableCommand.Type) -> Bool {
-    let name = CommandLine.arguments.first?.split(separator: "/").last
-    return name.map(String.init) == command.configuration.commandName
+    let program = CommandLine.arguments.first?.split(separator: "/").last.map(String.init)
+    return [program, CommandLine.arguments.dropFirst().first].contains(command.configuration.commandName)
+  }
+
+  /// The program and its words, without a first word that only says which command it is.
+  public static func arguments(of command: any ParsableCommand.Type) -> [String] {
+    var arguments = CommandLine.arguments
+    if arguments.dropFirst().first == command.configuration.commandName { arguments.remove(at: 1) }
+    return arguments
   }
 
   /// Parses, runs, and leaves with 0, 1 (failed) or 64 (wrong usage).

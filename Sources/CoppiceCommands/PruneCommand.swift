@@ -216,7 +216,7 @@ public struct PruneCommand: ComputingCommand {
 
   /// The command line that this process was started with, for those who read of it in the result.
   private static func commandLine(model: String) throws -> String {
-    let arguments = CommandLine.arguments
+    let arguments = Entry.arguments(of: PruneMinitronCommand.self)
     let own = Entry.isNamed(PruneMinitronCommand.self)
     return try Arguments.shown(
       own ? "prune_minitron" : "coppice prune", Array(arguments.dropFirst(own ? 1 : 2)), for: PruneCommand.self,

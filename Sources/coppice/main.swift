@@ -1,4 +1,8 @@
 import CoppiceCommands
 
 // The wheel has one program for both names.
-Entry.run(Entry.isNamed(PruneMinitronCommand.self) ? PruneMinitronCommand.self : Coppice.self)
+if Entry.isNamed(PruneMinitronCommand.self) {
+  Entry.run(PruneMinitronCommand.self, arguments: Entry.arguments(of: PruneMinitronCommand.self))
+} else {
+  Entry.run(Coppice.self)
+}
