@@ -2,19 +2,27 @@ import Files
 import JSON
 
 /// `model.safetensors.index.json`: which shard holds which tensor.
-struct ShardIndex {
-  static let name = "model.safetensors.index.json"
+package struct ShardIndex {
+  package static let name = "model.safetensors.index.json"
 
-  let path: String
+  package let path: String
   /// The shards' names, sorted by their bytes.
-  let files: [String]
+  package let files: [String]
   /// The shard of each tensor, as the index has it.
   let shards: [JSON.Text: String]
 
   /// Reads the index of a directory that has no `model.safetensors`.
   init(directory: String) throws {
-    path = join(directory, Self.name)
+    let path = join(directory, Self.name)
     guard kind(of: path) != .absent else { throw Self.noWeights(in: directory) }
+    try self.init(path: path)
+  }
+
+  /// Reads an index, whether its shards are there or not.
+  ///
+  /// - Throws: `CheckpointError` for what is no index of safetensors.
+  package init(path: String) throws {
+    self.path = path
     let object = try WholeFile.object(path, limit: SafetensorsHeader.maximumLength)
     guard let map = object["weight_map"]?.object else {
       throw CheckpointError(.malformed, "\(path) has no \"weight_map\" that is an object of tensor and file names")
@@ -56,9 +64,7 @@ struct ShardIndex {
   /// Why a directory without safetensors weights is of no use, from what it does hold.
   private static func noWeights(in directory: String) -> CheckpointError {
     let found = (try? names(in: directory)) ?? []
-    if let pickle = found.first(where: { name in
-      [".bin", ".pt", ".pth", ".ckpt", ".bin.index.json"].contains { name.hasSuffix($0) }
-    }) {
+    if let pickle = found.first(where: { Pickles.isPickle($0) || $0.hasSuffix(".bin.index.json") }) {
       return CheckpointError(.unsupported, "\(directory) holds its weights in \(pickle). \(onlySafetensors)")
     }
     if let gguf = found.first(where: { $0.hasSuffix(".gguf") }) {
@@ -75,5 +81,16 @@ struct ShardIndex {
     }
     return CheckpointError(
       .missing, "\(directory) holds no weights: model.safetensors, or \(name) with its shards, is wanted")
+  }
+}
+
+/// Files that run code when they are read, and are not read.
+package enum Pickles {
+  private static let endings = [".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"]
+
+  /// By the ending of a file's name.
+  package static func isPickle(_ name: String) -> Bool {
+    let name = name.lowercased()
+    return endings.contains(where: name.hasSuffix)
   }
 }

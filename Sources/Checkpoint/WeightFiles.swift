@@ -2,8 +2,8 @@ import Files
 import JSON
 
 /// The weight files of a directory, mapped: one `model.safetensors`, or shards and the index that names them.
-struct WeightFiles: Sendable {
-  static let single = "model.safetensors"
+package struct WeightFiles: Sendable {
+  package static let single = "model.safetensors"
 
   /// File names, in order.
   let names: [String]

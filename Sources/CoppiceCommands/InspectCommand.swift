@@ -188,10 +188,12 @@ private struct WeightsReport {
   private(set) var warnings: [String] = []
 
   init(directory: String) throws {
-    let suffixes = [".safetensors", ".safetensors.index.json", ".bin", ".pt", ".pth", ".gguf"]
+    let suffixes = [".safetensors", ".safetensors.index.json", ".gguf"]
     let names = try FileManager.default.contentsOfDirectory(atPath: directory)
     let isPart = ModelPlace.hasPartOfWeights(directory)
-    guard !isPart, names.contains(where: { name in suffixes.contains { name.lowercased().hasSuffix($0) } }) else {
+    guard !isPart,
+      names.contains(where: { name in Pickles.isPickle(name) || suffixes.contains { name.lowercased().hasSuffix($0) } })
+    else {
       text = "Weights: \(isPart ? "not all" : "none") here, which is enough for plan and inspect"
       json = .null
       problem = nil

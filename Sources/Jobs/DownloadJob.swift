@@ -1,4 +1,4 @@
-import Files
+import Checkpoint
 public import Hub
 import Messages
 
@@ -93,7 +93,7 @@ public struct DownloadJob {
     if request.patterns.isEmpty, request.kind == .model {
       return try ModelPlace.fetch(hub, repository, revision, commit, listing, .everything)
     }
-    let wanted = listing.filter { isWanted($0.path) && !Self.isPickle($0.path) }
+    let wanted = listing.filter { isWanted($0.path) && !Pickles.isPickle($0.path) }
     guard !wanted.isEmpty else {
       let pickles = listing.filter { isWanted($0.path) }.count
       throw RunError(
@@ -110,10 +110,5 @@ public struct DownloadJob {
       || request.patterns.contains { pattern in
         fnmatch(pattern.hasSuffix("/") ? pattern + "*" : pattern, path, 0) == 0
       }
-  }
-
-  /// By the endings that such files have.
-  static func isPickle(_ path: String) -> Bool {
-    [".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"].contains(where: path.lowercased().hasSuffix)
   }
 }

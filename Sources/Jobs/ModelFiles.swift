@@ -1,7 +1,6 @@
 import Checkpoint
 import Files
 import Hub
-import JSON
 import Messages
 
 /// Which files of a model's repository a run reads.
@@ -21,8 +20,8 @@ struct ModelFiles {
   let files: [RepositoryFile]
 
   static let config = "config.json"
-  static let weights = "model.safetensors"
-  static let index = "model.safetensors.index.json"
+  static let weights = WeightFiles.single
+  static let index = ShardIndex.name
 
   /// Files that programs look for and do without.
   private static let optional = [
@@ -64,14 +63,11 @@ struct ModelFiles {
   /// The files of weights.
   ///
   /// - Parameter index: the path of the cached index, where there is one.
-  /// - Throws: `RunError` for an index that names other files than there are; `FileError` for a damaged one.
+  /// - Throws: `RunError` for an index that names other files than there are; `CheckpointError` for a damaged one.
   func weights(index: String?) throws -> [RepositoryFile] {
     if let whole = file(Self.weights) { return [whole] }
-    guard let index, let map = try WholeFile.object(index)["weight_map"]?.object else {
-      throw RunError("\(index ?? Self.index) of \(repository) has no \"weight_map\": it is no index of safetensors")
-    }
-    let shards = Set(map.entries.compactMap { $0.value.string })
-    return try shards.sorted(by: isBefore).map { name in
+    guard let index else { throw RunError("\(repository) has no \(Self.index) in the cache") }
+    return try ShardIndex(path: index).files.map { name in
       guard let file = file(name) else {
         throw RunError("the index of \(repository) names \(name.debugDescription), which the repository does not have")
       }
@@ -86,7 +82,7 @@ struct ModelFiles {
     if paths.contains(where: { $0.hasSuffix(".gguf") }) {
       return "it holds GGUF files for llama.cpp; name the model that those were made from"
     }
-    if paths.contains(where: { $0.hasSuffix(".bin") || $0.hasSuffix(".pth") || $0.hasSuffix(".pt") }) {
+    if paths.contains(where: Pickles.isPickle) {
       return """
         its weights are pickles, which are not read, since they may run code. Look for a revision with safetensors (the \
         hub's converter opens pull requests: \(parameter: "revision") refs/pr/1), or convert it with transformers' save_pretrained

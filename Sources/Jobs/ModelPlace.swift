@@ -1,6 +1,6 @@
+import Checkpoint
 import Files
 import Hub
-import JSON
 import Messages
 import Synchronization
 
@@ -95,9 +95,9 @@ public enum ModelPlace {
   /// Whether weights of a model lie in the hub's cache in part only, as after a download that was cut short.
   package static func hasPartOfWeights(_ directory: String) -> Bool {
     guard resolvedPath(directory).split(separator: "/").dropLast().last == "snapshots",
-      let map = try? WholeFile.object(join(directory, ModelFiles.index))["weight_map"]?.object
+      let index = try? ShardIndex(path: join(directory, ModelFiles.index))
     else { return false }
-    return map.entries.compactMap(\.value.string).contains { kind(of: join(directory, $0)) == .absent }
+    return index.files.contains { kind(of: join(directory, $0)) == .absent }
   }
 
   /// What a snapshot lacks of all that is needed of it. Where no list of the repository's files is known, as in caches of
@@ -116,10 +116,8 @@ public enum ModelPlace {
     var wanted = [ModelFiles.config]
     if need != .config { wanted.append("tokenizer.json") }
     if need == .everything {
-      let map = try index.map { try WholeFile.object($0)["weight_map"]?.object }
-      let whole = try hub.cache.file(repository, commit, ModelFiles.weights) != nil
-      let shards = whole ? [] : Set(map??.entries.compactMap(\.value.string) ?? []).sorted(by: isBefore)
-      wanted += shards.isEmpty ? [ModelFiles.weights] : shards
+      let isWhole = try hub.cache.file(repository, commit, ModelFiles.weights) != nil
+      wanted += isWhole ? [] : try index.map { try ShardIndex(path: $0).files } ?? [ModelFiles.weights]
     }
     return try wanted.filter { try hub.cache.file(repository, commit, $0) == nil }
   }
