@@ -1,5 +1,4 @@
 import CHub
-import Crypto
 import Files
 
 #if canImport(Glibc)
@@ -22,15 +21,17 @@ struct BlobDownload {
   let file: RepositoryFile
   /// Bytes that have become known to be here; fewer than zero where some are fetched again.
   let advance: (Int) -> Void
+  /// Whether the file is still wanted: not once another one has failed. What has arrived is kept.
+  let isWanted: () -> Bool
 
   /// - Returns: the bytes that came over the network.
   /// - Throws: `HubError`, `FileError`.
   func run() throws -> Int {
     let blob = cache.blob(repository, file.etag)
-    if isWhole(blob) { return try finish(0, from: 0) }
     let lock = try wait()
     defer { withExtendedLifetime(lock) {} }
-    if isWhole(blob) { return try finish(0, from: 0) }
+    // Another process may have fetched it meanwhile.
+    if cache.hasBlob(repository, file) { return try finish(0, from: 0) }
     // What is no whole file: cut short by a copy or a full disk, or a link whose file is gone.
     unlink(blob)
     if cache.linkShared(repository, file) { return try finish(0, from: 0) }
@@ -40,8 +41,6 @@ struct BlobDownload {
     try partial.publish(at: blob)
     return try finish(fetched, from: file.size)
   }
-
-  private func isWhole(_ blob: String) -> Bool { FileIdentity(path: blob)?.size == file.size }
 
   /// - Parameter counted: bytes that `advance` has heard of.
   private func finish(_ fetched: Int, from counted: Int) throws -> Int {
@@ -60,12 +59,15 @@ struct BlobDownload {
     while flock(lock.descriptor, LOCK_EX | LOCK_NB) != 0 {
       // File systems without locks cost at worst a second download: blobs are put in place whole.
       guard errno == EWOULDBLOCK || errno == EINTR else { return lock }
+      guard isWanted() else { throw Unwanted() }
       if waited == 10 { client.note("waiting for another process that downloads \(file.path)") }
       waited += 1
       usleep(100_000)
     }
     return lock
   }
+
+  private struct Unwanted: Error {}
 
   // MARK: Trying
 
@@ -127,6 +129,7 @@ struct BlobDownload {
           try check(head, from: from, partial)
         }
         received += bytes.count
+        guard isWanted() else { throw Unwanted() }
         guard partial.count + bytes.count <= file.size else { throw lies("sends more than") }
         try partial.append(bytes)
         advance(bytes.count)
@@ -220,83 +223,5 @@ struct BlobDownload {
       .malformed,
       "the server \(what) \(file.size) bytes that the hub lists for \(file.path) of \(repository); nothing of it was used"
     )
-  }
-}
-
-/// The file that grows while a blob arrives, with the hash of what is in it.
-final class PartialBlob {
-  private let open: OpenFile
-  private let file: RepositoryFile
-  private var hash: BlobHash
-  /// Bytes in it.
-  private(set) var count = 0
-
-  /// Opens it, and reads what an earlier process has left in it.
-  init(_ path: String, _ file: RepositoryFile) throws {
-    self.file = file
-    hash = BlobHash(file)
-    open = try OpenFile.updating(path)
-    if try open.size() > file.size { try open.truncate() }
-    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
-    defer { buffer.deallocate() }
-    while case let read = try open.read(into: buffer), read > 0 {
-      hash.update(UnsafeRawBufferPointer(rebasing: buffer[..<read]))
-      count += read
-    }
-  }
-
-  func append(_ bytes: UnsafeRawBufferPointer) throws {
-    try open.write(bytes)
-    hash.update(bytes)
-    count += bytes.count
-  }
-
-  func restart() throws {
-    try open.truncate()
-    hash = BlobHash(file)
-    count = 0
-  }
-
-  /// Whether the whole is what the hub lists.
-  func isRight() throws -> Bool { count == file.size && hash.digits == file.checksum }
-
-  /// Gives it its name.
-  func publish(at blob: String) throws {
-    try open.synchronize()
-    guard rename(open.path, blob) == 0 else { throw systemError("replace", blob) }
-  }
-}
-
-/// The checksum by which the hub knows a file: SHA-256 of large ones, git's of small ones.
-private enum BlobHash {
-  case sha256(SHA256)
-  case git(Insecure.SHA1)
-
-  init(_ file: RepositoryFile) {
-    if file.sha256 != nil {
-      self = .sha256(SHA256())
-    } else {
-      var hash = Insecure.SHA1()
-      hash.update(data: Array("blob \(file.size)\0".utf8))
-      self = .git(hash)
-    }
-  }
-
-  mutating func update(_ bytes: UnsafeRawBufferPointer) {
-    switch self {
-    case .sha256(var hash):
-      hash.update(bufferPointer: bytes)
-      self = .sha256(hash)
-    case .git(var hash):
-      hash.update(bufferPointer: bytes)
-      self = .git(hash)
-    }
-  }
-
-  var digits: String {
-    switch self {
-    case .sha256(let hash): hexadecimal(hash.finalize())
-    case .git(let hash): hexadecimal(hash.finalize())
-    }
   }
 }

@@ -153,7 +153,7 @@ public final class Hub: Sendable {
     // Contents that are here already, as of another commit, only want a link.
     var wanted: [RepositoryFile] = []
     for file in files {
-      if FileIdentity(path: cache.blob(repository, file.etag))?.size == file.size {
+      if cache.hasBlob(repository, file) {
         try cache.link(repository, commit, file)
       } else {
         wanted.append(file)
@@ -173,7 +173,7 @@ public final class Hub: Sendable {
           do {
             let download = BlobDownload(
               client: client, cache: cache, repository: repository, commit: commit, file: file,
-              advance: { observer?.advanced(by: $0) })
+              advance: { observer?.advanced(by: $0) }, isWanted: { outcome.withLock { $0.error == nil } })
             let bytes = try download.run()
             outcome.withLock { $0.bytes += bytes }
           } catch {

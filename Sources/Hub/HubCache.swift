@@ -114,6 +114,11 @@ public struct HubCache: Sendable {
     try self.file(repository, commit, file.path).map { FileIdentity(path: $0)?.size == file.size } ?? false
   }
 
+  /// Whether the contents of a file are there, of the size that the hub lists, whatever snapshots have them.
+  func hasBlob(_ repository: Repository, _ file: RepositoryFile) -> Bool {
+    FileIdentity(path: blob(repository, file.etag))?.size == file.size
+  }
+
   /// Refuses a path whose links lead out of the cache, or out of the repository's folder, which may lie on another disk.
   func checkInside(_ path: String, _ repository: Repository) throws {
     let real = resolvedPath(path)

@@ -75,13 +75,10 @@ final class HubClient: Sendable {
   func perform(
     _ request: HTTPRequest, body: (HTTPHead, UnsafeRawBufferPointer) throws -> Void
   ) throws -> Answer {
-    let connection = try idle.withLock { $0.popLast() } ?? Connection(settings.transfer)
-    defer { idle.withLock { $0.append(connection) } }
     var (asked, first) = (request, HTTPHead?.none)
     for _ in 0...Self.mostRedirects {
       var refusal: [UInt8] = []
-      asked.headers = request.headers + headers(for: asked.url)
-      let head = try connection.perform(asked) { head, bytes in
+      let head = try ask(asked) { head, bytes in
         if (200..<300).contains(head.status) { return try body(head, bytes) }
         refusal.append(contentsOf: bytes.prefix(max(0, 4096 - refusal.count)))
       }
@@ -94,10 +91,16 @@ final class HubClient: Sendable {
     throw HubError(.malformed, "\(shown(request.url)) is redirected more than \(Self.mostRedirects) times: a loop")
   }
 
-  private func headers(for url: String) -> [String] {
-    var headers = ["User-Agent: coppice"]
-    if let token, Origin(url) == origin { headers.append("Authorization: Bearer \(token.value)") }
-    return headers
+  /// One request over a connection that is free.
+  private func ask(
+    _ request: HTTPRequest, body: (HTTPHead, UnsafeRawBufferPointer) throws -> Void
+  ) throws -> HTTPHead {
+    let connection = try idle.withLock { $0.popLast() } ?? Connection(settings.transfer)
+    defer { idle.withLock { $0.append(connection) } }
+    var request = request
+    request.headers.append("User-Agent: coppice")
+    if let token, Origin(request.url) == origin { request.headers.append("Authorization: Bearer \(token.value)") }
+    return try connection.perform(request, body: body)
   }
 
   private func next(after url: String, _ head: HTTPHead) throws -> String {
@@ -120,11 +123,9 @@ final class HubClient: Sendable {
   ///
   /// - Throws: `HubError` for a refusal.
   func checkAccess(_ url: String, explain: (Answer) -> HubError) throws {
-    let connection = try idle.withLock { $0.popLast() } ?? Connection(settings.transfer)
-    defer { idle.withLock { $0.append(connection) } }
-    let request = HTTPRequest(url: url, isHead: true, headers: headers(for: url))
     // What stands in the way of asking shows when the file is fetched.
-    guard let head = try? connection.perform(request, body: { _, _ in }), !Self.isPassing(head.status) else { return }
+    guard let head = try? ask(HTTPRequest(url: url, isHead: true), body: { _, _ in }), !Self.isPassing(head.status)
+    else { return }
     guard head.isRedirect || (200..<300).contains(head.status) else {
       throw explain(Answer(head: head, first: head, refusal: []))
     }

@@ -21,11 +21,13 @@ struct HubDatasets: DatasetPlaces {
   /// - Throws: what is wrong with them.
   func check(_ names: [String]) throws {
     for case .repository(let name, let revision) in try DatasetSource.groups(names).joined().map(\.location) {
-      try (place(repository: name, revision: revision) as? HubDataset)?.checkAccess()
+      try dataset(name, revision).checkAccess()
     }
   }
 
-  func place(repository: String, revision: String?) throws -> any DatasetPlace {
+  func place(repository: String, revision: String?) throws -> any DatasetPlace { try dataset(repository, revision) }
+
+  private func dataset(_ repository: String, _ revision: String?) throws -> HubDataset {
     let key = "\(repository)@\(revision ?? "")"
     if let place = known.places.withLock({ $0[key] }) { return place }
     let place = try HubDataset(
