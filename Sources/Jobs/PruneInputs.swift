@@ -92,17 +92,19 @@ struct PruneInputs {
   /// In the place of the weights' hash until it is known.
   static let unknown = "unknown"
 
-  /// Takes the hash of the weights where it need not be read for it: it was taken before, and they are as they were.
-  mutating func recallWeightsHash(of model: SourceModel) throws {
-    if let known = try model.checkpoint.knownSHA256() { fingerprint = fingerprint.replacing("weights", with: known) }
+  /// Takes the hash of the weights where it need not be read for it: it was taken before and they are as they were, or the
+  /// hub's cache has them under their hashes.
+  ///
+  /// - Returns: whether it is known now.
+  @discardableResult
+  mutating func recallWeightsHash(of model: SourceModel) throws -> Bool {
+    guard let known = try model.checkpoint.knownSHA256() else { return false }
+    fingerprint = fingerprint.replacing("weights", with: known)
+    return true
   }
 
   mutating func hashWeights(of model: SourceModel, _ events: RunEvents) throws {
-    // Those of the hub's files are their names.
-    if let known = try model.checkpoint.knownSHA256() {
-      fingerprint = fingerprint.replacing("weights", with: known)
-      return
-    }
+    if try recallWeightsHash(of: model) { return }
     let hashing = events.progress("fingerprint", total: nil, unit: "bytes")
     fingerprint = fingerprint.replacing(
       "weights", with: try model.checkpoint.sha256(progress: { done, _ in hashing.update(done) }))
