@@ -37,7 +37,7 @@ public struct MMLUScore: ScoreFunction {
           """)
     }
     return try MMLUTask(
-      sources.questions, percent: percent, fewShots: sources.fewShots, tokenizer: sources.tokenizer,
+      path: sources.questions, percent: percent, fewShots: sources.fewShots, tokenizer: sources.tokenizer,
       places: sources.places)
   }
 }
@@ -47,33 +47,25 @@ public struct MMLUTask: ItemTask {
   public let questions: MultipleChoice
 
   /// - Parameters:
-  ///   - path: a file, or a directory with the splits `test` and, for examples, `dev`.
+  ///   - path: a file, a directory or a name of the hub, with the splits `test` and, for examples, `dev`; nil: `cais/mmlu`.
   ///   - percent: of each subject's questions, the first ones.
   ///   - fewShots: examples before each question.
   ///   - tokenizer: the model's.
   ///   - places: where data of the hub are to be had; nil where none are.
   /// - Throws: what is wrong with the questions.
   public init(
-    path: String, percent: Double, fewShots: Int, tokenizer: Tokenizer, places: (any DatasetPlaces)? = nil
+    path: String?, percent: Double, fewShots: Int, tokenizer: Tokenizer, places: (any DatasetPlaces)? = nil
   ) throws {
-    let all = try MMLU.load(path: path, split: "test", places: places)
-    questions = try MultipleChoice(
-      questions: MMLU.sample(all, percent: percent),
-      examples: fewShots > 0 ? MMLU.load(path: path, split: "dev", places: places) : [],
-      fewShots: fewShots, tokenizer: tokenizer)
-  }
-
-  /// The same for questions that need not be named: `cais/mmlu` then.
-  public init(
-    _ path: String?, percent: Double, fewShots: Int, tokenizer: Tokenizer, places: (any DatasetPlaces)?
-  ) throws {
-    do {
-      try self.init(
-        path: path ?? MMLU.defaultName, percent: percent, fewShots: fewShots, tokenizer: tokenizer, places: places)
-    } catch  where path == nil {
-      throw EvaluationError(
-        message: "\(parameter: "mmlu_dataset") is \(MMLU.defaultName) where nothing is named: \(error)")
+    func load(_ split: String) throws -> [MultipleChoiceQuestion] {
+      do { return try MMLU.load(path: path ?? MMLU.defaultName, split: split, places: places) } catch  where path == nil
+      {
+        throw EvaluationError(
+          message: "\(parameter: "mmlu_dataset") is \(MMLU.defaultName) where nothing is named: \(error)")
+      }
     }
+    questions = try MultipleChoice(
+      questions: MMLU.sample(load("test"), percent: percent), examples: fewShots > 0 ? load("dev") : [],
+      fewShots: fewShots, tokenizer: tokenizer)
   }
 
   public var unit: String { "questions" }

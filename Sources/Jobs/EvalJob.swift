@@ -40,7 +40,7 @@ public struct EvalJob {
     let questions =
       try request.asksQuestions
       ? MMLUTask(
-        evaluation.questions, percent: request.percent, fewShots: evaluation.fewShots, tokenizer: tokenizer,
+        path: evaluation.questions, percent: request.percent, fewShots: evaluation.fewShots, tokenizer: tokenizer,
         places: HubDatasets(events)) : nil
     let rows = evaluation.datasets.isEmpty ? nil : try rows(source, tokenizer)
     let reference = try request.reference.map { try referenceModel($0, source) }

@@ -13,8 +13,7 @@ import Tokenization
 struct CalibrationEncoder: TextEncoding {
   let tokenizer: Tokenizer
   let rowStart: Int?
-  /// That of the model, or why there is none: text can do without.
-  private let template: Result<ChatTemplate, any Error>
+  private let template: ModelTemplate
 
   /// - Parameter beginsWithBOS: every row begins with the tokenizer's BOS token.
   /// - Throws: `RunError` for a tokenizer without one.
@@ -24,7 +23,7 @@ struct CalibrationEncoder: TextEncoding {
     guard !beginsWithBOS || rowStart != nil else {
       throw RunError("\(parameter: "calib_bos"): the tokenizer in \(directory) has no BOS token; leave the flag out")
     }
-    template = Result { try ChatTemplate(directory: directory) }
+    template = ModelTemplate(directory: directory)
   }
 
   func encode(_ text: String) throws -> [Int] { try tokenizer.encode(text, addSpecialTokens: false) }
@@ -37,6 +36,17 @@ struct CalibrationEncoder: TextEncoding {
 
   /// What the chat template adds to a fingerprint of rows in which it has a part.
   func templateHash() throws -> String { hexadecimal(SHA256.hash(data: try template.get().identity)) }
+}
+
+/// A model's chat template, read when the first conversation comes: text can do without.
+private final class ModelTemplate {
+  private let directory: String
+  private lazy var result = Result { try ChatTemplate(directory: directory) }
+
+  init(directory: String) { self.directory = directory }
+
+  /// - Throws: why there is none.
+  func get() throws -> ChatTemplate { try result.get() }
 }
 
 /// Says what there is to say about a run's rows, once: those of calibration and evaluation are alike.
