@@ -5,35 +5,38 @@ import Torch
 
 /// Batches whose hidden states are held at once, on their way through the layers.
 final class ChunkWalk {
-  private let executor: Executor
-  private let batches: [TokenBatch]
-  private let subjects: [Subject]
-  private let visitor: (any WalkVisitor)?
+  let executor: Executor
+  let batches: [TokenBatch]
+  let subjects: [Subject]
+  let visitor: (any WalkVisitor)?
   private let bands: [Int]
-  private let schedule: Schedule
+  let schedule: Schedule
   private let traits: BatchTraits
   /// For each start of a path the channels that are kept; nil for all.
   private let channels: [[Int]?]
-  /// Nil for all layers.
-  private let stage: WalkStage?
+  /// The layers that this process computes; nil for all.
+  let stage: WalkStage?
   /// Those of the stage that some subject has.
   private let layers: [Int]
   /// The legs of the stage.
-  private let legs: Range<Int>
+  let legs: Range<Int>
+  /// Whether states are wanted after the last layer.
+  let keepsFinal: Bool
   let states: any StateChannel
 
   /// The layers that are in memory now, whole.
   private var resident: [Int: LayerWeights] = [:]
 
-  private var weights: WeightSource { executor.weights }
-  private var description: ModelDescription { executor.model.description }
+  var weights: WeightSource { executor.weights }
+  var description: ModelDescription { executor.model.description }
 
   /// - Parameters:
   ///   - bands: the first layer of each band; nil to choose.
   ///   - stage: the layers that this process computes; nil for all.
+  ///   - keepsFinal: whether states are wanted after the last layer.
   init(
     _ executor: Executor, _ batches: [TokenBatch], _ subjects: [Subject], visitor: (any WalkVisitor)? = nil,
-    bands: [Int]? = nil, stage: WalkStage? = nil
+    bands: [Int]? = nil, stage: WalkStage? = nil, keepsFinal: Bool = true
   ) throws {
     for batch in batches {
       for row in batch.rows { try executor.model.check(row) }
@@ -43,6 +46,7 @@ final class ChunkWalk {
     self.subjects = subjects
     self.visitor = visitor
     self.stage = stage
+    self.keepsFinal = keepsFinal
     let kept = subjects.map { $0.selection.kept(.hidden, layer: nil) }
     let channels = kept.enumerated().filter { kept.firstIndex(of: $0.element) == $0.offset }.map(\.element)
     self.channels = channels
@@ -74,19 +78,21 @@ final class ChunkWalk {
 
   private func size(_ leg: Schedule.Leg) -> Int { leg.steps.reduce(0) { $0 + $1.members.count } }
 
-  /// Embeds all batches, for subjects with the same channels once.
+  /// Embeds all batches.
   func embed() throws {
-    let kept = try channels.map { kept in
-      try kept.map { try Tensor($0.map(Int64.init), shape: [$0.count]).to(device: weights.device) }
-    }
-    for (index, batch) in batches.enumerated() {
-      let embedded = try weights.embed(batch.tensor())
-      for (path, kept) in kept.enumerated() {
-        let state = try kept.map { try embedded.indexSelect(dim: 2, $0) } ?? embedded
-        try states.put(.init(path: path, batch: index), state)
-      }
-    }
+    for batch in batches.indices { try embed(batch) }
     weights.releaseEmbedding()
+  }
+
+  /// Embeds a batch, for subjects with the same channels once.
+  func embed(_ batch: Int) throws {
+    let embedded = try weights.embed(batches[batch].tensor())
+    for (path, kept) in channels.enumerated() {
+      let state = try kept.map {
+        try embedded.indexSelect(dim: 2, Tensor($0.map(Int64.init), shape: [$0.count]).to(device: weights.device))
+      }
+      try states.put(.init(path: path, batch: batch), state ?? embedded)
+    }
   }
 
   /// The states that are kept when so many legs are done, and so many batches of the next; nil where that cannot be.
@@ -135,6 +141,7 @@ final class ChunkWalk {
         // With weights that may be replaced a leg is done when they are.
         if let save, !keepsInputs { self.save(save, leg: number, batch: index + 1) }
       }
+      if number == legs.lowerBound, stage?.isFirst == true { weights.releaseEmbedding() }
       try settle(leg, used, keepsInputs: keepsInputs)
       for layer in leg.finished {
         resident[layer] = nil
@@ -143,38 +150,6 @@ final class ChunkWalk {
       }
     }
     progress(work)
-  }
-
-  // MARK: Stages
-
-  /// Gets a batch's states from the stage before.
-  private func receive(_ batch: Int, _ paths: Set<Int>) throws {
-    guard let stage, !stage.isFirst else { return }
-    for path in paths.sorted() {
-      try states.put(.init(path: path, batch: batch), stage.link.receive().to(device: weights.device))
-    }
-  }
-
-  /// Hands a batch's states to the stage after.
-  private func send(_ batch: Int, _ paths: Set<Int>) throws {
-    guard let stage, !stage.isLast else { return }
-    for path in paths.sorted() {
-      let key = StateKey(path: path, batch: batch)
-      try stage.link.send(states.get(key))
-      states.remove(key)
-    }
-  }
-
-  private func passOn(_ batch: Int) throws {
-    let paths =
-      schedule.legs.indices.contains(legs.lowerBound) ? schedule.legs[legs.lowerBound].before : Set(schedule.ends)
-    try receive(batch, paths)
-    try send(batch, paths)
-  }
-
-  /// Forgets the states after the last layer.
-  func drop() {
-    for path in Set(schedule.ends) { for batch in batches.indices { states.remove(.init(path: path, batch: batch)) } }
   }
 
   /// Where a walk is saved.
@@ -282,35 +257,5 @@ final class ChunkWalk {
     guard let visitor else { return nil }
     let observers = step.members.compactMap { visitor.linearObserver(subject: $0, layer: step.layer) }
     return observers.count > 1 ? SeveralLinearObservers(observers) : observers.first
-  }
-
-  /// Final norm and head, subject by subject.
-  func end(_ finish: Executor.Finish) throws {
-    var head: (subject: Int, head: OutputHead)?
-    try normalized { subject, batch, hidden in
-      if head?.subject != subject {
-        head = (subject, try OutputHead(weights, selection: subjects[subject].selection))
-      }
-      if let head { try finish(subject, batch, hidden, head.head) }
-    }
-    weights.releaseEmbedding()
-    if let head = description.head { executor.model.checkpoint.release([head.name]) }
-  }
-
-  /// States after the final norm, subject by subject.
-  func normalized(_ body: (_ subject: Int, _ batch: Int, _ hidden: Tensor) throws -> Void) throws {
-    let norm = description.finalNorm
-    var tensors: [Weight: Tensor] = [:]
-    for weight in norm.weights { tensors[weight] = try weights.tensor(weight.name) }
-    for (number, subject) in subjects.enumerated() {
-      let sliced = try LayerWeights(tensors).sliced(by: subject.selection, layer: nil, sizes: description.sizes)
-      let path = schedule.ends[number]
-      let isLastUse = !schedule.ends.dropFirst(number + 1).contains(path)
-      for batch in batches.indices {
-        let state = try states.get(.init(path: path, batch: batch))
-        if isLastUse { states.remove(.init(path: path, batch: batch)) }
-        try body(number, batch, norm.forward(state, weights: sliced))
-      }
-    }
   }
 }

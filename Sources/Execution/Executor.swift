@@ -100,12 +100,10 @@ public final class Executor {
     recorder: (any WalkRecorder)? = nil, progress: (Int) -> Void = { _ in },
     begin: (Range<Int>) throws -> Void = { _ in }, finish: Finish
   ) throws {
-    if let crew, let shared = shared(visitor, subjects) {
-      return try withoutActuallyEscaping(finish) { finish in
-        try walk(
-          batches, subjects, with: crew, visitor: shared.visitor, recorder: recorder, progress: progress, begin: begin,
-          finish: finish)
-      }
+    if let crew = crew(for: visitor, subjects) {
+      return try walk(
+        batches, subjects, with: crew, visitor: visitor as? any SharedVisitor, recorder: recorder, progress: progress,
+        begin: begin, wantsFinal: true, finish: finish)
     }
     try walk(batches, subjects, visitor, recorder, progress, begin) { chunk, first in
       try chunk.end { try finish($0, first + $1, $2, $3) }
@@ -117,19 +115,17 @@ public final class Executor {
     _ batches: [TokenBatch], subjects: [Subject], visitor: any WalkVisitor, recorder: (any WalkRecorder)? = nil,
     progress: (Int) -> Void = { _ in }
   ) throws {
-    if let crew, let shared = shared(visitor, subjects) {
+    if let crew = crew(for: visitor, subjects) {
       return try walk(
-        batches, subjects, with: crew, visitor: shared.visitor, recorder: recorder, progress: progress,
-        begin: { _ in }, finish: nil)
+        batches, subjects, with: crew, visitor: visitor as? any SharedVisitor, recorder: recorder, progress: progress)
     }
     try walk(batches, subjects, visitor, recorder, progress, { _ in }, { _, _ in })
   }
 
-  /// The visitor of a walk that other processes can take part in; nil for a walk that they cannot.
-  private func shared(_ visitor: (any WalkVisitor)?, _ subjects: [Subject]) -> (visitor: (any SharedVisitor)?, Void)? {
-    guard subjects.allSatisfy({ $0.overlay == nil }) else { return nil }
-    guard let visitor else { return (nil, ()) }
-    return (visitor as? any SharedVisitor).map { ($0, ()) }
+  /// The other processes, for a walk that they can take part in.
+  private func crew(for visitor: (any WalkVisitor)?, _ subjects: [Subject]) -> (any WalkCrew)? {
+    let addsUp = visitor == nil || visitor is any SharedVisitor
+    return addsUp && subjects.allSatisfy { $0.overlay == nil } ? crew : nil
   }
 
   private func walk(
@@ -168,11 +164,7 @@ public final class Executor {
       try end(chunk, next)
       try visitor?.didFinish(chunk: range)
       next = range.upperBound
-      if let recorder, next < batches.count, recorder.isDue(withStates: false) {
-        recorder.save(WalkPosition(batches: digest, chunk: next..<next), keys: []) { _ in
-          throw ModelError("no state is kept")
-        }
-      }
+      recorder?.save(between: next, of: batches.count, digest)
     }
     try visitor?.didFinishWalk()
   }

@@ -3,6 +3,21 @@ public import Torch
 
 // Shapes: M positions, H hidden (the channels that are kept), V vocabulary.
 
+/// The head of the subject at hand, for states that come subject by subject: one is in memory at a time.
+struct HeadOfSubject {
+  private let weights: WeightSource
+  private var made: (subject: Int, head: OutputHead)?
+
+  init(_ weights: WeightSource) { self.weights = weights }
+
+  mutating func head(_ subject: Int, _ selection: Selection) throws -> OutputHead {
+    if let made, made.subject == subject { return made.head }
+    let head = try OutputHead(weights, selection: selection)
+    made = (subject, head)
+    return head
+  }
+}
+
 /// The output head of one subject: logits for all of the vocabulary, or for the few rows that matter.
 public final class OutputHead {
   private let weights: WeightSource

@@ -82,6 +82,7 @@ extension Executor {
   private func bandRule(_ subjects: [Subject], _ stage: WalkStage?) -> (Int) -> BandSize {
     let description = weights.model.description
     let layers = Set(subjects.flatMap(\.layers)).filter { stage?.layers.contains($0) ?? true }.sorted()
+    let isPart = stage?.isPart ?? false
     let (rule, device, budget, elementBytes) = (bands, weights.device, budget + deviceBudget, weights.dtype.byteCount)
     // Thought about only where the answer depends on it: hidden states that fit are walked a layer at a time.
     lazy var layerBytes = {
@@ -102,8 +103,7 @@ extension Executor {
       switch rule {
       case .layers(let count): return size(count, bytes)
       // A batch that has gone through all layers of a stage can go on while the next one does.
-      case .automatic where stage != nil && (layers.count - 1) * layerBytes <= budget / 2:
-        return size(layers.count, bytes)
+      case .automatic where isPart && (layers.count - 1) * layerBytes <= budget / 2: return size(layers.count, bytes)
       // On an accelerator layers would take its memory, and states wait in the machine's before they go to the disk.
       case .automatic where bytes <= budget || device != .cpu: return size(1, bytes)
       case .automatic: return .best(count: layers.count, layerBytes: layerBytes, stateBytes: bytes, budget: budget)

@@ -1,3 +1,4 @@
+import Models
 public import Torch
 
 /// How far a walk over many batches has come.
@@ -50,4 +51,14 @@ public protocol WalkRecorder: AnyObject {
   ///   - state: each of them. A state never changes under its key.
   ///   - position: how far the walk has come.
   func save(_ position: WalkPosition, keys: [StateKey], state: (StateKey) throws -> Tensor)
+}
+
+extension WalkRecorder {
+  /// Saves a walk where the first batches are done and no others are on their way, if it is time.
+  ///
+  /// - Parameter digest: of all batches.
+  func save(between done: Int, of count: Int, _ digest: UInt64) {
+    guard done < count, isDue(withStates: false) else { return }
+    save(WalkPosition(batches: digest, chunk: done..<done), keys: []) { _ in throw ModelError("no state is kept") }
+  }
 }

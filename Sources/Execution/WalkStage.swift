@@ -16,6 +16,8 @@ public struct WalkStage {
   public let layers: Range<Int>
   /// Whether it embeds the tokens, and whether final norm and head come after it.
   public let isFirst: Bool, isLast: Bool
+  /// Whether there are other stages.
+  var isPart: Bool { !(isFirst && isLast) }
   public let link: any StageLink
 
   public init(layers: Range<Int>, of count: Int, link: any StageLink) {
@@ -61,7 +63,11 @@ public protocol WalkCrew: AnyObject {
 }
 
 extension Executor {
-  /// What one process does of a walk: all batches through the layers of its stage, in as many chunks as its memory asks for.
+  /// What one process does of a walk: all batches through the layers of its stage.
+  ///
+  /// Where the layers are in memory together, a batch goes through them and on to the next stage before the next batch comes:
+  /// the weights are read once. Else, and for states that are wanted at the end, batches are walked in as many chunks as
+  /// memory asks for.
   ///
   /// - Parameters:
   ///   - batches: rows of tokens.
@@ -76,27 +82,27 @@ extension Executor {
     progress: (Int) -> Void = { _ in }, wantsFinal: Bool = false,
     final: (_ subject: Int, _ batch: Int, _ hidden: Tensor) throws -> Void = { _, _, _ in }
   ) throws {
-    var (first, before) = (0, 0)
-    for batches in plan(batches, subjects: subjects, stage: stage).chunks {
-      let chunk = try ChunkWalk(self, batches, subjects.map { Subject($0) }, visitor: visitor, stage: stage)
-      if stage.isFirst { try chunk.embed() }
-      try chunk.run { progress(before + $0) }
-      before += chunk.work
-      if stage.isLast {
-        if wantsFinal {
-          try chunk.normalized { try final($0, first + $1, $2) }
-        } else {
-          chunk.drop()
-        }
-      }
-      first += batches.count
+    let wantsFinal = wantsFinal && stage.isLast
+    func walk(_ batches: [TokenBatch]) throws -> ChunkWalk {
+      try ChunkWalk(
+        self, batches, subjects.map { Subject($0) }, visitor: visitor, stage: stage, keepsFinal: wantsFinal)
     }
+    var (first, before) = (0, 0)
+    func run(_ walk: ChunkWalk) throws {
+      try walk.run { progress(before + $0) }
+      if wantsFinal { try walk.normalized { try final($0, first + $1, $2) } }
+      (first, before) = (first + walk.batches.count, before + walk.work)
+    }
+    let whole = try walk(batches)
+    if whole.passesThrough { return try run(whole) }
+    for chunk in plan(batches, subjects: subjects, stage: stage).chunks { try run(walk(chunk)) }
   }
 
   /// A walk with other processes, stretch by stretch.
   func walk(
     _ batches: [TokenBatch], _ subjects: [Subject], with crew: any WalkCrew, visitor: (any SharedVisitor)?,
-    recorder: (any WalkRecorder)?, progress: (Int) -> Void, begin: (Range<Int>) throws -> Void, finish: Finish?
+    recorder: (any WalkRecorder)?, progress: (Int) -> Void, begin: (Range<Int>) throws -> Void = { _ in },
+    wantsFinal: Bool = false, finish: Finish = { _, _, _, _ in }
   ) throws {
     let selections = subjects.map(\.selection)
     let digest = recorder == nil ? 0 : TokenBatch.digest(batches)
@@ -107,34 +113,25 @@ extension Executor {
     } put: { _, _ in
       throw ModelError("no state is kept")
     }
-    let all = Self.work(batches, subjects: selections)
     var next = position?.chunk.lowerBound ?? 0
+    var done = Self.work(Array(batches[..<next]), subjects: selections)
     while next < batches.count {
       let range = next..<crew.end(of: batches, from: next)
-      let (before, own) = (
-        Self.work(Array(batches[..<next]), subjects: selections), Self.work(Array(batches[range]), subjects: selections)
-      )
+      let own = Self.work(Array(batches[range]), subjects: selections)
       try begin(range)
-      var head: (subject: Int, head: OutputHead)?
+      var heads = HeadOfSubject(weights)
       try crew.walk(
-        self, Array(batches[range]), selections, visitor: visitor, wantsFinal: finish != nil,
-        progress: { progress(before + Int(Double(own) * $0)) }
+        self, Array(batches[range]), selections, visitor: visitor, wantsFinal: wantsFinal,
+        progress: { progress(done + Int(Double(own) * $0)) }
       ) { subject, batch, hidden in
-        if head?.subject != subject { head = (subject, try OutputHead(weights, selection: selections[subject])) }
-        if let head { try finish?(subject, range.lowerBound + batch, hidden, head.head) }
+        try finish(subject, range.lowerBound + batch, hidden, heads.head(subject, selections[subject]))
       }
-      head = nil
-      weights.releaseEmbedding()
-      if let head = model.description.head { model.checkpoint.release([head.name]) }
+      weights.releaseHead()
       try visitor?.didFinish(chunk: range)
-      next = range.upperBound
-      if let recorder, next < batches.count, recorder.isDue(withStates: false) {
-        recorder.save(WalkPosition(batches: digest, chunk: next..<next), keys: []) { _ in
-          throw ModelError("no state is kept")
-        }
-      }
+      (next, done) = (range.upperBound, done + own)
+      recorder?.save(between: next, of: batches.count, digest)
     }
-    progress(all)
+    progress(done)
     try visitor?.didFinishWalk()
   }
 }

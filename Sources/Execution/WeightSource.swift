@@ -96,6 +96,9 @@ public final class WeightSource {
   }
 
   func releaseEmbedding() { model.checkpoint.release([model.description.embedding.name]) }
+
+  /// Lets go of the head, be it the embedding or its own.
+  func releaseHead() { model.checkpoint.release([(model.description.head ?? model.description.embedding).name]) }
 }
 
 extension LayerWeights {
