@@ -15,12 +15,13 @@ public struct PlanCommand: ParsableCommand {
 
   public func run() throws {
     let console = options.output.console
-    let unused = try noteOnUnused(CommandLine.arguments.dropFirst(2))
+    let ranks = options.processes ?? options.pipelineStages
+    let unused = try noteOnUnused(CommandLine.arguments.dropFirst(2), isAlone: ranks == 1)
     let noting = DescribedListener {
       if let unused { console.note(unused) }
     }
     let outcome = try PlanJob(
-      options.request(), ranks: options.processes ?? options.pipelineStages,
+      options.request(), ranks: ranks,
       listeners: [ConsoleListener(console, json: options.output.json), noting]
     ).run()
     let (search, whole) = (outcome.search, outcome.search.original)
@@ -47,9 +48,11 @@ public struct PlanCommand: ParsableCommand {
   ///
   /// All but those named here: a new flag of `prune` is taken to be about the work that a plan does not do.
   ///
-  /// - Parameter arguments: those after the command's name.
-  private func noteOnUnused(_ arguments: some Sequence<String>) throws -> String? {
-    let used: Set<String> = [
+  /// - Parameters:
+  ///   - arguments: those after the command's name.
+  ///   - isAlone: the plan is one process's.
+  private func noteOnUnused(_ arguments: some Sequence<String>, isAlone: Bool) throws -> String? {
+    var used: Set<String> = [
       "--hf_model_name_or_path", "--revision", "--prune_target_params", "--prune_target_active_params",
       "--prune_target_memory_mb",
       "--prune_export_config", "--ss_channel_divisor", "--max_width_pruning", "--max_depth_pruning",
@@ -57,6 +60,7 @@ public struct PlanCommand: ParsableCommand {
       "--json", "--quiet",
       "--nproc", "--pp_size", "--num_layers_in_first_pipeline_stage", "--num_layers_in_last_pipeline_stage",
     ]
+    if !isAlone { used.formUnion(["--calib_num_samples", "--compute_dtype", "--memory_budget"]) }
     let given = try Arguments.options(in: arguments, of: Self.self).filter { !used.contains($0) }
     return given.isEmpty ? nil : "without effect on a plan: \(given.joined(separator: ", "))"
   }

@@ -32,8 +32,13 @@ final class Crew: WalkCrew {
   /// Stretches of one walk at most: each reads the weights once.
   private static let mostStretches = 8
 
+  /// Into how many stretches a walk of so many batches is divided.
+  static func stretches(batches: Int, ranks: Int) -> Int {
+    min(max(batches / (batchesAStage * ranks), 1), mostStretches)
+  }
+
   func end(of batches: [TokenBatch], from first: Int) -> Int {
-    let stretches = min(max(batches.count / (Self.batchesAStage * layout.ranks), 1), Self.mostStretches)
+    let stretches = Self.stretches(batches: batches.count, ranks: layout.ranks)
     let size = (batches.count + stretches - 1) / stretches
     var end = min((first / size + 1) * size, batches.count)
     // Rows that continue one another are kept together.
@@ -110,7 +115,7 @@ struct CrewMember {
   func serve() throws {
     while true {
       switch try CrewCommand(world.receiveBytes(from: 0)) {
-      case .begin: continue
+      case .begin: throw ModelError("rank 0 begins a run that has begun")
       case .end: return
       case .walk(let walk): try take(part: walk)
       }

@@ -43,9 +43,21 @@ public struct CrewEstimate: Codable, Sendable, Equatable {
     let rowsAtOnce = max(description.tokensAtOnce(elementSize: elementBytes, device: .cpu) / seqLength, 1)
     let all = (rows + rowsAtOnce - 1) / rowsAtOnce
     batches = (all + layout.replicas - 1) / layout.replicas
+    let stretches = Crew.stretches(batches: all, ranks: layout.ranks)
     let batchRows = Array(repeating: seqLength, count: min(rowsAtOnce, rows))
     let stateBytes = batchRows.count * seqLength * description.sizes[.hidden] * elementBytes
+    func bytes(_ weights: [Weight]) -> Int {
+      weights.reduce(0) { $0 + $1.elementCount(description.sizes) } * elementBytes
+    }
+    let layerBytes = description.layers.map { bytes($0.weights) }
     let isPipeline = layout.stages.count > 1
+    // A stage that has its layers in memory together sends a batch on when it has gone through them, else all of a stretch that
+    // there is room for.
+    let isWhole = layout.stages.allSatisfy { layers in
+      (layers.count - 1) * (layerBytes[layers].max() ?? 0) <= budget / 2
+    }
+    let waiting = min((batches + stretches - 1) / stretches, max(budget / max(stateBytes, 1), 1))
+    let together = isWhole && isPipeline ? 1 : waiting
     // A batch in each stage, with handing it on.
     let times = layout.stages.map { layers in
       let own = Architecture(layers: Array(layers), sizes: description.sizes)
@@ -53,22 +65,16 @@ public struct CrewEstimate: Codable, Sendable, Equatable {
         + (isPipeline ? Double(stateBytes) / speed.bytes : 0)
     }
     let slowest = times.max() ?? 0
-    // The first batch through all stages, then one after the other out of the slowest.
-    seconds = times.reduce(0, +) + Double(batches - 1) * slowest
+    // One batch after the other out of the slowest stage; before and after each stretch the others fill and empty.
+    seconds = Double(batches) * slowest + Double(stretches * together) * (times.reduce(0, +) - slowest)
     secondsAlone =
       Double(all) * description.operations(rows: batchRows, in: Architecture(description)) / speed.operations
     idle = 1 - secondsAlone / max(seconds * Double(layout.ranks), .leastNonzeroMagnitude)
-    let weights = layout.stages.map { layers in
-      layers.reduce(0) { $0 + description.layers[$1].weights.reduce(0) { $0 + $1.elementCount(description.sizes) } }
-    }
-    let outer = description.outerWeights.reduce(0) { $0 + $1.elementCount(description.sizes) }
-    // Stages keep their layers; alone, a layer is read while another is computed.
-    let largest =
-      description.layers.indices.map { layer in
-        description.layers[layer].weights.reduce(0) { $0 + $1.elementCount(description.sizes) }
-      }.max() ?? 0
-    let held = isPipeline ? (weights.max() ?? 0) : 2 * largest
-    memoryBytes = max(held, outer) * elementBytes + min(budget, batches * stateBytes)
+    // Band by band, as alone, a layer is read while another is computed.
+    let held =
+      isWhole && isPipeline
+      ? layout.stages.map { layerBytes[$0].reduce(0, +) }.max() ?? 0 : 2 * (layerBytes.max() ?? 0)
+    memoryBytes = max(held, bytes(description.outerWeights)) + (together + (isPipeline ? 1 : 0)) * stateBytes
     stages = layout.stages.map { $0.lowerBound + 1...$0.upperBound }
     replicas = layout.replicas
   }

@@ -1,3 +1,4 @@
+import Execution
 import Files
 import Foundation
 import Minitron
@@ -68,7 +69,8 @@ public struct PlanJob {
       try source.map { try request.compute.dtype(for: $0) } ?? (Processor.multipliesBFloat16 ? .bfloat16 : .float32)
     return CrewEstimate(
       description, layout, rows: request.calibrationRows, seqLength: request.search.seqLength,
-      elementBytes: dtype.byteCount, budget: request.compute.budget / max(min(ranks, cores), 1),
+      elementBytes: dtype.byteCount,
+      budget: request.compute.memoryBudget?.bytes ?? MemoryBudget.automatic() / max(min(ranks, cores), 1),
       speed: .init(operations: try WorkEstimate.measured(description, dtype), bytes: CrewEstimate.usualBytes))
   }
 }

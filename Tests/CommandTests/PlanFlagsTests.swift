@@ -28,7 +28,8 @@ import Testing
          "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 512, "tie_word_embeddings": true}
         """
       try Data(config.utf8).write(to: URL(fileURLWithPath: directory + "/config.json"))
-      func plan(_ flags: String...) throws -> Program.Result {
+      func plan(_ flags: String...) throws -> Program.Result { try plan(flags) }
+      func plan(_ flags: [String]) throws -> Program.Result {
         try Program.run(["plan", "--json", "--hf_model_name_or_path", directory, "--seq_length", "128"] + flags)
       }
       let ends = ["--num_layers_in_first_pipeline_stage", "3", "--num_layers_in_last_pipeline_stage", "3"]
@@ -39,6 +40,17 @@ import Testing
       #expect(processes["replicas"]?.int == 1)
       #expect(try plan("--nproc", "16", "--pp_size", "8").json?["processes"]?["replicas"]?.int == 2)
       #expect(try plan("--nproc", "1").json?["processes"] == nil)
+      // Stages with room for their layers hold them all and send batches on one by one; without it they take turns.
+      let sized = ["--compute_dtype", "float32", "--calib_num_samples", "512"]
+      let roomy = try plan(["--pp_size", "2", "--memory_budget", "1TB"] + sized)
+      let tight = try plan(["--pp_size", "2", "--memory_budget", "1500KB"] + sized)
+      #expect(roomy.error.isEmpty && tight.error.isEmpty, "used flags are noted: \(roomy.error) \(tight.error)")
+      let (held, less) = (
+        roomy.json?["processes"]?["memory_bytes"]?.int, tight.json?["processes"]?["memory_bytes"]?.int
+      )
+      #expect(try #require(held) > #require(less))
+      let (idle, more) = (roomy.json?["processes"]?["idle"]?.double, tight.json?["processes"]?["idle"]?.double)
+      #expect(try #require(idle) < #require(more))
       try plan("--pp_size", "37").expectFailure(64, saying: "--pp_size 37", "36 layers")
       try plan("--pp_size", "2", ends[0], "36").expectFailure(64, saying: ends[0], "leave 0")
       try plan("--nproc", "9", "--pp_size", "2").expectFailure(64, saying: "--pp_size", "1, 3, 9")
