@@ -70,11 +70,9 @@ struct Launcher {
 
   /// Does a command's work in all its processes.
   ///
-  /// - Parameters:
-  ///   - facts: what must be the same on all ranks, besides the arguments.
-  ///   - body: the work of this one.
+  /// - Parameter body: the work of this one.
   /// - Throws: what `body` throws, after the others were told; `RankError`.
-  func run(facts: [(name: String, value: String)] = [], _ body: (World) throws -> Void) throws {
+  func run(_ body: (World) throws -> Void) throws {
     switch role {
     case .alone: try body(.alone)
     case .starter(let count): try RankProcesses(count).run()
@@ -84,7 +82,7 @@ struct Launcher {
       do {
         try Self.shareThreads(of: world)
         let arguments = Arguments.printable(CommandLine.arguments.dropFirst())
-        try world.agree(on: [("the command line", arguments), ("libtorch's kernels", Self.kernels)] + facts)
+        try world.agree(on: [("the command line", arguments)])
         try body(world)
         try world.leave()
       } catch {
@@ -93,9 +91,6 @@ struct Launcher {
       }
     }
   }
-
-  /// The instructions that results may depend on in their last digits.
-  private static var kernels: String { LibTorch.environment().cpuCapability ?? "unknown" }
 
   /// Ranks of one machine that may all use all of it use a part each.
   private static func shareThreads(of world: World) throws {

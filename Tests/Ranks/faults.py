@@ -18,21 +18,10 @@ import sys
 import time
 import traceback
 
-from processes import ROOT, Case, Failure, check, digest, one_error, prune, wait_for
+from launchers import LAUNCHERS, TORCHRUN
+from processes import ROOT, Case, Failure, Skipped, check, one_error, prune, wait_for
 
-TORCHRUN = ROOT / ".deps/venv/bin/torchrun"
 LIMIT = 30  # Seconds within which all ranks end.
-
-
-class Skipped(Exception):
-    """There is no such thing here."""
-
-
-def alone(case):
-    """What one process makes of the short run."""
-    process = case.start(prune(case, "alone/out"))
-    check(case.wait(process) == 0, case.error(process))
-    return digest(case.path / "alone/out")
 
 
 def ends(case, processes, since):
@@ -44,75 +33,6 @@ def ends(case, processes, since):
         check(code == 1, f"{process.name} ended with {code}:\n{case.error(process)}")
         texts.append(one_error(case.error(process)))
     return texts
-
-
-# Launchers -------------------------------------------------------------------------------------------------------------------
-
-
-def own_launcher(case):
-    expected = alone(case)
-    for more in (["--nproc", "2"], ["--pp_size", "3"], ["--pp_size", "2", "--nproc", "4"]):
-        output = "-".join(more).strip("-") + "/out"
-        process = case.start(prune(case, output, *more))
-        check(case.wait(process) == 0, case.error(process))
-        check(digest(case.path / output) == expected, f"{more}: another result than that of one process")
-        check("rank 1:" not in case.error(process), case.error(process))
-    process = case.start(prune(case, "odd", "--nproc", "3", "--pp_size", "2"))
-    check(case.wait(process) == 64 and "multiple" in case.error(process), case.error(process))
-
-
-def torchrun(case):
-    check(TORCHRUN.exists(), "run Scripts/setup --tests first")
-    expected = alone(case)
-    command = [TORCHRUN, "--standalone", "--nproc_per_node", 2]
-    process = case.start([*command, "--no-python", *prune(case, "direct/out", "--pp_size", 2)])
-    check(case.wait(process, 90) == 0, case.error(process))
-    check(digest(case.path / "direct/out") == expected, "another result than that of one process")
-    # The reference's script, as the wheel has it: a few lines of Python that become the program.
-    script = case.path / "prune_minitron.py"
-    script.write_text(f"import os, sys\nos.execv({str(case.options.binary)!r}, ['prune_minitron', *sys.argv[1:]])\n")
-    process = case.start([sys.executable, script, *prune(case, "single/out")[2:]])
-    check(case.wait(process) == 0, case.error(process))
-    process = case.start([*command, script, *prune(case, "script/out", "--pp_size", 2)[2:]])
-    check(case.wait(process, 90) == 0, case.error(process))
-    check(digest(case.path / "script/out") == digest(case.path / "single/out"), "another result than that of one process")
-
-
-def mpi(case, launcher, *more):
-    program = shutil.which(launcher)
-    if not program:
-        raise Skipped(f"{launcher} is not installed")
-    expected = alone(case)
-    process = case.start([program, *more, *prune(case, "ranks/out", "--pp_size", 2)], OMPI_MCA_btl="self,tcp", PRTE_ALLOW_RUN_AS_ROOT="1")
-    check(case.wait(process) == 0, case.error(process))
-    check(digest(case.path / "ranks/out") == expected, "another result than that of one process")
-
-
-def open_mpi(case):
-    mpi(case, "mpirun.openmpi", "--allow-run-as-root", "--oversubscribe", "-np", 2)
-
-
-def hydra(case):
-    mpi(case, "mpiexec.hydra", "-n", 2)
-
-
-def slurm(case):
-    expected = alone(case)
-    processes = [
-        case.start(
-            prune(case, "ranks/out", "--pp_size", 2), SLURM_PROCID=str(rank), SLURM_NTASKS="2", SLURM_STEP_NUM_TASKS="2",
-            SLURM_LOCALID="0", SLURM_NODEID=str(rank), SLURM_STEP_ID="0", SLURM_JOB_ID=str(os.getpid()),
-            SLURM_STEP_TASKS_PER_NODE="1(x2)", SLURM_STEP_NODELIST="127.0.0.[2-3]", COPPICE_ADDRESS=f"127.0.0.{rank + 2}",
-            COPPICE_HOST=f"node{rank}")
-        for rank in range(2)]
-    for process in processes:
-        check(case.wait(process) == 0, case.error(process))
-    check(digest(case.path / "ranks/out") == expected, "another result than that of one process")
-    # A batch script that starts the program without srun has most of these variables.
-    process = case.start(
-        prune(case, "script"), SLURM_PROCID="0", SLURM_NTASKS="4", SLURM_LOCALID="0", SLURM_JOB_ID="7",
-        SLURM_TASKS_PER_NODE="4", SLURM_JOB_NODELIST="elsewhere")
-    check(case.wait(process) == 0, case.error(process))
 
 
 # Faults ----------------------------------------------------------------------------------------------------------------------
@@ -225,6 +145,25 @@ def different(case):
         for rank, seed in enumerate((1, 2))]
     for text in ends(case, processes, start):
         check("the ranks differ" in text and "rank 0" in text and "rank 1" in text, text)
+    check(not (case.path / "out").exists(), "there is an output")
+
+
+def other_weights(case):
+    """The same names and shapes in another machine's copy, as of a model that was trained on."""
+    for rank in (0, 1):
+        model = case.path / f"machine{rank}/model"
+        shutil.copytree(ROOT / "Examples/model", model)
+        if rank == 1:
+            weights = bytearray((model / "model.safetensors").read_bytes())
+            start = 8 + int.from_bytes(weights[:8], "little")
+            weights[start:] = bytes(byte ^ 1 for byte in weights[start:])
+            (model / "model.safetensors").write_bytes(weights)
+    start = time.monotonic()
+    command = prune(case, "out", "--pp_size", 2, model="model")
+    processes = [
+        case.start(command, folder=f"machine{rank}", RANK=str(rank), WORLD_SIZE="2") for rank in (0, 1)]
+    for text in ends(case, processes, start):
+        check("the ranks differ: model is" in text, text)
     check(not (case.path / "out").exists(), "there is an output")
 
 
@@ -358,8 +297,7 @@ def cut_link(case):
 
 CASES = [
     all_stopped, stopped, first_stopped, own_stopped, cut_link, own_killed, own_killed_early, own_interrupted, own_launcher_killed, killed,
-    signalled, agent_killed, failing, missing,
-    different, several_at_once, own_launcher, torchrun, open_mpi, hydra, slurm]
+    signalled, agent_killed, failing, missing, different, other_weights, several_at_once, *LAUNCHERS]
 
 
 def run(function, options):

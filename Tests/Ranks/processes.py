@@ -16,6 +16,10 @@ class Failure(Exception):
     """A case found something else than it should."""
 
 
+class Skipped(Exception):
+    """There is no such thing here."""
+
+
 def check(condition, text):
     if not condition:
         raise Failure(text)
@@ -50,12 +54,12 @@ class Case:
             name: value, "TMPDIR": str(self.path / "tmp"), "COPPICE_CACHE": str(self.path / "cache"), "OMP_NUM_THREADS": "1",
             "HF_HUB_OFFLINE": "1", "HF_HOME": str(self.path / "hub"), "SWIFT_BACKTRACE": "enable=no"} | more
 
-    def start(self, command, **more):
+    def start(self, command, folder=".", **more):
         name = f"process{len(self.started)}"
         with open(self.path / f"{name}.out", "wb") as out, open(self.path / f"{name}.err", "wb") as err:
             process = subprocess.Popen(
                 [str(word) for word in command], env=self.environment(more), stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-                cwd=self.path)
+                cwd=self.path / folder)
         process.name = name
         self.started.append(process)
         return process
@@ -119,10 +123,10 @@ class Case:
         self.folder.cleanup()
 
 
-def prune(case, output, *more, rows=4, length=64):
+def prune(case, output, *more, rows=4, length=64, model=ROOT / "Examples/model"):
     """The command line of a short run on the bundled model."""
     return [
-        case.options.binary, "prune", "--hf_model_name_or_path", ROOT / "Examples/model", "--output_hf_path", case.path / output,
+        case.options.binary, "prune", "--hf_model_name_or_path", model, "--output_hf_path", case.path / output,
         "--calib_dataset_name", ROOT / "Examples/data/calib.jsonl", "--seq_length", length, "--calib_num_samples", rows,
         "--prune_export_config", '{"num_layers": 2}', *more]
 
