@@ -7,6 +7,7 @@ import Torch
 //
 //   rank-bench pairs BYTES COUNT    rank 0 sends COUNT tensors of BYTES to rank 1, which sends as many back then
 //   rank-bench ring SECONDS         each rank sends to the next one, over and over
+//   rank-bench channels COUNT [BUS] COUNT tensors go from each rank to the next by NCCL, as if each had a GPU (or all the GPU at BUS)
 //   rank-bench idle SECONDS         each rank computes nothing and sends nothing
 //   rank-bench differ               the ranks disagree
 //   rank-bench fail RANK            a rank fails by itself; the others wait for it
@@ -16,6 +17,25 @@ func meet(_ world: World) throws {
   try world.barrier()
   if world.rank == 0 { print("met") }
   fflush(nil)
+}
+
+/// Sends tensors from rank to rank by NCCL. Without GPUs they are on the CPU, for another library in NCCL's place.
+func channels(_ count: Int, bus: String?, _ world: World) throws {
+  let own = Device.cuda(world.localRank)
+  let device = own.isAvailable ? own : .cpu
+  let links = try world.connectDevices(
+    device, address: bus ?? device.busAddress() ?? "slot \(world.rank)",
+    pairs: (1..<world.size).map { (from: $0 - 1, to: $0) })
+  if world.rank == 0 { print("\(links.direct) by NCCL \(links.version ?? "none"): \(links.obstacle ?? "all")") }
+  try meet(world)
+  for turn in 0..<count {
+    let state =
+      try world.rank == 0
+      ? Tensor.full([33, 257], Double(turn), dtype: .float32, device: device) : world.receive(from: world.rank - 1)
+    if world.rank + 1 < world.size { try world.send(state.adding(1), to: world.rank + 1) }
+    let last = try state.to(device: .cpu).select(dim: 0, index: 32).select(dim: 0, index: 256).item()
+    guard last == Double(turn + world.rank) else { throw TorchError("turn \(turn) came with \(last)") }
+  }
 }
 
 func run(_ words: [String], _ world: World) throws {
@@ -58,6 +78,7 @@ func run(_ words: [String], _ world: World) throws {
       turns += 1
     }
     if world.rank == 0 { print("\(turns) turns") }
+  case "channels": try channels(number(1), bus: words.count > 2 ? words[2] : nil, world)
   case "idle":
     try meet(world)
     Thread.sleep(forTimeInterval: Double(number(1)))
@@ -67,7 +88,7 @@ func run(_ words: [String], _ world: World) throws {
     try world.barrier()
     if world.rank == number(1) { throw TorchError("no paper in the printer") }
     _ = try world.receive(from: number(1))
-  default: throw TorchError("pairs, ring, idle, differ or fail, found \(words)")
+  default: throw TorchError("pairs, ring, channels, idle, differ or fail, found \(words)")
   }
 }
 

@@ -3,7 +3,7 @@
 
 #define USE_C10D_GLOO
 
-#include "shim.hpp"
+#include "ranks.hpp"
 
 #include <c10/util/Logging.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -23,10 +23,6 @@ struct ct_group {
   c10::intrusive_ptr<c10d::ProcessGroupGloo> value;
 };
 
-struct ct_work {
-  c10::intrusive_ptr<c10d::Work> value;
-};
-
 namespace coppice {
 namespace {
 
@@ -35,6 +31,14 @@ std::chrono::milliseconds duration(double seconds) {
   // A month, where more is asked for: c10d adds it to the time of day.
   return std::chrono::milliseconds(static_cast<int64_t>(std::min(seconds, 2'592'000.0) * 1000));
 }
+
+struct GlooWork : ct_work {
+  c10::intrusive_ptr<c10d::Work> value;
+
+  explicit GlooWork(c10::intrusive_ptr<c10d::Work> value) : value(std::move(value)) {}
+  bool wait(double timeout) override { return value->wait(duration(timeout)); }
+  void abort() override { value->abort(); }
+};
 
 std::vector<uint8_t> bytes(const void *start, size_t count) {
   auto first = static_cast<const uint8_t *>(start);
@@ -108,17 +112,17 @@ void fill_ranks(ct_api &api) {
   api.group_send = [](ct_group *group, ct_tensor *tensor, int32_t rank, int32_t tag, ct_work **out) -> ct_error
     CT_CALL({
       std::vector<at::Tensor> tensors{whole(tensor)};
-      *out = new ct_work{group->value->send(tensors, rank, tag)};
+      *out = new GlooWork(group->value->send(tensors, rank, tag));
     });
   api.group_receive = [](ct_group *group, ct_tensor *tensor, int32_t rank, int32_t tag, ct_work **out) -> ct_error
     CT_CALL({
       writable(tensor);
       std::vector<at::Tensor> tensors{whole(tensor)};
-      *out = new ct_work{group->value->recv(tensors, rank, tag)};
+      *out = new GlooWork(group->value->recv(tensors, rank, tag));
     });
   api.work_wait = [](ct_work *work, double timeout, bool *out) -> ct_error
-    CT_CALL(*out = work->value->wait(duration(timeout)));
-  api.work_abort = [](ct_work *work) -> ct_error CT_CALL(work->value->abort());
+    CT_CALL(*out = work->wait(timeout));
+  api.work_abort = [](ct_work *work) -> ct_error CT_CALL(work->abort());
   api.work_free = [](ct_work *work) { delete work; };
 }
 

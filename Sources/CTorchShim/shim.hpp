@@ -31,6 +31,7 @@ void fill_rotary_kernels(ct_api &api);
 void fill_attention_kernels(ct_api &api);
 void fill_backward_kernels(ct_api &api);
 void fill_ranks(ct_api &api);
+void fill_nccl(ct_api &api);
 
 // Whether this thread records gradients. Off: tensors carry no autograd state at all.
 extern thread_local bool gradients;

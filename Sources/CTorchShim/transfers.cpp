@@ -4,6 +4,7 @@
 #include "shim.hpp"
 
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/Event.h>
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -42,6 +43,8 @@ std::unique_ptr<ct_transfer> send(const at::Tensor &tensor, int32_t number) {
     transfer->value = tensor.to(device);
     return transfer;
   }
+  // Memory is pinned for the current device, which this thread may not have chosen yet.
+  c10::DeviceGuard current(device);
   transfer->source = tensor.is_pinned() ? tensor : tensor.pin_memory();
   c10::Stream stream = copy_stream(device);
   c10::StreamGuard guard(stream);

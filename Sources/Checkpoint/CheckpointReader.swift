@@ -161,6 +161,31 @@ public final class CheckpointReader: Sendable {
   /// The same, unless large files would have to be read for it: nil then.
   public func knownSHA256() throws -> String? { try sha256(onlyKnown: true, nil) }
 
+  /// The weight files whose contents would have to be read to hash them, with their bytes.
+  ///
+  /// - Throws: `CheckpointError` when a file is no longer the one that was opened.
+  public func unhashedFiles() throws -> [(name: String, size: Int)] {
+    try weightFiles.compactMap { name in
+      guard let file = weights.files[name], try file.sha256(onlyKnown: true, progress: { _ in }) == nil else {
+        return nil
+      }
+      return (name, file.size)
+    }
+  }
+
+  /// SHA-256 of a weight file's contents, in hexadecimal.
+  ///
+  /// - Throws: `CheckpointError` when there is no such file, or as `sha256`.
+  public func sha256(file name: String, progress: (_ done: Int) -> Void = { _ in }) throws -> String {
+    guard let hash = try weights.files[name]?.sha256(onlyKnown: false, progress: progress) else {
+      throw CheckpointError(.io, "\(directory) has no weight file \(name)")
+    }
+    return hash
+  }
+
+  /// Takes over what another process found the contents of a weight file to be.
+  public func learn(sha256: String, ofFile name: String) { weights.files[name]?.learn(sha256: sha256) }
+
   private func sha256(onlyKnown: Bool, _ progress: ((_ done: Int, _ total: Int) -> Void)?) throws -> String? {
     let settings = try WholeFile.read(configFile, limit: 64 << 20)
     guard try Self.readConfig(directory: directory).config == config else {

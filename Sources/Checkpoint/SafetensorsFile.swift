@@ -96,6 +96,9 @@ public final class SafetensorsFile: Sendable {
     } catch let error as ContentHash.Failure { throw CheckpointError(.io, "\(path) \(error.reason)") }
   }
 
+  /// Takes over what another process found.
+  func learn(sha256: String) { hash.withLock { $0 = sha256 } }
+
   /// Throws when the file at the path is no longer the one that was opened, as it was then.
   ///
   /// Attributes and links may change: where only the time of that has moved and the contents' hash is known, the contents are

@@ -14,7 +14,7 @@ public final class Executor {
   /// Bytes of hidden states that may be in the machine's memory; the rest spills to `scratch`.
   public let budget: Int
   /// Bytes of hidden states that may be on the device, where that is not the CPU; others wait in the machine's memory.
-  public let deviceBudget: Int
+  public private(set) var deviceBudget: Int
   /// The directory for hidden states that do not fit the memory.
   public let scratch: String
   /// How many layers are in memory together.
@@ -45,6 +45,11 @@ public final class Executor {
     self.scratch = scratch ?? Environment.process.temporaryDirectory
     self.bands = bands
   }
+
+  /// Leaves the device's memory to other processes that compute on it as well.
+  ///
+  /// - Parameter processes: on the device, with this one.
+  public func shareDevice(among processes: Int) { deviceBudget /= max(processes, 1) }
 
   /// What happens at the end of a walk with one batch of one subject.
   /// - Parameter hidden: `[B, S, H]` after the final norm; of a packed row its wanted tokens, `[1, W, H]`.

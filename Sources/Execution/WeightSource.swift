@@ -17,7 +17,7 @@ public final class WeightSource {
     self.device = device
   }
 
-  private func names(layer: Int) -> [String] {
+  package func names(layer: Int) -> [String] {
     model.description.layers[layer].weights
       .flatMap { $0.tensors(layer: layer, sizes: model.description.sizes).map(\.name) }
   }

@@ -83,14 +83,18 @@ public struct ComputeParameters: Codable, Sendable, Equatable {
   /// Bytes of hidden states in memory.
   public var budget: Int { memoryBudget?.bytes ?? MemoryBudget.automatic() }
 
-  /// - Parameter scratch: where hidden states beyond the budget go; nil for the system's temporary directory.
+  /// - Parameters:
+  ///   - scratch: where hidden states beyond the budget go; nil for the system's temporary directory.
+  ///   - localRank: of this process among those of its machine.
   /// - Throws: `RunError` when the device is not there.
-  public func executor(_ model: SourceModel, scratch: String? = nil) throws -> Executor {
-    Executor(model, dtype: try dtype(for: model), device: try device.place(), budget: budget, scratch: scratch)
+  public func executor(_ model: SourceModel, scratch: String? = nil, localRank: Int = 0) throws -> Executor {
+    Executor(
+      model, dtype: try dtype(for: model), device: try device.place(localRank: localRank), budget: budget,
+      scratch: scratch)
   }
 }
 
-/// The device to compute on, in PyTorch's spelling: `cpu`, `cuda`, `cuda:1`, `mps`; `auto` is the first GPU there is.
+/// The device to compute on, in PyTorch's spelling: `cpu`, `cuda`, `cuda:1`, `mps`; `auto` is a GPU where there is one.
 public struct DeviceChoice: WrittenValue {
   public let text: String
 
@@ -108,17 +112,21 @@ public struct DeviceChoice: WrittenValue {
 
   /// The device computed on.
   ///
+  /// - Parameter localRank: of this process among those of its machine: without a number, each has a GPU of its own while there
+  ///   are enough.
   /// - Throws: `RunError` when it is not there.
-  public func place() throws -> Device {
+  public func place(localRank: Int = 0) throws -> Device {
+    func next() -> Device { .cuda(localRank % max(LibTorch.environment().cudaDevices, 1)) }
     let place: Device
     switch text {
     case "auto":
       // Asking libtorch would mean to wait for it, which is still being opened: without a driver's files there is no GPU.
       let files = ["/dev/nvidiactl", "/dev/dxg"]
       return files.contains(where: FileManager.default.fileExists(atPath:)) && Device.cuda(0).isAvailable
-        ? .cuda(0) : .cpu
+        ? next() : .cpu
     case "cpu": return .cpu
     case "mps": place = .mps
+    case "cuda": place = next()
     default: place = .cuda(text.split(separator: ":").dropFirst().first.flatMap { Int($0) } ?? 0)
     }
     guard place.isAvailable else {

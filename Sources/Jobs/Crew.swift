@@ -115,7 +115,7 @@ struct CrewMember {
   func serve() throws {
     while true {
       switch try CrewCommand(world.receiveBytes(from: 0)) {
-      case .begin: throw ModelError("rank 0 begins a run that has begun")
+      case .begin, .hash: throw ModelError("rank 0 begins a run that has begun")
       case .end: return
       case .walk(let walk): try take(part: walk)
       }

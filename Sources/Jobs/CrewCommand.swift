@@ -8,6 +8,8 @@ enum CrewCommand {
   /// The run has work to do: open the model, and see that it is the same.
   case begin
   case walk(CrewWalk)
+  /// Read these weight files, and say what the hashes of their contents are.
+  case hash(files: [String])
   /// The run is over.
   case end
 
@@ -16,6 +18,8 @@ enum CrewCommand {
       switch self {
       case .begin: Array(#"{"do": "begin"}"#.utf8)
       case .end: Array(#"{"do": "end"}"#.utf8)
+      case .hash(let files):
+        Array(JSON.object([("do", .text("hash")), ("files", .array(files.map(JSON.text)))]).serialized().utf8)
       case .walk(let walk): try walk.bytes
       }
     }
@@ -28,6 +32,7 @@ enum CrewCommand {
     switch json["do"]?.string {
     case "begin": self = .begin
     case "end": self = .end
+    case "hash": self = .hash(files: (json["files"]?.array ?? []).compactMap(\.string))
     case "walk": self = .walk(try CrewWalk(json, bytes[(bytes.startIndex + header.count)...].dropFirst()))
     default: throw ModelError("rank 0 asks for something that this version does not know")
     }

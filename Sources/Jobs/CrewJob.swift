@@ -29,14 +29,21 @@ public struct CrewJob {
   ///
   /// - Throws: what goes wrong here; `RankError` when another process has ended.
   public func run() throws {
+    var command = try CrewCommand(world.receiveBytes(from: 0))
     // Rank 0 may find that there is nothing to do.
-    guard case .begin = try CrewCommand(world.receiveBytes(from: 0)) else { return }
+    if case .end = command { return }
     let directory = try ModelPlace.directory(request.model, revision: request.revision, events: events)
     let model = try SourceModel(directory: directory)
+    if case .hash(let files) = command {
+      try world.send(SharedHashes.found(files, of: model.checkpoint), to: 0)
+      command = try CrewCommand(world.receiveBytes(from: 0))
+    }
+    guard case .begin = command else { return }
     let executor = try request.compute.executor(model, among: world)
     let layout = try request.layout(of: model.description, world)
     try model.checkpoint.blamingChanges {
       try world.agree(on: CrewFacts.all(model, executor))
+      _ = try layout.connectDevices(of: executor, world)
       try CrewMember(world: world, layout: layout, executor: executor).serve()
     }
   }
@@ -49,7 +56,8 @@ extension PruneJob {
     let layout = try request.layout(of: model.description, world)
     for rank in 1..<world.size { try world.send(CrewCommand.begin.bytes, to: rank) }
     try world.agree(on: CrewFacts.all(model, executor))
-    try events.note(.crew(layout.text(model, executor)))
+    let links = try layout.connectDevices(of: executor, world)
+    try events.note(.crew(layout.text(model, executor, links)))
     executor.crew = Crew(world, layout)
   }
 
@@ -84,20 +92,45 @@ extension ComputeParameters {
     if memoryBudget == nil, world.localSize > 1 {
       own.memoryBudget = ByteCount(integerLiteral: budget / world.localSize)
     }
-    return try own.executor(model)
+    return try own.executor(model, localRank: world.localRank)
   }
 }
 
 extension CrewLayout {
+  /// Makes ways from GPU to GPU for what the stages hand on; nil where the CPU computes.
+  fileprivate func connectDevices(of executor: Executor, _ world: World) throws -> DeviceLinks? {
+    let device = executor.weights.device
+    if device == .cpu { return nil }
+    let pairs = (1..<ranks).filter { stage(of: $0) > 0 }.map { (from: $0 - 1, to: $0) }
+    let links = try world.connectDevices(device, address: device.busAddress(), pairs: pairs)
+    executor.shareDevice(among: links.sharing)
+    return links
+  }
+
   /// The world in a sentence, with what each process holds and reads.
-  fileprivate func text(_ model: SourceModel, _ executor: Executor) -> Message {
+  fileprivate func text(_ model: SourceModel, _ executor: Executor, _ links: DeviceLinks?) -> Message {
     let parts = stages.map { stage in
       let bytes = executor.weights.storedBytes(layers: Set(stage))
       return "\(stage.lowerBound + 1)–\(stage.upperBound) (\(Format.bytes(bytes)))"
     }
     return Message(
       "\(ranks) processes: \(stages.count) stage\(stages.count == 1 ? "" : "s") × \(replicas) "
-        + "replica\(replicas == 1 ? "" : "s"); layers \(parts.joined(separator: ", "))")
+        + "replica\(replicas == 1 ? "" : "s"); layers \(parts.joined(separator: ", "))\(links.map(text) ?? "")")
+  }
+}
+
+extension CrewLayout {
+  private func text(_ links: DeviceLinks) -> String {
+    let ways =
+      switch (links.version, links.obstacle) {
+      case (nil, nil): ""
+      case (nil, let obstacle?): "; states go through the machine's memory: \(obstacle)"
+      case (let version?, nil): "; states go from GPU to GPU by NCCL \(version)"
+      case (let version?, let obstacle?):
+        "; \(links.direct) of \(ranks - replicas) ways between stages are NCCL's (\(version)), others the machine's memory: "
+          + obstacle
+      }
+    return "; on \(links.devices.joined(separator: ", "))\(ways)"
   }
 }
 
@@ -108,6 +141,7 @@ enum CrewFacts {
     let libtorch = LibTorch.environment()
     return [
       ("model", try hash(model)), ("compute_dtype", "\(executor.weights.dtype)"),
+      ("the kind of device", "\(executor.weights.device)".split(separator: ":").first.map(String.init) ?? ""),
       ("libtorch", libtorch.version ?? "unknown"), ("libtorch's kernels", libtorch.cpuCapability ?? "unknown"),
     ]
   }

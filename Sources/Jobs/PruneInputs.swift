@@ -6,6 +6,7 @@ import Foundation
 import JSON
 import Minitron
 import Models
+import Ranks
 import Tokenization
 import Torch
 
@@ -103,9 +104,15 @@ struct PruneInputs {
     return true
   }
 
-  mutating func hashWeights(of model: SourceModel, _ events: RunEvents) throws {
+  /// - Parameters:
+  ///   - world: whose processes each hash files that they read anyway.
+  ///   - layout: of the model's layers among them.
+  mutating func hashWeights(
+    of model: SourceModel, _ events: RunEvents, with world: World = .alone, _ layout: CrewLayout? = nil
+  ) throws {
     if try recallWeightsHash(of: model) { return }
     let hashing = events.progress("fingerprint", total: nil, unit: "bytes")
+    if let layout, !world.isAlone { try SharedHashes(model, layout).collect(world) { hashing.update($0) } }
     fingerprint = fingerprint.replacing(
       "weights", with: try model.checkpoint.sha256(progress: { done, _ in hashing.update(done) }))
     hashing.finish()

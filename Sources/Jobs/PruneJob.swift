@@ -148,7 +148,7 @@ public struct PruneJob {
     for warning in inputs.companions.warnings { try events.warn(.companions(warning)) }
     try settings.warnOfUnknown(in: description, events)
     try inputs.warnOfLength(model, events)
-    try inputs.hashWeights(of: model, events)
+    try inputs.hashWeights(of: model, events, with: world, request.layout(of: description, world))
     return .ready(
       Prepared(model: model, inputs: inputs, recorded: recorded, claim: claim, byHand: byHand, planned: planned))
   }

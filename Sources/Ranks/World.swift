@@ -9,13 +9,15 @@ public import Torch
 /// ends or does not answer, within 30 seconds of it, and with the same words on every rank. A process that computes, and
 /// comes to no method in that time, is ended (`WorldSettings.endsProcess`).
 ///
-/// Tensors of devices go through the machine's memory.
+/// Tensors of devices go through the machines' memory, or from GPU to GPU where `connectDevices` made a way.
 public final class World: Sendable {
   public let rank: Int
   public let size: Int
   /// Among the ranks of this machine.
   public let localRank: Int
   public let localSize: Int
+  /// What tells this machine from the others.
+  let machine: String
   /// The machine of each rank, by its name.
   public let hosts: [String]
 
@@ -33,6 +35,7 @@ public final class World: Sendable {
   private let hasLeft = Mutex(false)
   /// The parts of what is on its way, by the rank that it goes to.
   private let outgoing = Mutex<[Int: [[PendingMessage]]]>([:])
+  let channels = Mutex(DeviceChannels())
 
   private enum Tag {
     static let header: Int32 = 0
@@ -47,7 +50,7 @@ public final class World: Sendable {
 
   private init() {
     (rank, size, localRank, localSize, connections) = (0, 1, 0, 1, nil)
-    hosts = [systemHostName()]
+    (machine, hosts) = ("", [systemHostName()])
   }
 
   /// Meets the other ranks.
@@ -57,7 +60,7 @@ public final class World: Sendable {
   public init(_ settings: WorldSettings, version: String) throws {
     guard settings.size > 1 else {
       (rank, size, localRank, localSize, connections) = (0, 1, 0, 1, nil)
-      hosts = [settings.host ?? systemHostName()]
+      (machine, hosts) = ("", [settings.host ?? systemHostName()])
       return
     }
     (rank, size) = (settings.rank, settings.size)
@@ -66,7 +69,7 @@ public final class World: Sendable {
     let here = meeting.peers.filter { $0.machine == meeting.own.machine }
     localSize = here.count
     localRank = here.firstIndex { $0.rank == settings.rank } ?? 0
-    hosts = meeting.peers.map(\.host)
+    (machine, hosts) = (meeting.own.machine, meeting.peers.map(\.host))
     let monitor = Monitor(meeting, news: news)
     do {
       let group = try ProcessGroup(
@@ -92,13 +95,17 @@ public final class World: Sendable {
   ///
   /// - Parameter copied: whether to copy it. One that nobody changes any more need not be.
   public func send(_ tensor: Tensor, to rank: Int, copied: Bool = true) throws {
+    if let channel = channels.withLock({ $0.outward[rank] }), channel.device == tensor.device {
+      let payload = try copied || !tensor.isContiguous ? tensor.clone().contiguous() : tensor
+      return try send(.tensor(shape: payload.shape, payload.dtype, isDirect: true), payload, to: rank, by: channel)
+    }
     // Both others are copies already.
     let plain = tensor.device == .cpu && tensor.isContiguous
     let payload = try plain && copied ? tensor.clone() : tensor.to(device: .cpu).contiguous()
-    try send(.tensor(shape: payload.shape, payload.dtype), payload, to: rank)
+    try send(.tensor(shape: payload.shape, payload.dtype, isDirect: false), payload, to: rank)
   }
 
-  /// The next tensor of a rank, on the CPU.
+  /// The next tensor of a rank, on the CPU or, from such a rank, on the device of the way that leads here.
   ///
   /// - Throws: `RankError`, misuse, also where it has sent bytes.
   public func receive(from rank: Int) throws -> Tensor {
@@ -216,14 +223,19 @@ public final class World: Sendable {
     }
   }
 
-  private func send(_ header: MessageHeader, _ payload: Tensor, to other: Int) throws {
+  private func send(
+    _ header: MessageHeader, _ payload: Tensor, to other: Int, by channel: DeviceChannel? = nil
+  ) throws {
     try checkRank(other)
     guard let connections else { return }
     try drain(other, to: Self.inFlight - 1)
     // Both are under way at once: the header arrives first, and neither waits for the receiver here.
     var parts = [try started(other) { try connections.group.send(header.encoded(), to: other, tag: Tag.header) }]
     if payload.elementCount > 0 {
-      parts.append(try started(other) { try connections.group.send(payload, to: other, tag: Tag.payload) })
+      parts.append(
+        try started(other) {
+          try channel?.send(payload) ?? connections.group.send(payload, to: other, tag: Tag.payload)
+        })
     }
     outgoing.withLock { $0[other, default: []].append(parts) }
   }
@@ -243,8 +255,10 @@ public final class World: Sendable {
   private func message(from other: Int) throws -> (MessageHeader, Tensor) {
     try checkRank(other)
     guard let connections else { throw RankError(.misuse, "a run of one process receives nothing") }
-    func received(into tensor: Tensor, _ tag: Int32) throws {
-      let message = try started(other) { try connections.group.receive(into: tensor, from: other, tag: tag) }
+    func received(into tensor: Tensor, _ tag: Int32, by channel: DeviceChannel? = nil) throws {
+      let message = try started(other) {
+        try channel?.receive(into: tensor) ?? connections.group.receive(into: tensor, from: other, tag: tag)
+      }
       try connections.monitor.wait(for: message, with: other)
     }
     let words = try Tensor.zeros([MessageHeader.length], dtype: .int64)
@@ -252,12 +266,18 @@ public final class World: Sendable {
     guard let header = MessageHeader(try words.int64s()) else {
       throw RankError(.misuse, "what rank \(other) has sent is no message of Coppice's")
     }
-    let payload =
-      switch header {
-      case .bytes(let count): try Tensor.empty([count], dtype: .uint8)
-      case .tensor(let shape, let dtype): try Tensor.empty(shape, dtype: dtype)
+    let payload: Tensor
+    var channel: DeviceChannel?
+    switch header {
+    case .bytes(let count): payload = try .empty([count], dtype: .uint8)
+    case .tensor(let shape, let dtype, let isDirect):
+      if isDirect {
+        channel = channels.withLock { $0.inward[other] }
+        guard channel != nil else { throw RankError(.misuse, "rank \(other) sends to a GPU to which no way was made") }
       }
-    if payload.elementCount > 0 { try received(into: payload, Tag.payload) }
+      payload = try .empty(shape, dtype: dtype, device: channel?.device ?? .cpu)
+    }
+    if payload.elementCount > 0 { try received(into: payload, Tag.payload, by: channel) }
     return (header, payload)
   }
 

@@ -68,7 +68,7 @@ public final class KeyStore: @unchecked Sendable {
 }
 
 /// Bytes on their way out of C.
-private final class Received {
+final class Received {
   var bytes: [UInt8] = []
 
   static let take: @convention(c) (UnsafeMutableRawPointer, UnsafeRawPointer?, Int) -> Void = { context, bytes, count in
@@ -127,7 +127,7 @@ public final class ProcessGroup: @unchecked Sendable {
     defer { withExtendedLifetime((self, tensor)) {} }
     try check(call(rank, &out), "ProcessGroup")
     guard let out else { throw TorchError("no result", operation: "ProcessGroup") }
-    return PendingMessage(owning: out, tensor, self, api)
+    return PendingMessage(owning: out, tensor, of: self, api)
   }
 }
 
@@ -137,11 +137,10 @@ public final class PendingMessage: @unchecked Sendable {
   private let api: UnsafePointer<ct_api>
   /// What is sent, or received into.
   public let tensor: Tensor
-  private let group: ProcessGroup
+  private let connection: AnyObject
 
-  fileprivate init(owning handle: OpaquePointer, _ tensor: Tensor, _ group: ProcessGroup, _ api: UnsafePointer<ct_api>)
-  {
-    (self.handle, self.tensor, self.group, self.api) = (handle, tensor, group, api)
+  init(owning handle: OpaquePointer, _ tensor: Tensor, of connection: AnyObject, _ api: UnsafePointer<ct_api>) {
+    (self.handle, self.tensor, self.connection, self.api) = (handle, tensor, connection, api)
   }
 
   deinit { api.pointee.work_free(handle) }

@@ -167,6 +167,40 @@ def other_weights(case):
     check(not (case.path / "out").exists(), "there is an output")
 
 
+def channels(case):
+    """States from GPU to GPU, with a library in NCCL's place whose GPUs are the CPU."""
+    library = case.path / "libnccl.so.2"
+    subprocess.run([shutil.which("cc") or "clang", "-shared", "-fPIC", "-O1", "-o", library, ROOT / "Tests/Ranks/nccl.c"], check=True)
+
+    def said(*more, nccl=library, versions=(22707, 22707, 22707)):
+        processes = [
+            case.start(
+                [case.options.bench, "channels", 50, *more], RANK=str(rank), WORLD_SIZE="3", COPPICE_NCCL=str(nccl),
+                TEST_NCCL_VERSION=str(version))
+            for rank, version in enumerate(versions)]
+        for process in processes:
+            check(case.wait(process) == 0, case.error(process))
+        return case.output(processes[0]).splitlines()[0]
+
+    found = [
+        said(), said("0000:3b:00.0"), said(nccl="off"), said(nccl=case.path / "none.so"),
+        said(versions=(22707, 22707, 22304))]
+    expected = [
+        "2 by NCCL 2.27.7: all", "0 by NCCL none: ranks 0 and 1 share a GPU", "0 by NCCL none: on rank 0 COPPICE_NCCL is off",
+        "0 by NCCL none: on rank 0 cannot open NCCL", "1 by NCCL 2.27.7: NCCL is 2.27.7 on rank 1 and 2.23.4 on rank 2"]
+    for text, beginning in zip(found, expected):
+        check(text.startswith(beginning), text)
+    processes = [
+        case.start([case.options.bench, "channels", 10**9], RANK=str(rank), WORLD_SIZE="3", COPPICE_NCCL=str(library))
+        for rank in range(3)]
+    met(case, processes[0])
+    start = time.monotonic()
+    processes[1].kill()
+    processes[1].wait()
+    for text in ends(case, [processes[0], processes[2]], start):
+        check("rank 1 (" in text, text)
+
+
 def long_run(case, *more):
     """A run that would take minutes, when it has begun."""
     process = case.start(prune(case, "out", *more, rows=20000, length=512))
@@ -297,7 +331,7 @@ def cut_link(case):
 
 CASES = [
     all_stopped, stopped, first_stopped, own_stopped, cut_link, own_killed, own_killed_early, own_interrupted, own_launcher_killed, killed,
-    signalled, agent_killed, failing, missing, different, other_weights, several_at_once, *LAUNCHERS]
+    signalled, agent_killed, failing, missing, different, other_weights, channels, several_at_once, *LAUNCHERS]
 
 
 def run(function, options):

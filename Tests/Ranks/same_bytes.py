@@ -2,7 +2,7 @@
 
     .deps/venv/bin/python Tests/Ranks/same_bytes.py --binary .build/release/coppice [--launchers env torchrun mpirun own] [--short]
 
-A dense model (the example's), one of experts and a hybrid (random ones with the example's vocabulary), by search and by hand.
+A dense model (the example's, in several files), one of experts and a hybrid (random ones with the example's vocabulary), by search and by hand.
 One line a case; the last line counts.
 """
 
@@ -20,6 +20,12 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DATA = ROOT / "Examples/data"
+
+
+def dense(folder):
+    from transformers import AutoModelForCausalLM
+
+    return write(AutoModelForCausalLM.from_pretrained(ROOT / "Examples/model", dtype="auto"), folder)
 
 
 def experts(folder):
@@ -55,7 +61,12 @@ def save(model, folder):
                 tensor.copy_(1 + 0.2 * torch.randn_like(tensor))
             elif tensor.ndim > 1:
                 tensor.copy_(0.1 * torch.randn_like(tensor))
-    model.to(torch.bfloat16).save_pretrained(folder)
+    return write(model.to(torch.bfloat16), folder)
+
+
+def write(model, folder):
+    # In files that are large enough to be hashed by the process that reads them.
+    model.save_pretrained(folder, max_shard_size="1500KB")
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
         shutil.copy(ROOT / "Examples/model" / name, folder)
     return folder
@@ -158,7 +169,7 @@ def main():
     passed, failed = 0, 0
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
-        models = {"dense": ROOT / "Examples/model", "experts": experts(work / "experts"), "hybrid": hybrid(work / "hybrid")}
+        models = {"dense": dense(work / "dense"), "experts": experts(work / "experts"), "hybrid": hybrid(work / "hybrid")}
         runner = Runner(binary, work)
         for kind in arguments.models:
             model = models[kind]

@@ -48,17 +48,18 @@ import Torch
 
   @Test func headersSayWhatFollows() throws {
     let cases: [MessageHeader] = [
-      .bytes(count: 0), .bytes(count: 123), .tensor(shape: [], .float64), .tensor(shape: [2, 0, 3], .bfloat16),
-      .tensor(shape: Array(repeating: 1, count: 12), .bool),
+      .bytes(count: 0), .bytes(count: 123), .tensor(shape: [], .float64, isDirect: false),
+      .tensor(shape: [2, 0, 3], .bfloat16, isDirect: true),
+      .tensor(shape: Array(repeating: 1, count: 12), .bool, isDirect: false),
     ]
     for header in cases { #expect(MessageHeader(try header.encoded().int64s()) == header) }
     #expect(throws: TorchError.self) {
-      try MessageHeader.tensor(shape: Array(repeating: 1, count: 13), .bool).encoded()
+      try MessageHeader.tensor(shape: Array(repeating: 1, count: 13), .bool, isDirect: true).encoded()
     }
   }
 
   @Test func headersThatNobodySends() throws {
-    let good = try MessageHeader.tensor(shape: [2, 3], .float32).encoded().int64s()
+    let good = try MessageHeader.tensor(shape: [2, 3], .float32, isDirect: false).encoded().int64s()
     #expect(MessageHeader([]) == nil)
     for index in 0..<6 {
       for value in [Int64.min, -1, 99, .max] where !(index >= 4 && value >= 0) {

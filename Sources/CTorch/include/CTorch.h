@@ -26,12 +26,13 @@ typedef struct ct_transfer ct_transfer;
 typedef struct ct_store ct_store;
 typedef struct ct_group ct_group;
 typedef struct ct_work ct_work;
+typedef struct ct_channel ct_channel;
 typedef char *_Nullable ct_error;
 typedef ct_tensor *_Nullable *_Nonnull ct_out;
 typedef const int64_t *_Nullable ct_dims;
 
 // Raised whenever the layout of `ct_api` or the meaning of a number below changes.
-#define CT_ABI 8
+#define CT_ABI 9
 
 // The one libtorch that this code is written and checked against.
 #define CT_LIBTORCH_VERSION "2.11.0"
@@ -54,6 +55,9 @@ typedef enum ct_dtype : int32_t {
 
 // A device is one number: the CPU, Metal, or CT_CUDA + index.
 enum { CT_CPU = 0, CT_MPS = 1, CT_CUDA = 1000 };
+
+// Bytes by which two processes find each other with NCCL.
+enum { CT_CHANNEL_ID = 128 };
 
 typedef enum ct_unary : int32_t {
   CT_NEG,
@@ -345,6 +349,19 @@ typedef struct ct_api {
   ct_error (*_Nonnull work_wait)(ct_work *work, double timeout, bool *out);
   ct_error (*_Nonnull work_abort)(ct_work *work);
   void (*_Nonnull work_free)(ct_work *work);
+  // NCCL's messages from one GPU to another: `path` is NCCL's library, NULL for the one that libtorch is linked to.
+  // Where a GPU is on the bus of this machine; nothing for other devices.
+  ct_error (*_Nonnull device_address)(int32_t device, void *_Nonnull context, ct_receive receive);
+  ct_error (*_Nonnull channel_version)(const char *_Nullable path, int32_t *out);
+  // CT_CHANNEL_ID bytes, which two processes open a channel with.
+  ct_error (*_Nonnull channel_id)(const char *_Nullable path, void *_Nonnull out);
+  // Waits for the other process; one is rank 0, the other rank 1.
+  ct_error (*_Nonnull channel_open)(
+    const char *_Nullable path, const void *_Nonnull id, int32_t rank, int32_t device, ct_channel *_Nullable *_Nonnull out);
+  // Contiguous tensors on the channel's device, in order; after both processes have asked for so much.
+  ct_error (*_Nonnull channel_send)(ct_channel *channel, ct_tensor *tensor, ct_work *_Nullable *_Nonnull out);
+  ct_error (*_Nonnull channel_receive)(ct_channel *channel, ct_tensor *tensor, ct_work *_Nullable *_Nonnull out);
+  void (*_Nonnull channel_free)(ct_channel *channel);
 } ct_api;
 
 // The one symbol of the shim: its table, or NULL where it speaks another CT_ABI.
