@@ -95,6 +95,7 @@ let package = Package(
     swiftTarget("Models", ["JSON", "Messages", "Checkpoint", "Torch"]),
     swiftTarget("Execution", ["JSON", "Models", "Checkpoint", "Files", "Messages", "Torch"]),
     swiftTarget("Minitron", ["JSON", "Checkpoint", "Files", "Messages", "Models", "Execution", "Torch"]),
+    swiftTarget("Recovery", ["JSON", "Checkpoint", "Files", "Models", "Execution", "Minitron", "Torch", crypto]),
     swiftTarget(
       "Evaluation",
       ["JSON", "Messages", "Datasets", "Execution", "Minitron", "Models", "Tokenization", "Torch"]),
@@ -102,13 +103,13 @@ let package = Package(
       "Jobs",
       [
         "JSON", "Messages", "Formatting", "Torch", "Checkpoint", "Files", "Hub", "Tokenization", "ChatTemplates",
-        "Datasets", "Models", "Execution", "Minitron", "Evaluation", "Ranks", crypto,
+        "Datasets", "Models", "Execution", "Minitron", "Evaluation", "Ranks", "Recovery", crypto,
       ]),
     swiftTarget(
       "CoppiceCommands",
       [
         "JSON", "Messages", "Formatting", "Report", "Torch", "Checkpoint", "Files", "Hub", "Tokenization",
-        "ChatTemplates", "Datasets", "Models", "Execution", "Minitron", "Evaluation", "Jobs", "Ranks", argumentParser,
+        "ChatTemplates", "Datasets", "Models", "Execution", "Minitron", "Evaluation", "Jobs", "Ranks", "Recovery", argumentParser,
       ]),
     .executableTarget(name: "coppice", dependencies: ["CoppiceCommands", argumentParser], swiftSettings: strict),
     .executableTarget(

@@ -1,6 +1,7 @@
 public import ArgumentParser
 public import Jobs
 import Messages
+public import Recovery
 
 extension Message {
   /// As the command line says it: a parameter is the flag that sets it.
@@ -59,6 +60,7 @@ struct Written<Value: WrittenValue>: ExpressibleByArgument {
 }
 
 extension ComputeParameters.ComputeType: ExpressibleByArgument {}
+extension RefitMode: ExpressibleByArgument {}
 
 extension LayerRanking: ExpressibleByArgument {
   public init?(argument: String) { self.init(argument) }

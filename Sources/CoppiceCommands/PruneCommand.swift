@@ -4,6 +4,7 @@ import Foundation
 import Jobs
 import Minitron
 import Ranks
+import Recovery
 import Report
 
 /// The flags of the reference's `prune_minitron.py` and Coppice's own: those of `prune`, and of `plan`.
@@ -55,6 +56,14 @@ struct PruneOptions: ParsableArguments {
 
   @Option(name: .flag("calib_batch_size"), help: ArgumentHelp("Rows of a micro-batch.", valueName: "n"))
   var batchSize = PruneRequest.defaults.batchSize
+
+  @Option(
+    name: .flag("refit"),
+    help: ArgumentHelp("Solve what is kept for what the original gives; sequential: map after map.", valueName: "mode"))
+  var refit = PruneRequest.defaults.refit
+
+  @Option(name: .flag("refit_rows"), help: ArgumentHelp("Calibration rows to refit on.", valueName: "n"))
+  var refitRows = PruneRequest.defaults.refitRows
 
   @Option(name: .flag("seed"), help: ArgumentHelp("Order in which several datasets are mixed.", valueName: "n"))
   var seed = PruneRequest.defaults.seed
@@ -145,6 +154,7 @@ struct PruneOptions: ParsableArguments {
     (request.compute.firstStageLayers, request.compute.lastStageLayers) = (firstStageLayers, lastStageLayers)
     request.racing = racing
     request.expertChannels = expertChannels
+    (request.refit, request.refitRows) = (refit, refitRows)
     return request
   }
 }

@@ -62,7 +62,8 @@ final class ChunkWalk {
       throw ModelError("bands of layers have to follow each other")
     }
     schedule = Schedule(
-      subjects, starts: kept.map { channels.firstIndex(of: $0) ?? 0 }, bands: zip(self.bands, ends).map { $0..<$1 })
+      subjects, starts: kept.map { channels.firstIndex(of: $0) ?? 0 }, bands: zip(self.bands, ends).map { $0..<$1 },
+      together: visitor?.seesSubjectsTogether == true)
     legs = schedule.legs(of: stage?.layers)
     traits = try BatchTraits(batches, dtype: executor.weights.dtype, device: executor.weights.device)
     states =
@@ -132,9 +133,10 @@ final class ChunkWalk {
       let prepared = try zip(leg.steps, used).map { try packed($1, $0) }
       let carries = leg.steps.map { _ in CarriedKeys() }
       let keepsInputs = visitor?.replacesWeights == true
+      var ended: Set<Int> = []
       for index in batches.indices.dropFirst(skipped) {
         if number == legs.lowerBound { try receive(index, leg.before) }
-        try run(leg, prepared, carries, batch: index, keepsInputs: keepsInputs)
+        ended.formUnion(try run(leg, prepared, carries, batch: index, keepsInputs: keepsInputs))
         if number == legs.upperBound - 1 { try send(index, leg.after) }
         done += batches[index].tokenCount * size(leg)
         progress(done)
@@ -142,7 +144,7 @@ final class ChunkWalk {
         if let save, !keepsInputs { self.save(save, leg: number, batch: index + 1) }
       }
       if number == legs.lowerBound, stage?.isFirst == true { weights.releaseEmbedding() }
-      try settle(leg, used, keepsInputs: keepsInputs)
+      try settle(leg, used, ended: ended, keepsInputs: keepsInputs)
       for layer in leg.finished {
         resident[layer] = nil
         weights.release(layer: layer)
@@ -187,7 +189,7 @@ final class ChunkWalk {
   }
 
   /// The same weights in the order that suits so many tokens.
-  private func packed(_ used: LayerWeights, _ step: Schedule.Step) throws -> LayerWeights {
+  func packed(_ used: LayerWeights, _ step: Schedule.Step) throws -> LayerWeights {
     let tokens = batches.reduce(0) { $0 + $1.paddedCount }
     let blocks = description.layers[step.layer].sublayers.map(\.block)
     let rows = batches.map(\.paddedCount).max() ?? 1
@@ -200,51 +202,37 @@ final class ChunkWalk {
 
   /// One batch through all steps of a leg.
   ///
-  /// - Parameter isObserved: whether the visitor sees it.
-  private func run(
+  /// - Parameters:
+  ///   - weights: of each step.
+  ///   - steps: numbers of the steps to do; nil for all.
+  ///   - isObserved: whether the visitor sees it.
+  /// - Returns: the steps that an observer ended (`SeenEnough`), which have no result.
+  @discardableResult
+  func run(
     _ leg: Schedule.Leg, _ weights: [LayerWeights], _ carries: [CarriedKeys], batch: Int, keepsInputs: Bool,
-    isObserved: Bool = true
-  ) throws {
+    steps: Set<Int>? = nil, isObserved: Bool = true
+  ) throws -> Set<Int> {
     // States that have not been put away.
     var inner: [Int: Tensor] = [:]
-    for (number, step) in leg.steps.enumerated() {
+    var ended: Set<Int> = []
+    for (number, step) in leg.steps.enumerated() where steps?.contains(number) ?? true {
       let key = StateKey(path: step.input, batch: batch)
       let context = traits.context(
         batch, layer: step.layer, observer: isObserved ? observer(step) : nil,
         linearObserver: isObserved ? linearObserver(step) : nil, carry: carries[number],
         lastTokensOnly: step.lastTokensOnly)
       let input = try inner[step.input] ?? states.get(key)
-      let output = try description.layers[step.layer].forward(input, weights: weights[number], context: context)
+      do {
+        inner[step.output] = try description.layers[step.layer].forward(
+          input, weights: weights[number], context: context)
+      } catch is SeenEnough where keepsInputs { ended.insert(number) }
       if step.isLastUse, !keepsInputs, inner.removeValue(forKey: step.input) == nil { states.remove(key) }
-      inner[step.output] = output
     }
     for path in leg.kept {
       guard let state = inner[path] else { continue }
       try states.put(.init(path: path, batch: batch), state)
     }
-  }
-
-  /// All batches have seen a leg: the visitor may send them through it again with other weights.
-  private func settle(_ leg: Schedule.Leg, _ used: [LayerWeights], keepsInputs: Bool) throws {
-    guard let visitor else { return }
-    for (step, used) in zip(leg.steps, used) {
-      guard let member = step.members.first else { continue }
-      let replaced = try visitor.didRun(layer: step.layer, subject: member, weights: used)
-      guard keepsInputs else {
-        if replaced == nil { continue }
-        throw ModelError("a visitor that returns weights has to say so before: replacesWeights")
-      }
-      if let replaced {
-        let prepared = try packed(replaced, step)
-        let carry = CarriedKeys()
-        for index in batches.indices {
-          try run(leg, [prepared], [carry], batch: index, keepsInputs: true, isObserved: false)
-        }
-      }
-      if step.isLastUse {
-        for index in batches.indices { states.remove(.init(path: step.input, batch: index)) }
-      }
-    }
+    return ended
   }
 
   private func observer(_ step: Schedule.Step) -> (any TapObserver)? {

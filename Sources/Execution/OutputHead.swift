@@ -41,6 +41,9 @@ public final class OutputHead {
     return try cut.to(weights.dtype).to(device: weights.device)
   }
 
+  /// All of it, `[V, H]`, as products take it.
+  public func weight() throws -> Tensor { try prepare(stored()) }
+
   /// `[M, H]` → `[M, rows]` in float32, for these vocabulary rows only; the others are not read.
   public func logits(_ x: Tensor, rows: [Int]) throws -> Tensor {
     let picked = try stored().indexSelect(dim: 0, Tensor(rows.map(Int64.init), shape: [rows.count]))

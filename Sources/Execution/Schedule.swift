@@ -50,7 +50,8 @@ package struct Schedule {
   /// - Parameters:
   ///   - starts: each subject's path after the embedding.
   ///   - bands: layers that are in memory together, ascending, each layer in one band.
-  package init(_ subjects: [Subject], starts: [Int], bands: [Range<Int>]) {
+  ///   - together: whether a batch goes through a layer as every group has it before the next batch does.
+  package init(_ subjects: [Subject], starts: [Int], bands: [Range<Int>], together: Bool = false) {
     var paths = starts
     var next = (starts.max() ?? -1) + 1
     for band in bands {
@@ -66,7 +67,7 @@ package struct Schedule {
         }
       }
       // Of one layer only the weights of one group at a time need be in memory.
-      if Set(steps.map(\.layer)).count == 1 {
+      if Set(steps.map(\.layer)).count == 1, !together {
         legs += steps.map { Leg(steps: [$0]) }
       } else if !steps.isEmpty {
         legs.append(Leg(steps: steps))

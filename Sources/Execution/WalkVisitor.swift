@@ -8,6 +8,10 @@ public protocol WalkVisitor: AnyObject {
   /// Whether `didRun` may return weights. The walk takes one layer at a time then, and keeps what went into it.
   var replacesWeights: Bool { get }
 
+  /// Whether each batch goes through a layer as all subjects have it before the next batch does, in the subjects' order. Else all
+  /// batches are seen with one subject, then with the next. For visitors that replace weights.
+  var seesSubjectsTogether: Bool { get }
+
   /// What sees the activations of a subject in a layer (original, 0-based); nil for nothing. Subjects that are computed
   /// alike are seen at once, each by its own observer.
   func observer(subject: Int, layer: Int) -> (any TapObserver)?
@@ -21,9 +25,13 @@ public protocol WalkVisitor: AnyObject {
   ///   - subject: the first of those that were computed alike.
   ///   - weights: what was computed with.
   ///   - layer: the original layer's 0-based number.
-  /// - Returns: weights to send all batches through the layer again with, for all those subjects; nil to go on. The
-  ///   second time nobody observes.
+  /// - Returns: weights to send all batches through the layer again with, for all those subjects; nil to go on.
   func didRun(layer: Int, subject: Int, weights: LayerWeights) throws -> LayerWeights?
+
+  /// Whether all batches of all subjects go through the layer once more, with the weights there are now, seen by observers and
+  /// told to `didRun`: asked after that, of visitors that replace weights. Otherwise nobody observes what new weights make of
+  /// the batches.
+  func runsAgain(layer: Int) throws -> Bool
 
   /// No subject needs the layer any more.
   func didFinish(layer: Int) throws
@@ -37,9 +45,11 @@ public protocol WalkVisitor: AnyObject {
 
 extension WalkVisitor {
   public var replacesWeights: Bool { false }
+  public var seesSubjectsTogether: Bool { false }
   public func observer(subject: Int, layer: Int) -> (any TapObserver)? { nil }
   public func linearObserver(subject: Int, layer: Int) -> (any LinearObserver)? { nil }
   public func didRun(layer: Int, subject: Int, weights: LayerWeights) throws -> LayerWeights? { nil }
+  public func runsAgain(layer: Int) throws -> Bool { false }
   public func didFinish(layer: Int) throws {}
   public func didFinish(chunk: Range<Int>) throws {}
   public func didFinishWalk() throws {}

@@ -72,8 +72,17 @@ struct PruneInputs {
 
   /// What results are made of: all that scores of importance are, and the order of layers where it is given.
   var resultFingerprint: Fingerprint {
-    guard let layerRanking else { return fingerprint }
-    return fingerprint.adding([("layer_ranking", "\(layerRanking.map { $0 + 1 })")])
+    let ranking = layerRanking.map { [("layer_ranking", "\($0.map { $0 + 1 })")] } ?? []
+    return fingerprint.adding(ranking + refitSettings)
+  }
+
+  /// How weights are refitted; nothing where they are not.
+  private var refitSettings: [(String, String)] {
+    guard request.refit != .none else { return [] }
+    return [
+      ("refit", request.refit.rawValue), ("refit_rows", "\(request.refitRows)"),
+      ("refit_algorithm", "\(AlgorithmVersion.refit)"),
+    ]
   }
 
   /// The same in names that people know it by.

@@ -118,7 +118,7 @@ public struct PruneJob {
     } else if byHand == nil {
       try SearchSpace(description, settings).checkReachable(description, settings, request.search.constraints)
     }
-    let isCalibrated = pruned.contains { $0 != .numLayers || ranking == nil }
+    let isCalibrated = request.refit != .none || pruned.contains { $0 != .numLayers || ranking == nil }
     // Everything that can be wrong is found out before the first token is computed, and before anything is said.
     let tokenizer = try Tokenizer(directory: model.checkpoint.directory)
     if claim != nil, request.keptScores != nil {

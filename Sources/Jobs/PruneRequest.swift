@@ -3,6 +3,7 @@ import Formatting
 import JSON
 import Messages
 public import Minitron
+public import Recovery
 
 /// All that a run of pruning is asked for. Defaults are those of the command line, and in JSON every field has the name
 /// of its flag: `{"hf_model_name_or_path": "model", "output_hf_path": "pruned", "prune_target_params": "3M", …}`. Fields
@@ -38,6 +39,10 @@ public struct PruneRequest: Codable, Sendable, Equatable {
   public var racing = false
   /// How experts rank their channels.
   public var expertChannels = ExpertChannels.shared
+  /// How what is kept is made to give what the original gives.
+  public var refit = RefitMode.none
+  /// Calibration rows that are refitted on.
+  public var refitRows = 256
 
   public init(model: String, output: String) {
     self.model = model
@@ -65,6 +70,8 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     case seed
     case racing
     case expertChannels = "expert_channels"
+    case refit
+    case refitRows = "refit_rows"
   }
 
   public init(from decoder: any Decoder) throws {
@@ -83,6 +90,8 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     seed = try values.decodeIfPresent(UInt64.self, forKey: .seed) ?? seed
     racing = try values.decodeIfPresent(Bool.self, forKey: .racing) ?? racing
     expertChannels = try values.decodeIfPresent(ExpertChannels.self, forKey: .expertChannels) ?? expertChannels
+    refit = try values.decodeIfPresent(RefitMode.self, forKey: .refit) ?? refit
+    refitRows = try values.decodeIfPresent(Int.self, forKey: .refitRows) ?? refitRows
     search = try SearchParameters(from: decoder)
     evaluation = try EvaluationParameters(from: decoder)
     compute = try ComputeParameters(from: decoder)
@@ -104,6 +113,8 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     try values.encode(seed, forKey: .seed)
     try values.encode(racing, forKey: .racing)
     try values.encode(expertChannels, forKey: .expertChannels)
+    try values.encode(refit, forKey: .refit)
+    try values.encode(refitRows, forKey: .refitRows)
     try search.encode(to: encoder)
     try evaluation.encode(to: encoder)
     try compute.encode(to: encoder)
@@ -125,6 +136,7 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     }
     try atLeast(1, calibrationRows, "calib_num_samples")
     try atLeast(1, batchSize, "calib_batch_size")
+    try atLeast(1, refitRows, "refit_rows")
   }
 
   /// What is wrong with it as the request of a run.

@@ -5,6 +5,7 @@ import Formatting
 import JSON
 import Minitron
 import Models
+import Recovery
 import Torch
 
 /// What one run computes with, and its steps.
@@ -17,8 +18,8 @@ struct PruneRun {
   let executor: Executor
   let store: PruneStore
 
-  private var request: PruneRequest { job.request }
-  private var events: RunEvents { job.events }
+  var request: PruneRequest { job.request }
+  var events: RunEvents { job.events }
 
   init(_ prepared: PruneJob.Prepared, job: PruneJob, executor: Executor, store: PruneStore) {
     (model, inputs, recorded) = (prepared.model, prepared.inputs, prepared.recorded)
@@ -31,10 +32,11 @@ struct PruneRun {
     let scores = try importance()
     let selection = try scores.selection(for: config, of: model.description)
     try noteIndispensable(scores, keeping: config[.numLayers])
+    let refitted = try refit(selection, config)
     let outcome = outcome(config, selection)
     let card = try ModelCard(job, model, config, selection, inputs, outcome)
     try export(
-      selection, inputs.isCalibrated ? scores : nil, outcome, score: [], card, SearchReport(byHand: card))
+      selection, refitted, inputs.isCalibrated ? scores : nil, outcome, score: [], card, SearchReport(byHand: card))
     return outcome
   }
 
@@ -55,12 +57,13 @@ struct PruneRun {
     guard let best = search.best, let score = best.score else { throw RunError("no candidate was scored") }
     let selection = try scores.selection(for: best.config, of: description)
     try noteIndispensable(scores, keeping: best.config[.numLayers])
+    let refitted = try refit(selection, best.config)
     let outcome = outcome(best.config, selection, score, search)
     let card = try ModelCard(job, model, best.config, selection, inputs, outcome)
     let report = SearchReport(
       card, search, targets: request.search.targets, layerRanking: scores.layerRanking)
     try export(
-      selection, scores, outcome,
+      selection, refitted, scores, outcome,
       score: [
         ("score_function", JSON.text(request.scoreFunction.text)), ("score", .double(score.mean)),
         ("score_stderr", .double(score.standardError)),
@@ -140,11 +143,13 @@ struct PruneRun {
 
   /// - Parameter score: further entries of `coppice.json`.
   private func export(
-    _ selection: Selection, _ scores: ImportanceScores?, _ outcome: PruneOutcome, score: [(String, JSON)],
+    _ selection: Selection, _ refitted: RefitFiles?, _ scores: ImportanceScores?, _ outcome: PruneOutcome,
+    score: [(String, JSON)],
     _ card: ModelCard, _ report: SearchReport
   ) throws {
     let config = outcome.architecture
-    let exporter = try Exporter(model, selection: selection, companions: inputs.companions)
+    var exporter = try Exporter(model, selection: selection, companions: inputs.companions)
+    if let refitted { exporter.replacement = { try refitted.found($1)?.weights[$0] } }
     let namingCode = exporter.filesNamingCode
     if !namingCode.isEmpty { try events.note(.codeLeftOut(files: namingCode)) }
     let progress = events.progress("writing", total: try exporter.byteCount(), unit: "bytes")
@@ -160,6 +165,7 @@ struct PruneRun {
       documents: [("README.md", card.readMe), ("report.md", report.text)], claim: claim,
       check: { try inputs.checkTokenizer(of: model) }, progress: { done, _ in progress.update(done) })
     progress.finish()
+    refitted?.remove()
     try events.note(
       .written(output: request.output, params: outcome.pruned.params, original: outcome.original.params, config))
   }

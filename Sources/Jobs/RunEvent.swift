@@ -1,6 +1,7 @@
 import Formatting
 public import Messages
 public import Minitron
+public import Recovery
 
 /// What happens in a run, for those who watch it.
 public enum RunEvent: Sendable {
@@ -56,6 +57,8 @@ public enum RunNote: Sendable {
   case byHand(ExportConfig, params: Int)
   case importanceKept(directory: String?)
   case calibrating(rows: Int, tokens: Int, dtype: String, WalkSummary)
+  case refitting(rows: Int, tokens: Int)
+  case refitted(RefitCounts)
   /// Where a walk goes on that was interrupted, and what prevents that.
   case resuming(String)
   /// Which type is quick, or why this one is used.
@@ -88,6 +91,9 @@ public enum RunNote: Sendable {
       "importance scores are kept in \(directory ?? "memory"): no calibration needed"
     case .calibrating(let rows, let tokens, let dtype, let walk):
       "calibrating on \(rows) rows, \(Format.grouped(tokens)) tokens, in \(dtype); \(walk)"
+    case .refitting(let rows, let tokens): "refitting on \(rows) rows, \(Format.grouped(tokens)) tokens"
+    case .refitted(let counts):
+      "\(counts.refitted) of \(counts.refitted + counts.sliced) linear maps are refitted; the others stay as they were sliced"
     case .noBOS(let family):
       """
       \(family) models were trained with a BOS token before every text; rows are packed without one, as the reference \

@@ -2,7 +2,7 @@ public import Checkpoint
 import Dispatch
 public import JSON
 public import Models
-import Torch
+public import Torch
 
 /// Writes a pruned model as a Hugging Face checkpoint, straight from the mapped source: an index-select on every
 /// axis that carries something pruned, tensor by tensor. No model is ever held in memory.
@@ -14,6 +14,9 @@ public struct Exporter {
 
   /// The files of the source that are taken along.
   public let companions: Companions
+
+  /// What a weight of a layer (original, 0-based; nil outside the layers) is in the result, where that is not what was sliced.
+  public var replacement: (_ weight: Weight, _ layer: Int?) throws -> Tensor? = { _, _ in nil }
 
   /// - Parameter companions: those of the model's directory; nil to look for them now.
   /// - Throws: what `Companions` throws.
@@ -34,6 +37,8 @@ public struct Exporter {
   /// A weight of the result and where it comes from.
   private struct Part {
     let target: PlannedTensor
+    /// The weight and its layer of the original; nil for what is carried along.
+    var origin: (weight: Weight, layer: Int?)?
     let source: TensorEntry
     /// What is kept of it, per axis: in one piece, or in one for each expert that is kept, one after another.
     let pieces: [[[Int]?]]
@@ -63,8 +68,8 @@ public struct Exporter {
         // Few and small, and float32 keeps the pruned model what it should be to the last digit.
         let type = rescaled[weight] == nil ? source.type : .float32
         return Part(
-          target: PlannedTensor(name: target.name, type: type, shape: target.shape), source: source,
-          pieces: weight.isPerExpert ? [Array(kept(byExpert ? number : nil).dropFirst())] : whole,
+          target: PlannedTensor(name: target.name, type: type, shape: target.shape), origin: (weight, original),
+          source: source, pieces: weight.isPerExpert ? [Array(kept(byExpert ? number : nil).dropFirst())] : whole,
           change: rescaled[weight])
       }
     }
@@ -125,6 +130,12 @@ public struct Exporter {
         guard shape == part.target.shape else {
           throw ModelError("\(part.source.name): what is kept has shape \(shape), the plan says \(part.target.shape)")
         }
+        if let values = try replaced(part) {
+          try writer.write(part.target.name) { append in try values.withUnsafeBytes { try append($0) } }
+          done += values.byteCount
+          progress(done, total)
+          continue
+        }
         if let change = part.change {
           let values = try rescaledValues(part, change)
           try writer.write(part.target.name) { append in try values.withUnsafeBytes { try append($0) } }
@@ -171,6 +182,20 @@ public struct Exporter {
   private static func shape(of pieces: [[Int]]) -> [Int] {
     guard pieces.count != 1, let first = pieces.first?.first else { return pieces.first ?? [] }
     return pieces.allSatisfy { $0 == pieces[0] } ? [pieces.count * first] + pieces[0].dropFirst() : []
+  }
+
+  /// What stands in the place of what was sliced, as it is to be written; nil for nothing.
+  private func replaced(_ part: Part) throws -> Tensor? {
+    guard let origin = part.origin, !origin.weight.isPerExpert,
+      var tensor = try replacement(origin.weight, origin.layer)
+    else { return nil }
+    guard tensor.shape == part.target.shape, let dtype = part.target.type.dtype else {
+      throw ModelError("\(part.target.name): what replaces it has shape \(tensor.shape), not \(part.target.shape)")
+    }
+    if let (offset, factor) = part.change {
+      tensor = try tensor.to(.float32).adding(offset).multiplied(by: factor).subtracting(offset)
+    }
+    return try tensor.to(dtype).contiguous()
   }
 
   /// What is kept of a tensor, its values changed: float32.

@@ -223,7 +223,7 @@ public struct PruneStore: Sendable {
   static func isOwn(_ name: String) -> Bool {
     let whole = name.wholeMatch(of: /\.(.+)\.partial-[0-9]+(-[0-9]+)?/).map { String($0.1) }
     return whole == "probe" || KeptWalk.isOwn(whole ?? name)
-      || (whole ?? name).wholeMatch(of: /(importance|scores-[0-9a-f]{16})\.json/) != nil
+      || (whole ?? name).wholeMatch(of: /(importance|scores-[0-9a-f]{16}|refit-[0-9a-f]{16}-([0-9]+|head))\.json|refit-[0-9a-f]{16}-([0-9]+|head)\.bin/) != nil
   }
 
   private func write(_ entries: JSON.Object, to path: String?) throws {

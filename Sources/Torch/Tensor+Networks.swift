@@ -14,6 +14,19 @@ extension Tensor {
     try Self.make(self, weight, bias) { $0.pointee.linear(handle, weight.handle, bias?.handle, &$1) }
   }
 
+  /// X of `self` · X = `right`, by Cholesky: `self` is [n, n], symmetric and positive definite, `right` [n, m], both float32 or
+  /// float64.
+  ///
+  /// - Returns: nil where it is not positive definite, as far as can be told.
+  public func solvePositive(_ right: Tensor) throws -> Tensor? {
+    let api = try LibTorch.api
+    var out: OpaquePointer?
+    var info: Int32 = 0
+    defer { withExtendedLifetime((self, right)) {} }
+    try check(api.pointee.solve_positive(handle, right.handle, &info, &out), "solvePositive")
+    return out.map { Tensor(owning: $0, api) }
+  }
+
   /// A copy of a weight [out, in] in the order in which matrix products are quickest, for inputs of about `rows` rows;
   /// `self` where there is none. Good for `linear(weight:)` and for nothing else; making it takes about as long as the
   /// product of a thousand rows of bfloat16, or of two hundred of float32.

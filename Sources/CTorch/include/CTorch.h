@@ -251,6 +251,9 @@ typedef struct ct_api {
   // Products are of the type of `a`. Its other factor may be narrower (bfloat16, float16) where `a` is float32.
   ct_error (*_Nonnull matmul)(ct_tensor *a, ct_tensor *b, ct_out out);
   ct_error (*_Nonnull linear)(ct_tensor *a, ct_tensor *weight, ct_tensor *_Nullable bias, ct_out out);
+  // X of A X = B, for A [n, n] symmetric and positive definite and B [n, m], by Cholesky. `info` is 0, or the order of the
+  // first minor that is not positive: `out` is NULL then.
+  ct_error (*_Nonnull solve_positive)(ct_tensor *a, ct_tensor *b, int32_t *info, ct_out out);
   // A copy of a weight [out, in] in the order in which oneDNN multiplies, for about so many rows of inputs of a type:
   // `linear` takes it in the weight's place, and nothing else does. The same tensor where there is no such order
   // (`is_packed`).

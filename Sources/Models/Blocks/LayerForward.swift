@@ -31,6 +31,7 @@ extension LayerDescription {
         try context.observe(tap, x)
       }
       if let added = branch { (h, branch) = (try h.residualSum(added, keepsInput: h === input), nil) }
+      try context.observeStream(index, h)
       var y = try sublayer.block.forward(
         x, weights: weights, context: index == trimmed ? context : context.untrimmed)
       if index == trimmed, let trimming { h = try trimming.trim(h) }
@@ -40,6 +41,7 @@ extension LayerDescription {
     }
     if let branch { h = try h.residualSum(branch, keepsInput: h === input) }
     if let trimming, trimmed == nil { h = try trimming.trim(h) }
+    try context.observeStream(sublayers.count, h)
     try context.observer?.observeLayer(context.layer, input: input, output: h, lengths: context.lengths)
     return h
   }

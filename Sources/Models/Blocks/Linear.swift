@@ -33,13 +33,38 @@ public protocol LinearObserver: AnyObject {
   ///   - input: `[B, S, in]`, or `[rows, in]`: of experts the rows that were routed there, perhaps in several calls.
   ///   - lengths: valid tokens of each of B rows; nil where all rows count.
   func observe(_ weight: Weight, expert: Int?, layer: Int, input: Tensor, lengths: [Int]?) throws
+
+  /// The residual stream before a branch of a layer, or after all of them; not to be kept, for its memory is used again.
+  ///
+  /// - Parameters:
+  ///   - sublayer: the branch's number from 0; the number of branches after the last.
+  ///   - state: `[B, S, H]`.
+  func observeStream(_ sublayer: Int, layer: Int, state: Tensor, lengths: [Int]?) throws
+}
+
+extension LinearObserver {
+  public func observeStream(_ sublayer: Int, layer: Int, state: Tensor, lengths: [Int]?) throws {}
+}
+
+/// Thrown by an observer that has seen what it wants of a batch in a layer: what would follow is not computed. For observers of
+/// visitors that replace weights.
+public struct SeenEnough: Error {
+  public init() {}
 }
 
 extension ForwardContext {
   /// Shows the observer, where there is one, the input of a linear map.
   func observe(_ weight: Weight, expert: Int? = nil, _ x: Tensor) throws {
     guard let linearObserver else { return }
-    let isWhole = x.shape.count == 3 && x.shape[0] == lengths.count && packed == nil
-    try linearObserver.observe(weight, expert: expert, layer: layer, input: x, lengths: isWhole ? lengths : nil)
+    try linearObserver.observe(weight, expert: expert, layer: layer, input: x, lengths: rowLengths(x))
+  }
+
+  /// Shows it the residual stream.
+  func observeStream(_ sublayer: Int, _ h: Tensor) throws {
+    try linearObserver?.observeStream(sublayer, layer: layer, state: h, lengths: rowLengths(h))
+  }
+
+  private func rowLengths(_ x: Tensor) -> [Int]? {
+    x.shape.count == 3 && x.shape[0] == lengths.count && packed == nil ? lengths : nil
   }
 }

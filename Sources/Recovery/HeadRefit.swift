@@ -1,0 +1,71 @@
+import Execution
+import Models
+import Torch
+
+/// Refits what turns the last states into logits: a head of its own, or, where it is tied to the embedding, the final norm's
+/// weight.
+///
+/// Shapes: T valid tokens of a batch, H hidden of the original, K of the pruned model, V vocabulary.
+final class HeadRefit {
+  private let description: ModelDescription
+  private var original: [Int: Tensor] = [:]
+  private var heads: [Tensor] = []
+  private var moments: DividedMoments?
+
+  init(_ description: ModelDescription) { self.description = description }
+
+  /// States after the final norm: all batches of the original, then all of the pruned model.
+  func see(subject: Int, batch: Int, lengths: [Int], hidden: Tensor, head: OutputHead) throws {
+    if heads.count == subject { heads.append(try head.weight()) }
+    guard subject == 1 else { return original[batch] = hidden }
+    guard let other = original.removeValue(forKey: batch) else { return }
+    let (x, y) = (try hidden.rows(lengths), try other.rows(lengths))
+    let moments = try self.moments ?? DividedMoments(inputs: x.shape[1], targets: y.shape[1])
+    self.moments = moments
+    try moments.add(x, y)
+  }
+
+  /// - Parameter norm: the pruned model's final norm's weight, `[K]`.
+  /// - Returns: nothing where nothing is better.
+  func solve(norm: Tensor) throws -> [Weight: Tensor] {
+    guard let moments, heads.count == 2 else { return [:] }
+    if let head = description.head {
+      let solution = try RidgeRegression(moments: moments).solve(towards: heads[1], targets: heads[0])
+      return solution.map { [head: $0.weight] } ?? [:]
+    }
+    // What all logits have in common changes no probability.
+    let (whole, own) = (try heads[0].centred(), try heads[1].centred())
+    let factors = try RidgeRegression(moments: DividedMoments(moments.heads(whole, own)))
+      .solve(towards: .ones([1, own.shape[1]], dtype: .float32))
+    guard let factors = try factors?.weight.reshape([own.shape[1]]) else { return [:] }
+    let offset = description.finalNorm.kind.offset
+    let weight = try norm.to(.float32).adding(offset).multiplied(by: factors).subtracting(offset)
+    return [description.finalNorm.weight: weight]
+  }
+}
+
+extension DividedMoments {
+  /// Of factors d, one for each input: the moments of logits `own · diag(d) · x` that should be `whole · y`.
+  fileprivate func heads(_ whole: Tensor, _ own: Tensor) throws -> (solved: Moments, heldBack: Moments) {
+    let gram = try own.transpose(0, 1).matmul(own).to(.float64)
+    let cross = try own.transpose(0, 1).matmul(whole).to(.float64)
+    func factors(_ moments: Moments) throws -> Moments {
+      let aims = try cross.transpose(0, 1).multiplied(by: moments.targets).sum(dims: [0])
+      return Moments(
+        inputs: try gram.multiplied(by: moments.inputs), targets: try aims.unsqueeze(0), tokens: moments.tokens)
+    }
+    return (try factors(solved), try factors(heldBack))
+  }
+
+  fileprivate convenience init(_ parts: (solved: Moments, heldBack: Moments)) {
+    self.init(solved: parts.solved, heldBack: parts.heldBack)
+  }
+}
+
+extension Tensor {
+  /// `[V, H]` float32, each column less its mean.
+  fileprivate func centred() throws -> Tensor {
+    let wide = try to(.float32)
+    return try wide.subtracting(wide.mean(dims: [0], keepDim: true))
+  }
+}

@@ -1,0 +1,38 @@
+public import Models
+public import Torch
+
+/// How the linear maps of a pruned model are made to give what the original's give.
+public enum RefitMode: String, Sendable, CaseIterable, Codable {
+  /// Not: weights are sliced.
+  case none
+  /// One after another, each for what the refitted ones before it have made of its inputs.
+  case sequential
+}
+
+/// How many linear maps were refitted.
+public struct RefitCounts: Sendable, Equatable {
+  /// Those that are better on the tokens held back.
+  public internal(set) var refitted = 0
+  /// Those for which nothing better was found: sliced, as without a refit.
+  public internal(set) var sliced = 0
+
+  public init() {}
+
+  static func + (a: RefitCounts, b: RefitCounts) -> RefitCounts {
+    var sum = a
+    sum.refitted += b.refitted
+    sum.sliced += b.sliced
+    return sum
+  }
+}
+
+/// Where refitted weights are kept, layer by layer.
+public protocol RefittedWeights: AnyObject {
+  /// What was found for a layer; nil where it is not done yet.
+  ///
+  /// - Parameter layer: original, 0-based; nil for the weights outside the layers.
+  func found(_ layer: Int?) throws -> (weights: [Weight: Tensor], counts: RefitCounts)?
+
+  /// - Parameter weights: those that are not as they were sliced, in the types they are stored in.
+  func keep(_ weights: [Weight: Tensor], layer: Int?, counts: RefitCounts) throws
+}

@@ -1,0 +1,56 @@
+import Models
+import Torch
+
+/// Linear maps of a layer that read the same activations: they are refitted together, after those before them.
+struct RefitSite {
+  var weights: [Weight]
+  /// The residual branch that they are in.
+  let sublayer: Int
+  /// What they should give: what the original's give, or what brings the residual stream to where the original's is.
+  var aim = Aim.output
+
+  enum Aim {
+    /// The original's output of each map, of the channels that are kept.
+    case output
+    /// The original's residual stream after the branch, less the pruned model's before it: what earlier layers lack is made up for.
+    case stream
+  }
+
+  /// Whether what a branch adds to the stream is this map's output, times a number.
+  static func reachesStream(_ weights: [Weight], _ sublayer: Int, of layer: LayerDescription) -> Bool {
+    let branch = layer.sublayers[sublayer]
+    return weights.count == 1 && weights[0].axes.first == .hidden && !layer.isParallel && branch.postNorm == nil
+      && branch.block.expertWeights.isEmpty
+  }
+}
+
+/// Finds the sites of a layer while one batch goes through it.
+struct RefitSites {
+  private(set) var sites: [RefitSite] = []
+  private let layer: LayerDescription
+  private var sublayer = 0
+  private weak var input: Tensor?
+
+  init(_ layer: LayerDescription) { self.layer = layer }
+
+  mutating func enter(_ sublayer: Int) { (self.sublayer, input) = (sublayer, nil) }
+
+  mutating func see(_ weight: Weight, _ input: Tensor) {
+    if let last = self.input, last === input, !sites.isEmpty {
+      sites[sites.count - 1].weights.append(weight)
+    } else {
+      sites.append(RefitSite(weights: [weight], sublayer: sublayer))
+    }
+    self.input = input
+  }
+
+  /// All of them, when the batch is through.
+  func found() -> [RefitSite] {
+    // The first reads what the norm gives, and is known too late for the stream of the first batch.
+    sites.enumerated().map { number, site in
+      var site = site
+      if number > 0, RefitSite.reachesStream(site.weights, site.sublayer, of: layer) { site.aim = .stream }
+      return site
+    }
+  }
+}

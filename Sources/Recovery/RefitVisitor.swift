@@ -1,0 +1,118 @@
+public import Execution
+public import Models
+public import Torch
+
+/// Refits a pruned model's linear maps, layer by layer, while the original and the pruned model walk side by side: each map is
+/// solved so that from what reaches it in the pruned model it gives what the original gives there (`RidgeRegression`). What
+/// earlier maps have become is what reaches later ones.
+///
+/// The method is GPTQ's and SparseGPT's (Frantar et al. 2022 and 2023, arXiv 2210.17323, 2301.00774) without quantising: second
+/// moments of a map's inputs, one map after another.
+///
+/// Subject 0 is the original, subject 1 the pruned model. Each layer is walked once for each place in it where activations are
+/// read, as far as that place.
+public final class RefitVisitor: WalkVisitor {
+  public var replacesWeights: Bool { true }
+  public var seesSubjectsTogether: Bool { true }
+
+  private let model: ModelDescription
+  private let selection: Selection
+  private let kept: any RefittedWeights
+  private let storedType: (Weight, Int?) -> DType
+  private let basis: StreamBasis
+  private let head: HeadRefit
+  /// The first layer in which the two differ.
+  private let first: Int
+  public private(set) var counts = RefitCounts()
+
+  /// The layer that is being refitted.
+  private var current: LayerRefit?
+
+  /// - Parameters:
+  ///   - model: the original.
+  ///   - selection: of the pruned model.
+  ///   - kept: takes what is found; layers that it has are not refitted again.
+  ///   - directions: of the original's residual stream that the pruned model's has, `[hidden, kept]`; nil for the channels that
+  ///     the selection keeps.
+  ///   - storedType: of a weight in the result.
+  public init(
+    _ model: ModelDescription, _ selection: Selection, kept: any RefittedWeights, directions: Tensor? = nil,
+    storedType: @escaping (_ weight: Weight, _ layer: Int?) -> DType
+  ) throws {
+    (self.model, self.selection, self.kept, self.storedType) = (model, selection, kept, storedType)
+    basis = try StreamBasis(selection, directions)
+    head = HeadRefit(model)
+    first =
+      selection.kept(.hidden, layer: nil) != nil
+      ? 0
+      : model.layers.indices.first { layer in
+        !selection.layers.contains(layer)
+          || model.layers[layer].weights.contains { weight in
+            selection.keptIndices(of: weight, layer: layer, sizes: model.sizes).contains { $0 != nil }
+          }
+      } ?? model.layers.count
+  }
+
+  private func isRefitted(_ layer: Int) -> Bool { layer >= first && selection.layers.contains(layer) }
+
+  public func linearObserver(subject: Int, layer: Int) -> (any LinearObserver)? {
+    guard isRefitted(layer), let refit = try? refit(of: layer), !refit.isKept else { return nil }
+    return subject == 0 ? refit.original : refit.pruned
+  }
+
+  private func refit(of layer: Int) throws -> LayerRefit {
+    if let current, current.layer == layer { return current }
+    let found = try kept.found(layer)
+    if let found { counts = counts + found.counts }
+    let refit = LayerRefit(layer, model, selection, basis, kept: found?.weights) { [storedType] in storedType($0, layer)
+    }
+    current = refit
+    return refit
+  }
+
+  public func didRun(layer: Int, subject: Int, weights: LayerWeights) throws -> LayerWeights? {
+    guard isRefitted(layer) else { return nil }
+    let refit = try refit(of: layer)
+    if subject == 0 {
+      refit.whole = weights
+      return nil
+    }
+    return try refit.didRun(weights)
+  }
+
+  public func runsAgain(layer: Int) throws -> Bool {
+    guard isRefitted(layer), let current, current.layer == layer else { return false }
+    return current.runsAgain()
+  }
+
+  public func didFinish(layer: Int) throws {
+    guard let done = current, done.layer == layer else { return }
+    current = nil
+    guard !done.isKept else { return }
+    counts = counts + done.counts
+    try kept.keep(done.found, layer: layer, counts: done.counts)
+  }
+
+  // MARK: After the layers
+
+  /// States after the final norm: all batches of subject 0, then all of subject 1.
+  ///
+  /// - Parameter hidden: `[B, S, hidden]`.
+  public func didFinish(subject: Int, batch: TokenBatch, number: Int, hidden: Tensor, head: OutputHead) throws {
+    guard first < model.layers.count else { return }
+    try self.head.see(subject: subject, batch: number, lengths: batch.lengths, hidden: hidden, head: head)
+  }
+
+  /// Refits the head, or the final norm's weight where the head is tied.
+  ///
+  /// - Parameter norm: the pruned model's final norm's weight.
+  public func solveHead(norm: Tensor) throws {
+    guard first < model.layers.count else { return }
+    let found = try head.solve(norm: norm)
+    var own = RefitCounts()
+    if found.isEmpty { own.sliced = 1 } else { own.refitted = 1 }
+    counts = counts + own
+    let stored = try Dictionary(uniqueKeysWithValues: found.map { ($0, try $1.to(storedType($0, nil))) })
+    try kept.keep(stored, layer: nil, counts: own)
+  }
+}
