@@ -136,7 +136,8 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     }
     try atLeast(1, calibrationRows, "calib_num_samples")
     try atLeast(1, batchSize, "calib_batch_size")
-    try atLeast(1, refitRows, "refit_rows")
+    // One is held back, to judge by.
+    try atLeast(2, refitRows, "refit_rows")
   }
 
   /// What is wrong with it as the request of a run.

@@ -17,18 +17,21 @@ extension PruneRun {
     let micro = TokenBatch.groups(rows, size: request.batchSize)
     let atOnce = description.tokensAtOnce(elementSize: inputs.dtype.byteCount, device: executor.weights.device)
     let batches = TokenBatch.packed(micro, tokens: atOnce)
-    let visitor = try RefitVisitor(description, selection, kept: files) { [model, dtype = inputs.dtype] weight, layer in
+    let tokens = batches.reduce(0) { $0 + $1.tokenCount }
+    let visitor = try RefitVisitor(
+      description, selection, kept: files, tiedHead: tiedHead(selection), batches: batches, room: executor.budget / 4
+    ) { [model, dtype = inputs.dtype] weight, layer in
       model.checkpoint.entry(weight.name(layer: layer))?.type.dtype ?? dtype
     }
     let subjects = [Subject(Selection(all: description)), Subject(selection)]
-    try events.note(.refitting(rows: rows.count, tokens: batches.reduce(0) { $0 + $1.tokenCount }))
-    let progress = events.progress("refit", total: batches.reduce(0) { $0 + $1.tokenCount }, unit: "tokens")
+    try events.note(.refitting(rows: rows.count, tokens: tokens))
+    let progress = events.progress("refit", total: tokens, unit: "tokens")
     let work = Executor.work(batches, subjects: subjects.map(\.selection))
     try executor.walk(batches, subjects: subjects, visitor: visitor, progress: { progress.update($0, of: work) }) {
       subject, batch, hidden, head in
       try visitor.didFinish(subject: subject, batch: batches[batch], number: batch, hidden: hidden, head: head)
     }
-    try visitor.solveHead(norm: finalNorm(selection))
+    try visitor.solveHead(norm: kept(description.finalNorm.weight, selection))
     progress.finish()
     try LibTorch.releaseMemory()
     try model.checkpoint.checkUnchanged()
@@ -36,10 +39,24 @@ extension PruneRun {
     return files
   }
 
-  /// The pruned model's final norm's weight.
-  private func finalNorm(_ selection: Selection) throws -> Tensor {
-    let weight = try model.tensor(model.description.finalNorm.weight.name)
-    guard let channels = selection.kept(.hidden, layer: nil) else { return weight }
-    return try weight.indexSelect(dim: 0, Tensor(channels.map(Int64.init), shape: [channels.count]))
+  /// What of a weight outside the layers, whose last axis is the hidden size, is kept.
+  private func kept(_ weight: Weight, _ selection: Selection) throws -> Tensor {
+    let whole = try model.tensor(weight.name)
+    guard let channels = selection.kept(.hidden, layer: nil) else { return whole }
+    return try whole.indexSelect(dim: whole.shape.count - 1, Tensor(channels.map(Int64.init), shape: [channels.count]))
+  }
+
+  /// The embedding as a head, with the final norm's weight, of the original and of the pruned model; nil where it is not tied.
+  private func tiedHead(_ selection: Selection) throws -> (whole: Tensor, own: Tensor)? {
+    let description = model.description
+    guard description.isTied, selection.kept(.hidden, layer: nil) != nil else { return nil }
+    let (norm, offset) = (description.finalNorm.weight, description.finalNorm.kind.offset)
+    func head(_ rows: Tensor, _ factors: Tensor) throws -> Tensor {
+      try rows.to(.float32).multiplied(by: factors.to(.float32).adding(offset))
+    }
+    return (
+      try head(model.tensor(description.embedding.name), model.tensor(norm.name)),
+      try head(kept(description.embedding, selection), kept(norm, selection))
+    )
   }
 }

@@ -12,7 +12,11 @@ final class HeadRefit {
   private var heads: [Tensor] = []
   private var moments: DividedMoments?
 
-  init(_ description: ModelDescription) { self.description = description }
+  private let division: RowDivision
+
+  init(_ description: ModelDescription, _ division: RowDivision) {
+    (self.description, self.division) = (description, division)
+  }
 
   /// States after the final norm: all batches of the original, then all of the pruned model.
   func see(subject: Int, batch: Int, lengths: [Int], hidden: Tensor, head: OutputHead) throws {
@@ -22,7 +26,7 @@ final class HeadRefit {
     let (x, y) = (try hidden.rows(lengths), try other.rows(lengths))
     let moments = try self.moments ?? DividedMoments(inputs: x.shape[1], targets: y.shape[1])
     self.moments = moments
-    try moments.add(x, y)
+    try moments.add(x, y, division.batches[batch])
   }
 
   /// - Parameter norm: the pruned model's final norm's weight, `[K]`.
@@ -33,7 +37,6 @@ final class HeadRefit {
       let solution = try RidgeRegression(moments: moments).solve(towards: heads[1], targets: heads[0])
       return solution.map { [head: $0.weight] } ?? [:]
     }
-    // What all logits have in common changes no probability.
     let (whole, own) = (try heads[0].centred(), try heads[1].centred())
     let factors = try RidgeRegression(moments: DividedMoments(moments.heads(whole, own)))
       .solve(towards: .ones([1, own.shape[1]], dtype: .float32))
@@ -63,8 +66,8 @@ extension DividedMoments {
 }
 
 extension Tensor {
-  /// `[V, H]` float32, each column less its mean.
-  fileprivate func centred() throws -> Tensor {
+  /// `[V, H]` float32, each column less its mean: what all logits have in common changes no probability.
+  func centred() throws -> Tensor {
     let wide = try to(.float32)
     return try wide.subtracting(wide.mean(dims: [0], keepDim: true))
   }

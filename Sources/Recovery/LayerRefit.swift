@@ -6,7 +6,7 @@ import Torch
 /// Shapes: T valid tokens of a batch.
 final class LayerRefit {
   let layer: Int
-  let original = OriginalSide()
+  let original: OriginalSide
   let pruned = PrunedSide()
   /// The original's weights.
   var whole: LayerWeights?
@@ -18,101 +18,75 @@ final class LayerRefit {
   private let model: ModelDescription
   private let selection: Selection
   private let basis: StreamBasis
+  private let last: StreamBasis?
+  private let division: RowDivision
   private let storedType: (Weight) -> DType
-  private var sites: [RefitSite]?
   private var number = 0
-  private var finder: RefitSites
   private var moments: DividedMoments?
-  /// The original's side of the batch that goes through, `[T, M]`.
-  private var aim: Tensor?
   /// The pruned model's stream before the site's branch, `[T, hidden]`.
   private var before: Tensor?
 
+  /// - Parameters:
+  ///   - basis: what the pruned model's stream has of the original's.
+  ///   - last: the same after this layer, where that is something else.
+  ///   - kept: what was found before.
+  ///   - room: bytes for what the original gives.
+  ///   - tokens: of all batches.
+  ///   - division: of their rows.
   init(
-    _ layer: Int, _ model: ModelDescription, _ selection: Selection, _ basis: StreamBasis, kept: [Weight: Tensor]?,
-    storedType: @escaping (Weight) -> DType
+    _ layer: Int, _ model: ModelDescription, _ selection: Selection, _ basis: StreamBasis, last: StreamBasis?,
+    kept: [Weight: Tensor]?, room: Int, tokens: Int, _ division: RowDivision, storedType: @escaping (Weight) -> DType
   ) {
     (self.layer, self.model, self.selection, self.storedType) = (layer, model, selection, storedType)
-    self.basis = basis
-    finder = RefitSites(model.layers[layer])
+    (self.basis, self.last, self.division) = (basis, last, division)
+    original = OriginalSide(model.layers[layer], room: room, tokens: tokens)
     isKept = kept != nil
     found = kept ?? [:]
-    (original.refit, pruned.refit) = (self, self)
+    pruned.refit = self
   }
 
   private var description: LayerDescription { model.layers[layer] }
-  private var site: RefitSite? { sites.flatMap { $0.indices.contains(number) ? $0[number] : nil } }
+  private var site: RefitSite? { original.site(number) }
 
   // MARK: While batches go through
-
-  /// Sees the original model.
-  final class OriginalSide: LinearObserver {
-    weak var refit: LayerRefit?
-
-    func observe(_ weight: Weight, expert: Int?, layer: Int, input: Tensor, lengths: [Int]?) throws {
-      try refit?.seeOriginal(weight, expert, input, lengths)
-    }
-
-    func observeStream(_ sublayer: Int, layer: Int, state: Tensor, lengths: [Int]?) throws {
-      try refit?.seeOriginalStream(sublayer, state, lengths)
-    }
-  }
 
   /// Sees the pruned model, of each batch after the original.
   final class PrunedSide: LinearObserver {
     weak var refit: LayerRefit?
 
     func observe(_ weight: Weight, expert: Int?, layer: Int, input: Tensor, lengths: [Int]?) throws {
-      try refit?.seePruned(weight, expert, input, lengths)
+      if expert == nil { try refit?.see(weight, input, lengths) }
     }
 
     func observeStream(_ sublayer: Int, layer: Int, state: Tensor, lengths: [Int]?) throws {
-      try refit?.seePrunedStream(sublayer, state, lengths)
+      try refit?.seeStream(sublayer, state, lengths)
     }
   }
 
-  private func seeOriginal(_ weight: Weight, _ expert: Int?, _ input: Tensor, _ lengths: [Int]?) throws {
-    if expert != nil { return }
-    if sites == nil { finder.see(weight, input) }
-    // While the first batch goes through, the first site is the only one that is known.
-    guard let wanted = site ?? finder.sites.first, weight == wanted.weights.first, wanted.aim == .output else { return }
-    aim = try input.rows(lengths)
-    if number > 0 { throw SeenEnough() }
-  }
-
-  private func seeOriginalStream(_ sublayer: Int, _ state: Tensor, _ lengths: [Int]?) throws {
-    if sites == nil {
-      if sublayer < description.sublayers.count { finder.enter(sublayer) } else { sites = finder.found() }
-    }
-    guard let site, site.aim == .stream, sublayer == site.sublayer + 1 else { return }
-    aim = try state.rows(lengths).clone()
-    if number > 0 { throw SeenEnough() }
-  }
-
-  private func seePrunedStream(_ sublayer: Int, _ state: Tensor, _ lengths: [Int]?) throws {
+  private func seeStream(_ sublayer: Int, _ state: Tensor, _ lengths: [Int]?) throws {
     guard let site, site.aim == .stream, sublayer == site.sublayer else { return }
     before = try state.rows(lengths).clone()
   }
 
-  private func seePruned(_ weight: Weight, _ expert: Int?, _ input: Tensor, _ lengths: [Int]?) throws {
-    guard expert == nil, let site, weight == site.weights.first else { return }
-    defer { (aim, before) = (nil, nil) }
-    guard let aim else { throw ModelError("the original model does not come to layer \(layer + 1)'s \(weight.name)") }
-    var (x, target) = (try input.rows(lengths), aim)
+  private func see(_ weight: Weight, _ input: Tensor, _ lengths: [Int]?) throws {
+    guard let site, weight == site.weights.first else { return }
+    var (x, target) = (try input.rows(lengths), try original.aim(of: number).to(.float32))
     if site.aim == .stream {
       guard let before else { throw ModelError("the residual stream before \(weight.name) was not seen") }
-      target = try basis.kept(target).subtracting(before)
+      let isLast = site.sublayer == description.sublayers.count - 1
+      target = try (isLast ? last ?? basis : basis).kept(target).subtracting(before)
       if let scale = description.sublayers[site.sublayer].residualScale, scale != 0 {
         target = try target.divided(by: scale)
       }
     }
+    before = nil
     if hasBias(site) {
       x = try x.withOnes()
       if site.aim == .output { target = try target.withOnes() }
     }
     let moments = try self.moments ?? DividedMoments(inputs: x.shape[1], targets: target.shape[1])
     self.moments = moments
-    try moments.add(x, target)
+    try moments.add(x, target, division.batches[original.batch])
     throw SeenEnough()
   }
 
@@ -177,10 +151,11 @@ final class LayerRefit {
   }
 
   func runsAgain() -> Bool {
-    guard !isKept, let sites, moments != nil else { return false }
+    guard !isKept, moments != nil else { return false }
     moments = nil
     number += 1
-    return number < sites.count
+    original.begin(number)
+    return site != nil
   }
 }
 
@@ -188,15 +163,18 @@ extension Tensor {
   /// `[B, S, C]` or `[T, C]` → `[T, C]` float32: the valid tokens.
   ///
   /// - Parameter lengths: of each of B rows; nil where all are valid.
-  func rows(_ lengths: [Int]?) throws -> Tensor {
+  func rows(_ lengths: [Int]?) throws -> Tensor { try valid(lengths).to(.float32) }
+
+  /// The same in its own type; perhaps a view.
+  func valid(_ lengths: [Int]?) throws -> Tensor {
     let channels = shape[shape.count - 1]
     guard let lengths, shape.count == 3, lengths.contains(where: { $0 < shape[1] }) else {
-      return try reshape([-1, channels]).to(.float32)
+      return try reshape([-1, channels])
     }
     let parts = try lengths.enumerated().map { row, length in
       try select(dim: 0, index: row).narrow(dim: 0, start: 0, length: length)
     }
-    return try Tensor.cat(parts, dim: 0).to(.float32)
+    return try Tensor.cat(parts, dim: 0)
   }
 
   /// `[T, C]` → `[T, C + 1]`: a constant input, for a bias.

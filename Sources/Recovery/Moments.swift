@@ -30,14 +30,10 @@ final class Moments {
   }
 }
 
-/// Moments of most of the tokens of each batch, to solve with, and of the rest, to judge by.
+/// Moments of most rows of text, to solve with, and of the rest, to judge by.
 final class DividedMoments {
   let solved: Moments
   let heldBack: Moments
-  init(solved: Moments, heldBack: Moments) { (self.solved, self.heldBack) = (solved, heldBack) }
-
-  /// Of how many tokens one is held back.
-  static let share = 8
 
   init(inputs: Int, targets: Int) throws {
     (solved, heldBack) = (
@@ -45,14 +41,49 @@ final class DividedMoments {
     )
   }
 
+  init(solved: Moments, heldBack: Moments) { (self.solved, self.heldBack) = (solved, heldBack) }
+
   /// - Parameters:
-  ///   - x: `[T, N]` float32, the tokens of a batch in their order: those held back are the last rows' or the last row's end.
+  ///   - x: `[T, N]` float32, the valid tokens of a batch.
   ///   - t: `[T, M]` float32.
-  func add(_ x: Tensor, _ t: Tensor) throws {
-    let count = x.shape[0]
-    let kept = count - count / Self.share
-    try solved.add(x.narrow(dim: 0, start: 0, length: kept), t.narrow(dim: 0, start: 0, length: kept))
-    try heldBack.add(
-      x.narrow(dim: 0, start: kept, length: count - kept), t.narrow(dim: 0, start: kept, length: count - kept))
+  func add(_ x: Tensor, _ t: Tensor, _ division: RowDivision.Batch) throws {
+    guard let held = division.heldBack else { return try solved.add(x, t) }
+    try heldBack.add(x.indexSelect(dim: 0, held), t.indexSelect(dim: 0, held))
+    guard let rest = division.solved else { return }
+    try solved.add(x.indexSelect(dim: 0, rest), t.indexSelect(dim: 0, rest))
+  }
+}
+
+/// Which tokens of each batch are held back: those of every eighth row, and of the last where there are fewer.
+struct RowDivision {
+  static let share = 8
+
+  struct Batch {
+    /// Numbers among the batch's valid tokens; nil for none.
+    let heldBack: Tensor?
+    /// The others; nil for none where some are held back, and for all where none are.
+    let solved: Tensor?
+  }
+
+  let batches: [Batch]
+
+  /// - Parameter lengths: valid tokens of each row of each batch.
+  init(_ lengths: [[Int]]) throws {
+    let rows = lengths.reduce(0) { $0 + $1.count }
+    var row = 0
+    batches = try lengths.map { lengths in
+      var (held, rest, token) = ([Int64](), [Int64](), 0)
+      for length in lengths {
+        row += 1
+        let isHeldBack = row % Self.share == 0 || rows < Self.share && rows > 1 && row == rows
+        let tokens = (token..<token + length).map(Int64.init)
+        if isHeldBack { held += tokens } else { rest += tokens }
+        token += length
+      }
+      guard !held.isEmpty else { return Batch(heldBack: nil, solved: nil) }
+      return Batch(
+        heldBack: try Tensor(held, shape: [held.count]),
+        solved: rest.isEmpty ? nil : try Tensor(rest, shape: [rest.count]))
+    }
   }
 }

@@ -20,6 +20,11 @@ public final class RefitVisitor: WalkVisitor {
   private let kept: any RefittedWeights
   private let storedType: (Weight, Int?) -> DType
   private let basis: StreamBasis
+  /// What the stream should be after the last layer, where that is not the same.
+  private let last: StreamBasis?
+  private let room: Int
+  private let tokens: Int
+  private let division: RowDivision
   private let head: HeadRefit
   /// The first layer in which the two differ.
   private let first: Int
@@ -34,14 +39,23 @@ public final class RefitVisitor: WalkVisitor {
   ///   - kept: takes what is found; layers that it has are not refitted again.
   ///   - directions: of the original's residual stream that the pruned model's has, `[hidden, kept]`; nil for the channels that
   ///     the selection keeps.
+  ///   - tiedHead: the embedding as head, its columns multiplied by the final norm's weight: the original's, `[V, hidden]`, and
+  ///     the pruned model's, `[V, kept]`; nil where the head is not tied.
+  ///   - batches: that will be walked, in their order. Every eighth row is held back, to judge by.
+  ///   - room: bytes for what the original gives in a layer: it goes through the layer once then.
   ///   - storedType: of a weight in the result.
   public init(
     _ model: ModelDescription, _ selection: Selection, kept: any RefittedWeights, directions: Tensor? = nil,
+    tiedHead: (whole: Tensor, own: Tensor)? = nil, batches: [TokenBatch], room: Int,
     storedType: @escaping (_ weight: Weight, _ layer: Int?) -> DType
   ) throws {
     (self.model, self.selection, self.kept, self.storedType) = (model, selection, kept, storedType)
+    self.room = room
+    tokens = batches.reduce(0) { $0 + $1.tokenCount }
+    division = try RowDivision(batches.map(\.lengths))
     basis = try StreamBasis(selection, directions)
-    head = HeadRefit(model)
+    last = try tiedHead.flatMap { try StreamBasis.read(by: $0.own, for: $0.whole) }
+    head = HeadRefit(model, division)
     first =
       selection.kept(.hidden, layer: nil) != nil
       ? 0
@@ -64,8 +78,10 @@ public final class RefitVisitor: WalkVisitor {
     if let current, current.layer == layer { return current }
     let found = try kept.found(layer)
     if let found { counts = counts + found.counts }
-    let refit = LayerRefit(layer, model, selection, basis, kept: found?.weights) { [storedType] in storedType($0, layer)
-    }
+    let last = layer == selection.layers.last ? self.last : nil
+    let refit = LayerRefit(
+      layer, model, selection, basis, last: last, kept: found?.weights, room: room, tokens: tokens, division
+    ) { [storedType] in storedType($0, layer) }
     current = refit
     return refit
   }

@@ -14,6 +14,23 @@ struct StreamBasis {
       ? try selection.kept(.hidden, layer: nil).map { try Tensor($0.map(Int64.init), shape: [$0.count]) } : nil
   }
 
+  /// Of the stream after the last layer, what a tied head makes the original's logits of as nearly as it can, up to the norm:
+  /// the least squares of `own · x` for `whole · y`.
+  ///
+  /// - Parameters:
+  ///   - whole: the original's head by its final norm's weight, `[V, hidden]`.
+  ///   - own: the pruned model's, `[V, kept]`.
+  static func read(by own: Tensor, for whole: Tensor) throws -> StreamBasis? {
+    let (whole, own) = (try whole.centred(), try own.centred())
+    let gram = try own.transpose(0, 1).matmul(own).to(.float64)
+    let cross = try own.transpose(0, 1).matmul(whole).to(.float64)
+    let ridge = try gram.diagonal().mean().item() * 1e-6
+    let map = try gram.adding(Tensor.identity(own.shape[1]).multiplied(by: ridge)).solvePositive(cross)
+    return try map.map { StreamBasis(reading: try $0.transpose(0, 1).to(.float32).contiguous()) }
+  }
+
+  private init(reading map: Tensor) { (channels, directions) = (nil, map) }
+
   /// `[…, hidden]` float32 → `[…, kept]`.
   func kept(_ stream: Tensor) throws -> Tensor {
     if let directions { return try stream.matmul(directions) }

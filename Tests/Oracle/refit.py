@@ -1,0 +1,311 @@
+"""The weights of `coppice prune --refit sequential`, made again from the definition in PyTorch and float64.
+
+    .deps/venv/bin/python Tests/Oracle/refit.py --binary .build/release/coppice [MODEL]...
+
+Random models that `transformers` makes, with norm weights that are not ones, stored in float32, pruned by hand twice: sliced and
+refitted. From the original and the sliced model every linear map is solved here as Docs/recover.md says, map after map, and what
+comes out is compared with the refitted model, tensor by tensor. One line a model; the last line counts.
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROWS, LENGTH = 24, 64
+RIDGES = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1]
+MIDDLE = 3
+TOLERANCE = 1e-3  # Of a tensor's norm.
+
+
+def made(config, kind, folder):
+    torch.manual_seed(0)
+    model = kind(config)
+    with torch.no_grad():
+        for name, tensor in model.named_parameters():
+            if tensor.ndim == 1 and "norm" in name:
+                tensor.copy_(1 + 0.2 * torch.randn_like(tensor))
+            elif name.endswith(".bias"):
+                tensor.copy_(0.1 * torch.randn_like(tensor))
+            elif tensor.ndim > 1:
+                tensor.copy_(0.15 * torch.randn_like(tensor))
+    model.float().save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        shutil.copy(ROOT / "Examples/model" / name, folder)
+
+
+COMMON = dict(
+    vocab_size=2048, hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
+    max_position_embeddings=512)
+
+
+def qwen3(folder):
+    config = transformers.Qwen3Config(**COMMON, head_dim=16, tie_word_embeddings=True)
+    made(config, transformers.Qwen3ForCausalLM, folder)
+
+
+def llama(folder):
+    config = transformers.LlamaConfig(**COMMON, attention_bias=True, mlp_bias=True, tie_word_embeddings=False)
+    made(config, transformers.LlamaForCausalLM, folder)
+
+
+def deepseek(folder):
+    config = transformers.DeepseekV3Config(
+        **{**COMMON, "num_key_value_heads": 4}, moe_intermediate_size=32, n_routed_experts=4, num_experts_per_tok=2,
+        n_group=1, topk_group=1, q_lora_rank=24, kv_lora_rank=16, qk_rope_head_dim=8, qk_nope_head_dim=8, v_head_dim=16,
+        first_k_dense_replace=3)
+    made(config, transformers.DeepseekV3ForCausalLM, folder)
+
+
+def nemotron(folder):
+    config = transformers.NemotronHConfig(
+        vocab_size=2048, hidden_size=64, intermediate_size=96, num_hidden_layers=4,
+        layers_block_type=["mamba", "mlp", "attention", "mlp"], num_attention_heads=4, num_key_value_heads=2, head_dim=16,
+        mamba_num_heads=8, mamba_head_dim=16, n_groups=2, ssm_state_size=16, chunk_size=16, max_position_embeddings=512,
+        use_mamba_kernels=False, tie_word_embeddings=False)
+    made(config, transformers.NemotronHForCausalLM, folder)
+
+
+# Each with an architecture, and further flags.
+MODELS = {
+    "qwen3": (qwen3, {"hidden_size": 48, "ffn_hidden_size": 64, "num_attention_heads": 2}),
+    "qwen3-layers": (qwen3, {"num_layers": 2}, "--layer_ranking", "[3, 1, 2]"),
+    "llama": (llama, {"hidden_size": 48, "ffn_hidden_size": 64}),
+    "deepseek": (deepseek, {"hidden_size": 48, "ffn_hidden_size": 64}),
+    "nemotron": (nemotron, {"hidden_size": 48, "ffn_hidden_size": 64, "mamba_num_heads": 6}),
+}
+
+
+class Seen:
+    """What reaches the linear maps of a layer, in order, and the residual stream around its branches."""
+
+    def __init__(self, model, layer, tokens):
+        self.inputs, self.order, self.streams, handles = {}, [], {}, []
+        for name, module in layer.named_modules():
+            if isinstance(module, torch.nn.Linear) and "gate." not in name:
+                handles.append(module.register_forward_pre_hook(self.input(name)))
+        norms = [m for n, m in layer.named_modules() if n in ("input_layernorm", "post_attention_layernorm", "norm")]
+        for number, norm in enumerate(norms):
+            handles.append(norm.register_forward_pre_hook(self.stream(number)))
+        handles.append(layer.register_forward_hook(self.after(len(norms))))
+        with torch.no_grad():
+            model(tokens, use_cache=False)
+        for handle in handles:
+            handle.remove()
+
+    def input(self, name):
+        def hook(_, arguments):
+            self.order.append((name, arguments[0]))
+            self.inputs[name] = arguments[0].reshape(len(arguments[0]), -1, arguments[0].shape[-1])
+        return hook
+
+    def stream(self, number):
+        def hook(_, arguments):
+            self.streams[number] = arguments[0]
+        return hook
+
+    def after(self, number):
+        def hook(_, arguments, output):
+            self.streams[number] = output[0] if isinstance(output, tuple) else output
+        return hook
+
+
+def solve(x, target, sliced):
+    """x [rows, S, N], target [rows, S, M]; every eighth row is held back."""
+    held = torch.tensor([(row + 1) % 8 == 0 for row in range(len(x))])
+    flat = lambda tensor, rows: tensor[rows].reshape(-1, tensor.shape[-1])
+    gram = flat(x, ~held).T @ flat(x, ~held)
+    aims = flat(target, ~held).T @ flat(x, ~held)
+    return choose(gram, aims, flat(x, held).T @ flat(x, held), flat(target, held).T @ flat(x, held), sliced)
+
+
+def choose(gram, aims, held_gram, held_aims, sliced):
+    scale = gram.diagonal().mean()
+    error = lambda weight: ((weight @ held_gram) * weight).sum() - 2 * (weight * held_aims).sum()
+    best = [error(sliced), None]
+
+    def attempt(index):
+        ridge = RIDGES[index] * scale
+        left = gram + ridge * torch.eye(len(gram), dtype=gram.dtype)
+        weight = torch.linalg.solve(left, (aims + ridge * sliced).T).T
+        found = error(weight)
+        if not found < best[0]:
+            return False
+        best[:] = found, weight
+        return True
+
+    lowered = False
+    if attempt(MIDDLE):
+        for index in reversed(range(MIDDLE)):
+            if not attempt(index):
+                break
+            lowered = True
+    if not lowered:
+        for index in range(MIDDLE + 1, len(RIDGES)):
+            if not attempt(index) and best[1] is not None:
+                break
+    return best[1]
+
+
+def channels(original, pruned):
+    """Which rows or columns of a tensor are kept of another, by comparing the sliced embeddings."""
+    whole, own = (m.get_input_embeddings().weight for m in (original, pruned))
+    return [next(j for j in range(whole.shape[1]) if torch.equal(whole[:, j], own[:, i])) for i in range(own.shape[1])]
+
+
+def kept_rows(whole, own, columns):
+    """Rows of a weight that are kept: found by comparing."""
+    part = whole[:, columns] if whole.shape[1] != own.shape[1] else whole
+    return [next(j for j in range(len(part)) if torch.equal(part[j], row)) for row in own]
+
+
+def centred(rows):
+    return rows - rows.mean(0, keepdim=True)
+
+
+def refit(original, pruned, layers, tokens):
+    """Refits `pruned` in place."""
+    hidden = channels(original, pruned)
+    tied = pruned.config.tie_word_embeddings
+    heads = [m.get_output_embeddings().weight.detach() for m in (original, pruned)]
+    bodies = [m.base_model for m in (original, pruned)]
+    norms = [getattr(body, "norm", None) or body.norm_f for body in bodies]
+    reading = None
+    if tied and len(hidden) < len(heads[0][0]):
+        whole, own = (centred(head * norm.weight.detach()) for head, norm in zip(heads, norms))
+        gram = own.T @ own
+        gram += 1e-6 * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+        reading = torch.linalg.solve(gram, own.T @ whole).T
+    changed = len(hidden) < len(heads[0][0])
+    for position, number in enumerate(layers):
+        layer, own = bodies[0].layers[number], bodies[1].layers[position]
+        whole_seen = Seen(original, layer, tokens)
+        changed = changed or number != position or any(
+            a.shape != b.shape for a, b in zip(layer.state_dict().values(), own.state_dict().values()))
+        if not changed:
+            continue
+        sites = []
+        for name, place in whole_seen.order:
+            if sites and sites[-1][1] is place:
+                sites[-1][0].append(name)
+            else:
+                sites.append(([name], place))
+        sliced = {name: m.weight.detach().clone() for name, m in own.named_modules() if isinstance(m, torch.nn.Linear)}
+        branches = max(whole_seen.streams)
+        for index, (names, _) in enumerate(sites):
+            seen = Seen(pruned, own, tokens)
+            x = seen.inputs[names[0]]
+            branch = 1 if branches > 1 and names[0].startswith("mlp") else 0
+            output = re.search(r"(o_proj|down_proj|out_proj)$", names[0])
+            modules = {name: (layer.get_submodule(name), own.get_submodule(name)) for name in names}
+            bias = any(small.bias is not None for _, small in modules.values())
+            ones = lambda tensor: torch.cat([tensor, torch.ones_like(tensor[..., :1])], -1) if bias else tensor
+            for name, (big, small) in modules.items():
+                start = sliced[name]
+                if bias:
+                    start = torch.cat([start, small.bias.detach()[:, None]], 1)
+                if output and index > 0:
+                    aim = whole_seen.streams[branch + 1]
+                    last = position == len(layers) - 1 and branch == branches - 1
+                    aim = aim @ reading if last and reading is not None else aim[..., hidden]
+                    target = aim - seen.streams[branch]
+                else:
+                    columns = hidden if big.weight.shape[1] == len(heads[0][0]) else kept_columns(big, small, hidden)
+                    rows = kept_rows(big.weight.detach(), sliced[name], columns)
+                    target = (big(whole_seen.inputs[name]))[..., rows].detach()
+                found = solve(ones(x).detach(), target.detach(), start)
+                if found is None:
+                    continue
+                with torch.no_grad():
+                    small.weight.copy_(found[:, :-1] if bias else found)
+                    if bias:
+                        small.bias.copy_(found[:, -1])
+    last = []
+    for model, norm in zip((original, pruned), norms):
+        with torch.no_grad():
+            handle = norm.register_forward_hook(lambda _, arguments, output: last.append(output.detach()))
+            model(tokens, use_cache=False)
+            handle.remove()
+    y, x = last
+    if not changed and len(layers) == len(bodies[0].layers):
+        return
+    if not tied:
+        found = solve(x, y @ heads[0].T, heads[1])
+        if found is not None:
+            with torch.no_grad():
+                pruned.get_output_embeddings().weight.copy_(found)
+        return
+    whole, own = centred(heads[0]), centred(heads[1])
+    held = torch.tensor([(row + 1) % 8 == 0 for row in range(len(x))])
+    parts = []
+    for rows in (~held, held):
+        a, b = x[rows].reshape(-1, x.shape[-1]), y[rows].reshape(-1, y.shape[-1])
+        parts += [(own.T @ own) * (a.T @ a), ((own.T @ whole) * (a.T @ b)).sum(1)[None]]
+    factors = choose(*parts, torch.ones(1, own.shape[1], dtype=x.dtype))
+    if factors is not None:
+        with torch.no_grad():
+            norms[1].weight.mul_(factors[0])
+
+
+def kept_columns(big, small, _):
+    return list(range(small.weight.shape[1])) if big.weight.shape[1] == small.weight.shape[1] else []
+
+
+def compare(name, options, work):
+    make, architecture, *more = MODELS[name]
+    model = work / f"{name}-model"
+    make(model)
+    flags = [
+        "--hf_model_name_or_path", str(model), "--calib_dataset_name", str(ROOT / "Examples/data/calib.jsonl"), "--seq_length",
+        str(LENGTH), "--calib_num_samples", str(ROWS)]
+    prune = [options.binary, "prune", *flags, *more, "--prune_export_config", json.dumps(architecture), "--compute_dtype", "float32"]
+    outputs = []
+    for mode in ("none", "sequential"):
+        output = work / f"{name}-{mode}"
+        subprocess.run(
+            [*prune, "--output_hf_path", str(output), "--refit", mode, "--refit_rows", str(ROWS), "--prune_intermediate_ckpt",
+             str(work / f"{name}-kept-{mode}"), "--quiet"], check=True)
+        outputs.append(output)
+    listed = subprocess.run([options.binary, "tokenize", *flags], check=True, capture_output=True, text=True).stdout
+    tokens = torch.tensor([json.loads(line) for line in listed.splitlines()][:ROWS])
+    load = lambda folder: AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager").eval()
+    original, pruned, refitted = load(model), load(outputs[0]), load(outputs[1])
+    kept = [layer - 1 for layer in json.loads((outputs[1] / "coppice.json").read_text())["kept_layers"]]
+    plain = {key: tensor.clone() for key, tensor in pruned.state_dict().items()}
+    refit(original, pruned, kept, tokens)
+    worst, moved = ("", 0.0), 0
+    for key, expected in pruned.state_dict().items():
+        found = refitted.state_dict()[key]
+        moved += not torch.equal(found, plain[key])
+        off = ((found - expected).norm() / expected.norm().clamp_min(1e-12)).item()
+        worst = max(worst, (key, off), key=lambda pair: pair[1])
+    return worst, moved
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", default=str(ROOT / ".build/release/coppice"))
+    parser.add_argument("models", nargs="*", default=list(MODELS))
+    options = parser.parse_args()
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.models:
+            (key, off), moved = compare(name, options, pathlib.Path(folder))
+            good = off < TOLERANCE and moved > 0
+            failed += not good
+            print(f"{'ok  ' if good else 'FAIL'} {name}: {moved} tensors refitted, at most {off:.1e} off ({key})", flush=True)
+    print(f"{len(options.models) - failed} of {len(options.models)} as they should be")
+    sys.exit(failed > 0)
+
+
+if __name__ == "__main__":
+    main()
