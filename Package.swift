@@ -137,6 +137,7 @@ let package = Package(
       path: "Tests/TestSupport", swiftSettings: strict),
     tests("ExecutionTests", ["Models", "Execution", "Torch", "TestSupport"]),
     tests("MinitronTests", ["JSON", "Checkpoint", "Models", "Execution", "Minitron", "Torch", "TestSupport"]),
+    tests("RecoveryTests", ["Recovery", "Models", "Execution", "Minitron", "Torch", "TestSupport"]),
     tests("ReportTests", ["Report", "Formatting"]),
     tests(
       "EvaluationTests",

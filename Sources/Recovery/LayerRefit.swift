@@ -1,5 +1,5 @@
 import Models
-import Torch
+package import Torch
 
 /// One layer's refit: its sites in order, one for each time that the batches go through it.
 ///
@@ -178,7 +178,7 @@ extension Tensor {
   }
 
   /// `[T, C]` → `[T, C + 1]`: a constant input, for a bias.
-  func withOnes() throws -> Tensor {
+  package func withOnes() throws -> Tensor {
     try Tensor.cat([self, .ones([shape[0], 1], dtype: dtype)], dim: 1)
   }
 }

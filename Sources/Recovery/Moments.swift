@@ -1,28 +1,28 @@
-import Torch
+package import Torch
 
 /// Second moments of what goes into a linear map, and of what it should give: sums over tokens, of products in float32, in float64.
 ///
 /// Shapes: T tokens, N inputs, M targets.
-final class Moments {
+package final class Moments {
   /// Σ x xᵀ, `[N, N]`.
-  let inputs: Tensor
+  package let inputs: Tensor
   /// Σ t xᵀ, `[M, N]`.
-  let targets: Tensor
-  private(set) var tokens = 0
+  package let targets: Tensor
+  package private(set) var tokens = 0
 
-  init(inputs: Int, targets: Int) throws {
+  package init(inputs: Int, targets: Int) throws {
     self.inputs = try .zeros([inputs, inputs], dtype: .float64)
     self.targets = try .zeros([targets, inputs], dtype: .float64)
   }
 
-  init(inputs: Tensor, targets: Tensor, tokens: Int) {
+  package init(inputs: Tensor, targets: Tensor, tokens: Int) {
     (self.inputs, self.targets, self.tokens) = (inputs, targets, tokens)
   }
 
   /// - Parameters:
   ///   - x: `[T, N]` float32.
   ///   - t: `[T, M]` float32.
-  func add(_ x: Tensor, _ t: Tensor) throws {
+  package func add(_ x: Tensor, _ t: Tensor) throws {
     guard x.shape[0] > 0 else { return }
     try inputs.add(x.transpose(0, 1).matmul(x).to(.float64))
     try targets.add(t.transpose(0, 1).matmul(x).to(.float64))
@@ -31,22 +31,22 @@ final class Moments {
 }
 
 /// Moments of most rows of text, to solve with, and of the rest, to judge by.
-final class DividedMoments {
-  let solved: Moments
-  let heldBack: Moments
+package final class DividedMoments {
+  package let solved: Moments
+  package let heldBack: Moments
 
-  init(inputs: Int, targets: Int) throws {
+  package init(inputs: Int, targets: Int) throws {
     (solved, heldBack) = (
       try Moments(inputs: inputs, targets: targets), try Moments(inputs: inputs, targets: targets)
     )
   }
 
-  init(solved: Moments, heldBack: Moments) { (self.solved, self.heldBack) = (solved, heldBack) }
+  package init(solved: Moments, heldBack: Moments) { (self.solved, self.heldBack) = (solved, heldBack) }
 
   /// - Parameters:
   ///   - x: `[T, N]` float32, the valid tokens of a batch.
   ///   - t: `[T, M]` float32.
-  func add(_ x: Tensor, _ t: Tensor, _ division: RowDivision.Batch) throws {
+  package func add(_ x: Tensor, _ t: Tensor, _ division: RowDivision.Batch) throws {
     guard let held = division.heldBack else { return try solved.add(x, t) }
     try heldBack.add(x.indexSelect(dim: 0, held), t.indexSelect(dim: 0, held))
     guard let rest = division.solved else { return }
@@ -55,20 +55,20 @@ final class DividedMoments {
 }
 
 /// Which tokens of each batch are held back: those of every eighth row, and of the last where there are fewer.
-struct RowDivision {
+package struct RowDivision {
   static let share = 8
 
-  struct Batch {
+  package struct Batch {
     /// Numbers among the batch's valid tokens; nil for none.
-    let heldBack: Tensor?
+    package let heldBack: Tensor?
     /// The others; nil for none where some are held back, and for all where none are.
-    let solved: Tensor?
+    package let solved: Tensor?
   }
 
-  let batches: [Batch]
+  package let batches: [Batch]
 
   /// - Parameter lengths: valid tokens of each row of each batch.
-  init(_ lengths: [[Int]]) throws {
+  package init(_ lengths: [[Int]]) throws {
     let rows = lengths.reduce(0) { $0 + $1.count }
     var row = 0
     batches = try lengths.map { lengths in

@@ -1,23 +1,27 @@
-import Torch
+package import Torch
 
 /// Least squares that is drawn towards given weights: of all W the one with the least Σ |W x − y|² + λ |W − S|², in closed form
 /// `W = (Y Xᵀ + λ S) (X Xᵀ + λ I)⁻¹` (Hoerl & Kennard 1970, about S in place of 0).
 ///
 /// λ is a multiple of the mean square of an input, chosen on tokens that are held back.
-struct RidgeRegression {
+package struct RidgeRegression {
   /// Multiples of the mean square that are tried, from the middle on in both directions as long as it gets better.
   private static let ridges = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1]
   private static let middle = 3
+  /// Of what W gives, how much less has to be wrong to be better: less than that is rounding.
+  private static let noise = 1e-6
   /// Rows of W that are solved for together, which bounds what a wide output takes.
   private static let rowsAtOnce = 16384
 
-  let moments: DividedMoments
+  package let moments: DividedMoments
+
+  package init(moments: DividedMoments) { self.moments = moments }
 
   /// What is found, and how much it helps.
-  struct Solution {
+  package struct Solution {
     /// `[M, N]` float32.
-    let weight: Tensor
-    let ridge: Double
+    package let weight: Tensor
+    package let ridge: Double
   }
 
   /// The best weights, where they are better than `sliced` on the tokens held back.
@@ -26,11 +30,10 @@ struct RidgeRegression {
   ///   - sliced: S, `[M, N]`, of any type.
   ///   - targets: what makes targets of those that were summed, `[M, K]`; nil where they are what W should give.
   /// - Returns: nil where nothing is better, or no finite solution is found.
-  func solve(towards sliced: Tensor, targets map: Tensor? = nil) throws -> Solution? {
+  package func solve(towards sliced: Tensor, targets map: Tensor? = nil) throws -> Solution? {
     let solved = moments.solved
     guard solved.tokens > 0, moments.heldBack.tokens > 0, try solved.inputs.allFinite(), try solved.targets.allFinite()
     else { return nil }
-    let size = solved.inputs.shape[0]
     let scale = try solved.inputs.diagonal().mean().item()
     guard scale > 0, scale.isFinite else { return nil }
     let sliced = try sliced.to(.float32)
@@ -40,11 +43,16 @@ struct RidgeRegression {
     )
     func error(_ weight: Tensor) throws -> Double {
       // Σ |W x − y|² without Σ |y|², which is the same for all W.
-      let quadratic = try weight.matmul(held.inputs).multiplied(by: weight).sum(dtype: .float64).item()
-      return try quadratic - 2 * weight.multiplied(by: held.targets).sum(dtype: .float64).item()
+      try size(weight) - 2 * weight.multiplied(by: held.targets).sum(dtype: .float64).item()
     }
-    var best: (error: Double, solution: Solution?) = (try error(sliced), nil)
-    let identity = try Tensor.identity(size)
+    // Σ |W x|².
+    func size(_ weight: Tensor) throws -> Double {
+      try weight.matmul(held.inputs).multiplied(by: weight).sum(dtype: .float64).item()
+    }
+    var best: (error: Double, solution: Solution?) = (
+      try error(sliced) - Self.noise * size(sliced), nil
+    )
+    let identity = try Tensor.identity(solved.inputs.shape[0])
     func attempt(_ index: Int) throws -> Bool {
       let ridge = Self.ridges[index]
       let left = try solved.inputs.adding(identity.multiplied(by: ridge * scale))

@@ -130,8 +130,9 @@ def solve(x, target, sliced):
 
 def choose(gram, aims, held_gram, held_aims, sliced):
     scale = gram.diagonal().mean()
-    error = lambda weight: ((weight @ held_gram) * weight).sum() - 2 * (weight * held_aims).sum()
-    best = [error(sliced), None]
+    size = lambda weight: ((weight @ held_gram) * weight).sum()
+    error = lambda weight: size(weight) - 2 * (weight * held_aims).sum()
+    best = [error(sliced) - 1e-6 * size(sliced), None]
 
     def attempt(index):
         ridge = RIDGES[index] * scale
