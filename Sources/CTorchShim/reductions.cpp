@@ -48,6 +48,8 @@ void fill_reductions(ct_api &api) {
     CT_CALL(pair(at::topk(a->value, k, dim, largest, /*sorted=*/true), values, indices));
   api.sort = [](ct_tensor *a, int64_t dim, bool descending, ct_out values, ct_out indices) -> ct_error
     CT_CALL(pair(at::sort(a->value, /*stable=*/true, dim, descending), values, indices));
+  api.eigh = [](ct_tensor *a, ct_out values, ct_out vectors) -> ct_error
+    CT_CALL(pair(at::linalg_eigh(a->value, "L"), values, vectors));
   api.softmax = [](ct_tensor *a, int64_t dim, int32_t dtype, ct_out out) -> ct_error
     CT_CALL(*out = box(at::softmax(a->value, dim, optional_type(dtype))));
   api.log_softmax = [](ct_tensor *a, int64_t dim, int32_t dtype, ct_out out) -> ct_error

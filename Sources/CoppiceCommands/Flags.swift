@@ -2,6 +2,7 @@ public import ArgumentParser
 public import Jobs
 import Messages
 public import Recovery
+public import Minitron
 
 extension Message {
   /// As the command line says it: a parameter is the flag that sets it.
@@ -61,6 +62,7 @@ struct Written<Value: WrittenValue>: ExpressibleByArgument {
 
 extension ComputeParameters.ComputeType: ExpressibleByArgument {}
 extension RefitMode: ExpressibleByArgument {}
+extension ResidualBasis: ExpressibleByArgument {}
 
 extension LayerRanking: ExpressibleByArgument {
   public init?(argument: String) { self.init(argument) }

@@ -65,6 +65,11 @@ struct PruneOptions: ParsableArguments {
   @Option(name: .flag("refit_rows"), help: ArgumentHelp("Calibration rows to refit on.", valueName: "n"))
   var refitRows = PruneRequest.defaults.refitRows
 
+  @Option(
+    name: .flag("basis"),
+    help: ArgumentHelp("What hidden_size is cut in; rotated: the directions that hold most of the residual stream."))
+  var basis = PruneRequest.defaults.basis
+
   @Option(name: .flag("seed"), help: ArgumentHelp("Order in which several datasets are mixed.", valueName: "n"))
   var seed = PruneRequest.defaults.seed
 
@@ -155,6 +160,7 @@ struct PruneOptions: ParsableArguments {
     request.racing = racing
     request.expertChannels = expertChannels
     (request.refit, request.refitRows) = (refit, refitRows)
+    request.basis = basis
     return request
   }
 }

@@ -49,7 +49,7 @@ extension ChunkWalk {
     var tensors: [Weight: Tensor] = [:]
     for weight in norm.weights { tensors[weight] = try weights.tensor(weight.name) }
     for (number, subject) in subjects.enumerated() {
-      let sliced = try LayerWeights(tensors).sliced(by: subject.selection, layer: nil, sizes: description.sizes)
+      let sliced = try weights.cut(LayerWeights(tensors), to: subject.selection, layer: nil)
       let path = schedule.ends[number]
       let isLastUse = !schedule.ends.dropFirst(number + 1).contains(path)
       for batch in batches.indices {

@@ -26,6 +26,8 @@ final class ChunkWalk {
 
   /// The layers that are in memory now, whole.
   private var resident: [Int: LayerWeights] = [:]
+  /// The same in the rotated basis.
+  private var turned: [Int: LayerWeights] = [:]
 
   var weights: WeightSource { executor.weights }
   var description: ModelDescription { executor.model.description }
@@ -87,7 +89,14 @@ final class ChunkWalk {
 
   /// Embeds a batch, for subjects with the same channels once.
   func embed(_ batch: Int) throws {
-    let embedded = try weights.embed(batches[batch].tensor())
+    let tokens = try batches[batch].tensor()
+    if weights.rotated != nil {
+      for (path, kept) in channels.enumerated() {
+        try states.put(.init(path: path, batch: batch), weights.embed(tokens, directions: kept?.count))
+      }
+      return
+    }
+    let embedded = try weights.embed(tokens)
     for (path, kept) in channels.enumerated() {
       let state = try kept.map {
         try embedded.indexSelect(dim: 2, Tensor($0.map(Int64.init), shape: [$0.count]).to(device: weights.device))
@@ -146,7 +155,7 @@ final class ChunkWalk {
       if number == legs.lowerBound, stage?.isFirst == true { weights.releaseEmbedding() }
       try settle(leg, used, ended: ended, keepsInputs: keepsInputs)
       for layer in leg.finished {
-        resident[layer] = nil
+        (resident[layer], turned[layer]) = (nil, nil)
         weights.release(layer: layer)
         try visitor?.didFinish(layer: layer)
       }
@@ -174,16 +183,31 @@ final class ChunkWalk {
   ///
   /// - Returns: the weights of each step, as its subjects have them.
   private func load(_ leg: Schedule.Leg) throws -> [LayerWeights] {
-    for layer in Set(leg.steps.map(\.layer)).sorted() where resident[layer] == nil {
-      resident[layer] = try weights.layer(layer)
+    func rotated(_ step: Schedule.Step) -> RotatedWeights? {
+      guard let member = step.members.first, subjects[member].selection.kept(.hidden, layer: nil) != nil else {
+        return nil
+      }
+      return weights.rotated
+    }
+    for step in leg.steps.sorted(by: { $0.layer < $1.layer }) {
+      let layer = step.layer
+      if let rotated = rotated(step) {
+        if turned[layer] != nil { continue }
+        turned[layer] = try weights.rotatedLayer(layer, rotated)
+      } else {
+        if resident[layer] != nil { continue }
+        resident[layer] = try weights.layer(layer)
+      }
       if let next = layers.first(where: { $0 > layer }) { weights.prefetch(layer: next) }
     }
     return try leg.steps.map { step in
-      guard let whole = resident[step.layer], let member = step.members.first else {
+      guard let whole = rotated(step) == nil ? resident[step.layer] : turned[step.layer],
+        let member = step.members.first
+      else {
         throw ModelError("layer \(step.layer + 1) was not brought in")
       }
       let subject = subjects[member]
-      let sliced = try whole.sliced(by: subject.selection, layer: step.layer, sizes: description.sizes)
+      let sliced = try weights.cut(whole, to: subject.selection, layer: step.layer)
       return try subject.overlay?.apply(sliced, layer: step.layer) ?? sliced
     }
   }

@@ -130,7 +130,11 @@ public final class Executor {
   /// The other processes, for a walk that they can take part in.
   private func crew(for visitor: (any WalkVisitor)?, _ subjects: [Subject]) -> (any WalkCrew)? {
     let addsUp = visitor == nil || visitor is any SharedVisitor
-    return addsUp && subjects.allSatisfy { $0.overlay == nil } ? crew : nil
+    // Other processes do not have the rotated basis.
+    let isOwn = subjects.allSatisfy { subject in
+      subject.overlay == nil && (weights.rotated == nil || subject.selection.kept(.hidden, layer: nil) == nil)
+    }
+    return addsUp && isOwn ? crew : nil
   }
 
   private func walk(

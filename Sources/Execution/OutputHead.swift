@@ -22,10 +22,15 @@ struct HeadOfSubject {
 public final class OutputHead {
   private let weights: WeightSource
   private let hidden: Tensor?
+  /// In a rotated basis, how many directions are kept.
+  private let directions: (rotated: RotatedWeights, count: Int)?
   private var whole: Tensor?
 
   init(_ weights: WeightSource, selection: Selection) throws {
     self.weights = weights
+    directions = try weights.rotated.flatMap { rotated in
+      try selection.keptDirections().map { (rotated, $0) }
+    }
     hidden = try selection.kept(.hidden, layer: nil).map { try Tensor($0.map(Int64.init), shape: [$0.count]) }
   }
 
@@ -36,7 +41,10 @@ public final class OutputHead {
 
   /// Its rows as matrix products take them. In float32 on the CPU products widen stored rows themselves, slice by slice.
   private func prepare(_ rows: Tensor) throws -> Tensor {
-    let cut = try hidden.map { try rows.indexSelect(dim: 1, $0) } ?? rows
+    let cut =
+      try directions.map { try $0.rotated.head(rows, keeping: $0.count) } ?? hidden.map {
+        try rows.indexSelect(dim: 1, $0)
+      } ?? rows
     if weights.device == .cpu, weights.dtype == .float32 { return cut }
     return try cut.to(weights.dtype).to(device: weights.device)
   }

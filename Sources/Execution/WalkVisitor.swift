@@ -81,6 +81,12 @@ final class SeveralObservers: TapObserver {
   func observeExperts(layer: Int, _ sums: ExpertSums) throws {
     for observer in observers { try observer.observeExperts(layer: layer, sums) }
   }
+
+  func observeStream(_ layer: Int, sublayer: Int, _ stream: Tensor, norm: Norm, lengths: [Int]) throws {
+    for observer in observers {
+      try observer.observeStream(layer, sublayer: sublayer, stream, norm: norm, lengths: lengths)
+    }
+  }
 }
 
 /// The same for the inputs of linear maps.

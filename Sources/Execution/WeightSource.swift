@@ -7,6 +7,8 @@ public final class WeightSource {
   public let model: SourceModel
   public let dtype: DType
   public let device: Device
+  /// The basis that selections are cut in where they cut hidden_size; nil for the channels as they are.
+  public private(set) var rotated: RotatedWeights?
   private let reader = DispatchQueue(label: "coppice.prefetch", qos: .userInitiated)
   /// The next layer on its way to an accelerator.
   private var coming: ComingLayer?
@@ -15,6 +17,11 @@ public final class WeightSource {
     self.model = model
     self.dtype = dtype
     self.device = device
+  }
+
+  /// Selections that cut hidden_size keep the first directions of this basis from now on.
+  public func rotate(by rotation: Rotation) throws {
+    rotated = try RotatedWeights(model, rotation, device: device)
   }
 
   package func names(layer: Int) -> [String] {
@@ -52,15 +59,49 @@ public final class WeightSource {
       return try arrived?[name]?.receive().to(weight.computesInFloat32 ? .float32 : dtype)
         ?? self.tensor(name, computesInFloat32: weight.computesInFloat32)
     }
+    return try collect(layer) { try tensor($0, of: $1) }
+  }
+
+  /// The same in the rotated basis, all directions of it.
+  func rotatedLayer(_ layer: Int, _ rotated: RotatedWeights) throws -> LayerWeights {
+    coming = nil
+    let description = model.description.layers[layer]
+    func tensor(_ name: String, of weight: Weight) throws -> Tensor {
+      let turned = try rotated.turned(
+        model.tensor(name), of: weight, layer: layer, dropped: weight.isPerExpert ? 1 : 0,
+        keeping: rotated.rotation.hidden)
+      if isKeptAsStored(weight, of: description) { return turned }
+      return try turned.to(weight.computesInFloat32 ? .float32 : dtype).to(device: device)
+    }
+    return try collect(layer) { try tensor($0, of: $1) }
+  }
+
+  /// A layer's weights, each made of its tensors.
+  private func collect(_ layer: Int, _ tensor: (String, Weight) throws -> Tensor) throws -> LayerWeights {
     var tensors: [Weight: Tensor] = [:]
     var experts: [Weight: [Tensor]] = [:]
-    for weight in description.weights {
-      let stored = try weight.tensors(layer: layer, sizes: model.description.sizes).map {
-        try tensor($0.name, of: weight)
-      }
+    for weight in model.description.layers[layer].weights {
+      let stored = try weight.tensors(layer: layer, sizes: model.description.sizes).map { try tensor($0.name, weight) }
       if weight.isPerExpert { experts[weight] = stored } else { tensors[weight] = stored.first }
     }
     return LayerWeights(tensors, experts: experts)
+  }
+
+  /// Weights as a selection has them: the indices that it keeps, and in a rotated basis the constants of norms that belong
+  /// to so many directions.
+  ///
+  /// - Parameters:
+  ///   - whole: in the selection's basis.
+  ///   - layer: 0-based; nil outside the layers.
+  func cut(_ whole: LayerWeights, to selection: Selection, layer: Int?) throws -> LayerWeights {
+    let sliced = try whole.sliced(by: selection, layer: layer, sizes: model.description.sizes)
+    guard let rotated, let count = try selection.keptDirections() else { return sliced }
+    return try sliced.mapping { weight, tensor in
+      guard case .constant = model.description.rotationRole(of: weight, layer: layer) else { return tensor }
+      // Rounded as it is stored.
+      let stored = try model.tensor(weight.name(layer: layer))
+      return try rotated.turned(stored, of: weight, layer: layer, keeping: count).to(tensor.dtype).to(device: device)
+    }
   }
 
   /// Has a layer read while others are computed.
@@ -86,10 +127,17 @@ public final class WeightSource {
   }
 
   /// The embedding's rows of these tokens, scaled where the family does: `[B, S]` → `[B, S, H]`. Only the pages of these rows are read.
-  func embed(_ tokens: Tensor) throws -> Tensor {
+  ///
+  /// - Parameter directions: of a rotated basis, how many of its directions; nil for the channels.
+  func embed(_ tokens: Tensor, directions: Int? = nil) throws -> Tensor {
     let description = model.description
-    let rows = try Tensor.embedding(weight: model.tensor(description.embedding.name), indices: tokens).to(dtype)
-      .to(device: device)
+    let stored: Tensor
+    if let directions, let rotated {
+      stored = try rotated.embedding(of: tokens, keeping: directions)
+    } else {
+      stored = try Tensor.embedding(weight: model.tensor(description.embedding.name), indices: tokens)
+    }
+    let rows = try stored.to(dtype).to(device: device)
     guard let scale = description.scales.embedding?(description.sizes) else { return rows }
     // The factor is rounded to the type computed with, as Gemma was trained.
     return try rows.multiplied(by: Tensor([Float(scale)], shape: [1]).to(dtype).to(device: device))

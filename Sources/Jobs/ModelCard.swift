@@ -36,6 +36,8 @@ struct ModelCard {
   let command: String?
   let request: String
   let hasSourceCard: Bool
+  /// Whether hidden_size was cut in a rotated basis.
+  let isRotated: Bool
 
   // MARK: README.md
 
@@ -100,7 +102,18 @@ struct ModelCard {
     rows.append(
       ["MiB in 16 bits, with caches for one sequence of \(Format.grouped(seqLength)) tokens"]
         + [original, own].map { Format.decimal($0.memoryMB, places: 1) })
-    return Markdown.table(["", "original", "pruned"], rows: rows)
+    return Markdown.table(["", "original", "pruned"], rows: rows) + rotation
+  }
+
+  /// What hidden_size counts, where that is not channels.
+  private var rotation: String {
+    guard isRotated, let kept = config[.hiddenSize], kept != model.sizes[.hidden] else { return "" }
+    return """
+
+      The residual stream was rotated before it was cut: norm weights are folded into the projections that read them, and \
+      hidden_size counts the directions that hold most of the stream in place of channels.
+
+      """
   }
 
   var layersKept: String {
@@ -198,7 +211,8 @@ extension ModelCard {
       metadata: metadata, model: model.description, config: config, layers: selection.layers,
       seqLength: request.search.seqLength, original: outcome.original, own: outcome.pruned, calibration: calibration,
       score: score, command: try job.command?(source.name), request: try Self.shown(request, model: source.name),
-      hasSourceCard: inputs.companions.files.contains { $0.name == "README.source.md" })
+      hasSourceCard: inputs.companions.files.contains { $0.name == "README.source.md" },
+      isRotated: inputs.basis == .rotated)
   }
 
   /// No path of this machine.

@@ -41,6 +41,7 @@ public struct PlanJob {
     if let note = source?.headNote { try events.note(.checkpoint(note)) }
     let settings = try request.settings()
     try events.send(.described(family: description.family))
+    try request.checkBasis(for: description)
     let ranking = try request.layerRanking?.layers(of: description.layers.count)
     if ranking == nil, Set(description.layers.map(\.weights)).count > 1 { try events.warn(.layersUnlike) }
     let byHand = request.search.architecture?.completed(for: description)

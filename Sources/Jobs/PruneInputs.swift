@@ -25,6 +25,8 @@ struct PruneInputs {
   let layerRanking: [Int]?
   /// Whether anything is to be measured on calibration rows.
   let isCalibrated: Bool
+  /// What hidden_size is cut in.
+  let basis: ResidualBasis
   let text: TextRows
   private let modelDirectory: String
   private let tokenizer: Tokenizer
@@ -35,14 +37,16 @@ struct PruneInputs {
   ///   - places: where data of the hub are to be had.
   ///   - layerRanking: layer numbers (0-based), best first, where they are given and layers may be dropped.
   ///   - isCalibrated: whether anything is to be measured on calibration rows.
+  ///   - basis: what hidden_size is cut in.
   /// - Throws: what is wrong with the data, the questions or the tokenizer's files.
   init(
     _ request: PruneRequest, model: SourceModel, tokenizer: Tokenizer, events: RunEvents, places: HubDatasets,
-    layerRanking: [Int]?, isCalibrated: Bool
+    layerRanking: [Int]?, isCalibrated: Bool, basis: ResidualBasis
   ) throws {
     self.request = request
     self.layerRanking = layerRanking
     self.isCalibrated = isCalibrated
+    self.basis = basis
     self.tokenizer = tokenizer
     dtype = try request.compute.dtype(for: model)
     budget = request.compute.budget
@@ -68,6 +72,7 @@ struct PruneInputs {
     ]
     fingerprint = Fingerprint(beforeData + (try text.madeOf()) + afterData)
       .adding(hasExperts ? [("expert_channels", request.expertChannels.rawValue)] : [])
+      .adding(basis == .channels ? [] : [("basis", basis.rawValue), ("rotation", "\(AlgorithmVersion.rotation)")])
   }
 
   /// What results are made of: all that scores of importance are, and the order of layers where it is given.

@@ -101,6 +101,7 @@ public struct PruneJob {
     let model = try SourceModel(directory: directory)
     let description = model.description
     try events.send(.described(family: description.family))
+    try request.checkBasis(for: description)
     let byHand = request.search.architecture?.completed(for: description)
     let warnings = try byHand?.validate(for: description) ?? []
     // Before a search, which may take seconds: a second run on the same output ends at once.
@@ -118,6 +119,7 @@ public struct PruneJob {
     } else if byHand == nil {
       try SearchSpace(description, settings).checkReachable(description, settings, request.search.constraints)
     }
+    let basis = try request.basis(for: description, pruned: pruned, events)
     let isCalibrated = request.refit != .none || pruned.contains { $0 != .numLayers || ranking == nil }
     // Everything that can be wrong is found out before the first token is computed, and before anything is said.
     let tokenizer = try Tokenizer(directory: model.checkpoint.directory)
@@ -126,7 +128,7 @@ public struct PruneJob {
     }
     var inputs = try PruneInputs(
       request, model: model, tokenizer: tokenizer, events: events, places: places, layerRanking: ranking,
-      isCalibrated: isCalibrated)
+      isCalibrated: isCalibrated, basis: basis)
     let recorded = try RecordedRequest(request, description, byHand: byHand, scoring: inputs.task?.madeOf ?? [])
     if let finished {
       try finished.check(recorded, &inputs, model, events)

@@ -20,12 +20,15 @@ public struct PruneOutcome: Codable, Sendable, Equatable {
   public let search: SearchOutcome?
   /// The type computed with; nil where nothing was computed.
   public let computeType: String?
+  /// What hidden_size was cut in.
+  public let basis: ResidualBasis
   /// What `coppice.json` says of a result that was there already.
   let recorded: String?
 
   init(
     output: String, architecture: ExportConfig, keptLayers: [Int], original: ModelCounts, pruned: ModelCounts,
-    score: ScoreOutcome? = nil, search: SearchOutcome? = nil, computeType: String? = nil
+    score: ScoreOutcome? = nil, search: SearchOutcome? = nil, computeType: String? = nil,
+    basis: ResidualBasis = .channels
   ) {
     self.output = output
     wasFinished = false
@@ -35,6 +38,7 @@ public struct PruneOutcome: Codable, Sendable, Equatable {
     self.score = score
     self.search = search
     self.computeType = computeType
+    self.basis = basis
     recorded = nil
   }
 
@@ -51,13 +55,15 @@ public struct PruneOutcome: Codable, Sendable, Equatable {
     }
     search = nil
     computeType = record["result"]?["compute_dtype"]?.string
+    basis = record["made_of"]?["basis"]?.string.flatMap(ResidualBasis.init(rawValue:)) ?? .channels
     recorded = record["result"]?.serialized()
   }
 
   /// What `prune --json` prints and `coppice.json` records; nil for a result that was there already and does not say.
   public var json: JSON? {
     if wasFinished { return recorded.flatMap { try? JSON(parsing: $0) } }
-    let type = computeType.map { [("compute_dtype", JSON.text($0))] } ?? []
+    var type = computeType.map { [("compute_dtype", JSON.text($0))] } ?? []
+    if basis != .channels { type.append(("basis", .text(basis.rawValue))) }
     guard let search, let score else {
       return .object(type + [("best", .object([("export_config", architecture.json)]))])
     }

@@ -43,6 +43,8 @@ public struct PruneRequest: Codable, Sendable, Equatable {
   public var refit = RefitMode.none
   /// Calibration rows that are refitted on.
   public var refitRows = 256
+  /// What hidden_size is cut in.
+  public var basis = ResidualBasis.channels
 
   public init(model: String, output: String) {
     self.model = model
@@ -72,6 +74,7 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     case expertChannels = "expert_channels"
     case refit
     case refitRows = "refit_rows"
+    case basis
   }
 
   public init(from decoder: any Decoder) throws {
@@ -92,6 +95,7 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     expertChannels = try values.decodeIfPresent(ExpertChannels.self, forKey: .expertChannels) ?? expertChannels
     refit = try values.decodeIfPresent(RefitMode.self, forKey: .refit) ?? refit
     refitRows = try values.decodeIfPresent(Int.self, forKey: .refitRows) ?? refitRows
+    basis = try values.decodeIfPresent(ResidualBasis.self, forKey: .basis) ?? basis
     search = try SearchParameters(from: decoder)
     evaluation = try EvaluationParameters(from: decoder)
     compute = try ComputeParameters(from: decoder)
@@ -115,6 +119,7 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     try values.encode(expertChannels, forKey: .expertChannels)
     try values.encode(refit, forKey: .refit)
     try values.encode(refitRows, forKey: .refitRows)
+    try values.encode(basis, forKey: .basis)
     try search.encode(to: encoder)
     try evaluation.encode(to: encoder)
     try compute.encode(to: encoder)
@@ -161,6 +166,7 @@ public struct PruneRequest: Codable, Sendable, Equatable {
 }
 
 extension ExpertChannels: Codable {}
+extension ResidualBasis: Codable {}
 
 /// In JSON an architecture is the text of its own JSON object, since the order of hyperparameters is part of it.
 extension ExportConfig: WrittenValue {

@@ -80,7 +80,7 @@ struct PruneRun {
     return PruneOutcome(
       output: request.output, architecture: config, keptLayers: selection.layers.map { $0 + 1 },
       original: counts.original, pruned: counts.pruned, score: score, search: search,
-      computeType: isComputed ? "\(inputs.dtype)" : nil)
+      computeType: isComputed ? "\(inputs.dtype)" : nil, basis: inputs.basis)
   }
 
   /// Says which layer is kept whatever its rank, where there is one.
@@ -97,6 +97,8 @@ struct PruneRun {
   private func importance() throws -> ImportanceScores {
     var scores = inputs.isCalibrated ? try measuredImportance() : ImportanceScores()
     scores.givenLayerRanking = inputs.layerRanking
+    // What is scored from here on is cut in this basis.
+    if let rotation = scores.rotation { try executor.weights.rotate(by: rotation) }
     return scores
   }
 
@@ -113,7 +115,8 @@ struct PruneRun {
     let batches = TokenBatch.packed(micro, tokens: atOnce)
     let whole = Selection(all: description)
     let visitor = ImportanceVisitor(
-      description, microBatch: request.batchSize, expertChannels: request.expertChannels)
+      description, microBatch: request.batchSize, expertChannels: request.expertChannels,
+      basis: inputs.basis)
     let observer = visitor.importance
     let tokens = batches.reduce(0) { $0 + $1.tokenCount }
     let plan = executor.plan(batches, subjects: [whole])
@@ -129,7 +132,8 @@ struct PruneRun {
       progress.update($0, of: work)
     }
     progress.finish()
-    let scores = try observer.scores()
+    var scores = try observer.scores()
+    if inputs.basis == .rotated { scores.rotate(by: try rotation(observer, rows: micro)) }
     // What comes next has tensors of other sizes.
     try LibTorch.releaseMemory()
     // What was made of changed weights must not be kept under the old ones' hash.
@@ -148,7 +152,12 @@ struct PruneRun {
     _ card: ModelCard, _ report: SearchReport
   ) throws {
     let config = outcome.architecture
-    var exporter = try Exporter(model, selection: selection, companions: inputs.companions)
+    var exporter = try Exporter(
+      model, selection: selection, rotation: scores?.rotation, companions: inputs.companions)
+    if let rotation = scores?.rotation, let kept = try selection.keptDirections() {
+      let share = rotation.shares.prefix(kept).reduce(0) { $0 + Double($1) }
+      try events.note(.rotated(kept: kept, of: rotation.hidden, share: share))
+    }
     if let refitted { exporter.replacement = { try refitted.found($1)?.weights[$0] } }
     let namingCode = exporter.filesNamingCode
     if !namingCode.isEmpty { try events.note(.codeLeftOut(files: namingCode)) }

@@ -73,6 +73,10 @@ public enum RunNote: Sendable {
   case raced(asked: Int, unit: String, out: Int, left: Int)
   /// A layer is kept although others rank higher.
   case indispensableLayer(String)
+  /// Nothing is rotated, since hidden_size keeps its size.
+  case basisUnused
+  /// The directions that are kept, and their share of the residual stream.
+  case rotated(kept: Int, of: Int, share: Double)
   /// Entries of these files that name Python code are left out.
   case codeLeftOut(files: [String])
   case measuring(String, WalkSummary)
@@ -107,6 +111,10 @@ public enum RunNote: Sendable {
     case .raceBegins(let items, let unit, let walk): "\(Format.grouped(items)) \(unit) first: \(walk)"
     case .raced(let asked, let unit, let out, let left):
       "after \(Format.grouped(asked)) \(unit): \(out) out, \(left) left"
+    case .basisUnused:
+      "\(parameter: "basis") rotated changes nothing here: hidden_size keeps its size"
+    case .rotated(let kept, let all, let share):
+      "the residual stream is rotated: \(kept) of \(all) directions hold \(Format.percent(share, places: 2)) of it"
     case .codeLeftOut(let files):
       """
       \(files.joined(separator: ", ")): left out auto_map, the Python code it names stays with the source; the result \

@@ -43,7 +43,10 @@ public struct WorkEstimate: Codable, Sendable, Equatable {
     let rows = inputs.isCalibrated ? try inputs.text.calibrationRows().rows : []
     let tokens = rows.reduce(0) { $0 + $1.count }
     let found = try Self.candidates(job, description, prepared)
-    calibrationOperations = description.operations(rows: rows.map(\.count), in: Architecture(description))
+    let isRotated = inputs.basis == .rotated
+    calibrationOperations =
+      description.operations(rows: rows.map(\.count), in: Architecture(description))
+      + (isRotated ? description.momentOperations(tokens: tokens) : 0)
     // By hand nothing is scored. Items are taken for rows of their mean length.
     let items = inputs.task.map { task in Array(repeating: task.tokenCount / max(task.count, 1), count: task.count) }
     scoringOperations = found.reduce(0) {
@@ -61,7 +64,10 @@ public struct WorkEstimate: Codable, Sendable, Equatable {
     walk = WalkSummary(plan)
     candidates = found.count
     stateBytes = plan.stateBytes - plan.spilledBytes
-    layerBytes = 2 * (layerParams / max(description.layers.count, 1) * inputs.dtype.byteCount)
+    layerBytes =
+      2 * (layerParams / max(description.layers.count, 1) * inputs.dtype.byteCount)
+      // Second moments of the residual stream, and the basis.
+      + (isRotated ? description.sizes[.hidden] * description.sizes[.hidden] * 12 : 0)
     diskBytes = (found.map { $0.metrics.params }.max() ?? whole.params) * model.storedType.byteCount
   }
 

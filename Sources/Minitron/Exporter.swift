@@ -11,6 +11,8 @@ public struct Exporter {
   public let selection: Selection
   /// The shape of the result.
   private let architecture: Architecture
+  /// The weights in the basis that hidden_size is cut in, and how many of its directions are kept; nil for the channels.
+  private let rotated: (weights: RotatedWeights, count: Int)?
 
   /// The files of the source that are taken along.
   public let companions: Companions
@@ -18,11 +20,18 @@ public struct Exporter {
   /// What a weight of a layer (original, 0-based; nil outside the layers) is in the result, where that is not what was sliced.
   public var replacement: (_ weight: Weight, _ layer: Int?) throws -> Tensor? = { _, _ in nil }
 
-  /// - Parameter companions: those of the model's directory; nil to look for them now.
+  /// - Parameters:
+  ///   - rotation: the basis that the selection is cut in where it cuts hidden_size; nil for the channels.
+  ///   - companions: those of the model's directory; nil to look for them now.
   /// - Throws: what `Companions` throws.
-  public init(_ model: SourceModel, selection: Selection, companions: Companions? = nil) throws {
+  public init(
+    _ model: SourceModel, selection: Selection, rotation: Rotation? = nil, companions: Companions? = nil
+  ) throws {
     self.model = model
     self.selection = selection
+    rotated = try rotation.flatMap { rotation in
+      try selection.keptDirections().map { (try RotatedWeights(model, rotation), $0) }
+    }
     architecture = selection.architecture(of: model.description)
     self.companions = try companions ?? Companions(directory: model.checkpoint.directory)
   }
@@ -136,6 +145,18 @@ public struct Exporter {
           progress(done, total)
           continue
         }
+        if let turn = turned(part) {
+          try writer.write(part.target.name) { append in
+            try forEachTurned(part, turn.weight, turn.layer) { values in
+              try values.withUnsafeBytes { bytes in
+                try append(bytes)
+                done += bytes.count
+              }
+              progress(done, total)
+            }
+          }
+          continue
+        }
         if let change = part.change {
           let values = try rescaledValues(part, change)
           try writer.write(part.target.name) { append in try values.withUnsafeBytes { try append($0) } }
@@ -197,6 +218,47 @@ public struct Exporter {
     }
     return try tensor.to(dtype).contiguous()
   }
+
+  /// The weight, and its layer, where it is rotated; nil where it is sliced.
+  private func turned(_ part: Part) -> (weight: Weight, layer: Int?)? {
+    guard rotated != nil, let origin = part.origin,
+      model.description.rotationRole(of: origin.weight, layer: origin.layer) != nil
+    else { return nil }
+    return origin
+  }
+
+  /// What is kept of a tensor in the rotated basis, piece by piece: some rows or one expert at a time.
+  private func forEachTurned(
+    _ part: Part, _ weight: Weight, _ layer: Int?, _ body: (Tensor) throws -> Void
+  ) throws {
+    guard let rotated else { return }
+    let (dropped, source) = (weight.isPerExpert ? 1 : 0, try model.tensor(part.source.name))
+    func indices(_ kept: [Int]) throws -> Tensor { try Tensor(kept.map(Int64.init), shape: [kept.count]) }
+    for kept in part.pieces {
+      let turnsFirst = weight.axes[dropped] == .hidden
+      let rows = turnsFirst ? [] : kept[0] ?? Array(0..<source.shape[0])
+      let step = max(Self.turnedElements / max(source.elementCount / max(source.shape[0], 1), 1), 1)
+      let slices =
+        turnsFirst
+        ? [nil]
+        : stride(from: 0, to: rows.count, by: step).map {
+          Optional(Array(rows[$0..<min($0 + step, rows.count)]))
+        }
+      for slice in slices {
+        var tensor = try slice.map { try source.indexSelect(dim: 0, indices($0)) } ?? source
+        for (dim, kept) in kept.enumerated().dropFirst() where weight.axes[dim + dropped] != .hidden {
+          if let kept { tensor = try tensor.indexSelect(dim: dim, indices(kept)) }
+        }
+        try body(
+          rotated.weights.turned(tensor, of: weight, layer: layer, dropped: dropped, keeping: rotated.count)
+            .contiguous())
+      }
+    }
+    model.checkpoint.release([part.source.name])
+  }
+
+  /// Elements that are rotated at a time.
+  private static let turnedElements = 16 << 20
 
   /// What is kept of a tensor, its values changed: float32.
   private func rescaledValues(_ part: Part, _ change: (offset: Double, factor: Double)) throws -> [Float] {

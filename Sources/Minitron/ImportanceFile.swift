@@ -18,6 +18,7 @@ extension ImportanceScores {
         }
       if let json { object[hyperparameter.rawValue] = json }
     }
+    if let rotation { object[Self.rotationKey] = rotation.json }
     return .object(object)
   }
 
@@ -67,6 +68,28 @@ extension ImportanceScores {
           })
       }
     }
+    if let stored = json[Self.rotationKey] { rotate(by: try Rotation(parsing: stored, for: model, file: file)) }
+    try check(for: model, what: file)
+  }
+
+  private static let rotationKey = "rotation"
+}
+
+// Bit for bit: other digits would be another basis.
+extension Rotation {
+  fileprivate var json: JSON {
+    .object(
+      [
+        ("directions", PackedNumbers.json(directions)), ("shares", PackedNumbers.json(shares)),
+        ("constants", .array(constants.map { PackedNumbers.json($0) })),
+      ] + (headFactors.map { [("head_factors", PackedNumbers.json($0))] } ?? []))
+  }
+
+  fileprivate init(parsing json: JSON, for model: ModelDescription, file: String) throws {
+    let constants = json["constants"]?.array?.map { PackedNumbers.floats($0) ?? [] }
+    self.init(
+      directions: PackedNumbers.floats(json["directions"]) ?? [], shares: PackedNumbers.floats(json["shares"]) ?? [],
+      constants: constants ?? [], headFactors: json["head_factors"].map { PackedNumbers.floats($0) ?? [] })
     try check(for: model, what: file)
   }
 }

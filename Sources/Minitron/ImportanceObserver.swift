@@ -24,13 +24,20 @@ public final class ImportanceObserver: TapObserver {
   /// Of activations on an accelerator: distances by layer, and each token's share of its micro-batch.
   private var deviceScores: [Int: Tensor] = [:]
   private var tokenShares: [[Int]: Tensor] = [:]
+  /// Of the residual stream, where a rotated basis is asked for.
+  private var moments: StreamMoments?
 
   /// - Parameters:
   ///   - microBatch: rows of a micro-batch. Batches may hold several of them: they go through the model together and are
   ///     scored apart.
   ///   - expertChannels: how the channels of experts are ranked.
-  public init(_ model: ModelDescription, microBatch: Int = .max, expertChannels: ExpertChannels = .shared) {
+  ///   - basis: what `hidden_size` is cut in.
+  public init(
+    _ model: ModelDescription, microBatch: Int = .max, expertChannels: ExpertChannels = .shared,
+    basis: ResidualBasis = .channels
+  ) {
     self.model = model
+    moments = basis == .rotated ? StreamMoments(hidden: model.sizes[.hidden]) : nil
     self.expertChannels = expertChannels
     self.microBatch = max(microBatch, 1)
   }
@@ -42,6 +49,7 @@ public final class ImportanceObserver: TapObserver {
       try statistics.add(sum.doubles(), at: .init(layer: site.layer, tap: site.tap.key))
     }
     for (layer, sum) in deviceScores { try statistics.setDistance(layer: layer, sum.item()) }
+    statistics.stream = try moments?.packed() ?? []
     return statistics
   }
 
@@ -63,6 +71,8 @@ public final class ImportanceObserver: TapObserver {
       }
     }
     rest.removeChannels()
+    rest.stream = []
+    try moments?.restore(statistics.stream)
   }
 
   public func observe(_ tap: Tap, layer: Int, _ seen: ChannelSums) throws {
@@ -76,7 +86,22 @@ public final class ImportanceObserver: TapObserver {
     try seen.addMeanSquares(to: sum)
   }
 
+  public func observeStream(_ layer: Int, sublayer: Int, _ stream: Tensor, norm: Norm, lengths: [Int]) throws {
+    try moments?.add(stream, epsilon: norm.epsilon, lengths: lengths)
+  }
+
+  /// The directions of the residual stream that hold most of it.
+  ///
+  /// - Throws: `ModelError` when they were not asked for, or activations were not finite.
+  public func principalDirections() throws -> PrincipalDirections {
+    guard let moments else { throw ModelError("nothing was observed of the residual stream") }
+    return try moments.principalDirections()
+  }
+
   public func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws {
+    if layer == model.layers.count - 1 {
+      try moments?.add(output, epsilon: model.finalNorm.epsilon, lengths: lengths)
+    }
     let similarity = try input.tokenCosines(output)  // [B, S]
     guard input.device == .cpu else { return try addOnDevice(similarity, layer: layer, lengths: lengths) }
     let values = try similarity.floats()

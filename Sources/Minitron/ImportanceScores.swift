@@ -9,6 +9,14 @@ public enum ExpertChannels: String, Sendable, CaseIterable {
   case own
 }
 
+/// What `hidden_size` is cut in.
+public enum ResidualBasis: String, Sendable, CaseIterable {
+  /// The channels as they are: those with the highest scores are kept.
+  case channels
+  /// The residual stream is rotated so that its first directions hold most of it: these are kept.
+  case rotated
+}
+
 /// Importance of everything that can be pruned: the higher, the more it matters.
 public struct ImportanceScores: Sendable, Equatable {
   /// For each index of what a hyperparameter counts its score: one list for the whole model (`hidden_size`), one a
@@ -16,10 +24,19 @@ public struct ImportanceScores: Sendable, Equatable {
   public var lists: [Hyperparameter: ScopedLists<Float>] = [:]
   /// `1 − cos` of each layer's input and output, summed over micro-batches.
   public var layers: [Double] = []
+  /// The basis in whose directions `hidden_size` is cut; nil for the channels as they are. Its shares are the scores of
+  /// `hidden_size`.
+  public private(set) var rotation: Rotation?
   /// Layer numbers (0-based), best first, that were found elsewhere; not among the scores that are kept.
   public var givenLayerRanking: [Int]?
 
   public init() {}
+
+  /// Cuts `hidden_size` in this basis from now on.
+  public mutating func rotate(by rotation: Rotation) {
+    self.rotation = rotation
+    lists[.hiddenSize] = .everywhere(rotation.shares)
+  }
 
   /// Layer numbers (0-based), the most important first: as given, else as measured, of equal ones the earlier first.
   public var layerRanking: [Int] {

@@ -48,6 +48,8 @@ public struct ImportanceStatistics: Sendable, Equatable {
   public private(set) var channels: [Site: [Double]] = [:]
   public private(set) var layers: [Int: Layer] = [:]
   public private(set) var experts: [Int: Experts] = [:]
+  /// Second moments of the residual stream, where they were asked for: `StreamMoments.packed`.
+  public var stream: [Double] = []
 
   public init() {}
 
@@ -139,41 +141,43 @@ public struct ImportanceStatistics: Sendable, Equatable {
       layers[layer, default: Layer()].microBatches += sums.microBatches
     }
     for (layer, sums) in other.experts { try merge(sums, layer: layer) }
+    try Self.add(other.stream, to: &stream, "the residual stream")
   }
 }
 
 // How statistics are written and read again: bit for bit, so that a walk can go on from them.
 extension ImportanceStatistics {
   public var json: JSON {
-    .object([
-      (
-        "channels",
-        .array(
-          channels.sorted { $0.key < $1.key }.map { site, sums in
-            .object([("layer", .int(site.layer)), ("tap", .text(site.tap)), ("sums", Self.bits(sums))])
-          })
-      ),
-      (
-        "layers",
-        .array(
-          layers.sorted { $0.key < $1.key }.map { layer, sums in
-            .object([
-              ("layer", .int(layer)), ("distance", Self.bits([sums.distance])), ("rows", .int(sums.rows)),
-              ("micro_batches", .int(sums.microBatches)),
-            ])
-          })
-      ),
-      (
-        "experts",
-        .array(
-          experts.sorted { $0.key < $1.key }.map { layer, sums in
-            .object([
-              ("layer", .int(layer)), ("norms", Self.bits(sums.norms)), ("counts", .array(sums.counts.map(JSON.int))),
-              ("squares", .array(sums.squares.map(Self.bits))),
-            ])
-          })
-      ),
-    ])
+    .object(
+      (stream.isEmpty ? [] : [("stream", Self.bits(stream))]) + [
+        (
+          "channels",
+          .array(
+            channels.sorted { $0.key < $1.key }.map { site, sums in
+              .object([("layer", .int(site.layer)), ("tap", .text(site.tap)), ("sums", Self.bits(sums))])
+            })
+        ),
+        (
+          "layers",
+          .array(
+            layers.sorted { $0.key < $1.key }.map { layer, sums in
+              .object([
+                ("layer", .int(layer)), ("distance", Self.bits([sums.distance])), ("rows", .int(sums.rows)),
+                ("micro_batches", .int(sums.microBatches)),
+              ])
+            })
+        ),
+        (
+          "experts",
+          .array(
+            experts.sorted { $0.key < $1.key }.map { layer, sums in
+              .object([
+                ("layer", .int(layer)), ("norms", Self.bits(sums.norms)), ("counts", .array(sums.counts.map(JSON.int))),
+                ("squares", .array(sums.squares.map(Self.bits))),
+              ])
+            })
+        ),
+      ])
   }
 
   /// Reads what `json` wrote.
@@ -184,6 +188,7 @@ extension ImportanceStatistics {
       guard let value else { throw ModelError("the statistics are not as they were written") }
       return value
     }
+    if let moments = json["stream"] { stream = try need(Self.doubles(moments)) }
     for entry in try need(json["channels"]?.array) {
       let site = Site(layer: try need(entry["layer"]?.int), tap: try need(entry["tap"]?.string))
       channels[site] = try need(Self.doubles(entry["sums"]))
@@ -202,15 +207,36 @@ extension ImportanceStatistics {
   }
 
   /// The bytes of float64 numbers, little-endian, in base64.
-  static func bits(_ values: [Double]) -> JSON {
-    let bytes = values.flatMap { value in withUnsafeBytes(of: value.bitPattern.littleEndian) { Array($0) } }
-    return .text(Data(bytes).base64EncodedString())
-  }
+  static func bits(_ values: [Double]) -> JSON { PackedNumbers.json(values.map(\.bitPattern.littleEndian)) }
 
   static func doubles(_ json: JSON?) -> [Double]? {
-    guard let text = json?.string, let bytes = Data(base64Encoded: text), bytes.count % 8 == 0 else { return nil }
-    return stride(from: 0, to: bytes.count, by: 8).map { start in
-      Double(bitPattern: (0..<8).reduce(0) { $0 | UInt64(bytes[start + $1]) << UInt64(8 * $1) })
+    let words: [UInt64]? = PackedNumbers.words(json)
+    return words?.map { Double(bitPattern: UInt64(littleEndian: $0)) }
+  }
+}
+
+/// Numbers as the base64 of their bytes, bit for bit.
+enum PackedNumbers {
+  static func json(_ words: [some FixedWidthInteger & BitwiseCopyable]) -> JSON {
+    .text(words.withUnsafeBytes { Data($0) }.base64EncodedString())
+  }
+
+  static func words<Word: FixedWidthInteger & BitwiseCopyable>(_ json: JSON?) -> [Word]? {
+    guard let text = json?.string, let bytes = Data(base64Encoded: text),
+      bytes.count % MemoryLayout<Word>.size == 0
+    else { return nil }
+    return bytes.withUnsafeBytes { bytes in
+      (0..<bytes.count / MemoryLayout<Word>.size).map {
+        bytes.loadUnaligned(fromByteOffset: $0 * MemoryLayout<Word>.size, as: Word.self)
+      }
     }
+  }
+
+  /// Float32 numbers, little-endian.
+  static func json(_ values: [Float]) -> JSON { json(values.map(\.bitPattern.littleEndian)) }
+
+  static func floats(_ json: JSON?) -> [Float]? {
+    let words: [UInt32]? = words(json)
+    return words?.map { Float(bitPattern: UInt32(littleEndian: $0)) }
   }
 }

@@ -8,11 +8,14 @@ public final class ImportanceVisitor: SharedVisitor {
   public let description: JSON
 
   /// - Parameters: as of `ImportanceObserver`.
-  public init(_ model: ModelDescription, microBatch: Int = .max, expertChannels: ExpertChannels = .shared) {
-    importance = ImportanceObserver(model, microBatch: microBatch, expertChannels: expertChannels)
+  public init(
+    _ model: ModelDescription, microBatch: Int = .max, expertChannels: ExpertChannels = .shared,
+    basis: ResidualBasis = .channels
+  ) {
+    importance = ImportanceObserver(model, microBatch: microBatch, expertChannels: expertChannels, basis: basis)
     description = .object([
       ("visitor", .text(Self.name)), ("micro_batch", .int(microBatch)),
-      ("expert_channels", .text(expertChannels.rawValue)),
+      ("expert_channels", .text(expertChannels.rawValue)), ("basis", .text(basis.rawValue)),
     ])
   }
 
@@ -21,9 +24,10 @@ public final class ImportanceVisitor: SharedVisitor {
   /// What another process described; nil for another kind of visitor.
   public convenience init?(_ model: ModelDescription, describedAs json: JSON) {
     guard json["visitor"]?.string == Self.name, let microBatch = json["micro_batch"]?.int,
-      let channels = json["expert_channels"]?.string.flatMap(ExpertChannels.init(rawValue:))
+      let channels = json["expert_channels"]?.string.flatMap(ExpertChannels.init(rawValue:)),
+      let basis = json["basis"]?.string.flatMap(ResidualBasis.init(rawValue:))
     else { return nil }
-    self.init(model, microBatch: microBatch, expertChannels: channels)
+    self.init(model, microBatch: microBatch, expertChannels: channels, basis: basis)
   }
 
   public func observer(subject: Int, layer: Int) -> (any TapObserver)? { importance }

@@ -15,6 +15,8 @@ public enum AlgorithmVersion {
   public static let refit = 1
   /// Scores of candidates: prompts, losses, divergence, and how candidates are cut.
   public static let scoring = 1
+  /// Rotated bases: moments of the residual stream, norms' constants, what weights become.
+  public static let rotation = 1
 }
 
 /// JSON files that are kept between runs, with a checksum of their bytes: one that was damaged is never taken for whole.

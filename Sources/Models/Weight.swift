@@ -9,12 +9,20 @@ public struct Weight: Sendable, Hashable {
   public let computesInFloat32: Bool
   /// Only ever an operand of a linear map, so it may be put into the order that products are quickest in.
   public let isProjection: Bool
+  /// The axis on which the weight meets the residual stream as a norm gives it (a projection's input); nil for none.
+  public let readsAxis: Int?
+  /// The axis of what the weight adds to the residual stream (a projection's output, its bias); nil for none.
+  public let writesAxis: Int?
 
-  public init(_ name: String, _ axes: [Axis], computesInFloat32: Bool = false, isProjection: Bool = false) {
+  public init(
+    _ name: String, _ axes: [Axis], computesInFloat32: Bool = false, isProjection: Bool = false, reads: Int? = nil,
+    writes: Int? = nil
+  ) {
     self.name = name
     self.axes = axes
     self.computesInFloat32 = computesInFloat32
     self.isProjection = isProjection
+    (readsAxis, writesAxis) = (reads, writes)
   }
 
   /// Whether each expert has a tensor of its own.

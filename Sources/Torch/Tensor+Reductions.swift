@@ -59,6 +59,14 @@ extension Tensor {
     try Self.makePair(self) { $0.pointee.sort(handle, Int64(dim), descending, &$1, &$2) }
   }
 
+  /// Of a symmetric matrix the eigenvalues, ascending, and the eigenvectors, one in each column. Their signs are open.
+  ///
+  /// - Throws: `TorchError` where the method does not converge, such as for elements that are not finite.
+  public func symmetricEigenvectors() throws -> (values: Tensor, vectors: Tensor) {
+    let (values, vectors) = try Self.makePair(self) { $0.pointee.eigh(handle, &$1, &$2) }
+    return (values, vectors)
+  }
+
   /// Running sums along `dim`.
   public func cumsum(dim: Int, dtype: DType? = nil) throws -> Tensor {
     try Self.make(self) { $0.pointee.cumsum(handle, Int64(dim), DType.number(dtype), &$1) }

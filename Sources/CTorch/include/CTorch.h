@@ -32,7 +32,7 @@ typedef ct_tensor *_Nullable *_Nonnull ct_out;
 typedef const int64_t *_Nullable ct_dims;
 
 // Raised whenever the layout of `ct_api` or the meaning of a number below changes.
-#define CT_ABI 9
+#define CT_ABI 10
 
 // The one libtorch that this code is written and checked against.
 #define CT_LIBTORCH_VERSION "2.11.0"
@@ -240,6 +240,8 @@ typedef struct ct_api {
   ct_error (*_Nonnull cumsum)(ct_tensor *a, int64_t dim, int32_t dtype, ct_out out);
   ct_error (*_Nonnull top_k)(ct_tensor *a, int64_t k, int64_t dim, bool largest, ct_out values, ct_out indices);
   ct_error (*_Nonnull sort)(ct_tensor *a, int64_t dim, bool descending, ct_out values, ct_out indices);
+  // Of a symmetric matrix, whose lower triangle is read: eigenvalues ascending, eigenvectors in columns.
+  ct_error (*_Nonnull eigh)(ct_tensor *a, ct_out values, ct_out vectors);
   ct_error (*_Nonnull softmax)(ct_tensor *a, int64_t dim, int32_t dtype, ct_out out);
   ct_error (*_Nonnull log_softmax)(ct_tensor *a, int64_t dim, int32_t dtype, ct_out out);
   ct_error (*_Nonnull all)(ct_tensor *a, bool *out);

@@ -45,27 +45,29 @@ public struct Experts: Sendable {
     _ prefix: String, layout: Layout = .gated, nonlinearity: Nonlinearity, width: Axis = .hidden
   ) {
     self.nonlinearity = nonlinearity
+    // Experts in a space of their own neither read nor write the residual stream.
+    func axis(_ axis: Int) -> Int? { width == .hidden ? axis : nil }
     switch layout {
     case .separate(let gate, let up, let down):
-      func weight(_ name: String, _ axes: [Axis]) -> Weight {
-        Weight("\(prefix).{expert}.\(name).weight", [.experts] + axes)
+      func weight(_ name: String, _ axes: [Axis], reads: Int? = nil, writes: Int? = nil) -> Weight {
+        Weight("\(prefix).{expert}.\(name).weight", [.experts] + axes, reads: reads, writes: writes)
       }
-      let second = weight(up, [.moeFFN, width])
-      inputs = gate.map { .gated(gate: weight($0, [.moeFFN, width]), up: second) } ?? .plain(second)
-      self.down = weight(down, [width, .moeFFN])
+      let second = weight(up, [.moeFFN, width], reads: axis(2))
+      inputs = gate.map { .gated(gate: weight($0, [.moeFFN, width], reads: axis(2)), up: second) } ?? .plain(second)
+      self.down = weight(down, [width, .moeFFN], writes: axis(1))
       downBias = nil
     case .stacked:
-      inputs = .stacked(Weight(prefix + ".gate_up_proj", [.experts, .moeFFN + .moeFFN, width]))
-      down = Weight(prefix + ".down_proj", [.experts, width, .moeFFN])
+      inputs = .stacked(Weight(prefix + ".gate_up_proj", [.experts, .moeFFN + .moeFFN, width], reads: axis(2)))
+      down = Weight(prefix + ".down_proj", [.experts, width, .moeFFN], writes: axis(1))
       downBias = nil
     case .interleaved:
       // Gate and up of one channel.
       let both = Axis.moeFFN * 2
       inputs = .interleaved(
-        Weight(prefix + ".gate_up_proj", [.experts, width, both]),
+        Weight(prefix + ".gate_up_proj", [.experts, width, both], reads: axis(1)),
         bias: Weight(prefix + ".gate_up_proj_bias", [.experts, both]))
-      down = Weight(prefix + ".down_proj", [.experts, .moeFFN, width])
-      downBias = Weight(prefix + ".down_proj_bias", [.experts, width])
+      down = Weight(prefix + ".down_proj", [.experts, .moeFFN, width], writes: axis(2))
+      downBias = Weight(prefix + ".down_proj_bias", [.experts, width], writes: axis(1))
     }
   }
 

@@ -25,6 +25,8 @@ extension LayerDescription {
           (h, branch) = (sum, nil)
           return normed
         }
+        try context.observer?.observeStream(
+          context.layer, sublayer: index, isParallel ? input : h, norm: norm, lengths: context.lengths)
       } else {
         if let added = branch, !isParallel { (h, branch) = (try h.residualSum(added, keepsInput: h === input), nil) }
         x = isParallel ? input : h

@@ -103,6 +103,13 @@ public struct LayerWeights {
     return try x.linear(weight: joint).split(projections.map { try self[$0.weight].shape[0] }, dim: -1)
   }
 
+  /// The same weights with others in the place of those that are stored as one tensor.
+  public func mapping(_ change: (Weight, Tensor) throws -> Tensor) rethrows -> LayerWeights {
+    var result = self
+    for (weight, tensor) in tensors { result.tensors[weight] = try change(weight, tensor) }
+    return result
+  }
+
   public var all: [Weight: Tensor] { tensors }
   public var allExperts: [Weight: [Tensor]] { expertTensors }
 }

@@ -10,8 +10,10 @@ public struct Linear: Sendable {
   ///   - name: without `.weight`.
   ///   - bias: whether there are biases.
   public init(_ name: String, _ axes: [Axis], bias: Bool = false) {
-    weight = Weight(name + ".weight", axes, isProjection: true)
-    self.bias = bias ? Weight(name + ".bias", Array(axes.prefix(1))) : nil
+    // A projection from hidden_size reads the residual stream, one to hidden_size writes it.
+    let (reads, writes) = (axes.last == .hidden ? axes.count - 1 : nil, axes.first == .hidden ? 0 : nil)
+    weight = Weight(name + ".weight", axes, isProjection: true, reads: reads, writes: writes)
+    self.bias = bias ? Weight(name + ".bias", Array(axes.prefix(1)), writes: writes) : nil
   }
 
   public var weights: [Weight] { bias.map { [weight, $0] } ?? [weight] }

@@ -24,7 +24,7 @@ public struct MixtureOfExperts: Block {
     self.experts = experts
     self.latent = latent
     self.shared = shared
-    sharedGate = sharedGateName.map { Weight($0 + ".weight", [.one, .hidden]) }
+    sharedGate = sharedGateName.map { Weight($0 + ".weight", [.one, .hidden], reads: 1) }
   }
 
   public var weights: [Weight] {

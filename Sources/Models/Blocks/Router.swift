@@ -59,7 +59,7 @@ public struct Router: Sendable {
     _ name: String, topK: Int, scoring: Scoring = .softmax, normalises: Bool = false, bias: Bool = false,
     correctionName: String? = nil, groups: Groups? = nil, scale: Double = 1, computesInFloat32: Bool = false
   ) {
-    weight = Weight(name + ".weight", [.experts, .hidden], computesInFloat32: computesInFloat32)
+    weight = Weight(name + ".weight", [.experts, .hidden], computesInFloat32: computesInFloat32, reads: 1)
     self.bias = bias ? Weight(name + ".bias", [.experts], computesInFloat32: computesInFloat32) : nil
     correction = correctionName.map { Weight($0, [.experts], computesInFloat32: true) }
     self.topK = topK

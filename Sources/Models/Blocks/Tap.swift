@@ -38,6 +38,13 @@ public protocol TapObserver: AnyObject {
   func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws
   /// One micro-batch at a layer's routed experts, padding left out.
   func observeExperts(layer: Int, _ sums: ExpertSums) throws
+  /// The residual stream on its way into the norm of a layer's branch, `[B, S, H]`; it must not be kept. (What goes into
+  /// the final norm is the last layer's output.) Does nothing by default.
+  func observeStream(_ layer: Int, sublayer: Int, _ stream: Tensor, norm: Norm, lengths: [Int]) throws
+}
+
+extension TapObserver {
+  public func observeStream(_ layer: Int, sublayer: Int, _ stream: Tensor, norm: Norm, lengths: [Int]) throws {}
 }
 
 /// What the importance of experts and of their channels is made of, over one micro-batch. The same whatever the number

@@ -1,0 +1,110 @@
+public import Execution
+public import Models
+public import Torch
+
+// Shapes: B rows, S tokens, T valid tokens, H hidden, V vocabulary, N norms over the residual stream.
+
+/// Measures what a rotated basis needs besides its directions: for each norm and each number of directions the constant
+/// that takes the place of its weight.
+///
+/// With x a token's stream and y the first k of its H directions, a norm gives x / rms(x), and after a cut y / rms(y). The
+/// factor c with which the latter comes closest to the former's first k directions, over all tokens, is the mean of
+/// rms(y) / rms(x); with nothing cut it is 1. The mean differs little from token to token: a few rows are enough.
+public final class NormConstants: WalkVisitor, TapObserver {
+  private let model: ModelDescription
+  private let directions: Tensor
+  /// For each norm, [H] float64.
+  private var sums: [Tensor?]
+  private var counts: [Int]
+  /// The number of each layer's first norm.
+  private var firsts: [Int] = []
+
+  /// Rows of calibration text that are enough.
+  public static let rows = 16
+
+  public init(_ model: ModelDescription, _ principal: PrincipalDirections) throws {
+    self.model = model
+    let hidden = model.sizes[.hidden]
+    directions = try Tensor(principal.directions, shape: [hidden, hidden])
+    var count = 0
+    for layer in model.layers {
+      firsts.append(count)
+      count += layer.sublayers.count
+    }
+    sums = Array(repeating: nil, count: count + 1)
+    counts = Array(repeating: 0, count: count + 1)
+  }
+
+  public func observer(subject: Int, layer: Int) -> (any TapObserver)? { self }
+  public func observe(_ tap: Tap, layer: Int, _ sums: ChannelSums) throws {}
+  public func observeExperts(layer: Int, _ sums: ExpertSums) throws {}
+
+  public func observeStream(_ layer: Int, sublayer: Int, _ stream: Tensor, norm: Norm, lengths: [Int]) throws {
+    try add(stream, norm: firsts[layer] + sublayer, epsilon: norm.epsilon, lengths)
+  }
+
+  public func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws {
+    guard layer == model.layers.count - 1 else { return }
+    try add(output, norm: sums.count - 1, epsilon: model.finalNorm.epsilon, lengths)
+  }
+
+  /// Tokens at a time.
+  private static let slice = 1024
+
+  private func add(_ stream: Tensor, norm: Int, epsilon: Double, _ lengths: [Int]) throws {
+    // What float64 needs is little, and not every device has it.
+    let tokens = try stream.validTokens(lengths).to(device: .cpu).to(.float32)
+    let hidden = tokens.shape[1]
+    let dimensions = try Tensor.arange(hidden, dtype: .float64).adding(1)
+    let sum = try sums[norm] ?? .zeros([hidden], dtype: .float64)
+    sums[norm] = sum
+    for first in stride(from: 0, to: tokens.shape[0], by: Self.slice) {
+      let length = min(Self.slice, tokens.shape[0] - first)
+      let energies = try tokens.narrow(dim: 0, start: first, length: length).matmul(directions).square()
+        .cumsum(dim: 1, dtype: .float64)
+      let squares = try energies.divided(by: dimensions).adding(epsilon)  // those of rms(y), for each k
+      let whole = try squares.narrow(dim: 1, start: hidden - 1, length: 1)
+      try sum.add(squares.divided(by: whole).sqrt().sum(dims: [0]))
+    }
+    counts[norm] += tokens.shape[0]
+  }
+
+  /// For each norm the constants for 1 … H directions.
+  ///
+  /// - Throws: `ModelError` when nothing was seen, or what was seen is not finite.
+  public func constants() throws -> [[Float]] {
+    try zip(sums, counts).map { sum, count in
+      guard let sum, count > 0 else { throw ModelError("nothing was observed at a norm of the residual stream") }
+      let values = try sum.divided(by: Double(count)).to(.float32).floats()
+      guard values.allSatisfy(\.isFinite) else { throw ModelError("the residual stream holds NaN or infinite values") }
+      return values
+    }
+  }
+}
+
+extension RotatedWeights {
+  /// For a head that is the embedding W: the factor by which each of its columns, the directions q, comes closest to the
+  /// one of a head that has the final norm's weight g in it, ⟨W q, W (g ∘ q)⟩ / |W q|².
+  ///
+  /// - Returns: nil where the head is its own.
+  public static func headFactors(_ model: SourceModel, _ principal: PrincipalDirections) throws -> [Float]? {
+    let description = model.description
+    guard description.isTied else { return nil }
+    let hidden = description.sizes[.hidden]
+    let embedding = try model.tensor(description.embedding.name)
+    let products = try Tensor.zeros([hidden, hidden], dtype: .float64)  // Wᵀ W
+    let step = max((8 << 20) / hidden, 1)
+    for first in stride(from: 0, to: embedding.shape[0], by: step) {
+      let rows = try embedding.narrow(dim: 0, start: first, length: min(step, embedding.shape[0] - first)).to(.float32)
+      try products.add(rows.transpose(0, 1).matmul(rows).to(.float64))
+    }
+    let norm = description.finalNorm
+    let gain = try model.tensor(norm.weight.name).to(.float64).adding(norm.kind.offset).unsqueeze(1)
+    let directions = try Tensor(principal.directions, shape: [hidden, hidden]).to(.float64)
+    let met = try products.matmul(directions)
+    let squares = try met.multiplied(by: directions).sum(dims: [0]).doubles()
+    let scaled = try met.multiplied(by: directions.multiplied(by: gain)).sum(dims: [0]).doubles()
+    // A direction that the embedding does not have is not seen in logits, whatever its factor.
+    return zip(scaled, squares).map { $1 > 0 ? Float($0 / $1) : 1 }
+  }
+}
