@@ -109,7 +109,10 @@ extension KeptScores.Entry {
     let data = about["calib_dataset_name"]?.array?.compactMap(\.string).map(name).joined(separator: ", ") ?? ""
     let settings = about["made_of"]
     func setting(_ key: String) -> String { settings?[key]?.string ?? "?" }
-    return "\(model), \(data), \(setting("calib_num_samples")) × \(setting("seq_length")), \(setting("compute_dtype"))"
+    // Of channels nothing is recorded: they are what hidden_size is cut in otherwise.
+    let basis = settings?["basis"]?.string.map { ", \($0)" } ?? ""
+    return "\(model), \(data), \(setting("calib_num_samples")) × \(setting("seq_length")), "
+      + setting("compute_dtype") + basis
   }
 
   fileprivate func json(now: Date) -> JSON {

@@ -24,8 +24,10 @@ import Torch
     let hidden = try #require(edited.config["hidden_size"]?.int)
     func tensor(_ name: String, _ shape: [Int]) -> EditedCheckpoint.Entry {
       let count = shape.reduce(1, *) * 2
+      // Numbers between 2⁻⁷ and 2.
       return EditedCheckpoint.Entry(
-        name: name, type: .bfloat16, shape: shape, bytes: (0..<count).map { UInt8(truncatingIfNeeded: $0 * 37) })
+        name: name, type: .bfloat16, shape: shape,
+        bytes: (0..<count).map { $0 % 2 == 0 ? UInt8(truncatingIfNeeded: $0 * 37) : UInt8(0x3C + $0 / 2 % 4) })
     }
     edited.tensors.insert(tensor("model.visual.blocks.0.weight", [5, 3]), at: 0)
     edited.tensors.append(tensor(Self.merger.name, [hidden, 4]))
