@@ -35,7 +35,7 @@ extension PruneRun {
     let description = model.description
     let principal = try observer.principalDirections()
     let norms = try NormConstants(description, principal)
-    let batches = Array(rows.prefix(NormConstants.rows))
+    let batches = NormConstants.sample(of: rows)
     let whole = [Selection(all: description)]
     let progress = events.progress(
       "measuring the rotated basis", total: batches.reduce(0) { $0 + $1.tokenCount }, unit: "tokens")

@@ -19,8 +19,13 @@ public final class NormConstants: WalkVisitor, TapObserver {
   /// The number of each layer's first norm.
   private var firsts: [Int] = []
 
-  /// Rows of calibration text that are enough.
-  public static let rows = 16
+  /// Of calibration's micro-batches those that are enough: a sixteenth of them, evenly spread, at least so many as have
+  /// 2,048 tokens, at most sixteen.
+  public static func sample(of batches: [TokenBatch]) -> [TokenBatch] {
+    let tokens = max(batches.reduce(0) { $0 + $1.tokenCount } / max(batches.count, 1), 1)
+    let count = min(max((batches.count + 15) / 16, (2048 + tokens - 1) / tokens), min(batches.count, 16))
+    return (0..<count).map { batches[$0 * batches.count / count] }
+  }
 
   public init(_ model: ModelDescription, _ principal: PrincipalDirections) throws {
     self.model = model

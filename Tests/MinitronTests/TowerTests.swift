@@ -27,7 +27,9 @@ import Torch
       // Numbers between 2⁻⁷ and 2.
       return EditedCheckpoint.Entry(
         name: name, type: .bfloat16, shape: shape,
-        bytes: (0..<count).map { $0 % 2 == 0 ? UInt8(truncatingIfNeeded: $0 * 37) : UInt8(0x3C + $0 / 2 % 4) })
+        bytes: (0..<count).map { byte -> UInt8 in
+          byte % 2 == 0 ? UInt8(truncatingIfNeeded: byte * 37) : UInt8(0x3C + byte / 2 % 4)
+        })
     }
     edited.tensors.insert(tensor("model.visual.blocks.0.weight", [5, 3]), at: 0)
     edited.tensors.append(tensor(Self.merger.name, [hidden, 4]))
