@@ -18,8 +18,10 @@ extension PruneRun {
     let atOnce = description.tokensAtOnce(elementSize: inputs.dtype.byteCount, device: executor.weights.device)
     let batches = TokenBatch.packed(micro, tokens: atOnce)
     let tokens = batches.reduce(0) { $0 + $1.tokenCount }
+    let directions = try rotated(selection).map { try $0.weights.directions(keeping: $0.count) }
     let visitor = try RefitVisitor(
-      description, selection, kept: files, tiedHead: tiedHead(selection), batches: batches, room: executor.budget / 4
+      description, selection, kept: files, directions: directions, tiedHead: tiedHead(selection), batches: batches,
+      room: executor.budget / 4
     ) { [model, dtype = inputs.dtype] weight, layer in
       model.checkpoint.entry(weight.name(layer: layer))?.type.dtype ?? dtype
     }
@@ -42,6 +44,9 @@ extension PruneRun {
   /// What of a weight outside the layers, whose last axis is the hidden size, is kept.
   private func kept(_ weight: Weight, _ selection: Selection) throws -> Tensor {
     let whole = try model.tensor(weight.name)
+    if let rotated = try rotated(selection) {
+      return try rotated.weights.turned(whole, of: weight, layer: nil, keeping: rotated.count)
+    }
     guard let channels = selection.kept(.hidden, layer: nil) else { return whole }
     return try whole.indexSelect(dim: whole.shape.count - 1, Tensor(channels.map(Int64.init), shape: [channels.count]))
   }
@@ -58,5 +63,11 @@ extension PruneRun {
       try head(model.tensor(description.embedding.name), model.tensor(norm.name)),
       try head(kept(description.embedding, selection), kept(norm, selection))
     )
+  }
+
+  /// The basis that a selection is cut in, and how many of its directions are kept; nil for channels.
+  private func rotated(_ selection: Selection) throws -> (weights: RotatedWeights, count: Int)? {
+    guard let weights = executor.weights.rotated, let count = try selection.keptDirections() else { return nil }
+    return (weights, count)
   }
 }

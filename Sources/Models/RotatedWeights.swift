@@ -18,6 +18,11 @@ public final class RotatedWeights {
     directions = try Tensor(rotation.directions, shape: [rotation.hidden, rotation.hidden]).to(device: device)
   }
 
+  /// The first `count` directions, one in each column: `[H, K]` float32.
+  public func directions(keeping count: Int) throws -> Tensor {
+    try count == rotation.hidden ? directions : directions.narrow(dim: 1, start: 0, length: count)
+  }
+
   /// What a norm multiplies by, `[H]` float32.
   func gain(_ norm: Norm, layer: Int?) throws -> Tensor {
     let name = norm.weight.name(layer: layer)
@@ -62,7 +67,7 @@ public final class RotatedWeights {
     }
     let swapped = try axis == last ? tensor : tensor.transpose(axis, last)
     let rows = try swapped.reshape([-1, hidden])
-    let basis = try count == hidden ? directions : directions.narrow(dim: 1, start: 0, length: count)
+    let basis = try directions(keeping: count)
     let result = try Tensor.empty([rows.shape[0], count], dtype: tensor.dtype, device: directions.device)
     let step = max(Self.slice / hidden, 1)
     for first in stride(from: 0, to: rows.shape[0], by: step) {
