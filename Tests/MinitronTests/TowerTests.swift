@@ -23,13 +23,14 @@ import Torch
     }
     let hidden = try #require(edited.config["hidden_size"]?.int)
     func tensor(_ name: String, _ shape: [Int]) -> EditedCheckpoint.Entry {
-      let count = shape.reduce(1, *) * 2
+      let count = shape.reduce(1, *)
       // Numbers between 2⁻⁷ and 2.
-      return EditedCheckpoint.Entry(
-        name: name, type: .bfloat16, shape: shape,
-        bytes: (0..<count).map { byte -> UInt8 in
-          byte % 2 == 0 ? UInt8(truncatingIfNeeded: byte * 37) : UInt8(0x3C + byte / 2 % 4)
-        })
+      var bytes: [UInt8] = []
+      for number in 0..<count {
+        bytes.append(UInt8(truncatingIfNeeded: number * 74))
+        bytes.append(UInt8(0x3C + number % 4))
+      }
+      return EditedCheckpoint.Entry(name: name, type: .bfloat16, shape: shape, bytes: bytes)
     }
     edited.tensors.insert(tensor("model.visual.blocks.0.weight", [5, 3]), at: 0)
     edited.tensors.append(tensor(Self.merger.name, [hidden, 4]))
