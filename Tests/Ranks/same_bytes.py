@@ -173,8 +173,11 @@ def main():
         runner = Runner(binary, work)
         for kind in arguments.models:
             model = models[kind]
-            for way, what in (("search", SEARCHES[kind]), ("by hand", ["--prune_export_config", BY_HAND[kind]])):
-                if arguments.short and way != "search":
+            ways = (
+                ("search", SEARCHES[kind]), ("search, rotated", [*SEARCHES[kind], "--basis", "rotated"]),
+                ("by hand", ["--prune_export_config", BY_HAND[kind]]))
+            for way, what in ways:
+                if arguments.short and way == "by hand":
                     continue
                 alone = runner.run("env", 1, model, what, 1, [])
                 worlds = [(2, 1, []), (2, 2, [])] if arguments.short else WORLDS
