@@ -53,24 +53,28 @@ public final class NormConstants: WalkVisitor, TapObserver {
     try add(output, norm: sums.count - 1, epsilon: model.finalNorm.epsilon, lengths)
   }
 
-  /// Tokens at a time.
-  private static let slice = 1024
+  /// Tokens that one thread takes at a time: their numbers stay in the caches.
+  private static let slice = 128
 
   private func add(_ stream: Tensor, norm: Int, epsilon: Double, _ lengths: [Int]) throws {
     // What float64 needs is little, and not every device has it.
     let tokens = try stream.validTokens(lengths).to(device: .cpu).to(.float32)
     let hidden = tokens.shape[1]
     let dimensions = try Tensor.arange(hidden, dtype: .float64).adding(1)
-    let sum = try sums[norm] ?? .zeros([hidden], dtype: .float64)
-    sums[norm] = sum
-    for first in stride(from: 0, to: tokens.shape[0], by: Self.slice) {
-      let length = min(Self.slice, tokens.shape[0] - first)
-      let energies = try tokens.narrow(dim: 0, start: first, length: length).matmul(directions).square()
+    let starts = Array(stride(from: 0, to: tokens.shape[0], by: Self.slice))
+    let parts = try Tensor.zeros([starts.count, hidden], dtype: .float64)
+    try LibTorch.parallel(starts.count) { number in
+      let length = min(Self.slice, tokens.shape[0] - starts[number])
+      let squares = try tokens.narrow(dim: 0, start: starts[number], length: length).matmul(directions).square()
         .cumsum(dim: 1, dtype: .float64)
-      let squares = try energies.divided(by: dimensions).adding(epsilon)  // those of rms(y), for each k
-      let whole = try squares.narrow(dim: 1, start: hidden - 1, length: 1)
-      try sum.add(squares.divided(by: whole).sqrt().sum(dims: [0]))
+      try squares.divide(by: dimensions)
+      try squares.add(epsilon)  // those of rms(y), for each k
+      let whole = try squares.narrow(dim: 1, start: hidden - 1, length: 1).clone()
+      try squares.divide(by: whole)
+      try parts.narrow(dim: 0, start: number, length: 1).copy(from: squares.sqrt().sum(dims: [0], keepDim: true))
     }
+    let seen = try parts.sum(dims: [0])
+    sums[norm] = try sums[norm]?.adding(seen) ?? seen
     counts[norm] += tokens.shape[0]
   }
 
