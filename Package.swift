@@ -109,7 +109,8 @@ let package = Package(
       "CoppiceCommands",
       [
         "JSON", "Messages", "Formatting", "Report", "Torch", "Checkpoint", "Files", "Hub", "Tokenization",
-        "ChatTemplates", "Datasets", "Models", "Execution", "Minitron", "Evaluation", "Jobs", "Ranks", "Recovery", argumentParser,
+        "ChatTemplates", "Datasets", "Models", "Execution", "Minitron", "Evaluation", "Jobs", "Ranks", "Recovery",
+        argumentParser,
       ]),
     .executableTarget(name: "coppice", dependencies: ["CoppiceCommands", argumentParser], swiftSettings: strict),
     .executableTarget(

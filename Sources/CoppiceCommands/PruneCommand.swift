@@ -58,17 +58,24 @@ struct PruneOptions: ParsableArguments {
   var batchSize = PruneRequest.defaults.batchSize
 
   @Option(
+    name: .flag("basis"),
+    help: ArgumentHelp(
+      "What hidden_size is cut in (default: channels); rotated: the directions that hold most of the residual stream.",
+      valueName: "basis"))
+  var basis: ResidualBasis?
+
+  @Option(
     name: .flag("refit"),
-    help: ArgumentHelp("Solve what is kept for what the original gives; sequential: map after map.", valueName: "mode"))
-  var refit = PruneRequest.defaults.refit
+    help: ArgumentHelp(
+      "Solve what is kept for what the original gives: none (default), or sequential, map after map.", valueName: "mode"
+    ))
+  var refit: RefitMode?
 
   @Option(name: .flag("refit_rows"), help: ArgumentHelp("Calibration rows to refit on.", valueName: "n"))
   var refitRows = PruneRequest.defaults.refitRows
 
-  @Option(
-    name: .flag("basis"),
-    help: ArgumentHelp("What hidden_size is cut in; rotated: the directions that hold most of the residual stream."))
-  var basis = PruneRequest.defaults.basis
+  @Flag(name: .flag("recover"), help: "As --basis rotated --refit sequential: what loses least before any training.")
+  var recover = false
 
   @Option(name: .flag("seed"), help: ArgumentHelp("Order in which several datasets are mixed.", valueName: "n"))
   var seed = PruneRequest.defaults.seed
@@ -129,6 +136,9 @@ struct PruneOptions: ParsableArguments {
         throw ValidationError("--no_moe_grouped_gemm means --expert_channels own; they contradict each other")
       }
     }
+    if recover, basis == .channels || refit == RefitMode.none {
+      throw ValidationError("--recover means --basis rotated --refit sequential; they contradict each other")
+    }
     let request = try request()
     try usage(request.validateValues)
     if let processes { try atLeast(1, processes, flag: "--nproc") }
@@ -159,8 +169,9 @@ struct PruneOptions: ParsableArguments {
     (request.compute.firstStageLayers, request.compute.lastStageLayers) = (firstStageLayers, lastStageLayers)
     request.racing = racing
     request.expertChannels = expertChannels
-    (request.refit, request.refitRows) = (refit, refitRows)
-    request.basis = basis
+    request.refit = refit ?? (recover ? .sequential : .none)
+    request.refitRows = refitRows
+    request.basis = basis ?? (recover ? .rotated : .channels)
     return request
   }
 }

@@ -22,7 +22,7 @@ extension PruneRequest {
     throw RunError(
       """
       \(parameter: "basis") rotated is not possible for a \(description.family) model: \(obstacle). Leave it out: hidden_size \
-      is cut in channels then
+      is cut in channels then\(refit == .none ? "" : Message(", and \(parameter: "refit") \(refit.rawValue) is possible all the same"))
       """)
   }
 }

@@ -4,6 +4,7 @@ import Foundation
 import JSON
 import Minitron
 import Models
+import Recovery
 
 /// What a result is and how it came to be, for its `README.md` and `report.md`. Nothing in it depends on when or where
 /// the program ran: the same run gives the same bytes.
@@ -38,6 +39,8 @@ struct ModelCard {
   let hasSourceCard: Bool
   /// Whether hidden_size was cut in a rotated basis.
   let isRotated: Bool
+  /// How many linear maps were refitted; nil where none were to be.
+  let refit: RefitCounts?
 
   // MARK: README.md
 
@@ -102,7 +105,7 @@ struct ModelCard {
     rows.append(
       ["MiB in 16 bits, with caches for one sequence of \(Format.grouped(seqLength)) tokens"]
         + [original, own].map { Format.decimal($0.memoryMB, places: 1) })
-    return Markdown.table(["", "original", "pruned"], rows: rows) + rotation
+    return Markdown.table(["", "original", "pruned"], rows: rows) + rotation + refitting
   }
 
   /// What hidden_size counts, where that is not channels.
@@ -112,6 +115,18 @@ struct ModelCard {
 
       The residual stream was rotated before it was cut: norm weights are folded into the projections that read them, and \
       hidden_size counts the directions that hold most of the stream in place of channels.
+
+      """
+  }
+
+  /// What became of the weights that are kept.
+  private var refitting: String {
+    guard let refit, refit.refitted > 0 else { return "" }
+    return """
+
+      Of the linear maps that are kept, \(refit.refitted) were solved anew by least squares on calibration text, so that from what \
+      the pruned model gives them they make what the original makes there.\
+      \(score == nil ? "" : " The score below was measured before that.")
 
       """
   }
@@ -212,7 +227,7 @@ extension ModelCard {
       seqLength: request.search.seqLength, original: outcome.original, own: outcome.pruned, calibration: calibration,
       score: score, command: try job.command?(source.name), request: try Self.shown(request, model: source.name),
       hasSourceCard: inputs.companions.files.contains { $0.name == "README.source.md" },
-      isRotated: inputs.basis == .rotated)
+      isRotated: inputs.basis == .rotated, refit: outcome.refit)
   }
 
   /// No path of this machine.

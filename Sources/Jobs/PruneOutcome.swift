@@ -1,6 +1,7 @@
 public import JSON
 public import Messages
 public import Minitron
+public import Recovery
 
 /// What a run of pruning has made.
 public struct PruneOutcome: Codable, Sendable, Equatable {
@@ -22,13 +23,15 @@ public struct PruneOutcome: Codable, Sendable, Equatable {
   public let computeType: String?
   /// What hidden_size was cut in.
   public let basis: ResidualBasis
+  /// How many linear maps were refitted; nil where none were to be.
+  public let refit: RefitCounts?
   /// What `coppice.json` says of a result that was there already.
   let recorded: String?
 
   init(
     output: String, architecture: ExportConfig, keptLayers: [Int], original: ModelCounts, pruned: ModelCounts,
     score: ScoreOutcome? = nil, search: SearchOutcome? = nil, computeType: String? = nil,
-    basis: ResidualBasis = .channels
+    basis: ResidualBasis = .channels, refit: RefitCounts? = nil
   ) {
     self.output = output
     wasFinished = false
@@ -39,6 +42,7 @@ public struct PruneOutcome: Codable, Sendable, Equatable {
     self.search = search
     self.computeType = computeType
     self.basis = basis
+    self.refit = refit
     recorded = nil
   }
 
@@ -56,6 +60,7 @@ public struct PruneOutcome: Codable, Sendable, Equatable {
     search = nil
     computeType = record["result"]?["compute_dtype"]?.string
     basis = record["made_of"]?["basis"]?.string.flatMap(ResidualBasis.init(rawValue:)) ?? .channels
+    refit = record["result"]?["refit"].flatMap(RefitCounts.init)
     recorded = record["result"]?.serialized()
   }
 
@@ -64,6 +69,7 @@ public struct PruneOutcome: Codable, Sendable, Equatable {
     if wasFinished { return recorded.flatMap { try? JSON(parsing: $0) } }
     var type = computeType.map { [("compute_dtype", JSON.text($0))] } ?? []
     if basis != .channels { type.append(("basis", .text(basis.rawValue))) }
+    if let refit { type.append(("refit", refit.json)) }
     guard let search, let score else {
       return .object(type + [("best", .object([("export_config", architecture.json)]))])
     }

@@ -6,7 +6,7 @@ import Torch
 
 extension PruneRun {
   /// Refits what is kept, while the original and the pruned model walk side by side; nil where nobody asked for that.
-  func refit(_ selection: Selection, _ config: ExportConfig) throws -> RefitFiles? {
+  func refit(_ selection: Selection, _ config: ExportConfig) throws -> (files: RefitFiles, counts: RefitCounts)? {
     guard request.refit != .none else { return nil }
     let description = model.description
     let made = inputs.resultFingerprint.adding([
@@ -37,8 +37,8 @@ extension PruneRun {
     progress.finish()
     try LibTorch.releaseMemory()
     try model.checkpoint.checkUnchanged()
-    try events.note(.refitted(visitor.counts))
-    return files
+    try events.note(.refitted(visitor.counts, experts: description.layers.contains { !$0.expertWeights.isEmpty }))
+    return (files, visitor.counts)
   }
 
   /// What of a weight outside the layers, whose last axis is the hidden size, is kept.

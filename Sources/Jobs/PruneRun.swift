@@ -33,7 +33,7 @@ struct PruneRun {
     let selection = try scores.selection(for: config, of: model.description)
     try noteIndispensable(scores, keeping: config[.numLayers])
     let refitted = try refit(selection, config)
-    let outcome = outcome(config, selection)
+    let outcome = outcome(config, selection, refit: refitted?.counts)
     let card = try ModelCard(job, model, config, selection, inputs, outcome)
     try export(
       selection, refitted, inputs.isCalibrated ? scores : nil, outcome, score: [], card, SearchReport(byHand: card))
@@ -58,7 +58,7 @@ struct PruneRun {
     let selection = try scores.selection(for: best.config, of: description)
     try noteIndispensable(scores, keeping: best.config[.numLayers])
     let refitted = try refit(selection, best.config)
-    let outcome = outcome(best.config, selection, score, search)
+    let outcome = outcome(best.config, selection, score, search, refit: refitted?.counts)
     let card = try ModelCard(job, model, best.config, selection, inputs, outcome)
     let report = SearchReport(
       card, search, targets: request.search.targets, layerRanking: scores.layerRanking)
@@ -72,7 +72,8 @@ struct PruneRun {
   }
 
   private func outcome(
-    _ config: ExportConfig, _ selection: Selection, _ score: ScoreOutcome? = nil, _ search: SearchOutcome? = nil
+    _ config: ExportConfig, _ selection: Selection, _ score: ScoreOutcome? = nil, _ search: SearchOutcome? = nil,
+    refit: RefitCounts?
   ) -> PruneOutcome {
     let counts = model.description.counts(selection.architecture(of: model.description), tokens: job.settings.seqLength)
     // By hand and without calibration nothing was computed.
@@ -80,7 +81,7 @@ struct PruneRun {
     return PruneOutcome(
       output: request.output, architecture: config, keptLayers: selection.layers.map { $0 + 1 },
       original: counts.original, pruned: counts.pruned, score: score, search: search,
-      computeType: isComputed ? "\(inputs.dtype)" : nil, basis: inputs.basis)
+      computeType: isComputed ? "\(inputs.dtype)" : nil, basis: inputs.basis, refit: refit)
   }
 
   /// Says which layer is kept whatever its rank, where there is one.
@@ -147,7 +148,8 @@ struct PruneRun {
 
   /// - Parameter score: further entries of `coppice.json`.
   private func export(
-    _ selection: Selection, _ refitted: RefitFiles?, _ scores: ImportanceScores?, _ outcome: PruneOutcome,
+    _ selection: Selection, _ refitted: (files: RefitFiles, counts: RefitCounts)?, _ scores: ImportanceScores?,
+    _ outcome: PruneOutcome,
     score: [(String, JSON)],
     _ card: ModelCard, _ report: SearchReport
   ) throws {
@@ -158,7 +160,7 @@ struct PruneRun {
       let share = rotation.shares.prefix(kept).reduce(0) { $0 + Double($1) }
       try events.note(.rotated(kept: kept, of: rotation.hidden, share: share))
     }
-    if let refitted { exporter.replacement = { try refitted.found($1)?.weights[$0] } }
+    if let refitted { exporter.replacement = { try refitted.files.found($1)?.weights[$0] } }
     let namingCode = exporter.filesNamingCode
     if !namingCode.isEmpty { try events.note(.codeLeftOut(files: namingCode)) }
     let progress = events.progress("writing", total: try exporter.byteCount(), unit: "bytes")
@@ -174,7 +176,7 @@ struct PruneRun {
       documents: [("README.md", card.readMe), ("report.md", report.text)], claim: claim,
       check: { try inputs.checkTokenizer(of: model) }, progress: { done, _ in progress.update(done) })
     progress.finish()
-    refitted?.remove()
+    refitted?.files.remove()
     try events.note(
       .written(output: request.output, params: outcome.pruned.params, original: outcome.original.params, config))
   }

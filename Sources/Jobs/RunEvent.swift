@@ -58,7 +58,7 @@ public enum RunNote: Sendable {
   case importanceKept(directory: String?)
   case calibrating(rows: Int, tokens: Int, dtype: String, WalkSummary)
   case refitting(rows: Int, tokens: Int)
-  case refitted(RefitCounts)
+  case refitted(RefitCounts, experts: Bool)
   /// Where a walk goes on that was interrupted, and what prevents that.
   case resuming(String)
   /// Which type is quick, or why this one is used.
@@ -95,9 +95,14 @@ public enum RunNote: Sendable {
       "importance scores are kept in \(directory ?? "memory"): no calibration needed"
     case .calibrating(let rows, let tokens, let dtype, let walk):
       "calibrating on \(rows) rows, \(Format.grouped(tokens)) tokens, in \(dtype); \(walk)"
-    case .refitting(let rows, let tokens): "refitting on \(rows) rows, \(Format.grouped(tokens)) tokens"
-    case .refitted(let counts):
-      "\(counts.refitted) of \(counts.refitted + counts.sliced) linear maps are refitted; the others stay as they were sliced"
+    case .refitting(let rows, let tokens):
+      "refitting on \(rows) rows, \(Format.grouped(tokens)) tokens: about as much work as calibration on \(Int(Double(rows) * RefitVisitor.walks))"
+
+    case .refitted(let counts, let hasExperts):
+      """
+      \(counts.refitted) of \(counts.refitted + counts.sliced) linear maps are better for it on rows that were held back; \
+      the others are as they were sliced\(hasExperts ? ", and so are all of routed experts" : "")
+      """
     case .noBOS(let family):
       """
       \(family) models were trained with a BOS token before every text; rows are packed without one, as the reference \

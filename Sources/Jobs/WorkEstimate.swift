@@ -4,6 +4,7 @@ import Formatting
 import JSON
 import Minitron
 import Models
+import Recovery
 import Torch
 
 /// What `PruneJob.estimate` finds.
@@ -24,6 +25,8 @@ public struct WorkEstimate: Codable, Sendable, Equatable {
   public let walk: WalkSummary
   /// Multiplications and additions of calibration and of scoring.
   public let calibrationOperations: Double, scoringOperations: Double
+  /// The same of a refit, where one is asked for: of the walks of original and pruned model, and of moments.
+  public let refitOperations: Double
   public let candidates: Int
   /// Bytes of memory for hidden states, and for weights.
   public let stateBytes: Int, layerBytes: Int
@@ -31,8 +34,10 @@ public struct WorkEstimate: Codable, Sendable, Equatable {
   public let diskBytes: Int
   /// Operations a second, measured just now on matrix products of this model's shape.
   public let operationsPerSecond: Double
-  /// How long calibration and scoring would take.
-  public var seconds: Double { (calibrationOperations + scoringOperations) / operationsPerSecond }
+  /// How long all that would take.
+  public var seconds: Double {
+    (calibrationOperations + scoringOperations + refitOperations) / operationsPerSecond
+  }
 
   init(_ job: PruneJob, _ prepared: PruneJob.Prepared) throws {
     let (request, model, inputs) = (job.request, prepared.model, prepared.inputs)
@@ -47,6 +52,9 @@ public struct WorkEstimate: Codable, Sendable, Equatable {
     calibrationOperations =
       description.operations(rows: rows.map(\.count), in: Architecture(description))
       + (isRotated ? description.momentOperations(tokens: tokens) : 0)
+    let refitted = request.refit == .none ? [] : rows.prefix(request.refitRows).map(\.count)
+    refitOperations =
+      RefitVisitor.walks * description.operations(rows: refitted, in: Architecture(description))
     // By hand nothing is scored. Items are taken for rows of their mean length.
     let items = inputs.task.map { task in Array(repeating: task.tokenCount / max(task.count, 1), count: task.count) }
     scoringOperations = found.reduce(0) {

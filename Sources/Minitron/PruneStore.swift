@@ -222,8 +222,10 @@ public struct PruneStore: Sendable {
   /// Whether a name in such a directory is that of a file of ours, or of one that a dead process did not finish.
   static func isOwn(_ name: String) -> Bool {
     let whole = name.wholeMatch(of: /\.(.+)\.partial-[0-9]+(-[0-9]+)?/).map { String($0.1) }
-    return whole == "probe" || KeptWalk.isOwn(whole ?? name)
-      || (whole ?? name).wholeMatch(of: /(importance|scores-[0-9a-f]{16}|refit-[0-9a-f]{16}-([0-9]+|head))\.json|refit-[0-9a-f]{16}-([0-9]+|head)\.bin/) != nil
+    let plain = whole ?? name
+    return whole == "probe" || KeptWalk.isOwn(plain)
+      || plain.wholeMatch(of: /(importance|scores-[0-9a-f]{16})\.json/) != nil
+      || plain.wholeMatch(of: /refit-[0-9a-f]{16}-([0-9]+|head)\.(json|bin)/) != nil
   }
 
   private func write(_ entries: JSON.Object, to path: String?) throws {

@@ -30,6 +30,8 @@ public struct LayerDescription: Sendable {
   }
 
   public var weights: [Weight] { sublayers.flatMap(\.weights) }
+  /// Those of routed experts.
+  public var expertWeights: [Weight] { sublayers.flatMap(\.block.expertWeights) }
 
   /// Whether an axis of one of its weights carries a hyperparameter.
   public func carries(_ hyperparameter: Hyperparameter) -> Bool {

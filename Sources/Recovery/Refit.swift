@@ -1,3 +1,4 @@
+public import JSON
 public import Models
 public import Torch
 
@@ -10,13 +11,20 @@ public enum RefitMode: String, Sendable, CaseIterable, Codable {
 }
 
 /// How many linear maps were refitted.
-public struct RefitCounts: Sendable, Equatable {
+public struct RefitCounts: Codable, Sendable, Equatable {
   /// Those that are better on the tokens held back.
   public internal(set) var refitted = 0
   /// Those for which nothing better was found: sliced, as without a refit.
   public internal(set) var sliced = 0
 
   public init() {}
+
+  public init?(_ json: JSON) {
+    guard let refitted = json["refitted"]?.int, let sliced = json["sliced"]?.int else { return nil }
+    (self.refitted, self.sliced) = (refitted, sliced)
+  }
+
+  public var json: JSON { .object([("refitted", .int(refitted)), ("sliced", .int(sliced))]) }
 
   static func + (a: RefitCounts, b: RefitCounts) -> RefitCounts {
     var sum = a

@@ -1,0 +1,119 @@
+import Foundation
+import JSON
+import TestSupport
+import Testing
+
+/// `--refit` and `--recover`. `Tests/Oracle/refit.py` compares the weights with plain PyTorch.
+@Suite struct RefitTests {
+  private static let data = Golden.root + "/Examples/data"
+
+  private func prune(_ output: String, _ config: String, _ flags: [String], model: String = Program.model) throws
+    -> Program.Result
+  {
+    try Program.run(
+      [
+        "prune", "--hf_model_name_or_path", model, "--output_hf_path", output, "--calib_dataset_name",
+        Self.data + "/calib.jsonl", "--calib_num_samples", "64", "--seq_length", "192", "--prune_export_config", config,
+        "--prune_intermediate_ckpt", output + "-kept",
+      ] + flags)
+  }
+
+  private func divergence(_ model: String) throws -> Double {
+    let result = try Program.run([
+      "eval", "--json", "--hf_model_name_or_path", model, "--reference_model", Program.model, "--eval_dataset_name",
+      Self.data + "/heldout.jsonl", "--eval_num_samples", "64", "--seq_length", "192",
+    ])
+    result.expectSuccess()
+    return try #require(result.json?["kl"]?["mean"]?.double)
+  }
+
+  /// Each form at the same architecture: channels, directions and layers that are dropped.
+  @Test func aRefitKeepsMostOfWhatSlicingLoses() throws {
+    try withTemporaryDirectory { directory in
+      func loss(_ name: String, _ config: String, _ flags: [String]) throws -> Double {
+        let output = directory + "/" + name
+        try prune(output, config, flags).expectSuccess()
+        return try divergence(output)
+      }
+      let narrow = #"{"hidden_size": 160, "ffn_hidden_size": 448}"#
+      let sliced = try loss("sliced", narrow, [])
+      let refitted = try loss("refitted", narrow, ["--refit", "sequential"])
+      let recovered = try loss("recovered", narrow, ["--recover"])
+      #expect(refitted < sliced / 3 && recovered < sliced / 8, "\(sliced), \(refitted), \(recovered)")
+      let short = #"{"num_layers": 6}"#
+      let (fewer, mended) = (try loss("fewer", short, []), try loss("mended", short, ["--refit", "sequential"]))
+      #expect(mended < fewer / 3, "\(fewer), \(mended)")
+    }
+  }
+
+  @Test func whatWasRefittedSaysSo() throws {
+    try withTemporaryDirectory { directory in
+      let output = directory + "/out"
+      let flags = ["--refit", "sequential", "--refit_rows", "32", "--json"]
+      let result = try prune(output, #"{"ffn_hidden_size": 384}"#, flags)
+      result.expectSuccess()
+      let refitted = try #require(result.json?["refit"]?["refitted"]?.int)
+      // Before the first projection whose inputs were cut nothing is to be mended.
+      #expect(refitted > 20 && result.json?["refit"]?["sliced"]?.int != nil)
+      #expect(result.error.contains("refitting on 32 rows"))
+      let record = try Golden.json(output + "/coppice.json")
+      #expect(record["made_of"]?["refit"]?.string == "sequential" && record["made_of"]?["refit_rows"]?.string == "32")
+      let card = try String(contentsOfFile: output + "/README.md", encoding: .utf8)
+      #expect(card.contains("\(refitted) were solved anew"))
+      // The same again is there; without a refit it is something else.
+      try prune(output, #"{"ffn_hidden_size": 384}"#, flags).expectSuccess()
+      try prune(output, #"{"ffn_hidden_size": 384}"#, ["--json"]).expectFailure(1, saying: "refit sequential")
+      #expect(try FileManager.default.contentsOfDirectory(atPath: output + "-kept") == ["importance.json"])
+    }
+  }
+
+  /// Layers that are done are not done again, and damaged ones are.
+  @Test func anEndedRefitGoesOn() throws {
+    try withTemporaryDirectory { directory in
+      let config = #"{"hidden_size": 128}"#
+      let flags = ["--refit", "sequential", "--refit_rows", "64"]
+      let whole = directory + "/whole"
+      try prune(whole, config, flags).expectSuccess()
+      let ended = directory + "/ended"
+      func kept() -> [String] {
+        ((try? FileManager.default.contentsOfDirectory(atPath: ended + "-kept")) ?? []).filter {
+          $0.hasPrefix("refit-") && $0.hasSuffix(".json")
+        }.sorted()
+      }
+      let line = """
+        "$COPPICE" prune --hf_model_name_or_path \(Program.model) --output_hf_path \(ended) \
+        --calib_dataset_name \(Self.data)/calib.jsonl --calib_num_samples 64 --seq_length 192 \
+        --prune_export_config '\(config)' --prune_intermediate_ckpt \(ended)-kept \(flags.joined(separator: " ")) &
+        until [ $(ls \(ended)-kept/refit-*.json | wc -l) -ge 2 ] || ! kill -0 $!; do sleep 0.02; done 2>/dev/null
+        kill -9 $!; wait
+        """
+      _ = try Program.shell(line)
+      let done = kept()
+      #expect(done.count >= 2, "it was ended too late")
+      // One of them loses a bit.
+      let name = ended + "-kept/" + (done.first ?? "").replacingOccurrences(of: ".json", with: ".bin")
+      var bytes = try Data(contentsOf: URL(fileURLWithPath: name))
+      bytes[bytes.count / 2] ^= 1
+      try bytes.write(to: URL(fileURLWithPath: name))
+      try prune(ended, config, flags).expectSuccess()
+      #expect(
+        try Data(contentsOf: URL(fileURLWithPath: whole + "/model.safetensors"))
+          == Data(contentsOf: URL(fileURLWithPath: ended + "/model.safetensors")))
+      #expect(kept().isEmpty, "what is not needed any more is removed")
+    }
+  }
+
+  @Test func whatContradictsItselfIsWrongUsage() throws {
+    try withTemporaryDirectory { directory in
+      func fails(_ flags: [String], saying words: String...) throws {
+        let result = try prune(directory + "/out", #"{"hidden_size": 128}"#, flags)
+        #expect(result.code == 64, "\(result.error)")
+        for word in words { #expect(result.error.contains(word), "\(result.error)") }
+      }
+      try fails(["--recover", "--basis", "channels"], saying: "--recover", "contradict")
+      try fails(["--recover", "--refit", "none"], saying: "--recover", "contradict")
+      try fails(["--refit", "sequential", "--refit_rows", "1"], saying: "--refit_rows", "2")
+      try fails(["--refit", "locally"], saying: "--refit")
+    }
+  }
+}
