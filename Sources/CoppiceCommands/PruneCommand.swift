@@ -71,8 +71,10 @@ struct PruneOptions: ParsableArguments {
     ))
   var refit: RefitMode?
 
-  @Option(name: .flag("refit_rows"), help: ArgumentHelp("Calibration rows to refit on.", valueName: "n"))
-  var refitRows = PruneRequest.defaults.refitRows
+  @Option(
+    name: .flag("refit_rows"),
+    help: ArgumentHelp("Calibration rows to refit on (default: 131,072 tokens' worth, 16 to 256).", valueName: "n"))
+  var refitRows: Int?
 
   @Flag(name: .flag("recover"), help: "As --basis rotated --refit sequential: what loses least before any training.")
   var recover = false

@@ -85,7 +85,7 @@ struct PruneInputs {
   private var refitSettings: [(String, String)] {
     guard request.refit != .none else { return [] }
     return [
-      ("refit", request.refit.rawValue), ("refit_rows", "\(request.refitRows)"),
+      ("refit", request.refit.rawValue), ("refit_rows", "\(request.rowsToRefit)"),
       ("refit_algorithm", "\(AlgorithmVersion.refit)"),
     ]
   }

@@ -41,8 +41,8 @@ public struct PruneRequest: Codable, Sendable, Equatable {
   public var expertChannels = ExpertChannels.shared
   /// How what is kept is made to give what the original gives.
   public var refit = RefitMode.none
-  /// Calibration rows that are refitted on.
-  public var refitRows = 256
+  /// Calibration rows that are refitted on; nil for as many as hold 131,072 tokens, from 16 to 256.
+  public var refitRows: Int?
   /// What hidden_size is cut in.
   public var basis = ResidualBasis.channels
 
@@ -94,7 +94,7 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     racing = try values.decodeIfPresent(Bool.self, forKey: .racing) ?? racing
     expertChannels = try values.decodeIfPresent(ExpertChannels.self, forKey: .expertChannels) ?? expertChannels
     refit = try values.decodeIfPresent(RefitMode.self, forKey: .refit) ?? refit
-    refitRows = try values.decodeIfPresent(Int.self, forKey: .refitRows) ?? refitRows
+    refitRows = try values.decodeIfPresent(Int.self, forKey: .refitRows)
     basis = try values.decodeIfPresent(ResidualBasis.self, forKey: .basis) ?? basis
     search = try SearchParameters(from: decoder)
     evaluation = try EvaluationParameters(from: decoder)
@@ -118,7 +118,7 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     try values.encode(racing, forKey: .racing)
     try values.encode(expertChannels, forKey: .expertChannels)
     try values.encode(refit, forKey: .refit)
-    try values.encode(refitRows, forKey: .refitRows)
+    try values.encodeIfPresent(refitRows, forKey: .refitRows)
     try values.encode(basis, forKey: .basis)
     try search.encode(to: encoder)
     try evaluation.encode(to: encoder)
@@ -142,7 +142,7 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     try atLeast(1, calibrationRows, "calib_num_samples")
     try atLeast(1, batchSize, "calib_batch_size")
     // One is held back, to judge by.
-    try atLeast(2, refitRows, "refit_rows")
+    if let refitRows { try atLeast(2, refitRows, "refit_rows") }
   }
 
   /// What is wrong with it as the request of a run.
@@ -161,6 +161,8 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     say what to prune to: \(parameter: "prune_target_params"), \(parameter: "prune_target_active_params"), \
     \(parameter: "prune_target_memory_mb") or \(parameter: "prune_export_config")
     """
+
+  var rowsToRefit: Int { refitRows ?? min(max((1 << 17) / search.seqLength, 16), 256) }
 
   func settings() throws -> SearchSettings { try search.settings(batchSize: batchSize) }
 }

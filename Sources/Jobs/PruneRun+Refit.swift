@@ -13,7 +13,7 @@ extension PruneRun {
       ("export_config", config.json.serialized()), ("kept_layers", "\(selection.layers.map { $0 + 1 })"),
     ])
     let files = try RefitFiles(directory: store.directory, made, description, isFresh: store.fresh)
-    let rows = Array(try inputs.text.calibrationRows().rows.prefix(request.refitRows))
+    let rows = Array(try inputs.text.calibrationRows().rows.prefix(request.rowsToRefit))
     let micro = TokenBatch.groups(rows, size: request.batchSize)
     let atOnce = description.tokensAtOnce(elementSize: inputs.dtype.byteCount, device: executor.weights.device)
     let batches = TokenBatch.packed(micro, tokens: atOnce)

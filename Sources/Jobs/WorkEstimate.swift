@@ -52,7 +52,7 @@ public struct WorkEstimate: Codable, Sendable, Equatable {
     calibrationOperations =
       description.operations(rows: rows.map(\.count), in: Architecture(description))
       + (isRotated ? description.momentOperations(tokens: tokens) : 0)
-    let refitted = request.refit == .none ? [] : rows.prefix(request.refitRows).map(\.count)
+    let refitted = request.refit == .none ? [] : rows.prefix(request.rowsToRefit).map(\.count)
     refitOperations =
       RefitVisitor.walks * description.operations(rows: refitted, in: Architecture(description))
     // By hand nothing is scored. Items are taken for rows of their mean length.

@@ -14,14 +14,21 @@ final class HeadRefit {
 
   private let division: RowDivision
 
-  init(_ description: ModelDescription, _ division: RowDivision) {
-    (self.description, self.division) = (description, division)
+  /// Bytes for the original's states: what comes after them is not seen.
+  private var room: Int
+
+  init(_ description: ModelDescription, _ division: RowDivision, room: Int) {
+    (self.description, self.division, self.room) = (description, division, room)
   }
 
   /// States after the final norm: all batches of the original, then all of the pruned model.
   func see(subject: Int, batch: Int, lengths: [Int], hidden: Tensor, head: OutputHead) throws {
     if heads.count == subject { heads.append(try head.weight()) }
-    guard subject == 1 else { return original[batch] = hidden }
+    guard subject == 1 else {
+      room -= hidden.byteCount
+      if room >= 0 { original[batch] = hidden }
+      return
+    }
     guard let other = original.removeValue(forKey: batch) else { return }
     let (x, y) = (try hidden.rows(lengths), try other.rows(lengths))
     let moments = try self.moments ?? DividedMoments(inputs: x.shape[1], targets: y.shape[1])

@@ -13,6 +13,8 @@ public final class RefitFiles: RefittedWeights {
   private let directory: String?
   private let prefix: String
   private let known: [String: Weight]
+  /// What was read last: weights are asked for one by one.
+  private var last: (layer: Int?, found: (weights: [Weight: Tensor], counts: RefitCounts))?
   /// Without a directory.
   private var inMemory: [Int?: (weights: [Weight: Tensor], counts: RefitCounts)] = [:]
 
@@ -35,6 +37,13 @@ public final class RefitFiles: RefittedWeights {
   }
 
   public func found(_ layer: Int?) throws -> (weights: [Weight: Tensor], counts: RefitCounts)? {
+    if let last, last.layer == layer { return last.found }
+    let found = try read(layer)
+    last = found.map { (layer, $0) }
+    return found
+  }
+
+  private func read(_ layer: Int?) throws -> (weights: [Weight: Tensor], counts: RefitCounts)? {
     guard let manifest = path(layer, ".json"), let data = path(layer, ".bin") else { return inMemory[layer] }
     guard FileManager.default.fileExists(atPath: manifest),
       let entries = KeptFile.parse(try WholeFile.read(manifest, limit: 64 << 20)),

@@ -45,7 +45,7 @@ public final class RefitVisitor: WalkVisitor {
   ///   - tiedHead: the embedding as head, its columns multiplied by the final norm's weight: the original's, `[V, hidden]`, and
   ///     the pruned model's, `[V, kept]`; nil where the head is not tied.
   ///   - batches: that will be walked, in their order. Every eighth row is held back, to judge by.
-  ///   - room: bytes for what the original gives in a layer: it goes through the layer once then.
+  ///   - room: bytes for what the original gives in a layer, so that it goes through the layer once, and then for its last states.
   ///   - storedType: of a weight in the result.
   public init(
     _ model: ModelDescription, _ selection: Selection, kept: any RefittedWeights, directions: Tensor? = nil,
@@ -58,7 +58,7 @@ public final class RefitVisitor: WalkVisitor {
     division = try RowDivision(batches.map(\.lengths))
     basis = try StreamBasis(selection, directions)
     last = try tiedHead.flatMap { try StreamBasis.read(by: $0.own, for: $0.whole) }
-    head = HeadRefit(model, division)
+    head = HeadRefit(model, division, room: room)
     first =
       selection.kept(.hidden, layer: nil) != nil
       ? 0
