@@ -58,7 +58,7 @@ public final class NormConstants: WalkVisitor, TapObserver {
 
   private func add(_ stream: Tensor, norm: Int, epsilon: Double, _ lengths: [Int]) throws {
     // What float64 needs is little, and not every device has it.
-    let tokens = try stream.validTokens(lengths).to(device: .cpu).to(.float32)
+    let tokens = try stream.valid(lengths).to(device: .cpu).to(.float32)
     let hidden = tokens.shape[1]
     let dimensions = try Tensor.arange(hidden, dtype: .float64).adding(1)
     let starts = Array(stride(from: 0, to: tokens.shape[0], by: Self.slice))

@@ -1,3 +1,4 @@
+import Execution
 import Messages
 import Models
 import Torch
@@ -13,14 +14,11 @@ final class StreamMoments {
   private let hidden: Int
   /// `[H, H]` float64; of blocks below the diagonal nothing is computed.
   private var sums: Tensor?
-  /// The first columns of blocks.
-  private let blocks: [Range<Int>]
+  private let products: BlockProducts
 
   init(hidden: Int) {
     self.hidden = hidden
-    // Enough pieces for some threads, and pieces large enough for quick products.
-    let size = min(max((hidden + 7) / 8, 64), 512)
-    blocks = stride(from: 0, to: hidden, by: size).map { $0..<min($0 + size, hidden) }
+    products = BlockProducts(hidden)
   }
 
   /// A token's x xᵀ is at most H: 2³⁹ in all are exact, a billion tokens at average values.
@@ -35,7 +33,7 @@ final class StreamMoments {
   ///   - epsilon: of the norm that it goes into.
   ///   - lengths: valid tokens of each row.
   func add(_ stream: Tensor, epsilon: Double, lengths: [Int]) throws {
-    let x = try stream.validTokens(lengths).to(.float32)
+    let x = try stream.valid(lengths).to(.float32)
     let scale = try x.square().mean(dims: [1], keepDim: true).adding(epsilon).rsqrt()
     let normed = try x.multiplied(by: scale)
     let device = stream.device
@@ -43,20 +41,7 @@ final class StreamMoments {
     let home = device == .mps ? Device.cpu : device
     let total = try sums?.to(device: home) ?? .zeros([hidden, hidden], dtype: .float64, device: home)
     sums = total
-    func add(_ first: Range<Int>, _ second: Range<Int>) throws {
-      func columns(_ range: Range<Int>) throws -> Tensor {
-        try normed.narrow(dim: 1, start: range.lowerBound, length: range.count)
-      }
-      let product = try columns(first).transpose(0, 1).matmul(columns(second)).to(device: home).to(.float64)
-      try product.add(Self.rounding)
-      try product.subtract(Self.rounding)
-      try total.narrow(dim: 0, start: first.lowerBound, length: first.count)
-        .narrow(dim: 1, start: second.lowerBound, length: second.count).add(product)
-    }
-    guard device == .cpu else { return try add(0..<hidden, 0..<hidden) }
-    // One thread a block: the same numbers on any number of them.
-    let pairs = blocks.indices.flatMap { first in (first..<blocks.count).map { (first, $0) } }
-    try LibTorch.parallel(pairs.count) { try add(blocks[pairs[$0].0], blocks[pairs[$0].1]) }
+    try products.add(normed, normed, to: total, rounding: Self.rounding)
   }
 
   /// The upper triangle, row after row; empty before the first batch.
@@ -126,16 +111,4 @@ public struct PrincipalDirections: Sendable, Equatable {
   public let directions: [Float]
   /// The part of the stream's energy that each has, of one.
   public let shares: [Float]
-}
-
-extension Tensor {
-  /// The tokens of `[B, S, H]` that are no padding: `[T, H]`.
-  func validTokens(_ lengths: [Int]) throws -> Tensor {
-    let (width, hidden) = (shape[1], shape[2])
-    if lengths.allSatisfy({ $0 == width }) { return try reshape([-1, hidden]) }
-    return try Tensor.cat(
-      lengths.enumerated().map { row, length in
-        try select(dim: 0, index: row).narrow(dim: 0, start: 0, length: length)
-      }, dim: 0)
-  }
 }

@@ -1,3 +1,4 @@
+import Execution
 import Models
 package import Torch
 
@@ -164,18 +165,6 @@ extension Tensor {
   ///
   /// - Parameter lengths: of each of B rows; nil where all are valid.
   func rows(_ lengths: [Int]?) throws -> Tensor { try valid(lengths).to(.float32) }
-
-  /// The same in its own type; perhaps a view.
-  func valid(_ lengths: [Int]?) throws -> Tensor {
-    let channels = shape[shape.count - 1]
-    guard let lengths, shape.count == 3, lengths.contains(where: { $0 < shape[1] }) else {
-      return try reshape([-1, channels])
-    }
-    let parts = try lengths.enumerated().map { row, length in
-      try select(dim: 0, index: row).narrow(dim: 0, start: 0, length: length)
-    }
-    return try Tensor.cat(parts, dim: 0)
-  }
 
   /// `[T, C]` → `[T, C + 1]`: a constant input, for a bias.
   package func withOnes() throws -> Tensor {

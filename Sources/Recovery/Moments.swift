@@ -1,22 +1,26 @@
+import Minitron
 package import Torch
 
 /// Second moments of what goes into a linear map, and of what it should give: sums over tokens, of products in float32, in float64.
 ///
 /// Shapes: T tokens, N inputs, M targets.
 package final class Moments {
-  /// Σ x xᵀ, `[N, N]`.
-  package let inputs: Tensor
   /// Σ t xᵀ, `[M, N]`.
   package let targets: Tensor
   package private(set) var tokens = 0
+  /// Σ x xᵀ, `[N, N]`, of which only blocks on and above the diagonal count.
+  private let upper: Tensor
+
+  /// Σ x xᵀ, `[N, N]`.
+  package var inputs: Tensor { get throws { try BlockProducts.whole(upper) } }
 
   package init(inputs: Int, targets: Int) throws {
-    self.inputs = try .zeros([inputs, inputs], dtype: .float64)
+    upper = try .zeros([inputs, inputs], dtype: .float64)
     self.targets = try .zeros([targets, inputs], dtype: .float64)
   }
 
   package init(inputs: Tensor, targets: Tensor, tokens: Int) {
-    (self.inputs, self.targets, self.tokens) = (inputs, targets, tokens)
+    (upper, self.targets, self.tokens) = (inputs, targets, tokens)
   }
 
   /// - Parameters:
@@ -24,8 +28,8 @@ package final class Moments {
   ///   - t: `[T, M]` float32.
   package func add(_ x: Tensor, _ t: Tensor) throws {
     guard x.shape[0] > 0 else { return }
-    try inputs.add(x.transpose(0, 1).matmul(x).to(.float64))
-    try targets.add(t.transpose(0, 1).matmul(x).to(.float64))
+    try BlockProducts(x.shape[1]).add(x, x, to: upper)
+    try BlockProducts(t.shape[1], x.shape[1]).add(t, x, to: targets)
     tokens += x.shape[0]
   }
 }

@@ -32,9 +32,11 @@ package struct RidgeRegression {
   /// - Returns: nil where nothing is better, or no finite solution is found.
   package func solve(towards sliced: Tensor, targets map: Tensor? = nil) throws -> Solution? {
     let solved = moments.solved
-    guard solved.tokens > 0, moments.heldBack.tokens > 0, try solved.inputs.allFinite(), try solved.targets.allFinite()
+    guard solved.tokens > 0, moments.heldBack.tokens > 0, try solved.targets.allFinite()
     else { return nil }
-    let scale = try solved.inputs.diagonal().mean().item()
+    let gram = try solved.inputs
+    guard try gram.allFinite() else { return nil }
+    let scale = try gram.diagonal().mean().item()
     guard scale > 0, scale.isFinite else { return nil }
     let sliced = try sliced.to(.float32)
     let right = try targets(solved, map)
@@ -52,10 +54,10 @@ package struct RidgeRegression {
     var best: (error: Double, solution: Solution?) = (
       try error(sliced) - Self.noise * size(sliced), nil
     )
-    let identity = try Tensor.identity(solved.inputs.shape[0])
+    let identity = try Tensor.identity(gram.shape[0])
     func attempt(_ index: Int) throws -> Bool {
       let ridge = Self.ridges[index]
-      let left = try solved.inputs.adding(identity.multiplied(by: ridge * scale))
+      let left = try gram.adding(identity.multiplied(by: ridge * scale))
       guard let weight = try weights(left, right, sliced, ridge * scale), try weight.allFinite() else { return false }
       let found = try error(weight)
       guard found.isFinite, found < best.error else { return false }
