@@ -10,6 +10,8 @@ package struct RidgeRegression {
   private static let middle = 3
   /// Of what W gives, how much less has to be wrong to be better: less than that is rounding.
   private static let noise = 1e-6
+  /// Rows of W that ridges are tried on.
+  private static let rowsTried = 512
   /// Rows of W that are solved for together, which bounds what a wide output takes.
   private static let rowsAtOnce = 16384
 
@@ -24,6 +26,41 @@ package struct RidgeRegression {
     package let ridge: Double
   }
 
+  /// Some rows of W, or all of them: each is a regression of its own.
+  private struct Rows {
+    /// S, float32.
+    let sliced: Tensor
+    /// What they should give, by inputs: float64 of the tokens that are solved with, float32 of those held back.
+    let right: Tensor, held: Tensor
+    /// Σ x xᵀ of tokens held back, float32.
+    let inputs: Tensor
+
+    /// Rows evenly over all.
+    func some(_ count: Int) throws -> Rows {
+      let all = sliced.shape[0]
+      let numbers = stride(from: 0, to: all, by: max(all / count, 1)).map(Int64.init)
+      let indices = try Tensor(numbers, shape: [numbers.count])
+      func part(_ tensor: Tensor) throws -> Tensor { try tensor.indexSelect(dim: 0, indices) }
+      return Rows(sliced: try part(sliced), right: try part(right), held: try part(held), inputs: inputs)
+    }
+
+    /// Σ |W x − y|² over tokens held back, without Σ |y|², which is the same for all W.
+    func error(_ weight: Tensor) throws -> Double {
+      try size(weight) - 2 * weight.multiplied(by: held).sum(dtype: .float64).item()
+    }
+
+    /// Σ |W x|².
+    private func size(_ weight: Tensor) throws -> Double {
+      try weight.matmul(inputs).multiplied(by: weight).sum(dtype: .float64).item()
+    }
+
+    /// What has to be fallen short of to be better than S by more than rounding.
+    func bound() throws -> Double {
+      let size = try size(sliced)
+      return try size - 2 * sliced.multiplied(by: held).sum(dtype: .float64).item() - RidgeRegression.noise * size
+    }
+  }
+
   /// The best weights, where they are better than `sliced` on the tokens held back.
   ///
   /// - Parameters:
@@ -32,63 +69,63 @@ package struct RidgeRegression {
   /// - Returns: nil where nothing is better, or no finite solution is found.
   package func solve(towards sliced: Tensor, targets map: Tensor? = nil) throws -> Solution? {
     let solved = moments.solved
-    guard solved.tokens > 0, moments.heldBack.tokens > 0, try solved.targets.allFinite()
-    else { return nil }
+    guard solved.tokens > 0, moments.heldBack.tokens > 0, try solved.targets.allFinite() else { return nil }
     let gram = try solved.inputs
-    guard try gram.allFinite() else { return nil }
     let scale = try gram.diagonal().mean().item()
-    guard scale > 0, scale.isFinite else { return nil }
-    let sliced = try sliced.to(.float32)
-    let right = try targets(solved, map)
-    let held = (
-      inputs: try moments.heldBack.inputs.to(.float32), targets: try targets(moments.heldBack, map).to(.float32)
-    )
-    func error(_ weight: Tensor) throws -> Double {
-      // Σ |W x − y|² without Σ |y|², which is the same for all W.
-      try size(weight) - 2 * weight.multiplied(by: held.targets).sum(dtype: .float64).item()
-    }
-    // Σ |W x|².
-    func size(_ weight: Tensor) throws -> Double {
-      try weight.matmul(held.inputs).multiplied(by: weight).sum(dtype: .float64).item()
-    }
-    var best: (error: Double, solution: Solution?) = (
-      try error(sliced) - Self.noise * size(sliced), nil
-    )
+    guard try gram.allFinite(), scale > 0, scale.isFinite else { return nil }
+    let all = Rows(
+      sliced: try sliced.to(.float32), right: try targets(solved, map, .float64),
+      held: try targets(moments.heldBack, map, .float32), inputs: try moments.heldBack.inputs.to(.float32))
     let identity = try Tensor.identity(gram.shape[0])
-    func attempt(_ index: Int) throws -> Bool {
-      let ridge = Self.ridges[index]
+    func weights(_ rows: Rows, _ ridge: Double) throws -> Tensor? {
       let left = try gram.adding(identity.multiplied(by: ridge * scale))
-      guard let weight = try weights(left, right, sliced, ridge * scale), try weight.allFinite() else { return false }
-      let found = try error(weight)
+      guard let found = try Self.weights(left, rows, ridge * scale), try found.allFinite() else { return nil }
+      return found
+    }
+    // Which ridge is best shows on some of many rows.
+    let tried = sliced.shape[0] >= 2 * Self.rowsTried ? try all.some(Self.rowsTried) : all
+    guard let best = try best(of: tried, weights) else { return nil }
+    if tried.sliced.shape[0] == sliced.shape[0] { return best }
+    guard let weight = try weights(all, best.ridge), try all.error(weight) < all.bound() else { return nil }
+    return Solution(weight: weight, ridge: best.ridge)
+  }
+
+  /// The ridge with the least error, and what it gives of these rows.
+  private func best(of rows: Rows, _ weights: (Rows, Double) throws -> Tensor?) throws -> Solution? {
+    var best: (error: Double, solution: Solution?) = (try rows.bound(), nil)
+    func attempt(_ ridge: Double) throws -> Bool {
+      guard let weight = try weights(rows, ridge) else { return false }
+      let found = try rows.error(weight)
       guard found.isFinite, found < best.error else { return false }
       best = (found, Solution(weight: weight, ridge: ridge))
       return true
     }
     var isLowered = false
-    if try attempt(Self.middle) {
-      for index in (0..<Self.middle).reversed() {
-        guard try attempt(index) else { break }
+    if try attempt(Self.ridges[Self.middle]) {
+      for ridge in Self.ridges[..<Self.middle].reversed() {
+        guard try attempt(ridge) else { break }
         isLowered = true
       }
     }
     if !isLowered {
-      for index in Self.middle + 1..<Self.ridges.count where try !attempt(index) && best.solution != nil { break }
+      for ridge in Self.ridges[(Self.middle + 1)...] where try !attempt(ridge) && best.solution != nil { break }
     }
     return best.solution
   }
 
-  /// What W should give, by inputs: `[M, N]` float64.
-  private func targets(_ moments: Moments, _ map: Tensor?) throws -> Tensor {
-    try map.map { try $0.to(.float64).matmul(moments.targets) } ?? moments.targets
+  /// What W should give, by inputs: `[M, N]`.
+  private func targets(_ moments: Moments, _ map: Tensor?, _ dtype: DType) throws -> Tensor {
+    let summed = try moments.targets.to(dtype)
+    return try map.map { try $0.to(dtype).matmul(summed) } ?? summed
   }
 
-  /// (right + ridge × sliced) · left⁻¹; nil where `left` is not positive definite.
-  private func weights(_ left: Tensor, _ right: Tensor, _ sliced: Tensor, _ ridge: Double) throws -> Tensor? {
+  /// (right + ridge × S) · left⁻¹; nil where `left` is not positive definite.
+  private static func weights(_ left: Tensor, _ rows: Rows, _ ridge: Double) throws -> Tensor? {
     var parts: [Tensor] = []
-    for start in stride(from: 0, to: sliced.shape[0], by: Self.rowsAtOnce) {
-      let length = min(Self.rowsAtOnce, sliced.shape[0] - start)
-      let aims = try right.narrow(dim: 0, start: start, length: length).clone()
-      try aims.add(sliced.narrow(dim: 0, start: start, length: length).to(.float64), scaledBy: ridge)
+    for start in stride(from: 0, to: rows.sliced.shape[0], by: rowsAtOnce) {
+      let length = min(rowsAtOnce, rows.sliced.shape[0] - start)
+      let aims = try rows.right.narrow(dim: 0, start: start, length: length).clone()
+      try aims.add(rows.sliced.narrow(dim: 0, start: start, length: length).to(.float64), scaledBy: ridge)
       guard let solved = try left.solvePositive(aims.transpose(0, 1)) else { return nil }
       parts.append(try solved.transpose(0, 1).to(.float32).contiguous())
     }
