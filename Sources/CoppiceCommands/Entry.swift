@@ -43,6 +43,8 @@ public enum Entry {
       let normalized = try path + Arguments.normalize(Array(words.dropFirst(path.count)), for: command)
       var parsed = try root.parseAsRoot(normalized)
       try parsed.run()
+      // A run that ends while a signal is told to other processes ends by the signal, too.
+      Interruption.holdIfEnding()
       leave(0)
     } catch {
       // What a signal removes under the hands of the others is no error to speak of.

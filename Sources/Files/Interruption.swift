@@ -47,9 +47,9 @@ public enum Interruption {
   }
 
   /// Waits for the end where the process is being ended by a signal: for whoever is about to speak of errors that come of
-  /// that.
+  /// that, or to end the process otherwise.
   public static func holdIfEnding() {
-    if cf_is_cut() { while true { pause() } }
+    if cf_is_cut() || isEnding.withLock({ $0 }) { while true { pause() } }
     Unfinished.uninterrupted {}
   }
 
@@ -84,7 +84,10 @@ public enum Interruption {
     }
   }
 
+  private static let isEnding = Mutex(false)
+
   private static func end(_ number: Int32) {
+    isEnding.withLock { $0 = true }
     for action in actions.withLock({ $0 }) { action(number) }
     Unfinished.removeAll()
     if cf_is_cut() { _exit(1) }

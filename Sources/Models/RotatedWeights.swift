@@ -39,6 +39,7 @@ public final class RotatedWeights {
   ///   - weight: what it is of.
   ///   - layer: 0-based; nil outside the layers.
   ///   - dropped: axes of the weight that the tensor does not have: 1 for one expert's part.
+  ///   - count: of directions.
   /// - Returns: the tensor itself where it does not meet the stream.
   public func turned(_ tensor: Tensor, of weight: Weight, layer: Int?, dropped: Int = 0, keeping count: Int) throws
     -> Tensor

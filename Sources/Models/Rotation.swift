@@ -40,7 +40,9 @@ public struct Rotation: Sendable, Equatable {
 
   /// Checks that it is one of a model of this description.
   ///
-  /// - Parameter what: where it comes from, for messages.
+  /// - Parameters:
+  ///   - model: that it should be of.
+  ///   - what: where it comes from, for messages.
   /// - Throws: `ModelError` when something is missing, too much or not finite.
   public func check(for model: ModelDescription, what: String) throws {
     let hidden = model.sizes[.hidden]

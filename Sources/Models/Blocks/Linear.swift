@@ -40,7 +40,9 @@ public protocol LinearObserver: AnyObject {
   ///
   /// - Parameters:
   ///   - sublayer: the branch's number from 0; the number of branches after the last.
+  ///   - layer: the original layer's 0-based number.
   ///   - state: `[B, S, H]`.
+  ///   - lengths: valid tokens of each of B rows; nil where all rows count.
   func observeStream(_ sublayer: Int, layer: Int, state: Tensor, lengths: [Int]?) throws
 }
 
