@@ -82,9 +82,9 @@ final class SeveralObservers: TapObserver {
     for observer in observers { try observer.observeExperts(layer: layer, sums) }
   }
 
-  func observeStream(_ layer: Int, sublayer: Int, _ stream: Tensor, norm: Norm, lengths: [Int]) throws {
+  func observeStream(_ sublayer: Int, layer: Int, state: Tensor, lengths: [Int]?) throws {
     for observer in observers {
-      try observer.observeStream(layer, sublayer: sublayer, stream, norm: norm, lengths: lengths)
+      try observer.observeStream(sublayer, layer: layer, state: state, lengths: lengths)
     }
   }
 }
@@ -95,9 +95,15 @@ final class SeveralLinearObservers: LinearObserver {
 
   init(_ observers: [any LinearObserver]) { self.observers = observers }
 
-  func observe(_ weight: Weight, expert: Int?, layer: Int, input: Tensor, lengths: [Int]?) throws {
+  func observe(_ weight: Weight, bias: Weight?, expert: Int?, layer: Int, input: Tensor, lengths: [Int]?) throws {
     for observer in observers {
-      try observer.observe(weight, expert: expert, layer: layer, input: input, lengths: lengths)
+      try observer.observe(weight, bias: bias, expert: expert, layer: layer, input: input, lengths: lengths)
+    }
+  }
+
+  func observeStream(_ sublayer: Int, layer: Int, state: Tensor, lengths: [Int]?) throws {
+    for observer in observers {
+      try observer.observeStream(sublayer, layer: layer, state: state, lengths: lengths)
     }
   }
 }

@@ -86,8 +86,9 @@ public final class ImportanceObserver: TapObserver {
     try seen.addMeanSquares(to: sum)
   }
 
-  public func observeStream(_ layer: Int, sublayer: Int, _ stream: Tensor, norm: Norm, lengths: [Int]) throws {
-    try moments?.add(stream, epsilon: norm.epsilon, lengths: lengths)
+  public func observeStream(_ sublayer: Int, layer: Int, state: Tensor, lengths: [Int]?) throws {
+    guard let moments, let norm = model.norm(readingStream: sublayer, ofLayer: layer) else { return }
+    try moments.add(state, epsilon: norm.epsilon, lengths: lengths)
   }
 
   /// The directions of the residual stream that hold most of it.
@@ -99,9 +100,6 @@ public final class ImportanceObserver: TapObserver {
   }
 
   public func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws {
-    if layer == model.layers.count - 1 {
-      try moments?.add(output, epsilon: model.finalNorm.epsilon, lengths: lengths)
-    }
     let similarity = try input.tokenCosines(output)  // [B, S]
     guard input.device == .cpu else { return try addOnDevice(similarity, layer: layer, lengths: lengths) }
     let values = try similarity.floats()

@@ -44,19 +44,17 @@ public final class NormConstants: WalkVisitor, TapObserver {
   public func observe(_ tap: Tap, layer: Int, _ sums: ChannelSums) throws {}
   public func observeExperts(layer: Int, _ sums: ExpertSums) throws {}
 
-  public func observeStream(_ layer: Int, sublayer: Int, _ stream: Tensor, norm: Norm, lengths: [Int]) throws {
-    try add(stream, norm: firsts[layer] + sublayer, epsilon: norm.epsilon, lengths)
-  }
+  public func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws {}
 
-  public func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws {
-    guard layer == model.layers.count - 1 else { return }
-    try add(output, norm: sums.count - 1, epsilon: model.finalNorm.epsilon, lengths)
+  public func observeStream(_ sublayer: Int, layer: Int, state: Tensor, lengths: [Int]?) throws {
+    guard let norm = model.norm(readingStream: sublayer, ofLayer: layer) else { return }
+    try add(state, norm: firsts[layer] + sublayer, epsilon: norm.epsilon, lengths)
   }
 
   /// Tokens that one thread takes at a time: their numbers stay in the caches.
   private static let slice = 128
 
-  private func add(_ stream: Tensor, norm: Int, epsilon: Double, _ lengths: [Int]) throws {
+  private func add(_ stream: Tensor, norm: Int, epsilon: Double, _ lengths: [Int]?) throws {
     // What float64 needs is little, and not every device has it.
     let tokens = try stream.valid(lengths).to(device: .cpu).to(.float32)
     let hidden = tokens.shape[1]

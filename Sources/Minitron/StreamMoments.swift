@@ -31,8 +31,8 @@ final class StreamMoments {
   /// - Parameters:
   ///   - stream: `[B, S, H]`.
   ///   - epsilon: of the norm that it goes into.
-  ///   - lengths: valid tokens of each row.
-  func add(_ stream: Tensor, epsilon: Double, lengths: [Int]) throws {
+  ///   - lengths: valid tokens of each row; nil where all are.
+  func add(_ stream: Tensor, epsilon: Double, lengths: [Int]?) throws {
     let x = try stream.valid(lengths).to(.float32)
     let scale = try x.square().mean(dims: [1], keepDim: true).adding(epsilon).rsqrt()
     let normed = try x.multiplied(by: scale)

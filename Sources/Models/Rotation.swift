@@ -105,6 +105,15 @@ extension ModelDescription {
     return axes.isEmpty ? nil : .turned(axes.map { (axis: $0.0, norm: $0.1) })
   }
 
+  /// The norm that reads the stream before a branch of a layer; after the last branch of the last layer the final one.
+  ///
+  /// - Parameter sublayer: the branch's number; the number of branches after the last.
+  package func norm(readingStream sublayer: Int, ofLayer layer: Int) -> Norm? {
+    let branches = layers[layer].sublayers
+    if branches.indices.contains(sublayer) { return branches[sublayer].norm }
+    return layer == layers.count - 1 ? finalNorm : nil
+  }
+
   /// Why the residual stream cannot be rotated; nil where it can be.
   ///
   /// Everything that touches the stream has to commute with a rotation: an RMS norm does once its weight is in what reads

@@ -55,7 +55,7 @@ final class LayerRefit {
   final class PrunedSide: LinearObserver {
     weak var refit: LayerRefit?
 
-    func observe(_ weight: Weight, expert: Int?, layer: Int, input: Tensor, lengths: [Int]?) throws {
+    func observe(_ weight: Weight, bias: Weight?, expert: Int?, layer: Int, input: Tensor, lengths: [Int]?) throws {
       if expert == nil { try refit?.see(weight, input, lengths) }
     }
 
@@ -81,7 +81,7 @@ final class LayerRefit {
       }
     }
     before = nil
-    if hasBias(site) {
+    if !site.biases.isEmpty {
       x = try x.withOnes()
       if site.aim == .output { target = try target.withOnes() }
     }
@@ -93,14 +93,6 @@ final class LayerRefit {
 
   // MARK: Between
 
-  private func bias(of weight: Weight) -> Weight? {
-    guard weight.name.hasSuffix(".weight") else { return nil }
-    let name = weight.name.dropLast("weight".count) + "bias"
-    return description.weights.first { $0.name == name }
-  }
-
-  private func hasBias(_ site: RefitSite) -> Bool { site.weights.contains { bias(of: $0) != nil } }
-
   /// All batches have gone through: the site's weights are solved.
   ///
   /// - Parameter weights: the pruned model's.
@@ -109,9 +101,9 @@ final class LayerRefit {
     guard let site, let moments, let whole else { return nil }
     var changed: [Weight: Tensor] = [:]
     let regression = RidgeRegression(moments: moments)
-    let isConstant = hasBias(site)
+    let isConstant = !site.biases.isEmpty
     for weight in site.weights {
-      let bias = bias(of: weight)
+      let bias = site.biases[weight]
       func joined(_ weights: LayerWeights) throws -> Tensor {
         let map = try weights[weight].to(.float32)
         guard isConstant else { return map }
@@ -144,7 +136,7 @@ final class LayerRefit {
 
   /// The original's map, of the outputs that are kept.
   private func originalMap(_ weight: Weight, _ map: Tensor) throws -> Tensor {
-    if weight.axes.first == .hidden { return try basis.kept(map.transpose(0, 1)).transpose(0, 1).contiguous() }
+    if weight.writesAxis == 0 { return try basis.kept(map.transpose(0, 1)).transpose(0, 1).contiguous() }
     guard let rows = selection.keptIndices(of: weight, layer: layer, sizes: model.sizes).first ?? nil else {
       return map
     }

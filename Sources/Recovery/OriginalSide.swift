@@ -46,14 +46,14 @@ final class OriginalSide: LinearObserver {
     site.aim == .stream ? streams[site.sublayer + 1] : site.weights.first.flatMap { inputs[$0] }
   }
 
-  func observe(_ weight: Weight, expert: Int?, layer: Int, input: Tensor, lengths: [Int]?) throws {
+  func observe(_ weight: Weight, bias: Weight?, expert: Int?, layer: Int, input: Tensor, lengths: [Int]?) throws {
     if expert != nil { return }
     if let sites {
       guard let site = sites.first(where: { $0.weights.first == weight }), site.aim == .output, wants(site) else {
         return
       }
     } else {
-      finder.see(weight, input)
+      finder.see(weight, bias: bias, input)
       if finder.sites.last?.weights.first != weight { return }
     }
     // A block may use the memory again.

@@ -4,6 +4,8 @@ import Torch
 /// Linear maps of a layer that read the same activations: they are refitted together, after those before them.
 struct RefitSite {
   var weights: [Weight]
+  /// Those of them that have biases.
+  var biases: [Weight: Weight] = [:]
   /// The residual branch that they are in.
   let sublayer: Int
   /// What they should give: what the original's give, or what brings the residual stream to where the original's is.
@@ -19,7 +21,7 @@ struct RefitSite {
   /// Whether what a branch adds to the stream is this map's output, times a number.
   static func reachesStream(_ weights: [Weight], _ sublayer: Int, of layer: LayerDescription) -> Bool {
     let branch = layer.sublayers[sublayer]
-    return weights.count == 1 && weights[0].axes.first == .hidden && !layer.isParallel && branch.postNorm == nil
+    return weights.count == 1 && weights[0].writesAxis == 0 && !layer.isParallel && branch.postNorm == nil
       && branch.block.expertWeights.isEmpty
   }
 }
@@ -35,12 +37,13 @@ struct RefitSites {
 
   mutating func enter(_ sublayer: Int) { (self.sublayer, input) = (sublayer, nil) }
 
-  mutating func see(_ weight: Weight, _ input: Tensor) {
+  mutating func see(_ weight: Weight, bias: Weight?, _ input: Tensor) {
     if let last = self.input, last === input, !sites.isEmpty {
       sites[sites.count - 1].weights.append(weight)
     } else {
       sites.append(RefitSite(weights: [weight], sublayer: sublayer))
     }
+    sites[sites.count - 1].biases[weight] = bias
     self.input = input
   }
 

@@ -25,15 +25,13 @@ extension LayerDescription {
           (h, branch) = (sum, nil)
           return normed
         }
-        try context.observer?.observeStream(
-          context.layer, sublayer: index, isParallel ? input : h, norm: norm, lengths: context.lengths)
       } else {
         if let added = branch, !isParallel { (h, branch) = (try h.residualSum(added, keepsInput: h === input), nil) }
         x = isParallel ? input : h
         try context.observe(tap, x)
       }
       if let added = branch { (h, branch) = (try h.residualSum(added, keepsInput: h === input), nil) }
-      try context.observeStream(index, h)
+      try context.observeStream(index, isParallel ? input : h)
       var y = try sublayer.block.forward(
         x, weights: weights, context: index == trimmed ? context : context.untrimmed)
       if index == trimmed, let trimming { h = try trimming.trim(h) }

@@ -99,7 +99,7 @@ public struct LayerWeights {
     guard let first = projections.first, let joint = joined[first.weight] else {
       return try projections.map { try $0.forward(x, weights: self, context: context) }
     }
-    for projection in projections { try context.observe(projection.weight, x) }
+    for projection in projections { try context.observe(projection.weight, bias: projection.bias, x) }
     return try x.linear(weight: joint).split(projections.map { try self[$0.weight].shape[0] }, dim: -1)
   }
 

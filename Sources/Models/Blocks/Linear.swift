@@ -20,34 +20,22 @@ public struct Linear: Sendable {
 
   /// `[…, in]` → `[…, out]`.
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
-    try context.observe(weight, x)
+    try context.observe(weight, bias: bias, x)
     return try x.linear(weight: weights[weight], bias: weights[optional: bias])
   }
 }
 
 /// Sees what goes into the linear maps of layers, those of experts too: second moments for a refit, hooks for training.
 /// Calls come one at a time. Routers are none of them.
-public protocol LinearObserver: AnyObject {
+public protocol LinearObserver: StreamObserver {
   /// - Parameters:
   ///   - weight: what the input is multiplied by; projections of one input are seen one by one.
+  ///   - bias: what is added to the product.
   ///   - expert: the expert's 0-based number among those that are kept, of a weight that each expert has.
   ///   - layer: the original layer's 0-based number.
   ///   - input: `[B, S, in]`, or `[rows, in]`: of experts the rows that were routed there, perhaps in several calls.
   ///   - lengths: valid tokens of each of B rows; nil where all rows count.
-  func observe(_ weight: Weight, expert: Int?, layer: Int, input: Tensor, lengths: [Int]?) throws
-
-  /// The residual stream before a branch of a layer, or after all of them; not to be kept, for its memory is used again.
-  ///
-  /// - Parameters:
-  ///   - sublayer: the branch's number from 0; the number of branches after the last.
-  ///   - layer: the original layer's 0-based number.
-  ///   - state: `[B, S, H]`.
-  ///   - lengths: valid tokens of each of B rows; nil where all rows count.
-  func observeStream(_ sublayer: Int, layer: Int, state: Tensor, lengths: [Int]?) throws
-}
-
-extension LinearObserver {
-  public func observeStream(_ sublayer: Int, layer: Int, state: Tensor, lengths: [Int]?) throws {}
+  func observe(_ weight: Weight, bias: Weight?, expert: Int?, layer: Int, input: Tensor, lengths: [Int]?) throws
 }
 
 /// Thrown by an observer that has seen what it wants of a batch in a layer: what would follow is not computed. For observers of
@@ -58,13 +46,15 @@ public struct SeenEnough: Error {
 
 extension ForwardContext {
   /// Shows the observer, where there is one, the input of a linear map.
-  func observe(_ weight: Weight, expert: Int? = nil, _ x: Tensor) throws {
+  func observe(_ weight: Weight, bias: Weight? = nil, expert: Int? = nil, _ x: Tensor) throws {
     guard let linearObserver else { return }
-    try linearObserver.observe(weight, expert: expert, layer: layer, input: x, lengths: rowLengths(x))
+    try linearObserver.observe(
+      weight, bias: bias, expert: expert, layer: layer, input: x, lengths: rowLengths(x))
   }
 
-  /// Shows it the residual stream.
+  /// Shows all observers the residual stream.
   func observeStream(_ sublayer: Int, _ h: Tensor) throws {
+    try observer?.observeStream(sublayer, layer: layer, state: h, lengths: rowLengths(h))
     try linearObserver?.observeStream(sublayer, layer: layer, state: h, lengths: rowLengths(h))
   }
 

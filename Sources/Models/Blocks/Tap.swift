@@ -25,8 +25,25 @@ public struct Tap: Hashable, Sendable {
   public static func residual(sublayer: Int) -> Tap { Tap(.hidden, "input of a block", sublayer: sublayer) }
 }
 
+/// Sees the residual stream.
+public protocol StreamObserver: AnyObject {
+  /// What a branch of a layer reads, before its norm, and what all of them leave. Not to be kept: its memory is used again. Does
+  /// nothing by default.
+  ///
+  /// - Parameters:
+  ///   - sublayer: the branch's number from 0; the number of branches after the last.
+  ///   - layer: the original layer's 0-based number.
+  ///   - state: `[B, S, H]`.
+  ///   - lengths: valid tokens of each of B rows; nil where all rows count.
+  func observeStream(_ sublayer: Int, layer: Int, state: Tensor, lengths: [Int]?) throws
+}
+
+extension StreamObserver {
+  public func observeStream(_ sublayer: Int, layer: Int, state: Tensor, lengths: [Int]?) throws {}
+}
+
 /// Sees activations as they pass. `lengths` are the valid tokens of each row; the rest is padding.
-public protocol TapObserver: AnyObject {
+public protocol TapObserver: StreamObserver {
   /// |activations| added up over each row's tokens, most of them while they were computed.
   ///
   /// - Parameters:
@@ -38,13 +55,6 @@ public protocol TapObserver: AnyObject {
   func observeLayer(_ layer: Int, input: Tensor, output: Tensor, lengths: [Int]) throws
   /// One micro-batch at a layer's routed experts, padding left out.
   func observeExperts(layer: Int, _ sums: ExpertSums) throws
-  /// The residual stream on its way into the norm of a layer's branch, `[B, S, H]`; it must not be kept. (What goes into
-  /// the final norm is the last layer's output.) Does nothing by default.
-  func observeStream(_ layer: Int, sublayer: Int, _ stream: Tensor, norm: Norm, lengths: [Int]) throws
-}
-
-extension TapObserver {
-  public func observeStream(_ layer: Int, sublayer: Int, _ stream: Tensor, norm: Norm, lengths: [Int]) throws {}
 }
 
 /// What the importance of experts and of their channels is made of, over one micro-batch. The same whatever the number
