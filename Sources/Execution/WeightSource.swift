@@ -104,6 +104,16 @@ public final class WeightSource {
     }
   }
 
+  /// A weight outside the layers as a selection has it, in the type it is stored in.
+  public func outer(_ weight: Weight, of selection: Selection) throws -> Tensor {
+    let whole = try model.tensor(weight.name)
+    if let rotated, let count = try selection.keptDirections() {
+      return try rotated.turned(whole, of: weight, layer: nil, keeping: count)
+    }
+    return try LayerWeights([weight: whole])
+      .sliced(by: selection, layer: nil, sizes: model.description.sizes)[weight]
+  }
+
   /// Has a layer read while others are computed.
   public func prefetch(layer: Int) {
     guard model.description.layers.indices.contains(layer) else { return }

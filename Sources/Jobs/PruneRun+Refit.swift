@@ -18,7 +18,9 @@ extension PruneRun {
     let atOnce = description.tokensAtOnce(elementSize: inputs.dtype.byteCount, device: executor.weights.device)
     let batches = TokenBatch.packed(micro, tokens: atOnce)
     let tokens = batches.reduce(0) { $0 + $1.tokenCount }
-    let directions = try rotated(selection).map { try $0.weights.directions(keeping: $0.count) }
+    let directions = try executor.weights.rotated.flatMap { rotated in
+      try selection.keptDirections().map { try rotated.directions(keeping: $0) }
+    }
     let visitor = try RefitVisitor(
       description, selection, kept: files, directions: directions, tiedHead: tiedHead(selection), batches: batches,
       room: executor.budget / 4
@@ -33,22 +35,12 @@ extension PruneRun {
       subject, batch, hidden, head in
       try visitor.didFinish(subject: subject, batch: batches[batch], number: batch, hidden: hidden, head: head)
     }
-    try visitor.solveHead(norm: kept(description.finalNorm.weight, selection))
+    try visitor.solveHead(norm: executor.weights.outer(description.finalNorm.weight, of: selection))
     progress.finish()
     try LibTorch.releaseMemory()
     try model.checkpoint.checkUnchanged()
     try events.note(.refitted(visitor.counts, experts: description.layers.contains { !$0.expertWeights.isEmpty }))
     return (files, visitor.counts)
-  }
-
-  /// What of a weight outside the layers, whose last axis is the hidden size, is kept.
-  private func kept(_ weight: Weight, _ selection: Selection) throws -> Tensor {
-    let whole = try model.tensor(weight.name)
-    if let rotated = try rotated(selection) {
-      return try rotated.weights.turned(whole, of: weight, layer: nil, keeping: rotated.count)
-    }
-    guard let channels = selection.kept(.hidden, layer: nil) else { return whole }
-    return try whole.indexSelect(dim: whole.shape.count - 1, Tensor(channels.map(Int64.init), shape: [channels.count]))
   }
 
   /// The embedding as a head, with the final norm's weight, of the original and of the pruned model; nil where it is not tied.
@@ -61,13 +53,8 @@ extension PruneRun {
     }
     return (
       try head(model.tensor(description.embedding.name), model.tensor(norm.name)),
-      try head(kept(description.embedding, selection), kept(norm, selection))
+      try head(
+        executor.weights.outer(description.embedding, of: selection), executor.weights.outer(norm, of: selection))
     )
-  }
-
-  /// The basis that a selection is cut in, and how many of its directions are kept; nil for channels.
-  private func rotated(_ selection: Selection) throws -> (weights: RotatedWeights, count: Int)? {
-    guard let weights = executor.weights.rotated, let count = try selection.keptDirections() else { return nil }
-    return (weights, count)
   }
 }

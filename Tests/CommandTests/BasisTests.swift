@@ -17,15 +17,6 @@ import Testing
 
   private func byHand(_ config: String) -> [String] { ["--prune_export_config", config] }
 
-  private func divergence(_ model: String) throws -> Double {
-    let result = try Program.run([
-      "eval", "--json", "--hf_model_name_or_path", model, "--reference_model", Program.model, "--eval_dataset_name",
-      Self.data + "/heldout.jsonl", "--eval_num_samples", "64", "--seq_length", "192",
-    ])
-    result.expectSuccess()
-    return try #require(result.json?["kl"]?["mean"]?.double)
-  }
-
   /// The reason why there is a rotated basis: at the same architecture far less is lost.
   @Test func rotationLosesAFractionOfWhatSlicingDoes() throws {
     try withTemporaryDirectory { directory in
@@ -37,7 +28,9 @@ import Testing
           ]
         ).expectSuccess()
       }
-      let (sliced, rotated) = (try divergence(directory + "/channels"), try divergence(directory + "/rotated"))
+      let (sliced, rotated) = (
+        try Program.divergence(directory + "/channels"), try Program.divergence(directory + "/rotated")
+      )
       #expect(rotated < sliced / 3, "\(rotated) against \(sliced)")
       #expect(sliced > 0.2 && rotated > 0.01)
     }
@@ -104,7 +97,7 @@ import Testing
       let score = try #require(result.json?["best"]?["score"]?.double)
       let config = try Golden.json(directory + "/out/config.json")
       #expect(config["hidden_size"]?.int != 192)
-      #expect(abs(try divergence(directory + "/out") + score) < 0.02 * abs(score))
+      #expect(abs(try Program.divergence(directory + "/out") + score) < 0.02 * abs(score))
     }
   }
 

@@ -33,6 +33,16 @@ struct Program {
     try launch(folder + "/" + name, arguments, input: Data(input.utf8), environment: environment, seconds: seconds)
   }
 
+  /// The KL of a model from the bundled one, on documents that nothing was calibrated on.
+  static func divergence(_ model: String) throws -> Double {
+    let result = try run([
+      "eval", "--json", "--hf_model_name_or_path", model, "--reference_model", Self.model, "--eval_dataset_name",
+      Golden.root + "/Examples/data/heldout.jsonl", "--eval_num_samples", "64", "--seq_length", "192",
+    ])
+    result.expectSuccess()
+    return try #require(result.json?["kl"]?["mean"]?.double)
+  }
+
   /// Runs a line of shell in which `$COPPICE` is the program.
   static func shell(_ line: String, environment: [String: String] = [:]) throws -> Result {
     try launch(

@@ -18,22 +18,13 @@ import Testing
       ] + flags)
   }
 
-  private func divergence(_ model: String) throws -> Double {
-    let result = try Program.run([
-      "eval", "--json", "--hf_model_name_or_path", model, "--reference_model", Program.model, "--eval_dataset_name",
-      Self.data + "/heldout.jsonl", "--eval_num_samples", "64", "--seq_length", "192",
-    ])
-    result.expectSuccess()
-    return try #require(result.json?["kl"]?["mean"]?.double)
-  }
-
   /// Each form at the same architecture: channels, directions and layers that are dropped.
   @Test func aRefitKeepsMostOfWhatSlicingLoses() throws {
     try withTemporaryDirectory { directory in
       func loss(_ name: String, _ config: String, _ flags: [String]) throws -> Double {
         let output = directory + "/" + name
         try prune(output, config, flags).expectSuccess()
-        return try divergence(output)
+        return try Program.divergence(output)
       }
       let narrow = #"{"hidden_size": 160, "ffn_hidden_size": 448}"#
       let sliced = try loss("sliced", narrow, [])
