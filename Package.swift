@@ -130,7 +130,7 @@ let package = Package(
       name: "parity", dependencies: ["Models", "Execution", "Minitron", "Torch"], path: "Benchmarks/Parity",
       swiftSettings: strict),
     tests("JSONTests", ["JSON"]),
-    tests("TorchTests", ["Torch", "CTorch"]),
+    tests("TorchTests", ["Torch", "CTorch", "TestSupport"]),
     tests("FilesTests", ["Files", "JSON"]),
     tests("CheckpointTests", ["Checkpoint", "Files", "JSON"]),
     .target(

@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 import Torch
 
@@ -6,6 +7,10 @@ import Torch
 
 /// Runs `body` with every instruction set that this machine has, and with libtorch's operators alone.
 func withEachKernel(_ body: (String) throws -> Void) throws {
+  try WholeProcess.alone { try useEachKernel(body) }
+}
+
+private func useEachKernel(_ body: (String) throws -> Void) throws {
   defer { try? Kernels.use(nil) }
   var used = 0
   for name in ["generic", "avx2", "avx512", "avx512_bf16", "off"] {
