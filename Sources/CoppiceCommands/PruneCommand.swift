@@ -67,14 +67,20 @@ struct PruneOptions: ParsableArguments {
   @Option(
     name: .flag("refit"),
     help: ArgumentHelp(
-      "Solve what is kept for what the original gives: none (default), or sequential, map after map.", valueName: "mode"
-    ))
+      "Solve what is kept for what the original gives: none (default), local: each map for itself, sequential: map after map.",
+      valueName: "mode"))
   var refit: RefitMode?
 
   @Option(
     name: .flag("refit_rows"),
     help: ArgumentHelp("Calibration rows to refit on (default: 131,072 tokens' worth, 16 to 256).", valueName: "n"))
   var refitRows: Int?
+
+  @Option(
+    name: .flag("refit_candidates"),
+    help: ArgumentHelp(
+      "With --refit sequential, how many of the best candidates to refit before the choice.", valueName: "n"))
+  var refitCandidates = PruneRequest.defaults.refitCandidates
 
   @Flag(name: .flag("recover"), help: "As --basis rotated --refit sequential: what loses least before any training.")
   var recover = false
@@ -173,6 +179,7 @@ struct PruneOptions: ParsableArguments {
     request.expertChannels = expertChannels
     request.refit = refit ?? (recover ? .sequential : .none)
     request.refitRows = refitRows
+    request.refitCandidates = refitCandidates
     request.basis = basis ?? (recover ? .rotated : .channels)
     return request
   }

@@ -31,7 +31,7 @@ public protocol ItemTask {
   /// Scores items for each candidate in as few walks over the weights as the executor's memory allows.
   ///
   /// - Parameters:
-  ///   - subjects: what is kept of the model, one for each candidate.
+  ///   - subjects: what is kept of the model, perhaps with weights of its own, one for each candidate.
   ///   - items: numbers of items; nil for all. Others have weight zero.
   ///   - partial: has the scores as they are found, and says where to save them.
   ///   - progress: called with the work done and all of it.
@@ -40,7 +40,7 @@ public protocol ItemTask {
   ///   - executor: walks the model.
   /// - Throws: `EvaluationError` for results that are not finite; what the executor throws.
   func score(
-    _ executor: Executor, subjects: [Selection], items: [Int]?, partial: PartialScores,
+    _ executor: Executor, subjects: [Subject], items: [Int]?, partial: PartialScores,
     progress: (_ done: Int, _ total: Int) -> Void,
     answered: (_ subject: Int, _ item: Int, _ answer: JSON) throws -> Void
   ) throws -> [ItemScores]

@@ -39,7 +39,7 @@ public struct LanguageModeling: Sendable {
   ///   - progress: called with the work done and all of it.
   ///   - subjects: what is kept of the model, one for each candidate.
   public func negativeLoss(
-    _ executor: Executor, subjects: [Selection], items: [Int]? = nil, partial: PartialScores = PartialScores(),
+    _ executor: Executor, subjects: [Subject], items: [Int]? = nil, partial: PartialScores = PartialScores(),
     progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws -> [ItemScores] {
     try walk(executor, subjects: subjects, items: items, partial: partial, progress: progress) {
@@ -59,7 +59,7 @@ public struct LanguageModeling: Sendable {
   ///   - executor: walks the model.
   ///   - progress: called with the work done and all of it.
   public func negativeDivergence(
-    _ executor: Executor, subjects: [Selection], from reference: Executor, items: [Int]? = nil,
+    _ executor: Executor, subjects: [Subject], from reference: Executor, items: [Int]? = nil,
     partial: PartialScores = PartialScores(), progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws -> [ItemScores] {
     let vocabulary = reference.weights.model.description.sizes[.vocabulary]
@@ -90,14 +90,14 @@ public struct LanguageModeling: Sendable {
 
   /// Walks all rows, and sums `value` over slices of each row's predicted positions.
   private func walk(
-    _ executor: Executor, subjects: [Selection], items: [Int]?, partial: PartialScores, progress: (Int, Int) -> Void,
+    _ executor: Executor, subjects: [Subject], items: [Int]?, partial: PartialScores, progress: (Int, Int) -> Void,
     begin: (_ first: Int, _ chunk: [TokenBatch]) throws -> Void = { _, _ in },
     value: (_ batch: Int, _ hidden: Tensor, _ head: OutputHead, _ row: [Int32], _ range: Range<Int>) throws -> Double
   ) throws -> [ItemScores] {
     let vocabulary = executor.weights.model.description.sizes[.vocabulary]
     let asked = items ?? Array(batches.indices)
     let batches = asked.map { self.batches[$0] }
-    let total = Executor.work(batches, subjects: subjects)
+    let total = Executor.work(batches, subjects: subjects.map(\.selection))
     partial.begin(candidates: subjects.count, items: self.batches.count)
     defer { partial.recorder = nil }
     let finish: Executor.Finish = { subject, batch, hidden, head in
@@ -114,7 +114,7 @@ public struct LanguageModeling: Sendable {
       partial.set(sum, candidate: subject, item: asked[batch])
     }
     try executor.walk(
-      batches, subjects: subjects.map { Subject($0) }, recorder: partial.recorder, progress: { progress($0, total) },
+      batches, subjects: subjects, recorder: partial.recorder, progress: { progress($0, total) },
       begin: { try begin($0.lowerBound, Array(batches[$0])) }, finish: finish)
     var weights = [Double](repeating: 0, count: self.batches.count)
     for item in asked { weights[item] = Double(self.batches[item].rows[0].count - 1) }

@@ -91,7 +91,7 @@ public struct MMLUTask: ItemTask {
   }
 
   public func score(
-    _ executor: Executor, subjects: [Selection], items: [Int]?, partial: PartialScores,
+    _ executor: Executor, subjects: [Subject], items: [Int]?, partial: PartialScores,
     progress: (_ done: Int, _ total: Int) -> Void,
     answered: (_ subject: Int, _ item: Int, _ answer: JSON) throws -> Void
   ) throws -> [ItemScores] {

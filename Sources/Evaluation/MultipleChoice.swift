@@ -116,14 +116,14 @@ public struct MultipleChoice: Sendable {
   ///   - executor: walks the model.
   ///   - subjects: what is kept of the model, one for each candidate.
   public func score(
-    _ executor: Executor, subjects: [Selection], questions: [Int]? = nil, partial: PartialScores = PartialScores(),
+    _ executor: Executor, subjects: [Subject], questions: [Int]? = nil, partial: PartialScores = PartialScores(),
     progress: (_ done: Int, _ total: Int) -> Void = { _, _ in },
     predicted: (_ subject: Int, _ question: Int, _ logits: [Float]) throws -> Void = { _, _, _ in }
   ) throws -> [ItemScores] {
     let asked = questions ?? Array(prompts.indices)
     let groups = groups(asked, executor)
     let batches = groups.map(\.batch)
-    let total = Executor.work(batches, subjects: subjects)
+    let total = Executor.work(batches, subjects: subjects.map(\.selection))
     partial.begin(candidates: subjects.count, items: prompts.count)
     defer { partial.recorder = nil }
     let finish: Executor.Finish = { subject, batch, hidden, head in
@@ -140,7 +140,7 @@ public struct MultipleChoice: Sendable {
       }
     }
     try executor.walk(
-      batches, subjects: subjects.map { Subject($0) }, recorder: partial.recorder, progress: { progress($0, total) },
+      batches, subjects: subjects, recorder: partial.recorder, progress: { progress($0, total) },
       finish: finish)
     var weights = [Double](repeating: 0, count: prompts.count)
     for question in asked { weights[question] = 1 }

@@ -38,7 +38,7 @@ extension ChunkWalk {
   func end(_ finish: Executor.Finish) throws {
     var heads = HeadOfSubject(weights)
     try normalized { subject, batch, hidden in
-      try finish(subject, batch, hidden, heads.head(subject, subjects[subject].selection))
+      try finish(subject, batch, hidden, heads.head(subject, subjects[subject]))
     }
     weights.releaseHead()
   }
@@ -49,7 +49,8 @@ extension ChunkWalk {
     var tensors: [Weight: Tensor] = [:]
     for weight in norm.weights { tensors[weight] = try weights.tensor(weight.name) }
     for (number, subject) in subjects.enumerated() {
-      let sliced = try weights.cut(LayerWeights(tensors), to: subject.selection, layer: nil)
+      let cut = try weights.cut(LayerWeights(tensors), to: subject.selection, layer: nil)
+      let sliced = try subject.overlay?.apply(cut, of: subject.selection, layer: nil) ?? cut
       let path = schedule.ends[number]
       let isLastUse = !schedule.ends.dropFirst(number + 1).contains(path)
       for batch in batches.indices {

@@ -125,16 +125,17 @@ final class ChunkWalk {
   ///
   /// - Parameters:
   ///   - start: legs that are done, and batches of the next leg.
+  ///   - end: the leg not to begin; nil for none.
   ///   - save: asked after each batch whether to.
   ///   - progress: called with the token-layers done.
   func run(
-    from start: (leg: Int, batch: Int) = (0, 0), save: Save? = nil, progress: (Int) -> Void
+    from start: (leg: Int, batch: Int) = (0, 0), to end: Int? = nil, save: Save? = nil, progress: (Int) -> Void
   ) throws {
     let tokens = batches.reduce(0) { $0 + $1.tokenCount }
     var done = schedule.legs.prefix(start.leg).dropFirst(legs.lowerBound).reduce(0) { $0 + size($1) } * tokens
     // A stage whose layers nobody keeps hands on what it gets.
     if legs.isEmpty { for batch in batches.indices { try passOn(batch) } }
-    for number in legs where number >= start.leg {
+    for number in legs.clamped(to: start.leg..<max(start.leg, end ?? legs.upperBound)) {
       let leg = schedule.legs[number]
       let skipped = number == start.leg ? start.batch : 0
       done += batches.prefix(skipped).reduce(0) { $0 + $1.tokenCount } * size(leg)
@@ -160,7 +161,7 @@ final class ChunkWalk {
         try visitor?.didFinish(layer: layer)
       }
     }
-    progress(work)
+    if end == nil { progress(work) }
   }
 
   /// Where a walk is saved.
@@ -184,10 +185,7 @@ final class ChunkWalk {
   /// - Returns: the weights of each step, as its subjects have them.
   private func load(_ leg: Schedule.Leg) throws -> [LayerWeights] {
     func rotated(_ step: Schedule.Step) -> RotatedWeights? {
-      guard let member = step.members.first, subjects[member].selection.kept(.hidden, layer: nil) != nil else {
-        return nil
-      }
-      return weights.rotated
+      step.members.first.flatMap { weights.rotation(for: subjects[$0].selection) }
     }
     for step in leg.steps.sorted(by: { $0.layer < $1.layer }) {
       let layer = step.layer
@@ -208,7 +206,7 @@ final class ChunkWalk {
       }
       let subject = subjects[member]
       let sliced = try weights.cut(whole, to: subject.selection, layer: step.layer)
-      return try subject.overlay?.apply(sliced, layer: step.layer) ?? sliced
+      return try subject.overlay?.apply(sliced, of: subject.selection, layer: step.layer) ?? sliced
     }
   }
 

@@ -46,10 +46,23 @@ public final class Executor {
     self.bands = bands
   }
 
+  /// One over the same weights that has another share of the memory, alone.
+  ///
+  /// - Parameters:
+  ///   - other: whose weights it shares.
+  ///   - budget: bytes of hidden states in memory.
+  public init(sharing other: Executor, budget: Int) {
+    (weights, deviceBudget, scratch, bands) = (other.weights, other.deviceBudget, other.scratch, other.bands)
+    self.budget = budget
+  }
+
   /// Leaves the device's memory to other processes that compute on it as well.
   ///
   /// - Parameter processes: on the device, with this one.
   public func shareDevice(among processes: Int) { deviceBudget /= max(processes, 1) }
+
+  /// What turns a subject's last states into logits.
+  public func head(of subject: Subject) throws -> OutputHead { try OutputHead(weights, of: subject) }
 
   /// What happens at the end of a walk with one batch of one subject.
   /// - Parameter hidden: `[B, S, H]` after the final norm; of a packed row its wanted tokens, `[1, W, H]`.

@@ -29,7 +29,7 @@ public final class Generator {
     var tensors: [Weight: Tensor] = [:]
     for weight in model.description.finalNorm.weights { tensors[weight] = try weights.tensor(weight.name) }
     final = LayerWeights(tensors)
-    head = try OutputHead(weights, selection: Selection(all: model.description))
+    head = try OutputHead(weights, of: Subject(Selection(all: model.description)))
   }
 
   /// Forgets all tokens.

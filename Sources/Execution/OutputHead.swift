@@ -10,10 +10,10 @@ struct HeadOfSubject {
 
   init(_ weights: WeightSource) { self.weights = weights }
 
-  mutating func head(_ subject: Int, _ selection: Selection) throws -> OutputHead {
-    if let made, made.subject == subject { return made.head }
-    let head = try OutputHead(weights, selection: selection)
-    made = (subject, head)
+  mutating func head(_ number: Int, _ subject: Subject) throws -> OutputHead {
+    if let made, made.subject == number { return made.head }
+    let head = try OutputHead(weights, of: subject)
+    made = (number, head)
     return head
   }
 }
@@ -21,13 +21,15 @@ struct HeadOfSubject {
 /// The output head of one subject: logits for all of the vocabulary, or for the few rows that matter.
 public final class OutputHead {
   private let weights: WeightSource
+  private let subject: Subject
   private let hidden: Tensor?
   /// In a rotated basis, how many directions are kept.
   private let directions: (rotated: RotatedWeights, count: Int)?
   private var whole: Tensor?
 
-  init(_ weights: WeightSource, selection: Selection) throws {
-    self.weights = weights
+  init(_ weights: WeightSource, of subject: Subject) throws {
+    (self.weights, self.subject) = (weights, subject)
+    let selection = subject.selection
     directions = try weights.rotated.flatMap { rotated in
       try selection.keptDirections().map { (rotated, $0) }
     }
@@ -50,19 +52,30 @@ public final class OutputHead {
   }
 
   /// All of it, `[V, H]`, as products take it.
-  public func weight() throws -> Tensor { try prepare(stored()) }
+  public func weight() throws -> Tensor {
+    if let whole { return whole }
+    var head = try prepare(stored())
+    if let overlay = subject.overlay, let weight = weights.model.description.head {
+      let own = try overlay.apply(LayerWeights([weight: head]), of: subject.selection, layer: nil)[weight]
+      head = try own.to(head.dtype).to(device: head.device)
+    }
+    whole = head
+    return head
+  }
 
   /// `[M, H]` → `[M, rows]` in float32, for these vocabulary rows only; the others are not read.
   public func logits(_ x: Tensor, rows: [Int]) throws -> Tensor {
-    let picked = try stored().indexSelect(dim: 0, Tensor(rows.map(Int64.init), shape: [rows.count]))
-    return try finish(x.linear(weight: prepare(picked)))
+    let picked = try Tensor(rows.map(Int64.init), shape: [rows.count])
+    let few =
+      subject.overlay == nil
+      ? try prepare(stored().indexSelect(dim: 0, picked))
+      : try weight().indexSelect(dim: 0, picked.to(device: weights.device))
+    return try finish(x.linear(weight: few))
   }
 
   /// `[M, H]` → `[M, V]` in float32.
   public func logits(_ x: Tensor) throws -> Tensor {
-    let head = try whole ?? prepare(stored())
-    whole = head
-    return try finish(x.linear(weight: head))
+    try finish(x.linear(weight: weight()))
   }
 
   /// Scales and caps logits, for families that do.

@@ -2,12 +2,15 @@ public import Models
 
 /// Weights that a subject has instead of the model's: refitted ones, a student's, adapters.
 public protocol WeightOverlay: AnyObject {
-  /// The weights to compute a layer with.
+  /// The weights to compute with.
   ///
   /// - Parameters:
-  ///   - weights: the layer's, sliced as the subject's selection says.
-  ///   - layer: the original layer's 0-based number.
-  func apply(_ weights: LayerWeights, layer: Int) throws -> LayerWeights
+  ///   - weights: as the selection has them: a layer's; outside the layers the final norm's, or the head where it is not the
+  ///     embedding.
+  ///   - selection: the subject's.
+  ///   - layer: the original layer's 0-based number, asked for in ascending order in each chunk of a walk; nil outside the layers,
+  ///     which is asked for after them.
+  func apply(_ weights: LayerWeights, of selection: Selection, layer: Int?) throws -> LayerWeights
 }
 
 /// One of the models that a walk computes: a part of the original, perhaps with weights of its own.

@@ -124,7 +124,7 @@ extension Executor {
         self, Array(batches[range]), selections, visitor: visitor, wantsFinal: wantsFinal,
         progress: { progress(done + Int(Double(own) * $0)) }
       ) { subject, batch, hidden in
-        try finish(subject, range.lowerBound + batch, hidden, heads.head(subject, selections[subject]))
+        try finish(subject, range.lowerBound + batch, hidden, heads.head(subject, Subject(selections[subject])))
       }
       weights.releaseHead()
       try visitor?.didFinish(chunk: range)

@@ -104,6 +104,17 @@ public final class WeightSource {
     }
   }
 
+  /// The basis that a selection is cut in; nil for the channels.
+  func rotation(for selection: Selection) -> RotatedWeights? {
+    selection.kept(.hidden, layer: nil) == nil ? nil : rotated
+  }
+
+  /// A layer's weights as a selection has them, as those of a walk.
+  public func layer(_ layer: Int, of selection: Selection) throws -> LayerWeights {
+    let whole = try rotation(for: selection).map { try rotatedLayer(layer, $0) } ?? self.layer(layer)
+    return try cut(whole, to: selection, layer: layer)
+  }
+
   /// A weight outside the layers as a selection has it, in the type it is stored in.
   public func outer(_ weight: Weight, of selection: Selection) throws -> Tensor {
     let whole = try model.tensor(weight.name)
@@ -112,6 +123,12 @@ public final class WeightSource {
     }
     return try LayerWeights([weight: whole])
       .sliced(by: selection, layer: nil, sizes: model.description.sizes)[weight]
+  }
+
+  /// The final norm's weights as a selection has them, and the head where it is not the embedding, in the types they are stored in.
+  public func outside(_ selection: Selection) throws -> LayerWeights {
+    let weights = model.description.finalNorm.weights + (model.description.head.map { [$0] } ?? [])
+    return LayerWeights(try Dictionary(uniqueKeysWithValues: weights.map { ($0, try outer($0, of: selection)) }))
   }
 
   /// Has a layer read while others are computed.

@@ -4,6 +4,16 @@ import Formatting
 import Minitron
 import Models
 
+/// What candidates are scored with.
+enum ScoredWeights {
+  /// The original's, cut.
+  case cut
+  /// Each map refitted for itself (`LocalRefit`).
+  case refittedLocally
+  /// As they would be written.
+  case finished
+}
+
 /// Scores candidates, several in one walk over the weights, and keeps what is scored.
 struct CandidateScorer {
   private let task: any ItemTask
@@ -12,19 +22,27 @@ struct CandidateScorer {
   private let fingerprint: Fingerprint
   private let racing: Bool
   private let store: PruneStore
+  private let weights: ScoredWeights
+  /// Weights that a candidate has instead of those that are cut.
+  private let overlay: (ExportConfig) -> (any WeightOverlay)?
   /// What earlier runs have kept.
   private let kept: [ExportConfig: ItemScores]
 
   /// - Throws: `ModelError` when kept scores are damaged or something else's.
-  init(_ task: any ItemTask, inputs: PruneInputs, store: PruneStore, events: RunEvents) throws {
+  init(
+    _ task: any ItemTask, inputs: PruneInputs, store: PruneStore, events: RunEvents, weights: ScoredWeights = .cut,
+    overlay: @escaping (ExportConfig) -> (any WeightOverlay)? = { _ in nil }
+  ) throws {
     self.task = task
+    (self.weights, self.overlay) = (weights, overlay)
     self.inputs = inputs
     self.events = events
     self.store = store
-    racing = inputs.request.racing
+    // A race is for many.
+    racing = inputs.request.racing && weights != .finished
     // Partial scores are kept apart from whole ones.
     let race = racing ? [("racing", "\(Race.threshold) deviations, seed \(inputs.request.seed)")] : []
-    fingerprint = inputs.resultFingerprint.adding(
+    fingerprint = inputs.candidateFingerprint(weights).adding(
       [("scoring_algorithm", "\(AlgorithmVersion.scoring)")] + task.madeOf + race)
     kept = try store.candidateScores(fingerprint).mapValues { ItemScores(sums: $0.sums, weights: $0.weights) }
   }
@@ -39,21 +57,47 @@ struct CandidateScorer {
   }
 
   /// Scores the candidates of a search, those kept from an earlier run included, and chooses the best.
-  func score(_ search: inout SearchOutcome, _ executor: Executor, _ importance: ImportanceScores) throws {
-    let configs = search.candidates.map(\.config)
+  ///
+  /// - Parameter numbers: of those to score; nil for all.
+  func score(
+    _ search: inout SearchOutcome, _ executor: Executor, _ importance: ImportanceScores, only numbers: [Int]? = nil
+  ) throws {
+    let numbers = numbers ?? Array(search.candidates.indices)
+    let configs = numbers.map { search.candidates[$0].config }
     let result = racing ? try race(configs, executor, importance) : try all(configs, executor, importance)
     let (items, best) = (result.scores, result.best)
-    for (index, item) in items.enumerated() {
-      search.candidates[index].score = ScoreOutcome(item)
-      let isIn = result.race.map { $0.survivors.contains(index) } ?? true
-      search.candidates[index].isOut = !isIn
+    for index in search.candidates.indices { search.candidates[index].isClose = false }
+    for (place, item) in items.enumerated() {
+      let index = numbers[place]
+      switch weights {
+      case .cut: search.candidates[index].score = ScoreOutcome(item)
+      case .refittedLocally: search.candidates[index].refittedScore = ScoreOutcome(item)
+      case .finished: search.candidates[index].finishedScore = ScoreOutcome(item)
+      }
+      let isIn = result.race.map { $0.survivors.contains(place) } ?? true
+      if weights != .finished { search.candidates[index].isOut = !isIn }
       // Of a race, only who was in to the end can be as good.
       search.candidates[index].isClose =
-        index != best && isIn && items[best].mean - item.mean <= 2 * items[best].pairedError(with: item)
+        place != best && isIn && items[best].mean - item.mean <= 2 * items[best].pairedError(with: item)
     }
     search.scoring = SearchOutcome.Scoring(
-      function: inputs.request.scoreFunction.text, unit: task.unit, isShare: task.isShare, best: best,
-      certainty: result.race?.certainty)
+      function: inputs.request.scoreFunction.text, unit: task.unit, isShare: task.isShare, best: numbers[best],
+      certainty: result.race?.certainty ?? (weights == .finished ? search.scoring?.certainty : nil))
+  }
+
+  /// Candidates as subjects of a walk.
+  private func subjects(
+    _ configs: [ExportConfig], _ importance: ImportanceScores, of description: ModelDescription
+  ) throws -> [Subject] {
+    try configs.map { Subject(try importance.selection(for: $0, of: description), overlay: overlay($0)) }
+  }
+
+  private var suffix: String {
+    switch weights {
+    case .cut: ""
+    case .refittedLocally: ", refitted locally"
+    case .finished: ", refitted"
+    }
   }
 
   private func all(
@@ -70,16 +114,16 @@ struct CandidateScorer {
     let channels = description.sizes[.hidden] * executor.weights.dtype.byteCount
     let bytes = max(task.tokenCount * channels, 1)
     let group = min(max(inputs.budget / bytes, 1), max(open.count, 1))
-    let first = try open.prefix(group).map { try importance.selection(for: $0, of: description) }
-    if !first.isEmpty {
+    let first = try subjects(Array(open.prefix(group)), importance, of: description).map(\.selection)
+    if !first.isEmpty, weights == .cut {
       try events.note(
         .walk(candidates: first.count, WalkSummary(task.plan(executor, subjects: first, items: nil))))
     }
     let progress = events.progress(
-      "scoring \(open.count) candidates", total: open.count * task.count, unit: task.unit)
+      "scoring \(open.count) candidates\(suffix)", total: open.count * task.count, unit: task.unit)
     for start in stride(from: 0, to: open.count, by: group) {
       let part = Array(open[start..<min(start + group, open.count)])
-      let subjects = try part.map { try importance.selection(for: $0, of: description) }
+      let subjects = try subjects(part, importance, of: description)
       let (scores, saved) = try walk(executor, part, subjects, nil) { done, total in
         let share = Double(done) / Double(max(total, 1))
         progress.update(start * task.count + Int(Double(part.count * task.count) * share))
@@ -91,7 +135,7 @@ struct CandidateScorer {
       try save(known, executor)
       saved?.finish()
     }
-    if !open.isEmpty { progress.finish(saying: "scored \(open.count) candidate\(open.count == 1 ? "" : "s")") }
+    if !open.isEmpty { progress.finish(saying: "scored \(open.count) candidate\(open.count == 1 ? "" : "s")\(suffix)") }
     let scores = try configs.map { config in
       guard let score = known[config] else { throw RunError("\(config) was not scored") }
       return score
@@ -107,7 +151,7 @@ struct CandidateScorer {
     let description = executor.weights.model.description
     let zeros = [Double](repeating: 0, count: task.count)
     var scores = configs.map { kept[$0] ?? ItemScores(sums: zeros, weights: zeros) }
-    let subjects = try configs.map { try importance.selection(for: $0, of: description) }
+    let subjects = try subjects(configs, importance, of: description)
     var race = Race(items: task.count, candidates: configs.count, seed: inputs.request.seed)
     let total = configs.count * task.count
     let progress = events.progress("scoring \(configs.count) candidates", total: total, unit: task.unit)
@@ -118,7 +162,7 @@ struct CandidateScorer {
       if !open.isEmpty {
         let selections = open.map { subjects[$0] }
         if number == 0 {
-          let walk = WalkSummary(task.plan(executor, subjects: selections, items: items))
+          let walk = WalkSummary(task.plan(executor, subjects: selections.map(\.selection), items: items))
           try events.note(.raceBegins(items: items.count, unit: task.unit, walk))
         }
         let (found, saved) = try walk(executor, open.map { configs[$0] }, selections, items) { part, whole in
@@ -159,7 +203,7 @@ struct CandidateScorer {
   /// - Parameter items: numbers of items; nil for all.
   /// - Returns: the scores, and where the walk was saved, which is of use until they are kept.
   private func walk(
-    _ executor: Executor, _ configs: [ExportConfig], _ subjects: [Selection], _ items: [Int]?,
+    _ executor: Executor, _ configs: [ExportConfig], _ subjects: [Subject], _ items: [Int]?,
     _ progress: (Int, Int) -> Void
   ) throws -> ([ItemScores], KeptWalk?) {
     let partial = PartialScores()

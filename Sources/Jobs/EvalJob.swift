@@ -123,11 +123,12 @@ public struct EvalJob {
     _ name: String, _ task: any ItemTask, _ executor: Executor, unit: String, total: Int,
     answered: (_ item: Int, _ answer: JSON) -> Void = { _, _ in }
   ) throws -> ItemScores {
-    let whole = [Selection(all: executor.weights.model.description)]
-    try events.note(.measuring(name, WalkSummary(task.plan(executor, subjects: whole, items: nil))))
+    let whole = Selection(all: executor.weights.model.description)
+    try events.note(.measuring(name, WalkSummary(task.plan(executor, subjects: [whole], items: nil))))
     let progress = events.progress(name, total: total, unit: unit)
     let scores = try task.score(
-      executor, subjects: whole, items: nil, partial: PartialScores(), progress: { progress.update($0, of: $1) },
+      executor, subjects: [Subject(whole)], items: nil, partial: PartialScores(),
+      progress: { progress.update($0, of: $1) },
       answered: { answered($1, $2) })
     progress.finish()
     guard let first = scores.first else { throw RunError("nothing was evaluated") }

@@ -77,15 +77,21 @@ struct PruneInputs {
 
   /// What results are made of: all that scores of importance are, and the order of layers where it is given.
   var resultFingerprint: Fingerprint {
+    candidateFingerprint(.finished)
+  }
+
+  /// What the scores of candidates with such weights are made of.
+  func candidateFingerprint(_ weights: ScoredWeights) -> Fingerprint {
     let ranking = layerRanking.map { [("layer_ranking", "\($0.map { $0 + 1 })")] } ?? []
-    return fingerprint.adding(ranking + refitSettings)
+    return fingerprint.adding(ranking + (weights == .cut ? [] : refitSettings(weights)))
   }
 
   /// How weights are refitted; nothing where they are not.
-  private var refitSettings: [(String, String)] {
+  private func refitSettings(_ weights: ScoredWeights) -> [(String, String)] {
     guard request.refit != .none else { return [] }
+    let mode = weights == .refittedLocally ? .local : request.refit
     return [
-      ("refit", request.refit.rawValue), ("refit_rows", "\(request.rowsToRefit)"),
+      ("refit", mode.rawValue), ("refit_rows", "\(request.rowsToRefit)"),
       ("refit_algorithm", "\(AlgorithmVersion.refit)"),
     ]
   }

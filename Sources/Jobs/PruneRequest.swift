@@ -43,6 +43,8 @@ public struct PruneRequest: Codable, Sendable, Equatable {
   public var refit = RefitMode.none
   /// Calibration rows that are refitted on; nil for as many as hold 131,072 tokens, from 16 to 256.
   public var refitRows: Int?
+  /// How many of the best candidates of a search are refitted one after another before the choice between them.
+  public var refitCandidates = 2
   /// What hidden_size is cut in.
   public var basis = ResidualBasis.channels
 
@@ -74,6 +76,7 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     case expertChannels = "expert_channels"
     case refit
     case refitRows = "refit_rows"
+    case refitCandidates = "refit_candidates"
     case basis
   }
 
@@ -95,6 +98,7 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     expertChannels = try values.decodeIfPresent(ExpertChannels.self, forKey: .expertChannels) ?? expertChannels
     refit = try values.decodeIfPresent(RefitMode.self, forKey: .refit) ?? refit
     refitRows = try values.decodeIfPresent(Int.self, forKey: .refitRows)
+    refitCandidates = try values.decodeIfPresent(Int.self, forKey: .refitCandidates) ?? refitCandidates
     basis = try values.decodeIfPresent(ResidualBasis.self, forKey: .basis) ?? basis
     search = try SearchParameters(from: decoder)
     evaluation = try EvaluationParameters(from: decoder)
@@ -119,6 +123,7 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     try values.encode(expertChannels, forKey: .expertChannels)
     try values.encode(refit, forKey: .refit)
     try values.encodeIfPresent(refitRows, forKey: .refitRows)
+    try values.encode(refitCandidates, forKey: .refitCandidates)
     try values.encode(basis, forKey: .basis)
     try search.encode(to: encoder)
     try evaluation.encode(to: encoder)
@@ -143,6 +148,7 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     try atLeast(1, batchSize, "calib_batch_size")
     // One is held back, to judge by.
     if let refitRows { try atLeast(2, refitRows, "refit_rows") }
+    try atLeast(1, refitCandidates, "refit_candidates")
   }
 
   /// What is wrong with it as the request of a run.

@@ -52,12 +52,13 @@ struct PruneRun {
     let found = try planned ?? job.search(description, layerRanking: scores.layerRanking)
     var search = SearchOutcome(found, job.settings, original: description.counts(job.settings))
     try events.send(.searched(search))
-    try scorer.score(&search, executor, scores)
+    if request.refit == .none || !request.racing { try scorer.score(&search, executor, scores) }
+    let finished = try scoreRefitted(&search, task, scores)
     try events.send(.chosen(search))
-    guard let best = search.best, let score = best.score else { throw RunError("no candidate was scored") }
+    guard let best = search.best, let score = best.deliveredScore else { throw RunError("no candidate was scored") }
     let selection = try scores.selection(for: best.config, of: description)
     try noteIndispensable(scores, keeping: best.config[.numLayers])
-    let refitted = try refit(selection, best.config)
+    let refitted = try finished[best.config] ?? refit(selection, best.config)
     let outcome = outcome(best.config, selection, score, search, refit: refitted?.counts)
     let card = try ModelCard(job, model, best.config, selection, inputs, outcome)
     let report = SearchReport(
@@ -68,6 +69,7 @@ struct PruneRun {
         ("score_function", JSON.text(request.scoreFunction.text)), ("score", .double(score.mean)),
         ("score_stderr", .double(score.standardError)),
       ], card, report)
+    for files in finished.values.map(\.files) { files.remove() }
     return outcome
   }
 

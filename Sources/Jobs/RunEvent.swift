@@ -57,8 +57,9 @@ public enum RunNote: Sendable {
   case byHand(ExportConfig, params: Int)
   case importanceKept(directory: String?)
   case calibrating(rows: Int, tokens: Int, dtype: String, WalkSummary)
-  case refitting(rows: Int, tokens: Int)
+  case refitting(rows: Int, tokens: Int, walks: Double)
   case refitted(RefitCounts, experts: Bool)
+  case refittingCandidate(ExportConfig, of: Int)
   /// Where a walk goes on that was interrupted, and what prevents that.
   case resuming(String)
   /// Which type is quick, or why this one is used.
@@ -95,9 +96,10 @@ public enum RunNote: Sendable {
       "importance scores are kept in \(directory ?? "memory"): no calibration needed"
     case .calibrating(let rows, let tokens, let dtype, let walk):
       "calibrating on \(rows) rows, \(Format.grouped(tokens)) tokens, in \(dtype); \(walk)"
-    case .refitting(let rows, let tokens):
-      "refitting on \(rows) rows, \(Format.grouped(tokens)) tokens: about as much work as calibration on \(Int(Double(rows) * RefitVisitor.walks))"
+    case .refitting(let rows, let tokens, let walks):
+      "refitting on \(rows) rows, \(Format.grouped(tokens)) tokens: about as much work as calibration on \(Int(Double(rows) * walks))"
 
+    case .refittingCandidate(let config, let count): "of the \(count) best candidates: \(config)"
     case .refitted(let counts, let hasExperts):
       """
       \(counts.refitted) of \(counts.refitted + counts.sliced) linear maps are better for it on rows that were held back; \

@@ -42,8 +42,14 @@ public struct SearchOutcome: Codable, Sendable, Equatable {
   public struct Candidate: Codable, Sendable, Equatable {
     public let config: ExportConfig
     public let counts: ModelCounts
-    /// Nil before it is scored.
+    /// Of the original's weights, cut. Nil before it is scored, and in a race between refitted candidates.
     public internal(set) var score: ScoreOutcome?
+    /// Of each map refitted for itself; nil where nothing is.
+    public internal(set) var refittedScore: ScoreOutcome?
+    /// Of the weights as they would be written, refitted one after another; nil where that was not done.
+    public internal(set) var finishedScore: ScoreOutcome?
+    /// What comes nearest to what would be written.
+    public var deliveredScore: ScoreOutcome? { finishedScore ?? refittedScore ?? score }
     /// Of a race: left before all was asked.
     public internal(set) var isOut = false
     /// Differs from the best by less than the noise of the difference.
@@ -109,14 +115,26 @@ public struct SearchOutcome: Codable, Sendable, Equatable {
         .array(
           candidates.map { candidate in
             var entries = [("export_config", candidate.config.json)] + candidate.counts.json
-            if let score = candidate.score {
+            if let score = candidate.deliveredScore {
               entries += [("score", .double(score.mean)), ("score_stderr", .double(score.standardError))]
               if scoring?.certainty != nil { entries.append(("score_items", .int(score.items))) }
+            }
+            if candidate.refittedScore != nil {
+              for (name, score) in candidate.scores {
+                if let score { entries.append((name, .double(score.mean))) }
+              }
             }
             return .object(entries)
           })
       ),
     ])
+  }
+}
+
+extension SearchOutcome.Candidate {
+  /// Scores of each of its kinds of weights, by their names in JSON.
+  fileprivate var scores: [(String, ScoreOutcome?)] {
+    [("score_cut", score), ("score_local", refittedScore), ("score_finished", finishedScore)]
   }
 }
 
@@ -128,11 +146,25 @@ extension SearchOutcome {
   /// Columns of scores: headings, and their texts for each candidate.
   public var scoreColumns: [(column: String, texts: [String])] {
     guard let scoring else { return [] }
-    let scores = candidates.compactMap(\.score)
-    let texts = scores.map { "\(scoring.text($0.mean)) ± \(scoring.text($0.standardError))" }
-    if scoring.certainty == nil { return [(scoring.function, texts)] }
-    let asked = candidates.map { Format.grouped($0.score?.items ?? 0) + ($0.isOut ? ", out" : "") }
-    return [(scoring.function, texts), ("asked", asked)]
+    func text(_ score: ScoreOutcome?) -> String {
+      score.map { "\(scoring.text($0.mean)) ± \(scoring.text($0.standardError))" } ?? ""
+    }
+    var columns: [(column: String, texts: [String])] = []
+    if candidates.contains(where: { $0.score != nil }) {
+      columns.append((scoring.function, candidates.map { text($0.score) }))
+    }
+    if candidates.contains(where: { $0.refittedScore != nil }) {
+      columns.append(
+        (columns.isEmpty ? "\(scoring.function), local" : "local", candidates.map { text($0.refittedScore) }))
+    }
+    if candidates.contains(where: { $0.finishedScore != nil }) {
+      columns.append(("finished", candidates.map { text($0.finishedScore) }))
+    }
+    guard scoring.certainty != nil else { return columns }
+    let asked = candidates.map {
+      Format.grouped(($0.refittedScore ?? $0.score)?.items ?? 0) + ($0.isOut ? ", out" : "")
+    }
+    return columns + [("asked", asked)]
   }
 
   /// A mark for each candidate that may be as good as the best.
@@ -141,6 +173,12 @@ extension SearchOutcome {
   /// Sentences about the scores.
   public var scoreNotes: [String] {
     var notes: [String] = []
+    if candidates.contains(where: { $0.refittedScore != nil }) {
+      notes.append(
+        "local: with each map refitted for itself"
+          + (candidates.contains { $0.finishedScore != nil }
+            ? "; finished: refitted one after another, as written" : ""))
+    }
     if candidates.contains(where: \.isClose) {
       notes.append("≈ differs from the best by less than two standard errors of the difference: it may be as good")
     }

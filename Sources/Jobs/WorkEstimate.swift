@@ -53,13 +53,20 @@ public struct WorkEstimate: Codable, Sendable, Equatable {
       description.operations(rows: rows.map(\.count), in: Architecture(description))
       + (isRotated ? description.momentOperations(tokens: tokens) : 0)
     let refitted = request.refit == .none ? [] : rows.prefix(request.rowsToRefit).map(\.count)
-    refitOperations =
-      RefitVisitor.walks * description.operations(rows: refitted, in: Architecture(description))
     // By hand nothing is scored. Items are taken for rows of their mean length.
     let items = inputs.task.map { task in Array(repeating: task.tokenCount / max(task.count, 1), count: task.count) }
-    scoringOperations = found.reduce(0) {
-      $0 + description.operations(rows: items ?? [], in: $1.config.architecture(of: description))
+    let scored = found.map {
+      description.operations(rows: items ?? [], in: $0.config.architecture(of: description))
     }
+    let finished = request.refit == .sequential ? min(request.refitCandidates, found.count) : 0
+    // Of a search candidates are scored with each map refitted for itself as well, and the best few once more.
+    let walks =
+      inputs.task == nil
+      ? request.refit.walks : RefitMode.local.walks + RefitMode.sequential.walks * Double(finished)
+    refitOperations = walks * description.operations(rows: refitted, in: Architecture(description))
+    scoringOperations =
+      scored.reduce(0, +) * (request.refit == .none || request.racing ? 1 : 2)
+      + (inputs.task == nil ? 0 : scored.prefix(finished).reduce(0, +))
     operationsPerSecond = try Self.measured(description, inputs.dtype)
 
     let plan = try request.compute.executor(model)

@@ -40,11 +40,23 @@ final class HeadRefit {
   /// - Returns: nothing where nothing is better.
   func solve(norm: Tensor) throws -> [Weight: Tensor] {
     guard let moments, heads.count == 2 else { return [:] }
+    return try Self.solve(description, moments, whole: heads[0], own: heads[1], norm: norm)
+  }
+
+  /// - Parameters:
+  ///   - moments: of the pruned model's states after the final norm, and of the original's.
+  ///   - whole: the original's head, `[V, H]`.
+  ///   - own: the pruned model's, `[V, K]`.
+  ///   - norm: the pruned model's final norm's weight, `[K]`.
+  /// - Returns: nothing where nothing is better.
+  static func solve(
+    _ description: ModelDescription, _ moments: DividedMoments, whole: Tensor, own: Tensor, norm: Tensor
+  ) throws -> [Weight: Tensor] {
     if let head = description.head {
-      let solution = try RidgeRegression(moments: moments).solve(towards: heads[1], targets: heads[0])
+      let solution = try RidgeRegression(moments: moments).solve(towards: own, targets: whole)
       return solution.map { [head: $0.weight] } ?? [:]
     }
-    let (whole, own) = (try heads[0].centred(), try heads[1].centred())
+    let (whole, own) = (try whole.centred(), try own.centred())
     let factors = try RidgeRegression(moments: DividedMoments(moments.heads(whole, own)))
       .solve(towards: .ones([1, own.shape[1]], dtype: .float32))
     guard let factors = try factors?.weight.reshape([own.shape[1]]) else { return [:] }

@@ -168,6 +168,8 @@ extension LayerWeights {
   /// The same with other tensors for some weights.
   func replacing(_ changed: [Weight: Tensor]) throws -> LayerWeights {
     LayerWeights(
-      all.merging(try changed.map { ($0, try $1.to(self[$0].dtype)) }, uniquingKeysWith: { $1 }), experts: allExperts)
+      all.merging(
+        try changed.map { ($0, try $1.to(self[$0].dtype).to(device: self[$0].device)) }, uniquingKeysWith: { $1 }),
+      experts: allExperts)
   }
 }

@@ -7,20 +7,24 @@ package import Torch
 package final class Moments {
   /// Σ t xᵀ, `[M, N]`.
   package let targets: Tensor
-  package private(set) var tokens = 0
-  /// Σ x xᵀ, `[N, N]`, of which only blocks on and above the diagonal count.
-  private let upper: Tensor
+  private let gram: Gram
+
+  package var tokens: Int { gram.tokens }
 
   /// Σ x xᵀ, `[N, N]`.
-  package var inputs: Tensor { get throws { try BlockProducts.whole(upper) } }
+  package var inputs: Tensor { get throws { try gram.sums } }
 
   package init(inputs: Int, targets: Int) throws {
-    upper = try .zeros([inputs, inputs], dtype: .float64)
+    gram = try Gram(inputs)
     self.targets = try .zeros([targets, inputs], dtype: .float64)
   }
 
+  /// - Parameters:
+  ///   - inputs: `[N, N]` float64.
+  ///   - targets: `[M, N]` float64.
+  ///   - tokens: that were summed over.
   package init(inputs: Tensor, targets: Tensor, tokens: Int) {
-    (upper, self.targets, self.tokens) = (inputs, targets, tokens)
+    (gram, self.targets) = (Gram(inputs, tokens: tokens), targets)
   }
 
   /// - Parameters:
@@ -28,8 +32,28 @@ package final class Moments {
   ///   - t: `[T, M]` float32.
   package func add(_ x: Tensor, _ t: Tensor) throws {
     guard x.shape[0] > 0 else { return }
-    try BlockProducts(x.shape[1]).add(x, x, to: upper)
+    try gram.add(x)
     try BlockProducts(t.shape[1], x.shape[1]).add(t, x, to: targets)
+  }
+}
+
+/// Second moments of what goes into linear maps: sums over tokens, of products in float32, in float64.
+package final class Gram {
+  package private(set) var tokens = 0
+  /// Only blocks on and above the diagonal count.
+  private let upper: Tensor
+
+  /// Σ x xᵀ, `[N, N]`.
+  package var sums: Tensor { get throws { try BlockProducts.whole(upper) } }
+
+  package init(_ inputs: Int) throws { upper = try .zeros([inputs, inputs], dtype: .float64) }
+
+  fileprivate init(_ sums: Tensor, tokens: Int) { (upper, self.tokens) = (sums, tokens) }
+
+  /// - Parameter x: `[T, N]` float32.
+  package func add(_ x: Tensor) throws {
+    guard x.shape[0] > 0 else { return }
+    try BlockProducts(x.shape[1]).add(x, x, to: upper)
     tokens += x.shape[0]
   }
 }
@@ -51,10 +75,32 @@ package final class DividedMoments {
   ///   - x: `[T, N]` float32, the valid tokens of a batch.
   ///   - t: `[T, M]` float32.
   package func add(_ x: Tensor, _ t: Tensor, _ division: RowDivision.Batch) throws {
-    guard let held = division.heldBack else { return try solved.add(x, t) }
-    try heldBack.add(x.indexSelect(dim: 0, held), t.indexSelect(dim: 0, held))
-    guard let rest = division.solved else { return }
-    try solved.add(x.indexSelect(dim: 0, rest), t.indexSelect(dim: 0, rest))
+    try division.divide(x, t) { try ($2 ? heldBack : solved).add($0, $1) }
+  }
+}
+
+/// The same of inputs alone, and of a constant one after them.
+final class DividedGram {
+  private let parts: [Gram]
+  /// Σ x, `[N]` float64.
+  private let sums: [Tensor]
+
+  init(_ inputs: Int) throws {
+    parts = try [Gram(inputs), Gram(inputs)]
+    sums = try [.zeros([inputs], dtype: .float64), .zeros([inputs], dtype: .float64)]
+  }
+
+  /// - Parameter x: `[T, N]` float32, the valid tokens of a batch.
+  func add(_ x: Tensor, _ division: RowDivision.Batch) throws {
+    try division.divide(x, x) { x, _, isHeldBack in
+      try parts[isHeldBack ? 1 : 0].add(x)
+      try sums[isHeldBack ? 1 : 0].add(x.sum(dims: [0]).to(device: .cpu).to(.float64))
+    }
+  }
+
+  /// What to solve with and what to judge by: tokens, Σ x xᵀ `[N, N]` and Σ x `[N]`.
+  func whole() throws -> [(tokens: Int, gram: Tensor, sums: Tensor)] {
+    try zip(parts, sums).map { ($0.tokens, try $0.sums, $1) }
   }
 }
 
@@ -67,6 +113,19 @@ package struct RowDivision {
     package let heldBack: Tensor?
     /// The others; nil for none where some are held back, and for all where none are.
     package let solved: Tensor?
+
+    /// The rows of two activations, in two parts.
+    func divide(_ x: Tensor, _ t: Tensor, _ part: (_ x: Tensor, _ t: Tensor, _ isHeldBack: Bool) throws -> Void) throws
+    {
+      guard let heldBack else { return try part(x, t, false) }
+      func rows(_ numbers: Tensor, isHeldBack: Bool) throws {
+        let numbers = try numbers.to(device: x.device)
+        let own = try x.indexSelect(dim: 0, numbers)
+        try part(own, t === x ? own : t.indexSelect(dim: 0, numbers), isHeldBack)
+      }
+      try rows(heldBack, isHeldBack: true)
+      if let solved { try rows(solved, isHeldBack: false) }
+    }
   }
 
   package let batches: [Batch]

@@ -6,8 +6,19 @@ public import Torch
 public enum RefitMode: String, Sendable, CaseIterable, Codable {
   /// Not: weights are sliced.
   case none
+  /// Each for itself, from the original's inputs: nothing of the pruned model is walked.
+  case local
   /// One after another, each for what the refitted ones before it have made of its inputs.
   case sequential
+
+  /// What it costs, in walks of the original over the same rows: measured (Docs/recover.md).
+  public var walks: Double {
+    switch self {
+    case .none: 0
+    case .local: 2
+    case .sequential: 4
+    }
+  }
 }
 
 /// How many linear maps were refitted.
@@ -26,7 +37,7 @@ public struct RefitCounts: Codable, Sendable, Equatable {
 
   public var json: JSON { .object([("refitted", .int(refitted)), ("sliced", .int(sliced))]) }
 
-  static func + (a: RefitCounts, b: RefitCounts) -> RefitCounts {
+  public static func + (a: RefitCounts, b: RefitCounts) -> RefitCounts {
     var sum = a
     sum.refitted += b.refitted
     sum.sliced += b.sliced

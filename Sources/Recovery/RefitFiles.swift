@@ -1,5 +1,6 @@
 import Checkpoint
 import Crypto
+public import Execution
 import Files
 import Foundation
 import JSON
@@ -9,7 +10,7 @@ public import Torch
 
 /// Refitted weights in files beside kept scores, two for each layer: what they are (a `KeptFile`) and their bytes. A run that was
 /// ended goes on with the layers that are whole.
-public final class RefitFiles: RefittedWeights {
+public final class RefitFiles: RefittedWeights, WeightOverlay {
   private let directory: String?
   private let prefix: String
   private let known: [String: Weight]
@@ -92,6 +93,13 @@ public final class RefitFiles: RefittedWeights {
       ("refitted", .int(counts.refitted)), ("sliced", .int(counts.sliced)), ("tensors", .array(list)),
     ])
     try AtomicFile.write(KeptFile.bytes(entries), to: manifest)
+  }
+
+  public func apply(_ weights: LayerWeights, of selection: Selection, layer: Int?) throws -> LayerWeights {
+    guard let found = try found(layer) else {
+      throw ModelError("\(layer.map { "layer \($0 + 1)" } ?? "the head") of a candidate is not refitted yet")
+    }
+    return try weights.replacing(found.weights.filter { weights.all[$0.key] != nil })
   }
 
   /// The result is written: what it was made of is not needed any more.

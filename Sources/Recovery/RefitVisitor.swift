@@ -12,9 +12,6 @@ public import Torch
 /// Subject 0 is the original, subject 1 the pruned model. Each layer is walked once for each place in it where activations are
 /// read, as far as that place.
 public final class RefitVisitor: WalkVisitor {
-  /// What a refit costs, in walks of the original over the same rows: measured (Docs/recover.md).
-  public static let walks = 4.0
-
   public var replacesWeights: Bool { true }
   public var seesSubjectsTogether: Bool { true }
 

@@ -63,14 +63,14 @@ import Torch
       for (found, value) in zip(four, wanted[question]) { worst = max(worst, abs(Double(found) - value) / largest) }
     }
     let scores = try task.score(
-      executor, subjects: [Selection(all: model.description)], predicted: predicted)
+      executor, subjects: [Subject(Selection(all: model.description))], predicted: predicted)
     #expect(wrong.isEmpty)
     #expect(worst < 1e-4)
     let accuracy = try #require(expected["mmlu"]?["accuracy"]?["100"]?.double)
     #expect(abs(scores[0].mean - accuracy) < 1e-12)
     for percent in [5.0, 10.0] {
       let part = try questions(percent)
-      let found = try part.score(executor, subjects: [Selection(all: model.description)])[0].mean
+      let found = try part.score(executor, subjects: [Subject(Selection(all: model.description))])[0].mean
       #expect(abs(found - (expected["mmlu"]?["accuracy"]?[percent == 5 ? "5" : "10"]?.double ?? 0)) < 1e-12)
     }
   }
@@ -116,12 +116,12 @@ import Torch
     let task = try LanguageModeling(rows: rows(16, skipping: 32))
     let whole = Selection(all: model.description)
     let cut = Selection(layers: [0, 2, 4, 5, 6, 7])
-    let losses = try task.negativeLoss(executor, subjects: [whole, cut])
+    let losses = try task.negativeLoss(executor, subjects: [Subject(whole), Subject(cut)])
     let wanted = try #require(expected["evaluation"]?["loss"]?.double)
     let wantedCut = try #require(expected["without_layers_2_and_4"]?["loss"]?.double)
     #expect(abs(losses[0].mean + wanted) < 1e-5)
     #expect(abs(losses[1].mean + wantedCut) < 1e-5)
-    let divergences = try task.negativeDivergence(executor, subjects: [whole, cut], from: executor)
+    let divergences = try task.negativeDivergence(executor, subjects: [Subject(whole), Subject(cut)], from: executor)
     let divergence = try #require(expected["without_layers_2_and_4"]?["kl"]?["predicted"]?.double)
     #expect(abs(divergences[0].mean) < 1e-6)
     #expect(abs(divergences[1].mean + divergence) < 1e-5)
@@ -142,7 +142,7 @@ import Torch
       chance.lists[.ffnHiddenSize] = chance.lists[.ffnHiddenSize]?.map { list, _ in list.shuffled(using: &generator) }
       return chance
     }
-    let subjects = try ([scores] + random).map { try $0.selection(for: config, of: description) }
+    let subjects = try ([scores] + random).map { Subject(try $0.selection(for: config, of: description)) }
     // Document by document: over packed rows the loss hangs on what separates them, not on what the model knows.
     let documents = try String(contentsOfFile: examples + "/data/heldout.jsonl", encoding: .utf8).split(separator: "\n")
       .prefix(24).map { try JSON(parsing: String($0))["text"]?.string ?? "" }
@@ -166,8 +166,8 @@ import Torch
     let task = try questions(10)
     let whole = Selection(all: model.description)
     // A budget of nothing runs batch after batch: the same answers as all in one walk.
-    let apart = try task.score(Executor(model, dtype: .float32, budget: 0), subjects: [whole])
-    #expect(apart == (try task.score(executor, subjects: [whole, whole])).suffix(1))
+    let apart = try task.score(Executor(model, dtype: .float32, budget: 0), subjects: [Subject(whole)])
+    #expect(apart == (try task.score(executor, subjects: [Subject(whole), Subject(whole)])).suffix(1))
   }
 
   @Test func fewShotPromptsHoldTheExamplesWithTheirNewline() throws {

@@ -42,7 +42,9 @@ import Testing
     let fixture = try FixtureTests()
     let task = try fixture.questions(5)
     let count = fixture.model.description.layers.count
-    let subjects = [Selection(all: fixture.model.description), Selection(layers: Array(0..<count - 1))]
+    let subjects = [
+      Subject(Selection(all: fixture.model.description)), Subject(Selection(layers: Array(0..<count - 1))),
+    ]
     let expected = try task.score(fixture.executor, subjects: subjects)
     // In so little memory that there are several chunks.
     let executor = Executor(fixture.model, dtype: .float32, budget: 200_000)
@@ -65,7 +67,7 @@ import Testing
   @Test func lossesAreComputedOnce() throws {
     let fixture = try FixtureTests()
     let rows = try LanguageModeling(rows: fixture.rows(6))
-    let subjects = [Selection(all: fixture.model.description)]
+    let subjects = [Subject(Selection(all: fixture.model.description))]
     let executor = Executor(fixture.model, dtype: .float32, budget: 192 * 192 * 4 * 2)
     for isDivergence in [false, true] {
       func score(_ partial: PartialScores, _ progress: (Int, Int) -> Void) throws -> [ItemScores] {

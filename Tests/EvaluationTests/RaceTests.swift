@@ -94,7 +94,7 @@ import Torch
     for target in [3.0e6, 3.6e6] {
       let found = try SearchSpace(description, settings)
         .search(description, settings, Constraints(params: target), layerRanking: importance.layerRanking)
-      let subjects = try found.candidates.map { try importance.selection(for: $0.config, of: description) }
+      let subjects = try found.candidates.map { Subject(try importance.selection(for: $0.config, of: description)) }
       #expect(subjects.count == 10)
       let answers = try task.score(quick, subjects: subjects).map(\.sums)
       var generator = SplitMix64(state: 5)

@@ -52,7 +52,7 @@ import Testing
   }
 
   private final class Nothing: WeightOverlay {
-    func apply(_ weights: LayerWeights, layer: Int) throws -> LayerWeights { weights }
+    func apply(_ weights: LayerWeights, of selection: Selection, layer: Int?) throws -> LayerWeights { weights }
   }
 
   @Test func overlaysAreSharedOnlyWithThemselves() {

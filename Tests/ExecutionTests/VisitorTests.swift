@@ -32,7 +32,7 @@ import Torch
     let layer: Int
     init(layer: Int) { self.layer = layer }
 
-    func apply(_ weights: LayerWeights, layer: Int) throws -> LayerWeights {
+    func apply(_ weights: LayerWeights, of selection: Selection, layer: Int?) throws -> LayerWeights {
       guard layer == self.layer else { return weights }
       return LayerWeights(try weights.all.mapValues { try $0.multiplied(by: 2) }, experts: weights.allExperts)
     }
@@ -46,7 +46,7 @@ import Torch
 
     func didRun(layer: Int, subject: Int, weights: LayerWeights) throws -> LayerWeights? {
       told.append("ran \(layer) \(subject)")
-      return layer == 1 ? try overlay.apply(weights, layer: layer) : nil
+      return layer == 1 ? try overlay.apply(weights, of: Selection(layers: []), layer: layer) : nil
     }
     func didFinish(layer: Int) throws { told.append("layer \(layer)") }
     func didFinish(chunk: Range<Int>) throws { told.append("chunk \(chunk)") }

@@ -1,0 +1,181 @@
+import Execution
+import Models
+import Torch
+
+/// Second moments of what goes into the linear maps of one layer of the original, of those whose inputs some pruned model cuts.
+///
+/// Shapes: T valid tokens of a batch, N inputs of a map, k those that are kept, M its outputs.
+final class LocalMoments: WalkVisitor, LinearObserver {
+  /// Whose moments these are: the layer walked last, 0-based.
+  private(set) var layer: Int?
+  private let model: ModelDescription
+  private let selections: [Selection]
+  private let division: RowDivision
+  private let isRotated: Bool
+
+  private var finder: RefitSites?
+  /// By the first weight that reads the input.
+  private var grams: [Weight: DividedGram] = [:]
+  private var sums: [Weight: [(tokens: Int, gram: Tensor, sums: Tensor)]] = [:]
+  /// Σ of the squares of the stream's channels where its mean square is one, before each branch: `[H]` float64.
+  private var energies: [Int: Tensor] = [:]
+  private var batch = -1
+  private var whole: LayerWeights?
+
+  /// - Parameters:
+  ///   - selections: of the pruned models.
+  ///   - division: of the rows that are walked.
+  ///   - isRotated: whether what is walked has the stream in a rotated basis, whose norms have constants.
+  init(_ model: ModelDescription, _ selections: [Selection], _ division: RowDivision, isRotated: Bool) {
+    (self.model, self.selections, self.division, self.isRotated) = (model, selections, division, isRotated)
+  }
+
+  // MARK: While the original goes through
+
+  func linearObserver(subject: Int, layer: Int) -> (any LinearObserver)? {
+    if layer != self.layer {
+      self.layer = layer
+      finder = RefitSites(model.layers[layer])
+      (grams, sums, energies, batch, whole) = ([:], [:], [:], -1, nil)
+    }
+    return self
+  }
+
+  func observeStream(_ sublayer: Int, layer: Int, state: Tensor, lengths: [Int]?) throws {
+    if sublayer == 0 { batch += 1 }
+    if batch == 0 { finder?.enter(sublayer) }
+    guard sublayer < model.layers[layer].sublayers.count, isRescaled(sublayer, layer),
+      selections.contains(where: { $0.kept(.hidden, layer: nil) != nil })
+    else { return }
+    let squares = try state.rows(lengths).square()
+    let energy = try squares.divided(by: squares.mean(dims: [1], keepDim: true)).sum(dims: [0])
+      .to(device: .cpu).to(.float64)
+    if let sum = energies[sublayer] { try sum.add(energy) } else { energies[sublayer] = energy }
+  }
+
+  /// Whether the norm before a branch gives a shorter stream's channels other factors.
+  private func isRescaled(_ sublayer: Int, _ layer: Int) -> Bool {
+    if isRotated { return false }
+    switch model.norm(readingStream: sublayer, ofLayer: layer)?.kind {
+    case .rms, .rmsWide, .rmsPlusOne: return true
+    case .layer, .layerPlusOne, nil: return false
+    }
+  }
+
+  func observe(_ weight: Weight, bias: Weight?, expert: Int?, layer: Int, input: Tensor, lengths: [Int]?) throws {
+    guard expert == nil, weight.axes.count == 2 else { return }
+    if batch == 0 {
+      finder?.see(weight, bias: bias, input)
+      guard finder?.sites.last?.weights.first == weight,
+        selections.contains(where: { $0.layers.contains(layer) && inputs(of: weight, $0, layer) != nil })
+      else { return }
+      grams[weight] = try DividedGram(input.shape[input.shape.count - 1])
+    }
+    try grams[weight]?.add(input.rows(lengths), division.batches[batch])
+  }
+
+  func didRun(layer: Int, subject: Int, weights: LayerWeights) throws -> LayerWeights? {
+    whole = weights
+    return nil
+  }
+
+  /// Those that are kept; nil for all.
+  private func inputs(of weight: Weight, _ selection: Selection, _ layer: Int) -> [Int]? {
+    selection.keptIndices(of: weight, layer: layer, sizes: model.sizes)[1]
+  }
+
+  // MARK: Of a pruned model
+
+  /// Its weights that are better on the rows held back than as they were cut.
+  ///
+  /// - Parameter weights: the layer's, as the selection has them.
+  func solve(
+    _ weights: LayerWeights, _ selection: Selection, storedType: (Weight) -> DType
+  ) throws -> (weights: [Weight: Tensor], counts: RefitCounts) {
+    guard let layer, let whole, let finder else { return ([:], RefitCounts()) }
+    var found: [Weight: Tensor] = [:]
+    var counts = RefitCounts()
+    for site in finder.sites {
+      guard let first = site.weights.first, let gram = grams[first], let kept = inputs(of: first, selection, layer)
+      else { continue }
+      let parts = try sums[first] ?? gram.whole()
+      sums[first] = parts
+      let scale = try scale(of: site, first, selection)
+      var moments: [Bool: DividedMoments] = [:]
+      for weight in site.weights {
+        let bias = site.biases[weight]
+        let own = try moments[bias != nil] ?? Self.moments(parts, keeping: kept, scale: scale, isConstant: bias != nil)
+        moments[bias != nil] = own
+        let solution = try RidgeRegression(moments: own).solve(
+          towards: weights.joined(weight, bias), targets: original(weight, bias, whole, selection, layer))
+        guard let solution else {
+          counts.sliced += 1
+          continue
+        }
+        counts.refitted += 1
+        let map = try solution.weight.narrow(dim: 1, start: 0, length: kept.count)
+        found[weight] = try map.contiguous().to(storedType(weight))
+        if let bias {
+          found[bias] = try solution.weight.select(dim: 1, index: kept.count).contiguous().to(storedType(bias))
+        }
+      }
+    }
+    return (found, counts)
+  }
+
+  /// What the pruned model's norm multiplies the kept channels by, beyond what the original's does: the stream's mean square over
+  /// all channels is not that over those.
+  private func scale(of site: RefitSite, _ weight: Weight, _ selection: Selection) throws -> Double {
+    guard weight.readsAxis == 1, let energy = energies[site.sublayer], let kept = selection.kept(.hidden, layer: nil)
+    else { return 1 }
+    let own = try energy.indexSelect(dim: 0, Tensor(kept.map(Int64.init), shape: [kept.count])).mean().item()
+    let all = try energy.mean().item()
+    return own > 0 && all.isFinite && own.isFinite ? (all / own).squareRoot() : 1
+  }
+
+  /// - Parameters:
+  ///   - scale: of the kept inputs.
+  ///   - isConstant: whether a constant one is among them.
+  private static func moments(
+    _ parts: [(tokens: Int, gram: Tensor, sums: Tensor)], keeping kept: [Int], scale: Double, isConstant: Bool
+  ) throws -> DividedMoments {
+    let indices = try Tensor(kept.map(Int64.init), shape: [kept.count])
+    let made = try parts.map { part in
+      var cross = try part.gram.indexSelect(dim: 1, indices).multiplied(by: scale)
+      var own = try cross.indexSelect(dim: 0, indices).multiplied(by: scale)
+      if isConstant {
+        let few = try part.sums.indexSelect(dim: 0, indices).multiplied(by: scale).unsqueeze(0)
+        let count = try Tensor.ones([1, 1], dtype: .float64).multiplied(by: Double(part.tokens))
+        cross = try Tensor.bordered(cross, right: part.sums.unsqueeze(1), below: few, corner: count)
+        own = try Tensor.bordered(own, right: few.transpose(0, 1), below: few, corner: count)
+      }
+      return Moments(inputs: own, targets: cross, tokens: part.tokens)
+    }
+    return DividedMoments(solved: made[0], heldBack: made[1])
+  }
+
+  /// The original's map with its bias, of the outputs that are kept: `[M, N]`.
+  private func original(
+    _ weight: Weight, _ bias: Weight?, _ whole: LayerWeights, _ selection: Selection, _ layer: Int
+  ) throws -> Tensor {
+    let map = try whole.joined(weight, bias)
+    guard let rows = selection.keptIndices(of: weight, layer: layer, sizes: model.sizes)[0] else { return map }
+    return try map.indexSelect(dim: 0, Tensor(rows.map(Int64.init), shape: [rows.count]))
+  }
+}
+
+extension Tensor {
+  /// A matrix with one more row and column.
+  fileprivate static func bordered(_ inner: Tensor, right: Tensor, below: Tensor, corner: Tensor) throws -> Tensor {
+    try cat([cat([inner, right], dim: 1), cat([below, corner], dim: 1)], dim: 0)
+  }
+}
+
+extension LayerWeights {
+  /// `[M, N]`, or with a bias `[M, N + 1]`, float32.
+  func joined(_ weight: Weight, _ bias: Weight?) throws -> Tensor {
+    func wide(_ weight: Weight) throws -> Tensor { try self[weight].to(device: .cpu).to(.float32) }
+    let map = try wide(weight)
+    return try bias.map { try Tensor.cat([map, wide($0).unsqueeze(1)], dim: 1) } ?? map
+  }
+}
