@@ -61,6 +61,7 @@ struct Written<Value: WrittenValue>: ExpressibleByArgument {
 }
 
 extension ComputeParameters.ComputeType: ExpressibleByArgument {}
+extension Prefilter: ExpressibleByArgument {}
 extension RefitMode: ExpressibleByArgument {}
 extension ResidualBasis: ExpressibleByArgument {}
 

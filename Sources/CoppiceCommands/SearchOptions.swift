@@ -45,6 +45,13 @@ struct SearchOptions: ParsableArguments {
   @Option(name: .flag("top_k"), help: ArgumentHelp("Candidates to score.", valueName: "k"))
   var topK = SearchParameters().topK
 
+  @Option(
+    name: .flag("prefilter"),
+    help: ArgumentHelp(
+      "What candidates are chosen by: size (default, as the reference), or kl, a forecast of their divergence.",
+      valueName: "rule"))
+  var prefilter = SearchParameters().prefilter
+
   @Option(name: .flag("seq_length"), help: ArgumentHelp("Tokens of a calibration row.", valueName: "tokens"))
   var seqLength = SearchParameters().seqLength
 
@@ -72,6 +79,7 @@ struct SearchOptions: ParsableArguments {
     parameters.maxDepthPruning = maxDepthPruning
     parameters.skipped = skipped
     parameters.topK = topK
+    parameters.prefilter = prefilter
     parameters.seqLength = seqLength
     parameters.inferenceBatchSize = inferenceBatchSize
     parameters.targetParams = try targetParams?.value("--prune_target_params")

@@ -28,9 +28,12 @@ struct CandidateScorer {
   /// What earlier runs have kept.
   private let kept: [ExportConfig: ItemScores]
 
+  /// - Parameters:
+  ///   - isChoice: whether the best is to be chosen, which may be a race.
+  ///   - overlay: weights that a candidate has instead of those that are cut.
   /// - Throws: `ModelError` when kept scores are damaged or something else's.
   init(
-    _ task: any ItemTask, inputs: PruneInputs, store: PruneStore, events: RunEvents, weights: ScoredWeights = .cut,
+    _ task: any ItemTask, inputs: PruneInputs, store: PruneStore, events: RunEvents, weights: ScoredWeights = .cut, isChoice: Bool = true,
     overlay: @escaping (ExportConfig) -> (any WeightOverlay)? = { _ in nil }
   ) throws {
     self.task = task
@@ -39,7 +42,7 @@ struct CandidateScorer {
     self.events = events
     self.store = store
     // A race is for many.
-    racing = inputs.request.racing && weights != .finished
+    racing = inputs.request.racing && weights != .finished && isChoice
     // Partial scores are kept apart from whole ones.
     let race = racing ? [("racing", "\(Race.threshold) deviations, seed \(inputs.request.seed)")] : []
     fingerprint = inputs.candidateFingerprint(weights).adding(
@@ -99,6 +102,11 @@ struct CandidateScorer {
     case .finished: ", refitted"
     }
   }
+
+  /// Scores architectures that are no candidates; what earlier runs have kept is not scored again.
+  func measure(
+    _ configs: [ExportConfig], _ executor: Executor, _ importance: ImportanceScores
+  ) throws -> [ItemScores] { try all(configs, executor, importance).scores }
 
   private func all(
     _ configs: [ExportConfig], _ executor: Executor, _ importance: ImportanceScores

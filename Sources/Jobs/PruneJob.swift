@@ -165,9 +165,13 @@ public struct PruneJob {
     if request.search.hasTarget, let questions = request.evaluation.questions { try places.check([questions]) }
   }
 
-  func search(_ description: ModelDescription, layerRanking: [Int]?) throws -> SearchResult {
+  func search(
+    _ description: ModelDescription, layerRanking: [Int]?, forecast: Forecast? = nil
+  ) throws -> SearchResult {
     try SearchSpace(description, settings)
-      .search(description, settings, request.search.constraints, layerRanking: layerRanking, events: events)
+      .search(
+        description, settings, request.search.constraints, layerRanking: layerRanking, forecast: forecast,
+        events: events)
   }
 
   /// The output, kept from other processes until the end of the run; nil when something is there already.

@@ -16,10 +16,7 @@ extension PruneRun {
     guard request.refit != .none else { return [:] }
     let description = model.description
     let selections = try search.candidates.map { try scores.selection(for: $0.config, of: description) }
-    // The original walks along on rows of its own.
-    let beside = Executor(sharing: executor, budget: executor.budget / 4)
-    let local = try LocalRefit(beside, rowsToRefit().batches, for: selections, storedType: storedType)
-    let rest = Executor(sharing: executor, budget: executor.budget - beside.budget)
+    let (local, rest) = try locally(search.candidates.map(\.config), scores)
     try CandidateScorer(
       task, inputs: inputs, store: store, events: events, weights: .refittedLocally, overlay: { _ in local }
     ).score(&search, rest, scores)
@@ -39,6 +36,17 @@ extension PruneRun {
       task, inputs: inputs, store: store, events: events, weights: .finished, overlay: { finished[$0]?.files }
     ).score(&search, executor, scores, only: best)
     return finished
+  }
+
+  /// What refits each map for itself, and what walks architectures with such weights.
+  func locally(_ configs: [ExportConfig], _ scores: ImportanceScores) throws -> (LocalRefit, Executor) {
+    // The original walks along on rows of its own.
+    let beside = Executor(sharing: executor, budget: executor.budget / 4)
+    let selections = try configs.map { try scores.selection(for: $0, of: model.description) }
+    return (
+      try LocalRefit(beside, rowsToRefit().batches, for: selections, storedType: storedType),
+      Executor(sharing: executor, budget: executor.budget - beside.budget)
+    )
   }
 
   /// Refits what is kept, while the original and the pruned model walk side by side; nil where nobody asked for that.

@@ -49,8 +49,11 @@ struct PruneRun {
     let scorer = try CandidateScorer(task, inputs: inputs, store: store, events: events)
     let scores = try importance()
     if !scores.layerRanking.isEmpty { try events.note(.layerRanking(scores.layerRanking.map { $0 + 1 })) }
-    let found = try planned ?? job.search(description, layerRanking: scores.layerRanking)
-    var search = SearchOutcome(found, job.settings, original: description.counts(job.settings))
+    let forecast = request.search.prefilter == .kl ? try forecast(scores) : nil
+    let found =
+      try (forecast == nil ? planned : nil)
+      ?? job.search(description, layerRanking: scores.layerRanking, forecast: forecast)
+    var search = SearchOutcome(found, job.settings, original: description.counts(job.settings), forecast: forecast)
     try events.send(.searched(search))
     if request.refit == .none || !request.racing { try scorer.score(&search, executor, scores) }
     let finished = try scoreRefitted(&search, task, scores)

@@ -59,6 +59,7 @@ public enum RunNote: Sendable {
   case calibrating(rows: Int, tokens: Int, dtype: String, WalkSummary)
   case refitting(rows: Int, tokens: Int, walks: Double)
   case refitted(RefitCounts, experts: Bool)
+  case forecasting(cuts: Int, rows: Int)
   case refittingCandidate(ExportConfig, of: Int)
   /// Where a walk goes on that was interrupted, and what prevents that.
   case resuming(String)
@@ -99,6 +100,8 @@ public enum RunNote: Sendable {
     case .refitting(let rows, let tokens, let walks):
       "refitting on \(rows) rows, \(Format.grouped(tokens)) tokens: about as much work as calibration on \(Int(Double(rows) * walks))"
 
+    case .forecasting(let cuts, let rows):
+      "forecasting divergence: \(cuts) cuts, each alone, on \(rows) rows of text"
     case .refittingCandidate(let config, let count): "of the \(count) best candidates: \(config)"
     case .refitted(let counts, let hasExperts):
       """

@@ -5,12 +5,12 @@ extension SearchSpace {
   /// The search, with progress when it takes more than a second, and a note on what the architecture refuses.
   func search(
     _ model: ModelDescription, _ settings: SearchSettings, _ constraints: Constraints, layerRanking: [Int]?,
-    events: RunEvents
+    forecast: Forecast? = nil, events: RunEvents
   ) throws -> SearchResult {
     let progress = events.progress("search", total: size, unit: "points")
     let start = ContinuousClock.now
     var isLong = false
-    let result = try search(model, settings, constraints, layerRanking: layerRanking) { points in
+    let result = try search(model, settings, constraints, layerRanking: layerRanking, forecast: forecast) { points in
       if !isLong { isLong = ContinuousClock.now - start > .seconds(1) }
       if isLong { progress.update(points) }
     }

@@ -42,6 +42,8 @@ public struct SearchOutcome: Codable, Sendable, Equatable {
   public struct Candidate: Codable, Sendable, Equatable {
     public let config: ExportConfig
     public let counts: ModelCounts
+    /// What was forecast before it was scored, where candidates are chosen by that.
+    public internal(set) var forecast: Double?
     /// Of the original's weights, cut. Nil before it is scored, and in a race between refitted candidates.
     public internal(set) var score: ScoreOutcome?
     /// Of each map refitted for itself; nil where nothing is.
@@ -88,11 +90,15 @@ public struct SearchOutcome: Codable, Sendable, Equatable {
     }
   }
 
-  init(_ result: SearchResult, _ settings: SearchSettings, original: ModelCounts) {
+  init(_ result: SearchResult, _ settings: SearchSettings, original: ModelCounts, forecast: Forecast? = nil) {
     space = result.space.choices.map { Choices(hyperparameter: $0.hyperparameter, values: $0.values) }
     (size, fitting, refused) = (result.size, result.fitting, result.refused)
     refusalRule = result.refusalRule
-    candidates = result.candidates.map { Candidate(config: $0.config, counts: ModelCounts($0.metrics)) }
+    candidates = result.candidates.map {
+      var candidate = Candidate(config: $0.config, counts: ModelCounts($0.metrics))
+      candidate.forecast = forecast?.cost(of: $0.config, in: result.space)
+      return candidate
+    }
     (maxWidthPruning, maxDepthPruning) = (settings.maxWidthPruning, settings.maxDepthPruning)
     self.original = original
   }
@@ -115,6 +121,7 @@ public struct SearchOutcome: Codable, Sendable, Equatable {
         .array(
           candidates.map { candidate in
             var entries = [("export_config", candidate.config.json)] + candidate.counts.json
+            if let forecast = candidate.forecast { entries.append(("forecast_kl", .double(forecast))) }
             if let score = candidate.deliveredScore {
               entries += [("score", .double(score.mean)), ("score_stderr", .double(score.standardError))]
               if scoring?.certainty != nil { entries.append(("score_items", .int(score.items))) }
@@ -150,6 +157,9 @@ extension SearchOutcome {
       score.map { "\(scoring.text($0.mean)) ± \(scoring.text($0.standardError))" } ?? ""
     }
     var columns: [(column: String, texts: [String])] = []
+    if candidates.contains(where: { $0.forecast != nil }) {
+      columns.append(("forecast", candidates.map { $0.forecast.map { Format.decimal($0, places: 3) } ?? "" }))
+    }
     if candidates.contains(where: { $0.score != nil }) {
       columns.append((scoring.function, candidates.map { text($0.score) }))
     }
@@ -167,12 +177,27 @@ extension SearchOutcome {
     return columns + [("asked", asked)]
   }
 
+  /// How well the order of forecasts agrees with that of scores, from -1 to 1 (Spearman); nil without forecasts.
+  private var agreement: Double? {
+    let pairs = candidates.compactMap { candidate in
+      candidate.forecast.flatMap { forecast in
+        (candidate.refittedScore ?? candidate.score).map { (-forecast, $0.mean) }
+      }
+    }
+    return rankCorrelation(pairs)
+  }
+
   /// A mark for each candidate that may be as good as the best.
   public var marks: [String] { candidates.map { $0.isClose ? "≈" : "" } }
 
   /// Sentences about the scores.
   public var scoreNotes: [String] {
     var notes: [String] = []
+    if let agreement {
+      notes.append(
+        "forecast: the divergence that each cut alone causes, added up; its order and that of the scores agree with a rank "
+          + "correlation of \(Format.decimal(agreement, places: 2))")
+    }
     if candidates.contains(where: { $0.refittedScore != nil }) {
       notes.append(
         "local: with each map refitted for itself"

@@ -20,6 +20,8 @@ public struct SearchParameters: Codable, Sendable, Equatable {
   public var skipped: [String] = []
   /// Candidates to score.
   public var topK = SearchSettings().topK
+  /// What decides which points are scored.
+  public var prefilter = Prefilter.size
   /// Tokens of a calibration row.
   public var seqLength = SearchSettings().seqLength
   /// Rows of a memory target; nil: those of a micro-batch.
@@ -37,6 +39,7 @@ public struct SearchParameters: Codable, Sendable, Equatable {
     case maxDepthPruning = "max_depth_pruning"
     case skipped = "hparams_to_skip"
     case topK = "top_k"
+    case prefilter
     case seqLength = "seq_length"
     case inferenceBatchSize = "inference_batch_size"
   }
@@ -52,6 +55,7 @@ public struct SearchParameters: Codable, Sendable, Equatable {
     maxDepthPruning = try values.decodeIfPresent(Double.self, forKey: .maxDepthPruning) ?? maxDepthPruning
     skipped = try values.decodeIfPresent([String].self, forKey: .skipped) ?? skipped
     topK = try values.decodeIfPresent(Int.self, forKey: .topK) ?? topK
+    prefilter = try values.decodeIfPresent(Prefilter.self, forKey: .prefilter) ?? prefilter
     seqLength = try values.decodeIfPresent(Int.self, forKey: .seqLength) ?? seqLength
     inferenceBatchSize = try values.decodeIfPresent(Int.self, forKey: .inferenceBatchSize)
   }

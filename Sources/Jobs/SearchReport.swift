@@ -52,7 +52,7 @@ struct SearchReport {
     }
     body = """
       By search, for \(targets.joined(separator: " and ")). Of \(Format.grouped(search.size)) points \
-      \(Format.grouped(search.fitting)) fit\(refused); the \(search.candidates.count) best by size were scored.
+      \(Format.grouped(search.fitting)) fit\(refused); the \(search.candidates.count) best by \(search.candidates.contains { $0.forecast != nil } ? "forecast" : "size") were scored.
 
       ## Candidates
 

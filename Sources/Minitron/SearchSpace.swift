@@ -95,11 +95,12 @@ extension SearchSpace {
   ///
   /// - Parameters:
   ///   - layerRanking: layer numbers (0-based), best first; nil: the last layers go first.
+  ///   - forecast: what the best are chosen by, the least first; nil for the primary metric.
   ///   - progress: told now and then how many of the `size` points have been dealt with.
   /// - Throws: `ModelError` when there are more points than 64 bits count, or when none meets the constraints.
   public func search(
     _ model: ModelDescription, _ settings: SearchSettings, _ constraints: Constraints, layerRanking: [Int]?,
-    progress: @escaping (_ points: Int) -> Void = { _ in }
+    forecast: Forecast? = nil, progress: @escaping (_ points: Int) -> Void = { _ in }
   ) throws -> SearchResult {
     guard let size else {
       throw ModelError(
@@ -110,7 +111,7 @@ extension SearchSpace {
           """)
     }
     let ranking = model.keepingOrder(layerRanking ?? Array(model.layers.indices))
-    var walk = SearchWalk(model, self, settings, constraints, ranking: ranking, progress: progress)
+    var walk = SearchWalk(model, self, settings, constraints, ranking: ranking, forecast: forecast, progress: progress)
     let best = walk.run()
     func shape(_ config: ExportConfig) -> Architecture { config.architecture(of: model, ranking: ranking) }
     let rule = walk.lastRefused.flatMap { model.refusal(of: shape(point($0)))?.reason }

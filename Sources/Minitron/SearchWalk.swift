@@ -28,6 +28,9 @@ struct SearchWalk {
   /// Level by level the sums for the choices made so far.
   private var sums: [Int]
   private let starts: [Int]
+  /// What the best are chosen by in place of the primary metric, and by level what the choices made so far cost.
+  private let goal: WalkGoal?
+  private var spent: [Double]
   /// The choices made so far of what rules look at, by position in the space.
   private var chosen: [Int]
 
@@ -37,10 +40,11 @@ struct SearchWalk {
 
   /// - Parameters:
   ///   - ranking: layer numbers (0-based), best first.
+  ///   - forecast: what the best are chosen by; nil for the primary metric.
   ///   - progress: told now and then how many points have been dealt with.
   init(
     _ model: ModelDescription, _ space: SearchSpace, _ settings: SearchSettings, _ constraints: Constraints,
-    ranking: [Int], progress: @escaping (Int) -> Void = { _ in }
+    ranking: [Int], forecast: Forecast? = nil, progress: @escaping (Int) -> Void = { _ in }
   ) {
     self.progress = progress
     chosen = Array(repeating: 0, count: space.choices.count)
@@ -53,6 +57,8 @@ struct SearchWalk {
       model, space: space, ranking: ranking, rows: settings.inferenceBatchSize, tokens: settings.seqLength)
     let (levels, first) = WalkLevel.levels(order: order, space, counts, metrics: metrics)
     self.levels = levels
+    goal = forecast.map { WalkGoal($0, levels) }
+    spent = Array(repeating: 0, count: levels.count + 1)
     var starts = [0]
     for level in levels { starts.append((starts.last ?? 0) + level.next.count) }
     self.starts = starts
@@ -113,7 +119,9 @@ struct SearchWalk {
           report(levels[depth].points)
           isCounting = false
         }
-        guard best.admits(metrics[primary].value(highest(depth, primary))) else { return }
+        guard best.admits(goal?.bound(depth, spent[depth]) ?? metrics[primary].value(highest(depth, primary))) else {
+          return
+        }
       }
     }
     for choice in (0..<levels[depth].choices).reversed() {
@@ -143,8 +151,14 @@ struct SearchWalk {
       report(choices)
     }
     let stride = levels[levels.count - 1].stride
+    let depth = levels.count - 1
+    if let goal, !best.admits(goal.bound(depth, spent[depth])) { return }
     while fit > 0 {
       fit -= 1
+      if let goal {
+        _ = best.offer(-(spent[depth] + goal.cost(depth, fit)), number: first + fit * stride)
+        continue
+      }
       guard best.offer(metrics[primary].value(count(primary, fit)), number: first + fit * stride) else { return }
     }
   }
@@ -186,6 +200,7 @@ struct SearchWalk {
       chosen[position] = choice
       if refuses(depth + 1) { return false }
     }
+    if let goal { spent[depth + 1] = spent[depth] + goal.cost(depth, choice) }
     let next = starts[depth + 1]
     for slot in next..<starts[depth + 2] { sums[slot] = 0 }
     for slot in 0..<levels[depth].next.count {

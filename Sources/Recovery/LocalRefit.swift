@@ -17,10 +17,8 @@ public final class LocalRefit: WeightOverlay {
   private let selections: [Selection]
   private let division: RowDivision
   private let storedType: (Weight, Int?) -> DType
-  /// The original, as one of its basis's selections.
-  private let whole: Selection
-  private var lane: LayerLane?
-  private var moments: LocalMoments?
+  /// The original on its way through the layers, in the rotated basis and in channels: each where some model is cut so.
+  private var walks: [Bool: (lane: LayerLane, moments: LocalMoments)] = [:]
   /// What was found outside the layers, of the model asked for last.
   private var outer: (selection: Selection, found: [Weight: Tensor])?
 
@@ -36,18 +34,24 @@ public final class LocalRefit: WeightOverlay {
     model = executor.weights.model.description
     (self.executor, self.batches, self.selections, self.storedType) = (executor, batches, selections, storedType)
     division = try RowDivision(batches.map(\.lengths))
-    var whole = Selection(all: model)
-    if executor.weights.rotated != nil { whole.cuts[.hidden] = .everywhere(Array(0..<model.sizes[.hidden])) }
-    self.whole = whole
   }
 
-  private func moments(before layer: Int) throws -> (LayerLane, LocalMoments) {
-    if let lane, let moments, (moments.layer ?? -1) <= layer { return (lane, moments) }
-    (lane, moments) = (nil, nil)
-    let found = LocalMoments(model, selections, division, isRotated: executor.weights.rotated != nil)
-    let made = try LayerLane(executor, batches, Subject(whole), visitor: found)
-    (lane, moments) = (made, found)
-    return (made, found)
+  private func isRotated(_ selection: Selection) -> Bool {
+    executor.weights.rotated != nil && selection.kept(.hidden, layer: nil) != nil
+  }
+
+  /// The original's walk in the basis of a selection, before a layer or in it.
+  private func walk(_ selection: Selection, before layer: Int) throws -> (lane: LayerLane, moments: LocalMoments) {
+    let isRotated = isRotated(selection)
+    if let walk = walks[isRotated], (walk.moments.layer ?? -1) <= layer { return walk }
+    walks[isRotated] = nil
+    let alike = selections.filter { self.isRotated($0) == isRotated }
+    let moments = LocalMoments(model, alike, division, isRotated: isRotated)
+    var whole = Selection(all: model)
+    if isRotated { whole.cuts[.hidden] = .everywhere(Array(0..<model.sizes[.hidden])) }
+    let walk = (try LayerLane(executor, batches, Subject(whole), visitor: moments), moments)
+    walks[isRotated] = walk
+    return walk
   }
 
   public func apply(_ weights: LayerWeights, of selection: Selection, layer: Int?) throws -> LayerWeights {
@@ -69,7 +73,7 @@ public final class LocalRefit: WeightOverlay {
       if found.isEmpty { counts.sliced = 1 } else { counts.refitted = 1 }
       return (found.filter { weights.all[$0.key] != nil }, counts)
     }
-    let (lane, moments) = try moments(before: layer)
+    let (lane, moments) = try walk(selection, before: layer)
     try lane.advance(through: layer)
     return try moments.solve(weights, selection) { [storedType] in storedType($0, layer) }
   }
@@ -78,7 +82,7 @@ public final class LocalRefit: WeightOverlay {
   private func outside(_ selection: Selection) throws -> [Weight: Tensor] {
     if let outer, outer.selection == selection { return outer.found }
     guard selection.kept(.hidden, layer: nil) != nil else { return [:] }
-    let (lane, _) = try moments(before: model.layers.count)
+    let (lane, _) = try walk(selection, before: model.layers.count)
     let source = executor.weights
     let norm = model.finalNorm
     func weights(_ selection: Selection) throws -> LayerWeights {
