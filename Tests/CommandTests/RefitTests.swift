@@ -31,9 +31,54 @@ import Testing
       let refitted = try loss("refitted", narrow, ["--refit", "sequential"])
       let recovered = try loss("recovered", narrow, ["--recover"])
       #expect(refitted < sliced / 3 && recovered < sliced / 8, "\(sliced), \(refitted), \(recovered)")
+      // Each map for itself: between the two.
+      let local = try loss("local", narrow, ["--refit", "local"])
+      let rotated = try loss("local-rotated", narrow, ["--refit", "local", "--basis", "rotated"])
+      #expect(local < sliced / 2 && rotated < local && recovered < rotated, "\(local), \(rotated)")
       let short = #"{"num_layers": 6}"#
       let (fewer, mended) = (try loss("fewer", short, []), try loss("mended", short, ["--refit", "sequential"]))
       #expect(mended < fewer / 3, "\(fewer), \(mended)")
+    }
+  }
+
+  /// Candidates are scored with the weights that would be delivered, and chosen by a forecast of them.
+  @Test func aSearchScoresWhatItWouldDeliver() throws {
+    try withTemporaryDirectory { directory in
+      let output = directory + "/out"
+      let arguments = [
+        "prune", "--hf_model_name_or_path", Program.model, "--output_hf_path", output, "--calib_dataset_name",
+        Self.data + "/calib.jsonl", "--calib_num_samples", "64", "--seq_length", "192", "--eval_dataset_name",
+        Self.data + "/heldout.jsonl", "--eval_num_samples", "16", "--prune_score_func", "neg_kl", "--prune_target_params",
+        "3e6", "--ss_channel_divisor", "32", "--top_k", "4", "--recover", "--prefilter", "kl", "--json",
+        "--prune_intermediate_ckpt", output + "-kept",
+      ]
+      let result = try Program.run(arguments)
+      result.expectSuccess()
+      let candidates = try #require(result.json?["candidates"]?.array)
+      #expect(candidates.count == 4)
+      func numbers(_ name: String) -> [Double] { candidates.compactMap { $0[name]?.double } }
+      let (cut, local, finished) = (numbers("score_cut"), numbers("score_local"), numbers("score_finished"))
+      #expect(cut.count == 4 && local.count == 4 && finished.count == 2, "the best two are finished")
+      #expect(zip(cut, local).allSatisfy { $0 < $1 }, "\(cut), \(local)")
+      let best = try #require(finished.max())
+      #expect(best > local.max() ?? 0 && result.json?["score"]?.double == best)
+      #expect(numbers("forecast_kl") == numbers("forecast_kl").sorted())
+      // What was forecast is what was found, roughly.
+      for (forecast, score) in zip(numbers("forecast_kl"), local) {
+        #expect(forecast > -score / 2 && forecast < -score * 2, "\(forecast), \(score)")
+      }
+      #expect(abs(try Program.divergence(output) + best) < 0.3 * -best, "the result is what was scored")
+      let kept = try FileManager.default.contentsOfDirectory(atPath: output + "-kept")
+      #expect(!kept.contains { $0.hasPrefix("refit-") }, "\(kept)")
+      try FileManager.default.removeItem(atPath: output)
+      // All scores are kept, the race's apart.
+      let again = try Program.run(arguments)
+      again.expectSuccess()
+      #expect(again.json?["score"]?.double == best)
+      let raced = try Program.run(arguments.map { $0 == output ? output + "-raced" : $0 } + ["--racing"])
+      raced.expectSuccess()
+      #expect(raced.json?["candidates"]?.array?.allSatisfy { $0["score_cut"] == nil } == true)
+      try Program.run(arguments + ["--refit_candidates", "0"]).expectFailure(64, saying: "refit_candidates")
     }
   }
 

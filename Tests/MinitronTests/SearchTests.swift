@@ -115,6 +115,7 @@ import Testing
         #expect(found.refused == expected.refused, what)
         #expect(found.refusalRule == expected.rule, what)
         #expect(found.candidates == expected.candidates, what)
+        try checkForecasts(model, space, search, using: &generator)
         ties += expected.ties
         refused += expected.refused
         fitting += expected.fitting
@@ -122,6 +123,33 @@ import Testing
     }
     // The searches were such that all of this came up.
     #expect(ties > 100 && refused > 1000 && empty > 5 && fitting > 3000, "\(ties) \(refused) \(empty) \(fitting)")
+  }
+
+  /// By a forecast the same points come in the order of what they cost.
+  private func checkForecasts(
+    _ model: ModelDescription, _ space: SearchSpace, _ search: Search, using generator: inout SplitMix64
+  ) throws {
+    let forecast = Forecast(
+      space.choices.map { choice in choice.values.map { _ in Double.random(in: 0...1, using: &generator) } })
+    var all = search.settings
+    all.topK = .max
+    let points = EveryPoint(model, space, all, search.constraints, ranking: search.ranking).candidates
+    let cost = { (point: Candidate) in forecast.cost(of: point.config, in: space) ?? .infinity }
+    let expected = points.sorted { cost($0) < cost($1) }.prefix(search.settings.topK).map(cost)
+    let found = try space.search(
+      model, search.settings, search.constraints, layerRanking: search.ranking, forecast: forecast)
+    #expect(found.fitting == points.count)
+    #expect(found.candidates.count == expected.count)
+    for (point, cost) in zip(found.candidates.map(cost), expected) { #expect(abs(point - cost) < 1e-12) }
+  }
+
+  @Test func costsBetweenMeasuredOnesLieOnALine() {
+    #expect(Forecast.measured(of: 5) == [0, 1, 2, 3, 4])
+    let some = Forecast.measured(of: 100)
+    #expect(some.count == 12 && some.first == 0 && some.last == 99)
+    #expect(Forecast.interpolated([10, 20, 40, 50], [0: 3, 2: 1.5, 3: 0]) == [3, 2.5, 1.5, 0])
+    #expect(Forecast.interpolated([1, 2, 3], [1: 4]) == [4, 4, 4], "beyond what is known it is the nearest")
+    #expect(Forecast.interpolated([1, 2], [:]) == [0, 0])
   }
 
   /// A search asks a rule once for all sizes that it does not name, so it must not depend on them.

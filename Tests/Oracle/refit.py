@@ -157,6 +157,18 @@ def choose(gram, aims, held_gram, held_aims, sliced):
     return best[1]
 
 
+def factors(x, y, whole, own):
+    """What to multiply the final norm's weight by for a tied head."""
+    whole, own = centred(whole), centred(own)
+    held = torch.tensor([(row + 1) % 8 == 0 for row in range(len(x))])
+    parts = []
+    for rows in (~held, held):
+        a, b = x[rows].reshape(-1, x.shape[-1]), y[rows].reshape(-1, y.shape[-1])
+        parts += [(own.T @ own) * (a.T @ a), ((own.T @ whole) * (a.T @ b)).sum(1)[None]]
+    found = choose(*parts, torch.ones(1, own.shape[1], dtype=x.dtype))
+    return None if found is None else found[0]
+
+
 def channels(original, pruned):
     """Which rows or columns of a tensor are kept of another, by comparing the sliced embeddings."""
     whole, own = (m.get_input_embeddings().weight for m in (original, pruned))
@@ -245,23 +257,17 @@ def refit(original, pruned, layers, tokens):
             with torch.no_grad():
                 pruned.get_output_embeddings().weight.copy_(found)
         return
-    whole, own = centred(heads[0]), centred(heads[1])
-    held = torch.tensor([(row + 1) % 8 == 0 for row in range(len(x))])
-    parts = []
-    for rows in (~held, held):
-        a, b = x[rows].reshape(-1, x.shape[-1]), y[rows].reshape(-1, y.shape[-1])
-        parts += [(own.T @ own) * (a.T @ a), ((own.T @ whole) * (a.T @ b)).sum(1)[None]]
-    factors = choose(*parts, torch.ones(1, own.shape[1], dtype=x.dtype))
-    if factors is not None:
+    found = factors(x, y, *heads)
+    if found is not None:
         with torch.no_grad():
-            norms[1].weight.mul_(factors[0])
+            norms[1].weight.mul_(found)
 
 
 def kept_columns(big, small, _):
     return list(range(small.weight.shape[1])) if big.weight.shape[1] == small.weight.shape[1] else []
 
 
-def compare(name, options, work):
+def compare(name, options, work, refitted_mode="sequential", remake=refit):
     make, architecture, *more = MODELS[name]
     model = work / f"{name}-model"
     make(model)
@@ -270,7 +276,7 @@ def compare(name, options, work):
         str(LENGTH), "--calib_num_samples", str(ROWS)]
     prune = [options.binary, "prune", *flags, *more, "--prune_export_config", json.dumps(architecture), "--compute_dtype", "float32"]
     outputs = []
-    for mode in ("none", "sequential"):
+    for mode in ("none", refitted_mode):
         output = work / f"{name}-{mode}"
         subprocess.run(
             [*prune, "--output_hf_path", str(output), "--refit", mode, "--refit_rows", str(ROWS), "--prune_intermediate_ckpt",
@@ -282,7 +288,7 @@ def compare(name, options, work):
     original, pruned, refitted = load(model), load(outputs[0]), load(outputs[1])
     kept = [layer - 1 for layer in json.loads((outputs[1] / "coppice.json").read_text())["kept_layers"]]
     plain = {key: tensor.clone() for key, tensor in pruned.state_dict().items()}
-    refit(original, pruned, kept, tokens)
+    remake(original, pruned, kept, tokens)
     worst, moved = ("", 0.0), 0
     for key, expected in pruned.state_dict().items():
         found = refitted.state_dict()[key]
