@@ -63,6 +63,7 @@ struct Written<Value: WrittenValue>: ExpressibleByArgument {
 extension ComputeParameters.ComputeType: ExpressibleByArgument {}
 extension RefitMode: ExpressibleByArgument {}
 extension ResidualBasis: ExpressibleByArgument {}
+extension LayerScore: ExpressibleByArgument {}
 
 extension LayerRanking: ExpressibleByArgument {
   public init?(argument: String) { self.init(argument) }
