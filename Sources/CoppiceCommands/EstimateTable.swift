@@ -6,7 +6,16 @@ import Report
 extension WorkEstimate {
   /// What would be done, one fact a line.
   private func facts(output: String) -> [(name: String, text: String, json: JSON)] {
-    [
+    let layers: [(name: String, text: String, json: JSON)] =
+      layerScoringOperations == 0
+      ? []
+      : [
+        (
+          "layer_scoring_operations", "\(Format.decimal(layerScoringOperations / 1e12, places: 2)) TFLOP",
+          .double(layerScoringOperations)
+        )
+      ]
+    return [
       (
         "model", "\(family), \(Format.count(params)) parameters, \(Format.bytes(weightBytes))", .int(params)
       ),
@@ -19,6 +28,7 @@ extension WorkEstimate {
         "calibration_operations", "\(Format.decimal(calibrationOperations / 1e12, places: 2)) TFLOP",
         .double(calibrationOperations)
       ),
+    ] + layers + [
       ("candidates", "\(candidates)", .int(candidates)),
       (
         "scoring_operations", "\(Format.decimal(scoringOperations / 1e12, places: 2)) TFLOP", .double(scoringOperations)

@@ -27,6 +27,18 @@ struct PruneOptions: ParsableArguments {
   var layerRanking: LayerRanking?
 
   @Option(
+    name: .flag("layer_score"),
+    help: ArgumentHelp(
+      "What layers are ranked by: cosine (default), how much they change what they read; kl, what the model loses without them.",
+      valueName: "score"))
+  var layerScore: LayerScore?
+
+  @Option(
+    name: .flag("layer_score_rows"),
+    help: ArgumentHelp("Calibration rows for kl (default: 65,536 tokens' worth, 16 to 256).", valueName: "n"))
+  var layerScoreRows: Int?
+
+  @Option(
     name: .flag("prune_score_func"),
     help: ArgumentHelp("mmlu_<N>pct_bs<B>, neg_loss or neg_kl.", valueName: "name"))
   var scoreFunction = Written(ScoreFunctionName.standard)
@@ -163,6 +175,8 @@ struct PruneOptions: ParsableArguments {
     request.revision = model.revision
     request.search = try search.parameters()
     request.layerRanking = layerRanking
+    request.layerScore = layerScore
+    request.layerScoreRows = layerScoreRows
     request.scoreFunction = try scoreFunction.value("--prune_score_func")
     request.scoreLowerBound = scoreLowerBound
     request.keptScores = intermediate

@@ -26,6 +26,17 @@ struct SearchOptions: ParsableArguments {
   var exportConfig: Written<ExportConfig>?
 
   @Option(
+    name: .flag("drop_layers"),
+    help: ArgumentHelp(
+      "Layers that go, and no others, whatever their scores: 3,5,27-34, counted from 1.", valueName: "layers"))
+  var droppedLayers: Written<LayerNumbers>?
+
+  @Option(
+    name: .flag("keep_layers"),
+    help: ArgumentHelp("Layers that are kept whatever their scores; others go first.", valueName: "layers"))
+  var keptLayers: Written<LayerNumbers>?
+
+  @Option(
     name: .flag("ss_channel_divisor"),
     help: ArgumentHelp("Granularity of hidden_size and ffn (default: 256 and 512).", valueName: "n"))
   var channelDivisor: Int?
@@ -74,6 +85,8 @@ struct SearchOptions: ParsableArguments {
   /// - Throws: `ValidationError`.
   func parameters() throws -> SearchParameters {
     var parameters = SearchParameters()
+    parameters.droppedLayers = try droppedLayers?.value("--drop_layers")
+    parameters.keptLayers = try keptLayers?.value("--keep_layers")
     parameters.channelDivisor = channelDivisor
     parameters.maxWidthPruning = maxWidthPruning
     parameters.maxDepthPruning = maxDepthPruning

@@ -43,7 +43,7 @@ public struct LanguageModeling: Sendable {
     progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws -> [ItemScores] {
     try walk(executor, subjects: subjects, items: items, partial: partial, progress: progress) {
-      _, hidden, head, row, range in
+      _, _, hidden, head, row, range in
       let targets = try Tensor(range.map { Int64(row[$0 + 1]) }, shape: [range.count, 1]).to(device: hidden.device)
       return try head.logits(hidden).logSoftmax(dim: 1).gather(dim: 1, index: targets).sum(dims: [0, 1]).item()
     }
@@ -79,20 +79,63 @@ public struct LanguageModeling: Sendable {
         }
         try reference.run(chunk, subjects: [whole], finish: keep)
       }
-    ) { batch, hidden, head, _, range in
+    ) { _, batch, hidden, head, _, range in
       guard let states = known[batch], let referenceHead else { return 0 }
       let truth = try referenceHead.logits(states.narrow(dim: 0, start: range.lowerBound, length: range.count))
-        .logSoftmax(dim: 1)
-      let guess = try head.logits(hidden).logSoftmax(dim: 1)
-      return try -truth.exp().multiplied(by: truth.subtracting(guess)).sum(dims: [0, 1]).item()
+      return try Self.negativeDivergence(head.logits(hidden), from: truth)
     }
+  }
+
+  /// The same from the whole model, which walks along: what subjects share with it is computed once.
+  ///
+  /// - Parameters:
+  ///   - partial: has the scores as they are found, those of the whole model (zeros) before those of the subjects.
+  ///   - subjects: parts of the model, of its layers and nothing else.
+  ///   - executor: walks the model.
+  ///   - progress: called with the work done and all of it.
+  public func negativeDivergence(
+    _ executor: Executor, ofParts subjects: [Selection], partial: PartialScores = PartialScores(),
+    progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+  ) throws -> [ItemScores] {
+    var known: [Int: [Range<Int>: Tensor]] = [:]
+    return try Array(
+      walk(
+        executor, subjects: Self.withWhole(executor, subjects).map { Subject($0) }, items: nil, partial: partial,
+        progress: progress,
+        begin: { _, _ in known = [:] }
+      ) { subject, batch, hidden, head, _, range in
+        // For each batch it comes before all others.
+        if subject == 0 {
+          known[batch, default: [:]][range] = hidden
+          return 0
+        }
+        guard let states = known[batch]?[range] else { return 0 }
+        return try Self.negativeDivergence(head.logits(hidden), from: head.logits(states))
+      }.dropFirst())
+  }
+
+  /// What that walk will read and hold.
+  public func plan(_ executor: Executor, ofParts subjects: [Selection]) -> WalkPlan {
+    plan(executor, subjects: Self.withWhole(executor, subjects))
+  }
+
+  private static func withWhole(_ executor: Executor, _ subjects: [Selection]) -> [Selection] {
+    [Selection(all: executor.weights.model.description)] + subjects
+  }
+
+  /// Of logits `[M, V]`, summed over positions.
+  private static func negativeDivergence(_ guess: Tensor, from truth: Tensor) throws -> Double {
+    let (truth, guess) = (try truth.logSoftmax(dim: 1), try guess.logSoftmax(dim: 1))
+    return try -truth.exp().multiplied(by: truth.subtracting(guess)).sum(dims: [0, 1]).item()
   }
 
   /// Walks all rows, and sums `value` over slices of each row's predicted positions.
   private func walk(
     _ executor: Executor, subjects: [Subject], items: [Int]?, partial: PartialScores, progress: (Int, Int) -> Void,
     begin: (_ first: Int, _ chunk: [TokenBatch]) throws -> Void = { _, _ in },
-    value: (_ batch: Int, _ hidden: Tensor, _ head: OutputHead, _ row: [Int32], _ range: Range<Int>) throws -> Double
+    value: (
+      _ subject: Int, _ batch: Int, _ hidden: Tensor, _ head: OutputHead, _ row: [Int32], _ range: Range<Int>
+    ) throws -> Double
   ) throws -> [ItemScores] {
     let vocabulary = executor.weights.model.description.sizes[.vocabulary]
     let asked = items ?? Array(batches.indices)
@@ -106,7 +149,7 @@ public struct LanguageModeling: Sendable {
       var sum = 0.0
       for range in positions(vocabulary: vocabulary, count: row.count - 1) {
         let slice = try states.narrow(dim: 0, start: range.lowerBound, length: range.count)
-        sum += try value(batch, slice, head, row, range)
+        sum += try value(subject, batch, slice, head, row, range)
       }
       guard sum.isFinite else {
         throw EvaluationError("the model's loss is not finite: the weights hold NaN or infinite values")

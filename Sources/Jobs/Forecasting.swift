@@ -13,12 +13,14 @@ extension PruneRun {
   func forecast(_ scores: ImportanceScores) throws -> Forecast {
     let description = model.description
     let space = SearchSpace(description, job.settings)
-    let whole = space.choices.map { ($0.hyperparameter, description.value(of: $0.hyperparameter)) }
-    let ranking = description.keepingOrder(scores.layerRanking.isEmpty ? Array(description.layers.indices) : scores.layerRanking)
+    // The largest point: the whole model, unless layers are dropped by hand.
+    let largest = space.choices.map { ($0.hyperparameter, $0.values.max() ?? 0) }
+    let ranking = description.keepingOrder(
+      scores.layerRanking.isEmpty ? Array(description.layers.indices) : scores.layerRanking, job.settings.layerChoice)
     var asked: [(position: Int, choice: Int, config: ExportConfig)] = []
     for (position, choices) in space.choices.enumerated() {
-      for choice in Forecast.measured(of: choices.values.count) where choices.values[choice] != whole[position].1 {
-        var pairs = whole
+      for choice in Forecast.measured(of: choices.values.count) where choices.values[choice] != largest[position].1 {
+        var pairs = largest
         pairs[position].1 = choices.values[choice]
         let config = ExportConfig(pairs)
         guard description.refusal(of: config.architecture(of: description, ranking: ranking)) == nil else { continue }
@@ -30,7 +32,7 @@ extension PruneRun {
       try LanguageModeling(rows: Array(rows.prefix(Self.forecastRows))),
       madeOf: [("score_function", "forecast_kl"), ("forecast_rows", "\(Self.forecastRows)")] + madeOf)
     try events.note(.forecasting(cuts: asked.count, rows: task.count))
-    let configs = asked.map(\.config)
+    let configs = [ExportConfig(largest)] + asked.map(\.config)
     let divergences: [Double]
     if request.refit == .none {
       divergences = try CandidateScorer(task, inputs: inputs, store: store, events: events, isChoice: false)
@@ -38,13 +40,20 @@ extension PruneRun {
     } else {
       let (local, rest) = try locally(configs, scores)
       divergences = try CandidateScorer(
-        task, inputs: inputs, store: store, events: events, weights: .refittedLocally, isChoice: false, overlay: { _ in local }
+        task, inputs: inputs, store: store, events: events, weights: .refittedLocally, isChoice: false,
+        overlay: { _ in local }
       ).measure(configs, rest, scores).map(\.mean)
     }
     var known = space.choices.enumerated().map { position, choices in
-      Dictionary(uniqueKeysWithValues: choices.values.indices.filter { choices.values[$0] == whole[position].1 }.map { ($0, 0.0) })
+      Dictionary(
+        uniqueKeysWithValues: choices.values.indices.filter { choices.values[$0] == largest[position].1 }.map {
+          ($0, 0.0)
+        })
     }
-    for (cut, divergence) in zip(asked, divergences) { known[cut.position][cut.choice] = max(-divergence, 0) }
+    let base = divergences.first ?? 0
+    for (cut, divergence) in zip(asked, divergences.dropFirst()) {
+      known[cut.position][cut.choice] = max(base - divergence, 0)
+    }
     return Forecast(zip(space.choices, known).map { Forecast.interpolated($0.values, $1) })
   }
 }

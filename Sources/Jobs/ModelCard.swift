@@ -212,6 +212,11 @@ extension ModelCard {
         ("tokens of a row", Format.grouped(request.search.seqLength)),
         ("rows of a micro-batch", "\(request.batchSize)"), ("computed in", "\(inputs.dtype)"),
       ]
+      if inputs.layers.score == .kl {
+        calibration.append(
+          ("layers ranked by", "the divergence without each (kl), on \(Format.grouped(request.rowsToScoreLayers)) rows")
+        )
+      }
       if request.calibration.count > 1 { calibration.append(("seed", "\(request.seed)")) }
     }
     let score = outcome.search?.scoring.flatMap { scoring in

@@ -42,16 +42,18 @@ public struct PlanJob {
     let settings = try request.settings()
     try events.send(.described(family: description.family))
     try request.checkBasis(for: description)
-    let ranking = try request.layerRanking?.layers(of: description.layers.count)
+    let byHand = try request.search.byHand(for: description)
+    let choice = settings.layerChoice
+    let ranking = try LayerOrder(request, description, settings, isCut: true).known(description)
     if ranking == nil, Set(description.layers.map(\.weights)).count > 1 { try events.warn(.layersUnlike) }
-    let byHand = request.search.architecture?.completed(for: description)
     for warning in try byHand?.validate(for: description) ?? [] { try events.warn(.architecture(warning)) }
     try settings.warnOfUnknown(in: description, events)
+    try request.noteLayers(of: description, settings, events)
     let space = byHand.map { SearchSpace($0) } ?? SearchSpace(description, settings)
     let result = try space.search(
       description, settings, request.search.constraints, layerRanking: ranking, events: events)
     let fewest = result.candidates.compactMap { $0.config[.numLayers] }.min() ?? description.layers.count
-    if let ranking, let note = description.indispensableNote(ranking, keeping: fewest) {
+    if let ranking, let note = description.indispensableNote(ranking, choice, keeping: fewest) {
       try events.note(.indispensableLayer(note))
     }
     return PlanOutcome(

@@ -21,10 +21,12 @@ struct PruneInputs {
   let task: (any ItemTask)?
   /// What the result takes along of the source's directory.
   let companions: Companions
-  /// The order of layers where the request gives it: 0-based numbers, best first.
-  let layerRanking: [Int]?
+  /// How it is found out which layers are kept.
+  let layers: LayerOrder
+  /// Whether scores of importance are needed.
+  let measuresImportance: Bool
   /// Whether anything is to be measured on calibration rows.
-  let isCalibrated: Bool
+  var isCalibrated: Bool { measuresImportance || layers.score == .kl || request.refit != .none }
   /// What hidden_size is cut in.
   let basis: ResidualBasis
   let text: TextRows
@@ -35,24 +37,24 @@ struct PruneInputs {
   ///
   /// - Parameters:
   ///   - places: where data of the hub are to be had.
-  ///   - layerRanking: layer numbers (0-based), best first, where they are given and layers may be dropped.
-  ///   - isCalibrated: whether anything is to be measured on calibration rows.
+  ///   - layers: how it is found out which of them are kept.
+  ///   - measuresImportance: whether scores of importance are needed.
   ///   - basis: what hidden_size is cut in.
   /// - Throws: what is wrong with the data, the questions or the tokenizer's files.
   init(
     _ request: PruneRequest, model: SourceModel, tokenizer: Tokenizer, events: RunEvents, places: HubDatasets,
-    layerRanking: [Int]?, isCalibrated: Bool, basis: ResidualBasis
+    layers: LayerOrder, measuresImportance: Bool, basis: ResidualBasis
   ) throws {
     self.request = request
-    self.layerRanking = layerRanking
-    self.isCalibrated = isCalibrated
+    self.layers = layers
+    self.measuresImportance = measuresImportance
     self.basis = basis
     self.tokenizer = tokenizer
     dtype = try request.compute.dtype(for: model)
     budget = request.compute.budget
     text = try TextRows(
       request, model: model, tokenizer: tokenizer, events: events, places: places,
-      isCalibrated: isCalibrated)
+      isCalibrated: measuresImportance || layers.score == .kl || request.refit != .none)
     modelDirectory = resolvedPath(model.checkpoint.directory)
     companions = try Companions(directory: model.checkpoint.directory)
     task = request.search.hasTarget ? try request.scoreFunction.function.task(text) : nil
@@ -75,15 +77,21 @@ struct PruneInputs {
       .adding(basis == .channels ? [] : [("basis", basis.rawValue), ("rotation", "\(AlgorithmVersion.rotation)")])
   }
 
-  /// What results are made of: all that scores of importance are, and the order of layers where it is given.
-  var resultFingerprint: Fingerprint {
-    candidateFingerprint(.finished)
+  /// What scores of importance are made of, and those of layers where they are others than the reference's.
+  var layerFingerprint: Fingerprint {
+    guard layers.score == .kl else { return fingerprint }
+    return fingerprint.adding([
+      ("layer_score", LayerScore.kl.rawValue), ("layer_score_rows", "\(request.rowsToScoreLayers)"),
+      ("layer_score_algorithm", "\(AlgorithmVersion.layerScore)"),
+    ])
   }
+
+  /// What results are made of: all that scores of importance are, and what is said of layers by hand.
+  var resultFingerprint: Fingerprint { candidateFingerprint(.finished) }
 
   /// What the scores of candidates with such weights are made of.
   func candidateFingerprint(_ weights: ScoredWeights) -> Fingerprint {
-    let ranking = layerRanking.map { [("layer_ranking", "\($0.map { $0 + 1 })")] } ?? []
-    return fingerprint.adding(ranking + (weights == .cut ? [] : refitSettings(weights)))
+    layerFingerprint.adding(layers.madeOf + (weights == .cut ? [] : refitSettings(weights)))
   }
 
   /// How weights are refitted; nothing where they are not.

@@ -102,14 +102,14 @@ public struct PruneJob {
     let description = model.description
     try events.send(.described(family: description.family))
     try request.checkBasis(for: description)
-    let byHand = request.search.architecture?.completed(for: description)
+    let byHand = try request.search.byHand(for: description)
     let warnings = try byHand?.validate(for: description) ?? []
     // Before a search, which may take seconds: a second run on the same output ends at once.
     let claim = try claimOutput()
     let finished = claim == nil ? try FinishedOutput(request.output) : nil
     let pruned = pruned(byHand, in: description)
-    let given = try request.layerRanking?.layers(of: description.layers.count)
-    let ranking = pruned.contains(.numLayers) ? given : nil
+    let layers = try LayerOrder(request, description, settings, isCut: pruned.contains(.numLayers))
+    let ranking = layers.known(description)
     let alike = Set(description.layers.map(\.weights)).count == 1
     // Where layers are unlike, counts depend on which of them are kept. Otherwise the search is done here and now, and a
     // target out of reach shows at once.
@@ -120,15 +120,15 @@ public struct PruneJob {
       try SearchSpace(description, settings).checkReachable(description, settings, request.search.constraints)
     }
     let basis = try request.basis(for: description, pruned: pruned, events)
-    let isCalibrated = request.refit != .none || pruned.contains { $0 != .numLayers || ranking == nil }
+    let measuresImportance = pruned.contains { $0 != .numLayers || layers.score == .cosine }
     // Everything that can be wrong is found out before the first token is computed, and before anything is said.
     let tokenizer = try Tokenizer(directory: model.checkpoint.directory)
     if claim != nil, request.keptScores != nil {
       try PruneStore(directory: request.keptScores, fresh: request.fresh).checkWritable()
     }
     var inputs = try PruneInputs(
-      request, model: model, tokenizer: tokenizer, events: events, places: places, layerRanking: ranking,
-      isCalibrated: isCalibrated, basis: basis)
+      request, model: model, tokenizer: tokenizer, events: events, places: places, layers: layers,
+      measuresImportance: measuresImportance, basis: basis)
     let recorded = try RecordedRequest(request, description, byHand: byHand, scoring: inputs.task?.madeOf ?? [])
     if let finished {
       try finished.check(recorded, &inputs, model, events)
@@ -149,6 +149,8 @@ public struct PruneJob {
     for warning in warnings { try events.warn(.architecture(warning)) }
     for warning in inputs.companions.warnings { try events.warn(.companions(warning)) }
     try settings.warnOfUnknown(in: description, events)
+    try request.noteLayers(of: description, settings, events)
+    if request.layerScore == .kl, layers.score == nil { try events.note(.layerScoreUnused) }
     try inputs.warnOfLength(model, events)
     try inputs.hashWeights(of: model, events, with: world, request.layout(of: description, world))
     return .ready(
@@ -158,7 +160,8 @@ public struct PruneJob {
   /// Finds out whether the data of the hub may be read.
   private func checkData(_ places: HubDatasets) throws {
     // By hand and with an order of layers nothing may be left to measure, so that the default would not be read.
-    let isCalibrated = request.search.hasTarget || request.layerRanking == nil
+    let isCalibrated =
+      request.search.hasTarget || (request.layerRanking == nil && request.search.droppedLayers == nil)
     try explainingGates(of: request.calibrationNames) {
       try places.check((isCalibrated ? request.calibrationNames : request.calibration) + request.evaluation.datasets)
     }

@@ -23,6 +23,8 @@ public struct PruneOutcome: Codable, Sendable, Equatable {
   public let computeType: String?
   /// What hidden_size was cut in.
   public let basis: ResidualBasis
+  /// What layers were ranked by, where they were ranked.
+  public let layerScore: LayerScore
   /// How many linear maps were refitted; nil where none were to be.
   public let refit: RefitCounts?
   /// What `coppice.json` says of a result that was there already.
@@ -31,7 +33,7 @@ public struct PruneOutcome: Codable, Sendable, Equatable {
   init(
     output: String, architecture: ExportConfig, keptLayers: [Int], original: ModelCounts, pruned: ModelCounts,
     score: ScoreOutcome? = nil, search: SearchOutcome? = nil, computeType: String? = nil,
-    basis: ResidualBasis = .channels, refit: RefitCounts? = nil
+    basis: ResidualBasis = .channels, layerScore: LayerScore = .cosine, refit: RefitCounts? = nil
   ) {
     self.output = output
     wasFinished = false
@@ -42,6 +44,7 @@ public struct PruneOutcome: Codable, Sendable, Equatable {
     self.search = search
     self.computeType = computeType
     self.basis = basis
+    self.layerScore = layerScore
     self.refit = refit
     recorded = nil
   }
@@ -60,6 +63,7 @@ public struct PruneOutcome: Codable, Sendable, Equatable {
     search = nil
     computeType = record["result"]?["compute_dtype"]?.string
     basis = record["made_of"]?["basis"]?.string.flatMap(ResidualBasis.init(rawValue:)) ?? .channels
+    layerScore = record["made_of"]?["layer_score"]?.string.flatMap(LayerScore.init(rawValue:)) ?? .cosine
     refit = record["result"]?["refit"].flatMap(RefitCounts.init)
     recorded = record["result"]?.serialized()
   }
@@ -69,6 +73,7 @@ public struct PruneOutcome: Codable, Sendable, Equatable {
     if wasFinished { return recorded.flatMap { try? JSON(parsing: $0) } }
     var type = computeType.map { [("compute_dtype", JSON.text($0))] } ?? []
     if basis != .channels { type.append(("basis", .text(basis.rawValue))) }
+    if layerScore != .cosine { type.append(("layer_score", .text(layerScore.rawValue))) }
     if let refit { type.append(("refit", refit.json)) }
     guard let search, let score else {
       return .object(type + [("best", .object([("export_config", architecture.json)]))])

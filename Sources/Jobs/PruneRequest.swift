@@ -18,6 +18,10 @@ public struct PruneRequest: Codable, Sendable, Equatable {
   public var search = SearchParameters()
   /// Layers by importance instead of the measured order.
   public var layerRanking: LayerRanking?
+  /// What layers are ranked by; nil for cosine, where no order is given.
+  public var layerScore: LayerScore?
+  /// Calibration rows that `kl` ranks layers on; nil for as many as hold 65,536 tokens, from 16 to 256.
+  public var layerScoreRows: Int?
   /// How candidates are scored; its data is in `evaluation`.
   public var scoreFunction = ScoreFunctionName.standard
   /// The run fails when the winner scores less.
@@ -64,6 +68,8 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     case revision
     case output = "output_hf_path"
     case layerRanking = "layer_ranking"
+    case layerScore = "layer_score"
+    case layerScoreRows = "layer_score_rows"
     case scoreFunction = "prune_score_func"
     case scoreLowerBound = "score_lower_bound"
     case keptScores = "prune_intermediate_ckpt"
@@ -86,6 +92,8 @@ public struct PruneRequest: Codable, Sendable, Equatable {
       model: try values.decode(String.self, forKey: .model), output: try values.decode(String.self, forKey: .output))
     revision = try values.decodeIfPresent(String.self, forKey: .revision)
     layerRanking = try values.decodeIfPresent(LayerRanking.self, forKey: .layerRanking)
+    layerScore = try values.decodeIfPresent(LayerScore.self, forKey: .layerScore)
+    layerScoreRows = try values.decodeIfPresent(Int.self, forKey: .layerScoreRows)
     scoreFunction = try values.decodeIfPresent(ScoreFunctionName.self, forKey: .scoreFunction) ?? scoreFunction
     scoreLowerBound = try values.decodeIfPresent(Double.self, forKey: .scoreLowerBound)
     keptScores = try values.decodeIfPresent(String.self, forKey: .keptScores)
@@ -111,6 +119,8 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     try values.encodeIfPresent(revision, forKey: .revision)
     try values.encode(output, forKey: .output)
     try values.encodeIfPresent(layerRanking, forKey: .layerRanking)
+    try values.encodeIfPresent(layerScore, forKey: .layerScore)
+    try values.encodeIfPresent(layerScoreRows, forKey: .layerScoreRows)
     try values.encode(scoreFunction, forKey: .scoreFunction)
     try values.encodeIfPresent(scoreLowerBound, forKey: .scoreLowerBound)
     try values.encodeIfPresent(keptScores, forKey: .keptScores)
@@ -138,12 +148,24 @@ public struct PruneRequest: Codable, Sendable, Equatable {
   public func validateValues() throws {
     try search.validate()
     try evaluation.validate()
-    guard scoreLowerBound == nil || search.architecture == nil else {
+    guard scoreLowerBound == nil || !search.isByHand else {
+      let byHand = search.architecture == nil ? "drop_layers" : "prune_export_config"
       throw RequestError(
-        """
-        \(parameter: "score_lower_bound") belongs to a search; \(parameter: "prune_export_config") scores nothing
-        """)
+        "\(parameter: "score_lower_bound") belongs to a search; \(parameter: byHand) scores nothing")
     }
+    if layerRanking != nil {
+      let others = [
+        ("layer_score", layerScore == nil, "measures one"),
+        ("drop_layers", search.droppedLayers == nil, "says which layers go, whatever their order"),
+      ]
+      for (name, isOut, does) in others where !isOut {
+        throw RequestError(
+          """
+          \(parameter: "layer_ranking") gives the order of layers, and \(parameter: name) \(does): leave one of them out
+          """)
+      }
+    }
+    if let layerScoreRows { try atLeast(1, layerScoreRows, "layer_score_rows") }
     try atLeast(1, calibrationRows, "calib_num_samples")
     try atLeast(1, batchSize, "calib_batch_size")
     // One is held back, to judge by.
@@ -159,13 +181,13 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     guard !output.isEmpty else {
       throw RequestError("\(parameter: "output_hf_path") is empty; say where the pruned checkpoint goes")
     }
-    guard search.hasTarget || search.architecture != nil else { throw RequestError(Self.noGoal) }
+    guard search.hasTarget || search.isByHand else { throw RequestError(Self.noGoal) }
   }
 
   static let noGoal: Message =
     """
     say what to prune to: \(parameter: "prune_target_params"), \(parameter: "prune_target_active_params"), \
-    \(parameter: "prune_target_memory_mb") or \(parameter: "prune_export_config")
+    \(parameter: "prune_target_memory_mb"), \(parameter: "prune_export_config") or \(parameter: "drop_layers")
     """
 
   var rowsToRefit: Int { refitRows ?? min(max((1 << 17) / search.seqLength, 16), 256) }

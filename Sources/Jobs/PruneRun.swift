@@ -36,7 +36,7 @@ struct PruneRun {
     let outcome = outcome(config, selection, refit: refitted?.counts)
     let card = try ModelCard(job, model, config, selection, inputs, outcome)
     try export(
-      selection, refitted, inputs.isCalibrated ? scores : nil, outcome, score: [], card, SearchReport(byHand: card))
+      selection, refitted, hasScores ? scores : nil, outcome, score: [], card, SearchReport(byHand: card))
     return outcome
   }
 
@@ -48,7 +48,9 @@ struct PruneRun {
     // Kept scores that are damaged show here.
     let scorer = try CandidateScorer(task, inputs: inputs, store: store, events: events)
     let scores = try importance()
-    if !scores.layerRanking.isEmpty { try events.note(.layerRanking(scores.layerRanking.map { $0 + 1 })) }
+    // Where it is said which layers go there is no order of importance.
+    let ranking = inputs.layers.choice.dropped.isEmpty ? scores.layerRanking : []
+    if !ranking.isEmpty { try events.note(.layerRanking(ranking.map { $0 + 1 })) }
     let forecast = request.search.prefilter == .kl ? try forecast(scores) : nil
     let found =
       try (forecast == nil ? planned : nil)
@@ -65,9 +67,9 @@ struct PruneRun {
     let outcome = outcome(best.config, selection, score, search, refit: refitted?.counts)
     let card = try ModelCard(job, model, best.config, selection, inputs, outcome)
     let report = SearchReport(
-      card, search, targets: request.search.targets, layerRanking: scores.layerRanking)
+      card, search, targets: request.search.targets, layerRanking: ranking)
     try export(
-      selection, refitted, scores, outcome,
+      selection, refitted, hasScores ? scores : nil, outcome,
       score: [
         ("score_function", JSON.text(request.scoreFunction.text)), ("score", .double(score.mean)),
         ("score_stderr", .double(score.standardError)),
@@ -86,23 +88,36 @@ struct PruneRun {
     return PruneOutcome(
       output: request.output, architecture: config, keptLayers: selection.layers.map { $0 + 1 },
       original: counts.original, pruned: counts.pruned, score: score, search: search,
-      computeType: isComputed ? "\(inputs.dtype)" : nil, basis: inputs.basis, refit: refit)
+      computeType: isComputed ? "\(inputs.dtype)" : nil, basis: inputs.basis,
+      layerScore: inputs.layers.score == .kl ? .kl : .cosine, refit: refit)
   }
 
   /// Says which layer is kept whatever its rank, where there is one.
   private func noteIndispensable(_ scores: ImportanceScores, keeping count: Int?) throws {
     let description = model.description
     let kept = count ?? description.layers.count
-    guard let note = description.indispensableNote(scores.layerRanking, keeping: kept) else { return }
-    try events.note(.indispensableLayer(note))
+    let (ranking, choice) = (scores.layerRanking, inputs.layers.choice)
+    if let note = description.indispensableNote(ranking, choice, keeping: kept) {
+      try events.note(.indispensableLayer(note))
+    }
+    let higher = ranking.prefix(kept)
+    let byHand = choice.kept.layers(of: description.layers.count).filter { !higher.contains($0) }
+    if !byHand.isEmpty, !ranking.isEmpty, choice.dropped.isEmpty {
+      try events.note(.keptByHand(byHand.map { $0 + 1 }))
+    }
   }
+
+  /// Whether there are scores of importance, or of layers.
+  private var hasScores: Bool { inputs.measuresImportance || inputs.layers.score == .kl }
 
   // MARK: Importance
 
   /// Scores of importance, with the order of layers where it is given; without any where none are needed.
   private func importance() throws -> ImportanceScores {
-    var scores = inputs.isCalibrated ? try measuredImportance() : ImportanceScores()
-    scores.givenLayerRanking = inputs.layerRanking
+    var scores = inputs.measuresImportance ? try measuredImportance() : ImportanceScores()
+    scores.givenLayerRanking = inputs.layers.known(model.description)
+    scores.layerChoice = inputs.layers.choice
+    if inputs.layers.score == .kl { scores.layerDivergences = try layerDivergences() }
     // What is scored from here on is cut in this basis.
     if let rotation = scores.rotation { try executor.weights.rotate(by: rotation) }
     return scores
@@ -177,7 +192,7 @@ struct PruneRun {
     let result = outcome.json.map { [("result", $0)] } ?? []
     try exporter.write(
       to: request.output, record: .object(origin + score + result),
-      importance: scores.map { store.importanceEntries($0, inputs.fingerprint) },
+      importance: scores.map { store.importanceEntries($0, inputs.layerFingerprint) },
       documents: [("README.md", card.readMe), ("report.md", report.text)], claim: claim,
       check: { try inputs.checkTokenizer(of: model) }, progress: { done, _ in progress.update(done) })
     progress.finish()

@@ -56,6 +56,9 @@ public enum RunNote: Sendable {
   /// An architecture by hand: nothing is scored.
   case byHand(ExportConfig, params: Int)
   case importanceKept(directory: String?)
+  case layerScoresKept(directory: String?)
+  /// Layers are ranked by what the model loses without each, which takes as much work as calibration on `likeRows`.
+  case scoringLayers(Int, rows: Int, of: Int, tokens: Int, likeRows: Int, WalkSummary)
   case calibrating(rows: Int, tokens: Int, dtype: String, WalkSummary)
   case refitting(rows: Int, tokens: Int, walks: Double)
   case refitted(RefitCounts, experts: Bool)
@@ -75,6 +78,12 @@ public enum RunNote: Sendable {
   case raced(asked: Int, unit: String, out: Int, left: Int)
   /// A layer is kept although others rank higher.
   case indispensableLayer(String)
+  /// What layers by hand mean for a search.
+  case layersByHand(Message)
+  /// 1-based numbers of layers that are kept although others rank higher.
+  case keptByHand([Int])
+  /// Layers need no ranking: all are kept, or it is said which of them go.
+  case layerScoreUnused
   /// Nothing is rotated, since hidden_size keeps its size.
   case basisUnused
   /// The directions that are kept, and their share of the residual stream.
@@ -89,12 +98,20 @@ public enum RunNote: Sendable {
     case .checkpoint(let text), .resuming(let text), .indispensableLayer(let text), .hub(let text): Message(text)
     case .cachedModel(let name, let revision, let commit):
       "\(name): \(revision) as the cache has it (\(commit.prefix(7))); `coppice download \(name)` looks for a newer one"
-    case .computeType(let message), .crew(let message): message
+    case .computeType(let message), .crew(let message), .layersByHand(let message): message
     case .finishedAlready(let output): "\(output) holds the result of this command already; nothing to do"
     case .pointsRefused(let count, let size, let rule): "\(count) of \(size) points are left out: \(rule)"
     case .byHand(let config, let params): "\(config): \(Format.count(params)) parameters; nothing is scored"
     case .importanceKept(let directory):
       "importance scores are kept in \(directory ?? "memory"): no calibration needed"
+    case .layerScoresKept(let directory):
+      "scores of layers are kept in \(directory ?? "memory"): no need to leave each out again"
+    case .scoringLayers(let layers, let rows, let all, let tokens, let likeRows, let walk):
+      """
+      ranking \(layers) layers by the divergence of the model without each, on the first \(rows) of \(all) rows, \
+      \(Format.grouped(tokens)) tokens (\(parameter: "layer_score_rows")): about as much work as calibration on \
+      \(likeRows); \(walk)
+      """
     case .calibrating(let rows, let tokens, let dtype, let walk):
       "calibrating on \(rows) rows, \(Format.grouped(tokens)) tokens, in \(dtype); \(walk)"
     case .refitting(let rows, let tokens, let walks):
@@ -121,6 +138,13 @@ public enum RunNote: Sendable {
     case .raceBegins(let items, let unit, let walk): "\(Format.grouped(items)) \(unit) first: \(walk)"
     case .raced(let asked, let unit, let out, let left):
       "after \(Format.grouped(asked)) \(unit): \(out) out, \(left) left"
+    case .keptByHand(let layers):
+      """
+      kept although others rank higher, since \(parameter: "keep_layers") names them: \
+      \(layers.map(String.init).joined(separator: ", "))
+      """
+    case .layerScoreUnused:
+      "\(parameter: "layer_score") kl changes nothing here: which layers are kept does not depend on scores"
     case .basisUnused:
       "\(parameter: "basis") rotated changes nothing here: hidden_size keeps its size"
     case .rotated(let kept, let all, let share):

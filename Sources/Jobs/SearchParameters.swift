@@ -1,6 +1,6 @@
 import Formatting
 public import Minitron
-import Models
+public import Models
 
 /// What to prune to, and how far a search may go. In JSON its fields have the names of the command line's flags.
 public struct SearchParameters: Codable, Sendable, Equatable {
@@ -11,6 +11,10 @@ public struct SearchParameters: Codable, Sendable, Equatable {
   public var targetMemory: Mebibytes?
   /// An architecture by hand, in place of targets.
   public var architecture: ExportConfig?
+  /// Layers that go, and no others; nil: those with the lowest scores do. Without targets this is an architecture by hand.
+  public var droppedLayers: LayerNumbers?
+  /// Layers that are kept, whatever their scores.
+  public var keptLayers: LayerNumbers?
   /// Granularity of hidden_size and ffn; nil: 256 and 512.
   public var channelDivisor: Int?
   /// Largest cut of each width, and of the depth, as fractions of one.
@@ -34,6 +38,8 @@ public struct SearchParameters: Codable, Sendable, Equatable {
     case targetActiveParams = "prune_target_active_params"
     case targetMemory = "prune_target_memory_mb"
     case architecture = "prune_export_config"
+    case droppedLayers = "drop_layers"
+    case keptLayers = "keep_layers"
     case channelDivisor = "ss_channel_divisor"
     case maxWidthPruning = "max_width_pruning"
     case maxDepthPruning = "max_depth_pruning"
@@ -50,6 +56,8 @@ public struct SearchParameters: Codable, Sendable, Equatable {
     targetActiveParams = try values.decodeIfPresent(ParameterCount.self, forKey: .targetActiveParams)
     targetMemory = try values.decodeIfPresent(Mebibytes.self, forKey: .targetMemory)
     architecture = try values.decodeIfPresent(ExportConfig.self, forKey: .architecture)
+    droppedLayers = try values.decodeIfPresent(LayerNumbers.self, forKey: .droppedLayers)
+    keptLayers = try values.decodeIfPresent(LayerNumbers.self, forKey: .keptLayers)
     channelDivisor = try values.decodeIfPresent(Int.self, forKey: .channelDivisor)
     maxWidthPruning = try values.decodeIfPresent(Double.self, forKey: .maxWidthPruning) ?? maxWidthPruning
     maxDepthPruning = try values.decodeIfPresent(Double.self, forKey: .maxDepthPruning) ?? maxDepthPruning
@@ -58,6 +66,10 @@ public struct SearchParameters: Codable, Sendable, Equatable {
     prefilter = try values.decodeIfPresent(Prefilter.self, forKey: .prefilter) ?? prefilter
     seqLength = try values.decodeIfPresent(Int.self, forKey: .seqLength) ?? seqLength
     inferenceBatchSize = try values.decodeIfPresent(Int.self, forKey: .inferenceBatchSize)
+  }
+
+  var layerChoice: LayerChoice {
+    LayerChoice(dropped: droppedLayers ?? LayerNumbers(), kept: keptLayers ?? LayerNumbers())
   }
 
   public var hasTarget: Bool { targetParams != nil || targetActiveParams != nil || targetMemory != nil }
@@ -84,6 +96,7 @@ public struct SearchParameters: Codable, Sendable, Equatable {
       throw RequestError(
         "\(parameter: "prune_export_config") fixes the architecture: it cannot be combined with targets")
     }
+    try validateLayers()
     if let channelDivisor { try atLeast(1, channelDivisor, "ss_channel_divisor") }
     try atLeast(1, topK, "top_k")
     try atLeast(1, seqLength, "seq_length")
@@ -100,6 +113,7 @@ public struct SearchParameters: Codable, Sendable, Equatable {
   /// - Throws: `RequestError` for names of no hyperparameter, and for caches that no machine could hold.
   public func settings(batchSize: Int = 1) throws -> SearchSettings {
     var settings = SearchSettings()
+    settings.layerChoice = layerChoice
     settings.channelDivisor = channelDivisor
     settings.maxWidthPruning = maxWidthPruning
     settings.maxDepthPruning = maxDepthPruning

@@ -95,6 +95,8 @@ final class TextRows: TaskSources {
   var places: (any DatasetPlaces)? { hub }
   /// Calibration rows, where the evaluation rows that follow them were packed already.
   private var packed: PackedRows?
+  /// The same once somebody has asked for them: others may, too, and hear no warning twice.
+  private var calibrated: PackedRows?
   /// Whether rows to evaluate on were asked for.
   private(set) var hasGivenRows = false
 
@@ -135,6 +137,7 @@ final class TextRows: TaskSources {
   ///
   /// - Throws: `RunError` when the files were changed since the run began.
   func calibrationRows() throws -> PackedRows {
+    if let calibrated { return calibrated }
     guard let data else { throw RunError("no calibration rows were to be measured on") }
     let rows = try explainingGates(of: request.calibrationNames) {
       try packed
@@ -149,6 +152,7 @@ final class TextRows: TaskSources {
     }
     guard !rows.rows.isEmpty else { throw RunError("\(names): there is no text to calibrate on") }
     try remarks.say(about: rows.rows)
+    calibrated = rows
     return rows
   }
 

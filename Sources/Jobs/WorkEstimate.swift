@@ -25,6 +25,8 @@ public struct WorkEstimate: Codable, Sendable, Equatable {
   public let walk: WalkSummary
   /// Multiplications and additions of calibration and of scoring.
   public let calibrationOperations: Double, scoringOperations: Double
+  /// The same of leaving out each layer; 0 where layers are not ranked by that.
+  public let layerScoringOperations: Double
   /// The same of a refit, where one is asked for: of the walks of original and pruned model, and of moments.
   public let refitOperations: Double
   public let candidates: Int
@@ -36,7 +38,7 @@ public struct WorkEstimate: Codable, Sendable, Equatable {
   public let operationsPerSecond: Double
   /// How long all that would take.
   public var seconds: Double {
-    (calibrationOperations + scoringOperations + refitOperations) / operationsPerSecond
+    (calibrationOperations + layerScoringOperations + scoringOperations + refitOperations) / operationsPerSecond
   }
 
   init(_ job: PruneJob, _ prepared: PruneJob.Prepared) throws {
@@ -50,13 +52,18 @@ public struct WorkEstimate: Codable, Sendable, Equatable {
     let found = try Self.candidates(job, description, prepared)
     let isRotated = inputs.basis == .rotated
     calibrationOperations =
-      description.operations(rows: rows.map(\.count), in: Architecture(description))
-      + (isRotated ? description.momentOperations(tokens: tokens) : 0)
+      inputs.measuresImportance
+      ? description.operations(rows: rows.map(\.count), in: Architecture(description))
+        + (isRotated ? description.momentOperations(tokens: tokens) : 0) : 0
+    layerScoringOperations =
+      inputs.layers.score == .kl
+      ? description.layerScoringOperations(rows: rows.prefix(request.rowsToScoreLayers).map(\.count)) : 0
     let refitted = request.refit == .none ? [] : rows.prefix(request.rowsToRefit).map(\.count)
     // By hand nothing is scored. Items are taken for rows of their mean length.
     let items = inputs.task.map { task in Array(repeating: task.tokenCount / max(task.count, 1), count: task.count) }
+    let order = Self.order(description, inputs.layers)
     let scored = found.map {
-      description.operations(rows: items ?? [], in: $0.config.architecture(of: description))
+      description.operations(rows: items ?? [], in: $0.config.architecture(of: description, ranking: order))
     }
     let finished = request.refit == .sequential ? min(request.refitCandidates, found.count) : 0
     // Of a search candidates are scored with each map refitted for itself as well, and the best few once more.
@@ -90,11 +97,18 @@ public struct WorkEstimate: Codable, Sendable, Equatable {
     _ job: PruneJob, _ description: ModelDescription, _ prepared: PruneJob.Prepared
   ) throws -> [Candidate] {
     if let byHand = prepared.byHand {
-      let counts = description.counts(byHand.architecture(of: description), tokens: job.settings.seqLength)
+      let order = order(description, prepared.inputs.layers)
+      let counts = description.counts(
+        byHand.architecture(of: description, ranking: order), tokens: job.settings.seqLength)
       try job.events.note(.byHand(byHand, params: counts.pruned.params))
       return []
     }
     return try (prepared.planned ?? job.search(description, layerRanking: nil)).candidates
+  }
+
+  /// The order of layers as far as it is known before anything is measured.
+  private static func order(_ description: ModelDescription, _ layers: LayerOrder) -> [Int] {
+    description.keepingOrder(layers.known(description) ?? Array(description.layers.indices), layers.choice)
   }
 
   /// Matrix products of this model's shape for about a fifth of a second.

@@ -86,6 +86,18 @@ public struct ExportConfig: Sendable, Hashable, CustomStringConvertible {
     return architecture(of: model, keeping: self[.numLayers].map { Array(order.prefix($0)) } ?? order)
   }
 
+  /// The same with another value of a hyperparameter, at the end where it was not named.
+  public func setting(_ hyperparameter: Hyperparameter, to value: Int) -> ExportConfig {
+    var config = self
+    let entry = Entry(hyperparameter: hyperparameter, value: value)
+    if let at = entries.firstIndex(where: { $0.hyperparameter == hyperparameter }) {
+      config.entries[at] = entry
+    } else {
+      config.entries.append(entry)
+    }
+    return config
+  }
+
   /// The same with what follows from what is named: groups take their members with them, so of
   /// `{"num_query_groups": 4}` in a model of 32 heads in 8 groups `num_attention_heads` is 16. What is pruned by hand
   /// alone and named with the original's value, as scripts written for older versions of the reference do, is left out.

@@ -4,10 +4,12 @@ public import Models
 // How importance scores are written and read again.
 extension ImportanceScores {
   /// Each hyperparameter's scores under its name: a list, or a list for each layer, null for a layer that does not have
-  /// it. Where experts rank their channels each for itself, a layer holds a list for each expert.
+  /// it. Where experts rank their channels each for itself, a layer holds a list for each expert. Divergences that layers are
+  /// ranked by are `num_layers_kl`.
   public var json: JSON {
     var object = JSON.Object()
-    object[Hyperparameter.numLayers.rawValue] = .array(layers.map(JSON.double))
+    if !layers.isEmpty { object[Hyperparameter.numLayers.rawValue] = .array(layers.map(JSON.double)) }
+    if let layerDivergences { object["num_layers_kl"] = .array(layerDivergences.map(JSON.double)) }
     for hyperparameter in Hyperparameter.allCases {
       let json: JSON? =
         switch lists[hyperparameter] {

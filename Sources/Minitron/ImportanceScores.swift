@@ -24,11 +24,15 @@ public struct ImportanceScores: Sendable, Equatable {
   public var lists: [Hyperparameter: ScopedLists<Float>] = [:]
   /// `1 − cos` of each layer's input and output, summed over micro-batches.
   public var layers: [Double] = []
+  /// The divergence of the whole model without each layer, where layers are ranked by it; kept apart from the other scores.
+  public var layerDivergences: [Double]?
   /// The basis in whose directions `hidden_size` is cut; nil for the channels as they are. Its shares are the scores of
   /// `hidden_size`.
   public private(set) var rotation: Rotation?
   /// Layer numbers (0-based), best first, that were found elsewhere; not among the scores that are kept.
   public var givenLayerRanking: [Int]?
+  /// Layers that are kept or dropped whatever their rank; not among the scores that are kept either.
+  public var layerChoice = LayerChoice()
 
   public init() {}
 
@@ -40,7 +44,8 @@ public struct ImportanceScores: Sendable, Equatable {
 
   /// Layer numbers (0-based), the most important first: as given, else as measured, of equal ones the earlier first.
   public var layerRanking: [Int] {
-    givenLayerRanking ?? layers.indices.sorted { (layers[$0], $1) > (layers[$1], $0) }
+    let scores = layerDivergences ?? layers
+    return givenLayerRanking ?? scores.indices.sorted { (scores[$0], $1) > (scores[$1], $0) }
   }
 
   /// The scores of a hyperparameter: as they were measured, of groups the L2 norm of their members'; nil where there are
@@ -116,7 +121,7 @@ public struct ImportanceScores: Sendable, Equatable {
   public func selection(for config: ExportConfig, of model: ModelDescription) throws -> Selection {
     var selection = Selection(all: model)
     if let count = config[.numLayers], count != model.layers.count {
-      selection.layers = model.keepingOrder(layerRanking).prefix(count).sorted()
+      selection.layers = model.keepingOrder(layerRanking, layerChoice).prefix(count).sorted()
     }
     let sizes = config.completed(for: model).architecture(of: model, keeping: selection.layers).sizes
     // Groups first: their members go with them.

@@ -17,6 +17,8 @@ public enum AlgorithmVersion {
   public static let scoring = 1
   /// Rotated bases: moments of the residual stream, norms' constants, what weights become.
   public static let rotation = 1
+  /// Divergences that layers are ranked by.
+  public static let layerScore = 1
 }
 
 /// JSON files that are kept between runs, with a checksum of their bytes: one that was damaged is never taken for whole.

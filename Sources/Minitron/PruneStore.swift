@@ -66,10 +66,10 @@ public struct PruneStore: Sendable {
   /// - Throws: `CheckpointError`.
   public func checkWritable() throws { if let directory { try AtomicFile.checkWritable(directory: directory) } }
 
-  private func file(_ name: String) -> String? { directory.map { $0 + "/" + name } }
+  func file(_ name: String) -> String? { directory.map { $0 + "/" + name } }
 
   /// - Returns: nil when there is no such file.
-  private func read(_ path: String?) throws -> (json: JSON.Object, path: String)? {
+  func read(_ path: String?) throws -> (json: JSON.Object, path: String)? {
     guard let path, FileManager.default.fileExists(atPath: path) else { return nil }
     let found: JSON.Object?
     do { found = try KeptFile.read(path) } catch {
@@ -84,7 +84,7 @@ public struct PruneStore: Sendable {
     return (json, path)
   }
 
-  private static func again(_ problem: String) -> ModelError {
+  static func again(_ problem: String) -> ModelError {
     ModelError(message: "\(problem); pass \(parameter: "fresh") to compute them again")
   }
 
@@ -120,7 +120,9 @@ public struct PruneStore: Sendable {
 
   /// What the scores in a directory were made of, as `save` was told; nil when nobody said, or they are damaged.
   static func about(directory: String) -> JSON? {
-    for name in [importanceName, KeptWalk.manifestName(calibrationName)] {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+    let walks = [calibrationName, layerWalkName].map(KeptWalk.manifestName)
+    for name in [importanceName] + names.filter(holdsLayers).sorted() + walks {
       if let about = try? KeptFile.read(directory + "/" + name)?[aboutKey], about != .null { return about }
     }
     return nil
@@ -166,9 +168,23 @@ public struct PruneStore: Sendable {
     note: @escaping (String) -> Void, sums: @escaping () -> [[Double]],
     restore: @escaping ([[Double]]) throws -> Void
   ) -> KeptWalk? {
+    sumsWalk(
+      "scores", "scoring", fingerprint, executor, interval: interval, note: note, sums: sums, restore: restore)
+  }
+
+  /// The same for anything that is added up item by item.
+  ///
+  /// - Parameters:
+  ///   - name: what its files are named after.
+  ///   - what: the same for people.
+  func sumsWalk(
+    _ name: String, _ what: String, _ fingerprint: Fingerprint, about: JSON = .null, _ executor: Executor,
+    interval: Duration, note: @escaping (String) -> Void, sums: @escaping () -> [[Double]],
+    restore: @escaping ([[Double]]) throws -> Void
+  ) -> KeptWalk? {
     directory.map {
       KeptWalk(
-        directory: $0, name: "scores", what: "scoring", fingerprint: KeptWalk.fingerprint(fingerprint, executor),
+        directory: $0, name: name, what: what, fingerprint: KeptWalk.fingerprint(fingerprint, executor), about: about,
         isFresh: fresh, interval: interval, note: note,
         learned: { .array(sums().map { ImportanceStatistics.bits($0) }) },
         restore: { json in
@@ -223,12 +239,12 @@ public struct PruneStore: Sendable {
   static func isOwn(_ name: String) -> Bool {
     let whole = name.wholeMatch(of: /\.(.+)\.partial-[0-9]+(-[0-9]+)?/).map { String($0.1) }
     let plain = whole ?? name
-    return whole == "probe" || KeptWalk.isOwn(plain)
+    return whole == "probe" || KeptWalk.isOwn(plain) || holdsLayers(plain)
       || plain.wholeMatch(of: /(importance|scores-[0-9a-f]{16})\.json/) != nil
       || plain.wholeMatch(of: /refit-[0-9a-f]{16}-([0-9]+|head)\.(json|bin)/) != nil
   }
 
-  private func write(_ entries: JSON.Object, to path: String?) throws {
+  func write(_ entries: JSON.Object, to path: String?) throws {
     guard let path, let directory else { return }
     try AtomicFile.makeDirectory(directory)
     try AtomicFile.write(KeptFile.bytes(entries), to: path)

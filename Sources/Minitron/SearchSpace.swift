@@ -8,6 +8,8 @@ public struct SearchSettings: Sendable, Equatable {
   public var maxWidthPruning = 0.40
   public var maxDepthPruning = 0.20
   public var skipped: Set<Hyperparameter> = []
+  /// Layers that are chosen by hand.
+  public var layerChoice = LayerChoice()
   public var topK = 10
   /// For memory: tokens and rows held.
   public var seqLength = 4096
@@ -34,8 +36,11 @@ public struct SearchSpace: Sendable {
 
   public init(_ model: ModelDescription, _ settings: SearchSettings) {
     choices = model.hyperparameters.compactMap { hyperparameter in
-      if settings.skipped.contains(hyperparameter) { return nil }
       let original = model.value(of: hyperparameter)
+      let dropped = hyperparameter == .numLayers ? settings.layerChoice.dropped.layers(of: original).count : 0
+      // Who says which layers go has said how many, however far a search may cut.
+      if dropped > 0 { return (hyperparameter, [original - dropped]) }
+      if settings.skipped.contains(hyperparameter) { return nil }
       guard let divisor = Self.divisor(of: hyperparameter, model, settings).map({ max($0, 1) }) else { return nil }
       // The multiples of the divisor, and the original value where it is none.
       let count = original / divisor + (original % divisor == 0 ? 0 : 1)
@@ -43,7 +48,10 @@ public struct SearchSpace: Sendable {
       let limit = hyperparameter.dimension == nil ? settings.maxDepthPruning : settings.maxWidthPruning
       // In double arithmetic and cut towards zero, like the reference: the rounding decides a choice.
       let first = min(max(Int((1 - limit) * Double(count)), 0), count - 1)
-      return (hyperparameter, (first..<count).map { $0 < original / divisor ? ($0 + 1) * divisor : original })
+      let values = (first..<count).map { $0 < original / divisor ? ($0 + 1) * divisor : original }
+      if hyperparameter != .numLayers { return (hyperparameter, values) }
+      let fewest = model.fewestLayers(settings.layerChoice)
+      return (hyperparameter, values.filter { $0 >= fewest })
     }
   }
 
@@ -110,7 +118,7 @@ extension SearchSpace {
           \(parameter: "hparams_to_skip")
           """)
     }
-    let ranking = model.keepingOrder(layerRanking ?? Array(model.layers.indices))
+    let ranking = model.keepingOrder(layerRanking ?? Array(model.layers.indices), settings.layerChoice)
     var walk = SearchWalk(model, self, settings, constraints, ranking: ranking, forecast: forecast, progress: progress)
     let best = walk.run()
     func shape(_ config: ExportConfig) -> Architecture { config.architecture(of: model, ranking: ranking) }

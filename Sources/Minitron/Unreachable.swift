@@ -44,6 +44,13 @@ struct Unreachable {
     if !settings.skipped.isEmpty, reaches(Self.widest(open)) {
       return "\(reason) Prune what \(parameter: "hparams_to_skip") leaves alone, or raise the target"
     }
+    if !settings.layerChoice.dropped.isEmpty {
+      return "\(reason) Name more layers in \(parameter: "drop_layers"), which fixes num_layers, or raise the target"
+    }
+    open.layerChoice = LayerChoice()
+    if !settings.layerChoice.kept.isEmpty, reaches(Self.widest(open)) {
+      return "\(reason) Name fewer layers in \(parameter: "keep_layers"), or raise the target"
+    }
     let missed = Self.missed(walk(Self.widest(settings)), constraints) ?? []
     let bounds =
       missed.isEmpty ? "" : ": the smallest that they allow has \(missed.map(\.least).joined(separator: " and "))"

@@ -8,25 +8,41 @@ extension LayerDescription {
 extension ModelDescription {
   /// The layer that is kept whatever its rank: the best attention layer of a hybrid. `transformers` cannot generate with
   /// layers that have nothing but a state of fixed size ("`get_seq_length` can only be called on Attention layers").
-  /// nil where all layers are of one kind, or none has attention.
+  /// nil where all layers are of one kind, none has attention, or one that has is kept by choice.
   ///
-  /// - Parameter ranking: layer numbers (0-based), best first.
-  public func indispensableLayer(_ ranking: [Int]) -> Int? {
+  /// - Parameters:
+  ///   - ranking: layer numbers (0-based), best first.
+  ///   - choice: layers that were chosen by hand.
+  public func indispensableLayer(_ ranking: [Int], _ choice: LayerChoice = LayerChoice()) -> Int? {
     let attention = layers.map(\.cachesTokens)
-    guard attention.contains(true), attention.contains(false) else { return nil }
-    return ranking.first { attention[$0] }
+    guard attention.contains(true), attention.contains(false),
+      !attention.indices.contains(where: { attention[$0] && choice.kept.contains($0) })
+    else { return nil }
+    return ranking.first { attention[$0] && !choice.dropped.contains($0) }
   }
 
-  /// Layers in the order in which they are kept: the first k of them remain in a model of k layers. The ranking, with the
-  /// indispensable layer in front: so the layer that it takes the place of is always the last of the others.
-  public func keepingOrder(_ ranking: [Int]) -> [Int] {
-    guard let first = indispensableLayer(ranking) else { return ranking }
-    return [first] + ranking.filter { $0 != first }
+  /// Layers in the order in which they are kept: the first k of them remain in a model of k layers. The ranking without the
+  /// layers that are dropped by choice, and in front of it those that are kept by choice and the indispensable one: so a layer
+  /// that one of these takes the place of is always the last of the others.
+  public func keepingOrder(_ ranking: [Int], _ choice: LayerChoice = LayerChoice()) -> [Int] {
+    let indispensable = indispensableLayer(ranking, choice)
+    func isFirst(_ layer: Int) -> Bool { layer == indispensable || choice.kept.contains(layer) }
+    let open = ranking.filter { !choice.dropped.contains($0) }
+    return open.filter(isFirst) + open.filter { !isFirst($0) }
+  }
+
+  /// The fewest layers that are left with a choice: those that it keeps, an indispensable one, at least one.
+  public func fewestLayers(_ choice: LayerChoice) -> Int {
+    let all = Array(layers.indices)
+    let kept = choice.kept.layers(of: all.count).count
+    return max(kept + (indispensableLayer(all, choice) == nil ? 0 : 1), 1)
   }
 
   /// What to say when a model of `count` layers keeps one that its rank would not.
-  public func indispensableNote(_ ranking: [Int], keeping count: Int) -> String? {
-    guard let layer = indispensableLayer(ranking), !ranking.prefix(count).contains(layer) else { return nil }
+  public func indispensableNote(
+    _ ranking: [Int], _ choice: LayerChoice = LayerChoice(), keeping count: Int
+  ) -> String? {
+    guard let layer = indispensableLayer(ranking, choice), !ranking.prefix(count).contains(layer) else { return nil }
     return
       "layer \(layer + 1), the best of those with attention, is kept although others rank higher: the architecture's "
       + "own loader cannot generate without any attention layer"

@@ -69,12 +69,16 @@ import Testing
     let rows = try LanguageModeling(rows: fixture.rows(6))
     let subjects = [Subject(Selection(all: fixture.model.description))]
     let executor = Executor(fixture.model, dtype: .float32, budget: 192 * 192 * 4 * 2)
-    for isDivergence in [false, true] {
+    let parts = [Selection(layers: [0, 1, 2, 3, 4, 5, 7]), Selection(layers: Array(1..<8))]
+    for kind in ["loss", "divergence", "divergence of parts"] {
       func score(_ partial: PartialScores, _ progress: (Int, Int) -> Void) throws -> [ItemScores] {
-        try isDivergence
-          ? rows.negativeDivergence(
+        switch kind {
+        case "loss": try rows.negativeLoss(executor, subjects: subjects, partial: partial, progress: progress)
+        case "divergence":
+          try rows.negativeDivergence(
             executor, subjects: subjects, from: fixture.executor, partial: partial, progress: progress)
-          : rows.negativeLoss(executor, subjects: subjects, partial: partial, progress: progress)
+        default: try rows.negativeDivergence(executor, ofParts: parts, partial: partial, progress: progress)
+        }
       }
       let expected = try score(PartialScores()) { _, _ in }
       var starts: [Int] = []
@@ -86,7 +90,7 @@ import Testing
         return found
       }
       // The second time nothing but the last chunk's end was left.
-      #expect(scores == expected && starts[1] > starts[0])
+      #expect(scores == expected && starts[1] > starts[0], "\(kind)")
     }
   }
 }

@@ -3,6 +3,7 @@ import JSON
 import Jobs
 import Messages
 import Minitron
+import Models
 import Testing
 
 /// Requests as programs and files have them.
@@ -18,7 +19,11 @@ import Testing
     request.search.targetMemory = try Mebibytes("1.2e4")
     request.search.architecture = try ExportConfig(#"{"hidden_size": 128, "num_layers": 6}"#)
     request.search.skipped = ["num_layers"]
+    request.search.droppedLayers = try LayerNumbers("7,3-4")
+    request.search.keptLayers = try LayerNumbers("1")
     request.layerRanking = LayerRanking([2, 1])
+    request.layerScore = .kl
+    request.layerScoreRows = 5
     request.scoreFunction = try ScoreFunctionName("neg_kl")
     request.calibration = ["a.jsonl"]
     request.evaluation.rows = 8

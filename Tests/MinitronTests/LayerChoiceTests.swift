@@ -49,6 +49,92 @@ import Testing
     #expect(result.candidates.count > 1)
   }
 
+  private func choice(dropped: String = "", kept: String = "") throws -> LayerChoice {
+    func numbers(_ text: String) throws -> LayerNumbers {
+      text.isEmpty ? LayerNumbers() : try LayerNumbers(parsing: text)
+    }
+    return LayerChoice(dropped: try numbers(dropped), kept: try numbers(kept))
+  }
+
+  @Test func layersByHandGoBeforeTheirRank() throws {
+    let model = try describe("mamba/nemotron_h_pattern")
+    let ranking = [0, 6, 1, 2, 3, 5, 4]
+    // What is dropped is gone, and the indispensable layer is in front all the same.
+    #expect(model.keepingOrder(ranking, try choice(dropped: "1,3")) == [3, 6, 1, 5, 4])
+    #expect(model.keepingOrder(ranking, try choice(kept: "5-6")) == [3, 5, 4, 0, 6, 1, 2])
+    // One that attends is kept by choice: no other layer is indispensable.
+    #expect(model.keepingOrder(ranking, try choice(dropped: "2", kept: "4,5")) == [3, 4, 0, 6, 2, 5])
+    #expect(model.indispensableNote(ranking, try choice(kept: "4"), keeping: 1) == nil)
+    for (kept, fewest) in [("", 1), ("1", 2), ("4", 1), ("1-3", 4), ("1-7", 7)] {
+      #expect(model.fewestLayers(try choice(kept: kept)) == fewest, "\(kept)")
+    }
+    #expect(try describe("dense/llama2").fewestLayers(LayerChoice()) == 1)
+
+    var scores = ImportanceScores()
+    scores.layers = [7, 4, 3, 2, 0, 1, 6]
+    scores.layerChoice = try choice(dropped: "1,7")
+    #expect(try scores.selection(for: ExportConfig([(.numLayers, 3)]), of: model).layers == [1, 2, 3])
+    scores.layerChoice = try choice(kept: "5")
+    #expect(try scores.selection(for: ExportConfig([(.numLayers, 3)]), of: model).layers == [0, 3, 4])
+    scores.layerDivergences = [0, 1, 2, 3, 4, 5, 6]
+    scores.layerChoice = LayerChoice()
+    #expect(try scores.selection(for: ExportConfig([(.numLayers, 3)]), of: model).layers == [3, 5, 6])
+  }
+
+  @Test func aSearchLeavesLayersByHandAlone() throws {
+    let model = try describe("mamba/nemotron_h_pattern")
+    let ranking = [0, 6, 1, 2, 3, 5, 4]
+    let counter = MetricsCounter(model, rows: 1, tokens: 4096)
+    var settings = SearchSettings()
+    settings.maxDepthPruning = 1
+    for (dropped, kept, depths) in [
+      ("1,3", "", [5]), ("", "1-3", [4, 6, 7]), ("", "4-7", [4, 6, 7]), ("", "1-7", [7]), ("2", "1,7", [6]),
+    ] {
+      settings.layerChoice = try choice(dropped: dropped, kept: kept)
+      for skipped in [[], [Hyperparameter.numLayers]] {
+        settings.skipped = Set(skipped)
+        let space = SearchSpace(model, settings)
+        let found = space.choices.first { $0.hyperparameter == .numLayers }?.values
+        // Layers that are said to go do so even where the depth is not searched.
+        #expect(found == (skipped.isEmpty || !dropped.isEmpty ? depths : nil), "\(dropped), \(kept)")
+        let result = try space.search(model, settings, Constraints(), layerRanking: ranking)
+        for candidate in result.candidates {
+          let order = model.keepingOrder(ranking, settings.layerChoice)
+          let layers = Array(order.prefix(candidate.config[.numLayers] ?? order.count))
+          let sizes = candidate.config.architecture(of: model).sizes
+          #expect(candidate.metrics == counter.metrics(of: Architecture(layers: layers, sizes: sizes)))
+          #expect(layers.allSatisfy { !settings.layerChoice.dropped.contains($0) } && layers.contains(3))
+          #expect(settings.layerChoice.kept.layers(of: 7).allSatisfy(layers.contains))
+        }
+      }
+    }
+  }
+
+  @Test func aTargetThatLayersByHandPutOutOfReachSaysSo() throws {
+    let model = try describe("dense/llama2")
+    var settings = SearchSettings()
+    (settings.channelDivisor, settings.maxWidthPruning, settings.maxDepthPruning) = (1, 1, 1)
+    settings.topK = .max
+    let all = try SearchSpace(model, settings).search(model, settings, Constraints(), layerRanking: nil).candidates
+    func least(_ layers: Int) throws -> Int {
+      try #require(all.filter { $0.config[.numLayers] == layers }.map(\.metrics.params).min())
+    }
+    let (fewer, more) = (try least(2), try least(4))
+    #expect(fewer < more)
+    func problem(_ target: Int) -> String? {
+      let error = #expect(throws: ModelError.self) {
+        try SearchSpace(model, settings)
+          .search(model, settings, Constraints(params: Double(target)), layerRanking: nil)
+      }
+      return error?.description
+    }
+    settings.layerChoice = try choice(kept: "1-3")
+    #expect(problem(more - 1)?.contains("Name fewer layers in keep_layers, or raise the target") == true)
+    #expect(problem(fewer - 1)?.contains("keep_layers") == false)
+    settings.layerChoice = try choice(dropped: "2")
+    #expect(problem(fewer - 1)?.contains("Name more layers in drop_layers, which fixes num_layers") == true)
+  }
+
   @Test(arguments: ["dense/llama2", "mamba/mamba2_tied", "moe/deepseek_v3", "dense2/gemma3_list"])
   func modelsOfOneKindKeepTheirRanking(_ name: String) throws {
     let model = try describe(name)
