@@ -82,6 +82,8 @@ final class LayerRefit {
       if let scale = description.sublayers[site.sublayer].residualScale, scale != 0 {
         target = try target.divided(by: scale)
       }
+      // The streams that it is the difference of are rounded to this type already.
+      target = try target.to(x.dtype)
       try branches.see(stream: before, input: input, beside: original.held)
     }
     before = nil

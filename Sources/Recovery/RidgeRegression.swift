@@ -12,7 +12,7 @@ package final class RidgeRegression {
   /// Of what W gives, how much less has to be wrong to be better: less than that is rounding.
   private static let noise = 1e-6
   /// Rows of W that ridges are tried on.
-  private static let rowsTried = 512
+  private static let rowsTried = 256
   /// Rows of W that are solved for together, which bounds what a wide output takes.
   private static let rowsAtOnce = 16384
 
@@ -29,10 +29,10 @@ package final class RidgeRegression {
 
   private func usableInputs() throws -> (gram: Tensor, scale: Double, held: Tensor)? {
     let solved = moments.solved
-    guard solved.tokens > 0, moments.heldBack.tokens > 0, try solved.targets.allFinite() else { return nil }
+    guard solved.tokens > 0, moments.heldBack.tokens > 0, try solved.targets.sum().item().isFinite else { return nil }
     let gram = try solved.inputs
     let scale = try gram.diagonal().mean().item()
-    guard try gram.allFinite(), scale > 0, scale.isFinite else { return nil }
+    guard try gram.sum().item().isFinite, scale > 0, scale.isFinite else { return nil }
     return (gram, scale, try moments.heldBack.inputs.to(.float32))
   }
 
@@ -60,20 +60,16 @@ package final class RidgeRegression {
     /// Σ x xᵀ of tokens held back, float32.
     let inputs: Tensor
 
-    /// Σ |W x − y|² over tokens held back, without Σ |y|², which is the same for all W.
-    func error(_ weight: Tensor) throws -> Double {
-      try size(weight) - 2 * weight.multiplied(by: held).sum(dtype: .float64).item()
+    /// Σ |W x − y|² over tokens held back, less the same of S.
+    func change(_ weight: Tensor) throws -> Double {
+      let step = try weight.subtracting(sliced)
+      let sizes = try step.matmul(inputs).multiplied(by: weight.adding(sliced)).sum(dtype: .float64).item()
+      return try sizes - 2 * step.multiplied(by: held).sum(dtype: .float64).item()
     }
 
-    /// Σ |W x|².
-    private func size(_ weight: Tensor) throws -> Double {
-      try weight.matmul(inputs).multiplied(by: weight).sum(dtype: .float64).item()
-    }
-
-    /// What has to be fallen short of to be better than S by more than rounding.
+    /// What the change has to fall short of, for W to be better than S by more than rounding.
     func bound() throws -> Double {
-      let size = try size(sliced)
-      return try size - 2 * sliced.multiplied(by: held).sum(dtype: .float64).item() - RidgeRegression.noise * size
+      try -RidgeRegression.noise * sliced.matmul(inputs).multiplied(by: sliced).sum(dtype: .float64).item()
     }
   }
 
@@ -98,26 +94,33 @@ package final class RidgeRegression {
     }
     func weights(_ rows: Rows, _ ridge: Double) throws -> Tensor? {
       guard let factor = try factor(ridge * scale, gram) else { return nil }
-      let found = try Self.weights(factor, rows, ridge * scale)
-      return try found.allFinite() ? found : nil
+      return try Self.weights(factor, rows, ridge * scale)
     }
     // Which ridge is best shows on some of many rows.
-    guard count >= 2 * Self.rowsTried else { return try best(of: rows(nil), weights) }
+    guard count >= 2 * Self.rowsTried else {
+      let all = try rows(nil)
+      return try best(of: all, all.bound(), weights)
+    }
     let numbers = stride(from: 0, to: count, by: max(count / Self.rowsTried, 1)).map(Int64.init)
     let tried = try rows(Tensor(numbers, shape: [numbers.count]))
-    guard let best = try best(of: tried, weights) else { return nil }
+    let bound = try tried.bound()
+    guard let best = try best(of: tried, bound, weights) else { return nil }
     let all = try rows(nil)
-    guard let weight = try weights(all, best.ridge), try all.error(weight) < all.bound() else { return nil }
+    guard let weight = try weights(all, best.ridge),
+      try all.change(weight) < bound * Double(count) / Double(numbers.count)
+    else { return nil }
     return Solution(weight: weight, ridge: best.ridge)
   }
 
   /// The ridge with the least error, and what it gives of these rows.
-  private func best(of rows: Rows, _ weights: (Rows, Double) throws -> Tensor?) throws -> Solution? {
-    var best: (error: Double, solution: Solution?) = (try rows.bound(), nil)
+  private func best(
+    of rows: Rows, _ bound: Double, _ weights: (Rows, Double) throws -> Tensor?
+  ) throws -> Solution? {
+    var best: (change: Double, solution: Solution?) = (bound, nil)
     func attempt(_ ridge: Double) throws -> Bool {
       guard let weight = try weights(rows, ridge) else { return false }
-      let found = try rows.error(weight)
-      guard found.isFinite, found < best.error else { return false }
+      let found = try rows.change(weight)
+      guard found.isFinite, found < best.change else { return false }
       best = (found, Solution(weight: weight, ridge: ridge))
       return true
     }
