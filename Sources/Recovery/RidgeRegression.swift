@@ -5,44 +5,27 @@ package import Torch
 ///
 /// λ is a multiple of the mean square of an input, chosen on tokens that are held back, for each W by itself. What several W have in
 /// common is computed once.
+///
+/// Shapes: N inputs, M outputs, K of what makes targets.
 package final class RidgeRegression {
   /// Multiples of the mean square that are tried, from the middle on in both directions as long as it gets better.
   private static let ridges = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1]
   private static let middle = 3
   /// Of what W gives, how much less has to be wrong to be better: less than that is rounding.
   private static let noise = 1e-6
-  /// Rows of W that ridges are tried on.
+  /// Rows of W that ridges are tried on, and that say whether anything is better than S.
   private static let rowsTried = 256
+  /// With more inputs ridges are tried in float32, which takes half the time and memory. What is found is float64 always.
+  private static let fewInputs = 1024
   /// Rows of W that are solved for together, which bounds what a wide output takes.
-  private static let rowsAtOnce = 16384
+  private static let rowsAtOnce = 4096
 
   package let moments: DividedMoments
 
-  /// Σ x xᵀ of the tokens that are solved with, its mean diagonal, and Σ x xᵀ of those held back in float32; nil where nothing can
-  /// be solved.
-  private lazy var inputs = Result { try usableInputs() }
-  /// Cholesky's factors for the ridges that were tried last; nil where there is none. A search takes four at most.
-  private var factors: [(ridge: Double, factor: Tensor?)] = []
-  private static let factorsKept = 4
+  /// What is solved, once for all weights; nil where nothing can be.
+  private lazy var system = Result { try RidgeSystem(moments, fewInputs: Self.fewInputs) }
 
   package init(moments: DividedMoments) { self.moments = moments }
-
-  private func usableInputs() throws -> (gram: Tensor, scale: Double, held: Tensor)? {
-    let solved = moments.solved
-    guard solved.tokens > 0, moments.heldBack.tokens > 0, try solved.targets.sum().item().isFinite else { return nil }
-    let gram = try solved.inputs
-    let scale = try gram.diagonal().mean().item()
-    guard try gram.sum().item().isFinite, scale > 0, scale.isFinite else { return nil }
-    return (gram, scale, try moments.heldBack.inputs.to(.float32))
-  }
-
-  private func factor(_ ridge: Double, _ gram: Tensor) throws -> Tensor? {
-    let found =
-      try factors.first { $0.ridge == ridge } ?? (ridge: ridge, factor: gram.withRidge(ridge).choleskyFactor())
-    factors.removeAll { $0.ridge == ridge }
-    factors = factors.suffix(Self.factorsKept - 1) + [found]
-    return found.factor
-  }
 
   /// What is found, and how much it helps.
   package struct Solution {
@@ -55,7 +38,7 @@ package final class RidgeRegression {
   private struct Rows {
     /// S, float32.
     let sliced: Tensor
-    /// What they should give, by inputs: float64 of the tokens that are solved with, float32 of those held back.
+    /// What they should give, by inputs: of the tokens that are solved with, and float32 of those held back.
     let right: Tensor, held: Tensor
     /// Σ x xᵀ of tokens held back, float32.
     let inputs: Tensor
@@ -80,43 +63,37 @@ package final class RidgeRegression {
   ///   - targets: what makes targets of those that were summed, `[M, K]`; nil where they are what W should give.
   /// - Returns: nil where nothing is better, or no finite solution is found.
   package func solve(towards sliced: Tensor, targets map: Tensor? = nil) throws -> Solution? {
-    guard let (gram, scale, held) = try inputs.get() else { return nil }
-    let count = sliced.shape[0]
-    func rows(_ numbers: Tensor?) throws -> Rows {
-      func some(_ tensor: Tensor) throws -> Tensor { try numbers.map { try tensor.indexSelect(dim: 0, $0) } ?? tensor }
-      let map = try map.map(some)
-      func aims(_ moments: Moments, _ dtype: DType) throws -> Tensor {
-        try map.map { try $0.to(dtype).matmul(moments.targets.to(dtype)) } ?? some(moments.targets).to(dtype)
-      }
-      return Rows(
-        sliced: try some(sliced).to(.float32), right: try aims(moments.solved, .float64),
-        held: try aims(moments.heldBack, .float32), inputs: held)
+    guard let system = try system.get() else { return nil }
+    let (sliced, count) = (try sliced.to(.float32), sliced.shape[0])
+    let numbers: Tensor? =
+      count < 2 * Self.rowsTried
+      ? nil
+      : try {
+        let numbers = stride(from: 0, to: count, by: count / Self.rowsTried).map(Int64.init)
+        return try Tensor(numbers, shape: [numbers.count])
+      }()
+    func some(_ tensor: Tensor) throws -> Tensor { try numbers.map { try tensor.indexSelect(dim: 0, $0) } ?? tensor }
+    let someMap = try map.map(some)
+    func aims(_ summed: Tensor, _ dtype: DType) throws -> Tensor {
+      try someMap.map { try $0.to(dtype).matmul(summed.to(dtype)) } ?? some(summed).to(dtype)
     }
-    func weights(_ rows: Rows, _ ridge: Double) throws -> Tensor? {
-      guard let factor = try factor(ridge * scale, gram) else { return nil }
-      return try Self.weights(factor, rows, ridge * scale)
+    let tried = Rows(
+      sliced: try some(sliced), right: try aims(moments.solved.targets, system.searchType),
+      held: try aims(moments.heldBack.targets, .float32), inputs: system.held)
+    let best = try best(of: tried) { rows, ridge in
+      try system.searched(ridge).map { try Self.weights($0, rows.sliced, rows.right, ridge * system.scale) }
     }
-    // Which ridge is best shows on some of many rows.
-    guard count >= 2 * Self.rowsTried else {
-      let all = try rows(nil)
-      return try best(of: all, all.bound(), weights)
+    guard let best, numbers != nil || system.searchType != .float64 else { return best }
+    guard let weight = try whole(system, sliced, map, best.ridge), try weight.sum(dtype: .float64).item().isFinite
+    else {
+      return nil
     }
-    let numbers = stride(from: 0, to: count, by: max(count / Self.rowsTried, 1)).map(Int64.init)
-    let tried = try rows(Tensor(numbers, shape: [numbers.count]))
-    let bound = try tried.bound()
-    guard let best = try best(of: tried, bound, weights) else { return nil }
-    let all = try rows(nil)
-    guard let weight = try weights(all, best.ridge),
-      try all.change(weight) < bound * Double(count) / Double(numbers.count)
-    else { return nil }
     return Solution(weight: weight, ridge: best.ridge)
   }
 
   /// The ridge with the least error, and what it gives of these rows.
-  private func best(
-    of rows: Rows, _ bound: Double, _ weights: (Rows, Double) throws -> Tensor?
-  ) throws -> Solution? {
-    var best: (change: Double, solution: Solution?) = (bound, nil)
+  private func best(of rows: Rows, _ weights: (Rows, Double) throws -> Tensor?) throws -> Solution? {
+    var best: (change: Double, solution: Solution?) = (try rows.bound(), nil)
     func attempt(_ ridge: Double) throws -> Bool {
       guard let weight = try weights(rows, ridge) else { return false }
       let found = try rows.change(weight)
@@ -137,37 +114,28 @@ package final class RidgeRegression {
     return best.solution
   }
 
+  /// All rows by a ridge, in float64.
+  private func whole(_ system: RidgeSystem, _ sliced: Tensor, _ map: Tensor?, _ ridge: Double) throws -> Tensor? {
+    let summed = moments.solved.targets
+    // Maps of the same targets share what is solved for these, where that is not more than what is solved for the maps.
+    if let map, 2 * sliced.shape[0] >= summed.shape[0] {
+      guard let (targets, pull) = try system.shared(ridge, summed) else { return nil }
+      return try map.to(.float32).matmul(targets).adding(sliced.matmul(pull))
+    }
+    guard let factor = try system.factor(ridge) else { return nil }
+    let right = try map.map { try $0.to(.float64).matmul(summed) } ?? summed
+    return try Self.weights(factor, sliced, right, ridge * system.scale)
+  }
+
   /// (right + ridge × S) · A⁻¹, by the factor of A.
-  private static func weights(_ factor: Tensor, _ rows: Rows, _ ridge: Double) throws -> Tensor {
+  private static func weights(_ factor: Tensor, _ sliced: Tensor, _ right: Tensor, _ ridge: Double) throws -> Tensor {
     var parts: [Tensor] = []
-    for start in stride(from: 0, to: rows.sliced.shape[0], by: rowsAtOnce) {
-      let length = min(rowsAtOnce, rows.sliced.shape[0] - start)
-      let aims = try rows.right.narrow(dim: 0, start: start, length: length).clone()
-      try aims.add(rows.sliced.narrow(dim: 0, start: start, length: length).to(.float64), scaledBy: ridge)
+    for start in stride(from: 0, to: sliced.shape[0], by: rowsAtOnce) {
+      let length = min(rowsAtOnce, sliced.shape[0] - start)
+      let aims = try right.narrow(dim: 0, start: start, length: length).clone()
+      try aims.add(sliced.narrow(dim: 0, start: start, length: length).to(aims.dtype), scaledBy: ridge)
       parts.append(try factor.choleskySolve(aims.transpose(0, 1)).transpose(0, 1).to(.float32).contiguous())
     }
     return parts.count == 1 ? parts[0] : try Tensor.cat(parts, dim: 0)
-  }
-}
-
-extension Tensor {
-  /// A copy of `[N, N]` with a number added to its diagonal.
-  func withRidge(_ ridge: Double) throws -> Tensor {
-    let (size, sum) = (shape[0], try contiguous().clone())
-    let flat = try sum.reshape([size * size])
-    // Rows of N + 1 numbers, and a last one, begin with the diagonal.
-    if size > 1 {
-      try flat.narrow(dim: 0, start: 0, length: size * size - 1).view([size - 1, size + 1])
-        .narrow(dim: 1, start: 0, length: 1).add(ridge)
-    }
-    try flat.narrow(dim: 0, start: size * size - 1, length: 1).add(ridge)
-    return sum
-  }
-
-  /// `[N]` of `[N, N]`.
-  func diagonal() throws -> Tensor {
-    let size = shape[0]
-    return try contiguous().reshape([size * size])
-      .indexSelect(dim: 0, Tensor((0..<size).map { Int64($0 * (size + 1)) }, shape: [size]))
   }
 }
