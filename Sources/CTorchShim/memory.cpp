@@ -170,7 +170,7 @@ class Blocks final : public c10::Allocator {
   std::multimap<size_t, void *> free_;
   std::unordered_map<void *, size_t> used_;
   size_t kept_ = 0, in_use_ = 0, peak_ = 0;
-  size_t limit_ = size_t{1} << 30;
+  size_t limit_ = size_t{4} << 30;
 };
 
 void keep_memory(size_t bytes) { Blocks::shared().keep(bytes); }

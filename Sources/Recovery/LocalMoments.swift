@@ -143,8 +143,10 @@ final class LocalMoments: WalkVisitor, LinearObserver {
   ) throws -> DividedMoments {
     let indices = try Tensor(kept.map(Int64.init), shape: [kept.count])
     let made = try parts.map { part in
-      var cross = try part.gram.indexSelect(dim: 1, indices).multiplied(by: scale)
-      var own = try cross.indexSelect(dim: 0, indices).multiplied(by: scale)
+      var cross = try part.gram.indexSelect(dim: 1, indices)
+      if scale != 1 { try cross.multiply(by: scale) }
+      var own = try cross.indexSelect(dim: 0, indices)
+      if scale != 1 { try own.multiply(by: scale) }
       if isConstant {
         let few = try part.sums.indexSelect(dim: 0, indices).multiplied(by: scale).unsqueeze(0)
         let count = try Tensor.ones([1, 1], dtype: .float64).multiplied(by: Double(part.tokens))

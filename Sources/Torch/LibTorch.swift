@@ -59,7 +59,7 @@ public enum LibTorch {
     try check(try api.pointee.manual_seed(seed))
   }
 
-  /// How much memory of large tensors the process may keep when they go, to be handed out again: a gibibyte
+  /// How much memory of large tensors the process may keep when they go, to be handed out again: four gibibytes
   /// unless this says otherwise. 0 gives everything back to the system at once, which then clears every page of the
   /// next tensor: more time than most operations over it take.
   public static func keepMemory(_ bytes: Int) throws {

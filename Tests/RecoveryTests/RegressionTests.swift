@@ -66,6 +66,31 @@ import Torch
     #expect(try RidgeRegression(moments: moments(x, target, rows: 1)).solve(towards: sliced) == nil)
   }
 
+  /// With many inputs ridges are tried in float32, on some outputs; with many outputs maps share what is solved.
+  @Test(arguments: [(1100, 40, 7), (24, 600, 24), (24, 600, 2000), (1100, 530, 20)])
+  func whatIsFoundIsTheClosedForm(_ inputs: Int, _ outputs: Int, _ middle: Int) throws {
+    // More rows than inputs, so that there is something to find.
+    let x = try rows(max(2 * inputs, 256), inputs, noise)
+    let y = try x.matmul(rows(inputs, middle) { noise($0 + 3, $1 + 5) }).adding(
+      rows(x.shape[0], middle) { noise($1 + 11, $0) })
+    let (map, sliced) = (try rows(outputs, middle) { noise($0 + 17, $1) }, try rows(outputs, inputs) { noise($1, $0) })
+    let moments = try moments(x, y, rows: 8)
+    let regression = RidgeRegression(moments: moments)
+    let found = try #require(try regression.solve(towards: sliced, targets: map))
+    let gram = try moments.solved.inputs
+    let scale =
+      try x.narrow(dim: 0, start: 0, length: x.shape[0] / 8 * 7).to(.float64).square().sum().item() / Double(inputs)
+    var identity = [Double](repeating: 0, count: inputs * inputs)
+    for number in 0..<inputs { identity[number * (inputs + 1)] = found.ridge * scale }
+    let ridge = try identity.withUnsafeBytes { try Tensor(bytes: $0, shape: [inputs, inputs], dtype: .float64) }
+    // W (G + λ I) is what it should be.
+    let right = try map.to(.float64).matmul(moments.solved.targets).adding(sliced.to(.float64).matmul(ridge))
+    let wrong = try found.weight.to(.float64).matmul(gram.adding(ridge)).subtracting(right)
+    #expect(try wrong.square().sum().item() < 1e-10 * right.square().sum().item())
+    // A second time, with what was kept of the first.
+    #expect(try regression.solve(towards: sliced, targets: map)?.weight.equals(found.weight) == true)
+  }
+
   @Test func everyEighthRowIsHeldBack() throws {
     let division = try RowDivision([[2, 1, 3], [1, 1, 1, 1], [2, 2]])
     #expect(division.batches[0].heldBack == nil && division.batches[0].solved == nil, "all are solved with")
