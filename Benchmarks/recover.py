@@ -42,6 +42,7 @@ def main():
     parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "float32"])
     parser.add_argument("--rows", type=int, default=256)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--texts", nargs="+", default=["calib", "chat"])
     parser.add_argument("--sizes", action="store_true")
     parser.add_argument("--out")
     options = parser.parse_args()
@@ -61,8 +62,8 @@ def main():
                     for config in of_one_size():
                         run(bench, config, method)
                 continue
-            for config in WIDTHS + SIZES:
-                for text in ("calib", "chat"):
+            for config in SIZES + WIDTHS:
+                for text in options.texts:
                     for seed in range(options.seeds if config in SIZES and text == "calib" else 1):
                         for method, flags in METHODS.items():
                             if "rotated" in flags and "hidden_size" not in config or method == "recover" and len(config) == 1 \

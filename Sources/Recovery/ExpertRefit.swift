@@ -108,7 +108,8 @@ final class ExpertRefit {
       guard !solved.isEmpty else { continue }
       // The others are as they were.
       let all = try (0..<count).map { expert in
-        try solved[expert] ?? found[weight]?.select(dim: 0, index: expert) ?? weights.expert(expert, of: weight).to(.float32)
+        try solved[expert] ?? found[weight]?.select(dim: 0, index: expert)
+          ?? weights.expert(expert, of: weight).to(.float32)
       }
       found[weight] = try Tensor.stack(all, dim: 0)
     }

@@ -59,8 +59,8 @@ final class LayerRefit {
     weak var refit: LayerRefit?
 
     func observe(
-    _ weight: Weight, bias: Weight?, routed: RoutedRows?, layer: Int, input: Tensor, lengths: [Int]?
-  ) throws {
+      _ weight: Weight, bias: Weight?, routed: RoutedRows?, layer: Int, input: Tensor, lengths: [Int]?
+    ) throws {
       if let routed { try refit?.see(weight, routed, input) } else { try refit?.see(weight, input, lengths) }
     }
 
@@ -191,7 +191,8 @@ extension Tensor {
 extension Tensor {
   /// Some rows; nil for all.
   func picked(_ numbers: [Int]?) throws -> Tensor {
-    try numbers.map { try indexSelect(dim: 0, Tensor($0.map(Int64.init), shape: [$0.count]).to(device: device)) } ?? self
+    try numbers.map { try indexSelect(dim: 0, Tensor($0.map(Int64.init), shape: [$0.count]).to(device: device)) }
+      ?? self
   }
 }
 
@@ -209,7 +210,8 @@ extension LayerWeights {
     }
     return LayerWeights(
       all.merging(
-        try changed.filter { all[$0.key] != nil }.map { ($0, try $1.to(self[$0].dtype).to(device: self[$0].device)) }, uniquingKeysWith: { $1 }),
+        try changed.filter { all[$0.key] != nil }.map { ($0, try $1.to(self[$0].dtype).to(device: self[$0].device)) },
+        uniquingKeysWith: { $1 }),
       experts: experts)
   }
 }

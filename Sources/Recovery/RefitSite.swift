@@ -71,7 +71,9 @@ struct RefitSites {
     // The first reads what the norm gives, and is known too late for the stream of the first batch.
     sites.enumerated().map { number, site in
       var site = site
-      if number > 0, site.experts == nil, RefitSite.reachesStream(site.weights, site.sublayer, of: layer) { site.aim = .stream }
+      if number > 0, site.experts == nil, RefitSite.reachesStream(site.weights, site.sublayer, of: layer) {
+        site.aim = .stream
+      }
       return site
     }
   }

@@ -81,8 +81,8 @@ import Torch
 
     func linearObserver(subject: Int, layer: Int) -> (any LinearObserver)? { self }
     func observe(
-    _ weight: Weight, bias: Weight?, routed: RoutedRows?, layer: Int, input: Tensor, lengths: [Int]?
-  ) throws {
+      _ weight: Weight, bias: Weight?, routed: RoutedRows?, layer: Int, input: Tensor, lengths: [Int]?
+    ) throws {
       let site = Site(weight: weight, layer: layer)
       rows[site, default: 0] += lengths?.reduce(0, +) ?? input.shape.dropLast().reduce(1, *)
       if expert == nil { calls[site, default: 0] += 1 }
