@@ -48,7 +48,8 @@ import Testing
       let arguments = [
         "prune", "--hf_model_name_or_path", Program.model, "--output_hf_path", output, "--calib_dataset_name",
         Self.data + "/calib.jsonl", "--calib_num_samples", "64", "--seq_length", "192", "--eval_dataset_name",
-        Self.data + "/heldout.jsonl", "--eval_num_samples", "16", "--prune_score_func", "neg_kl", "--prune_target_params",
+        Self.data + "/heldout.jsonl", "--eval_num_samples", "16", "--prune_score_func", "neg_kl",
+        "--prune_target_params",
         "3e6", "--ss_channel_divisor", "32", "--top_k", "4", "--recover", "--prefilter", "kl", "--json",
         "--prune_intermediate_ckpt", output + "-kept",
       ]
