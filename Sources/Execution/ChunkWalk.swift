@@ -90,18 +90,8 @@ final class ChunkWalk {
   /// Embeds a batch, for subjects with the same channels once.
   func embed(_ batch: Int) throws {
     let tokens = try batches[batch].tensor()
-    if weights.rotated != nil {
-      for (path, kept) in channels.enumerated() {
-        try states.put(.init(path: path, batch: batch), weights.embed(tokens, directions: kept?.count))
-      }
-      return
-    }
-    let embedded = try weights.embed(tokens)
     for (path, kept) in channels.enumerated() {
-      let state = try kept.map {
-        try embedded.indexSelect(dim: 2, Tensor($0.map(Int64.init), shape: [$0.count]).to(device: weights.device))
-      }
-      try states.put(.init(path: path, batch: batch), state ?? embedded)
+      try states.put(.init(path: path, batch: batch), weights.embed(tokens, keeping: kept))
     }
   }
 
@@ -184,10 +174,7 @@ final class ChunkWalk {
   /// - Returns: the weights of each step, as its subjects have them.
   private func load(_ leg: Schedule.Leg) throws -> [LayerWeights] {
     func rotated(_ step: Schedule.Step) -> RotatedWeights? {
-      guard let member = step.members.first, subjects[member].selection.kept(.hidden, layer: nil) != nil else {
-        return nil
-      }
-      return weights.rotated
+      step.members.first.flatMap { weights.basis(of: subjects[$0].selection) }
     }
     for step in leg.steps.sorted(by: { $0.layer < $1.layer }) {
       let layer = step.layer

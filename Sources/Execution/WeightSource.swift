@@ -153,6 +153,24 @@ public final class WeightSource {
     return try rows.multiplied(by: Tensor([Float(scale)], shape: [1]).to(dtype).to(device: device))
   }
 
+  /// The same for a subject, of whose channels, or of the rotated basis as many directions, these are kept; nil for all.
+  func embed(_ tokens: Tensor, keeping kept: [Int]?) throws -> Tensor {
+    if rotated != nil { return try embed(tokens, directions: kept?.count) }
+    let embedded = try embed(tokens)
+    guard let kept else { return embedded }
+    return try embedded.indexSelect(dim: 2, Tensor(kept.map(Int64.init), shape: [kept.count]).to(device: device))
+  }
+
+  /// One layer's weights, whole, in the basis that a selection is cut in.
+  func layer(_ layer: Int, for selection: Selection) throws -> LayerWeights {
+    try basis(of: selection).map { try rotatedLayer(layer, $0) } ?? self.layer(layer)
+  }
+
+  /// The basis that a selection is cut in; nil for the channels as they are.
+  func basis(of selection: Selection) -> RotatedWeights? {
+    selection.kept(.hidden, layer: nil) == nil ? nil : rotated
+  }
+
   func releaseEmbedding() { model.checkpoint.release([model.description.embedding.name]) }
 
   /// Lets go of the head, be it the embedding or its own.
