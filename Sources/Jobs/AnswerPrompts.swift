@@ -36,7 +36,8 @@ package struct PromptEncoder: TextEncoding {
   package func render(_ conversation: Conversation) throws -> String {
     let asked = Self.asked(conversation)
     // What is no list of messages is the template's to refuse.
-    if asked.isEmpty, conversation.messages.array?.isEmpty == false { return "" }
+    let messages = conversation.messages.array ?? []
+    if asked.isEmpty, !messages.isEmpty, messages.allSatisfy({ $0.object != nil }) { return "" }
     return try encoder.chat(
       asked.isEmpty ? conversation.messages : .array(asked), tools: conversation.tools, variables: variables)
   }
