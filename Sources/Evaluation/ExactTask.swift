@@ -21,7 +21,9 @@ public struct ExactScore: ScoreFunction {
     self.init(count: count, isChat: match.2 != nil)
   }
 
-  /// - Parameter count: of questions, at least 1.
+  /// - Parameters:
+  ///   - count: of questions, at least 1.
+  ///   - isChat: whether they are asked by the model's chat template.
   public init(count: Int, isChat: Bool = false) { (self.count, self.isChat) = (max(count, 1), isChat) }
 
   var name: String { "exact_\(count)" + (isChat ? "_chat" : "") }
