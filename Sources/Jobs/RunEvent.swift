@@ -91,6 +91,8 @@ public enum RunNote: Sendable {
   /// Entries of these files that name Python code are left out.
   case codeLeftOut(files: [String])
   case measuring(String, WalkSummary)
+  /// Answers that a run which was ended has left.
+  case answersKept(Int, of: Int, file: String)
   case written(output: String, params: Int, original: Int, ExportConfig)
 
   public var message: Message {
@@ -155,6 +157,7 @@ public enum RunNote: Sendable {
       loads with transformers' own classes, with and without trust_remote_code
       """
     case .measuring(let name, let walk): "\(name): \(walk)"
+    case .answersKept(let count, let all, let file): "\(count) of \(all) conversations are there already (\(file))"
     case .written(let output, let params, let original, let config):
       Message(
         "\(output): \(Format.count(params)) of \(Format.count(original)) parameters, "

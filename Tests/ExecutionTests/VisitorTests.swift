@@ -85,7 +85,7 @@ import Torch
     ) throws {
       let site = Site(weight: weight, layer: layer)
       rows[site, default: 0] += lengths?.reduce(0, +) ?? input.shape.dropLast().reduce(1, *)
-      if expert == nil { calls[site, default: 0] += 1 }
+      if routed == nil { calls[site, default: 0] += 1 }
     }
   }
 

@@ -105,9 +105,10 @@ public struct MixtureOfExperts: Block {
     let isObserved = context.observer != nil
     // Routed rows at which micro-batches end.
     let ends = isObserved ? context.microBatchEnds.map { $0 * router.topK } : []
+    let isStepwise = context.packed?.isStepwise == true
+    let most = isObserved ? ExpertGrouping.observedRows : isStepwise ? ExpertGrouping.steppedRows : nil
     let pieces = grouping.pieces(
-      workers: isCPU ? try LibTorch.threads : 1, most: isCPU && isObserved ? ExpertGrouping.observedRows : nil,
-      ends: ends)
+      workers: isCPU ? try LibTorch.threads : 1, most: isCPU ? most : nil, ends: ends)
     let entering = try latent?.enter.forward(tokens, weights: weights, context: context) ?? tokens
     let padded = pieces.list.flatMap { grouping.padded($0.rows) }
     let sources = try indices(padded.map { Int64($0 / router.topK) })
