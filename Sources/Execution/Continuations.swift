@@ -72,6 +72,7 @@ extension Executor {
   /// same size whatever is in them.
   ///
   /// - Parameters:
+  ///   - continuations: the prompts, and how long they may become.
   ///   - items: numbers of prompts, in the order in which they begin; nil for all.
   ///   - subjects: what is kept of the model, one for each candidate.
   ///   - recorder: where this is saved as it goes, between walks, and where it goes on. What was finished is the recorder's
