@@ -3,7 +3,7 @@ public import Execution
 public import JSON
 import Minitron
 public import Models
-public import Tokenization
+import Tokenization
 
 /// `exact_<N>`: the share of N questions whose generated answer gives the right number; `exact_<N>_chat` asks by the model's
 /// chat template. Unlike an answer that is chosen among four, a number cannot be guessed.

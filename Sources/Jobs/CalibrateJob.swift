@@ -98,7 +98,7 @@ public struct CalibrateJob {
     var (tokens, cut) = (0, 0)
     let progress = events.progress("answers", total: open.count, unit: "conversations")
     try executor.generate(
-      continuations, items: open, subjects: whole, progress: { progress.update($0, of: $1) },
+      continuations, items: open, subjects: whole.map { Subject($0) }, progress: { progress.update($0, of: $1) },
       choose: { _, row, logits in
         Int32(clamping: try samplers[row, default: sampler(sampling, row)].next(logits))
       },

@@ -78,7 +78,7 @@ import Torch
     let task = try task()
     #expect(task.count == expected.count)
     var answers = [JSON](repeating: .null, count: task.count)
-    let subjects = [Selection(all: model.description), Selection(layers: Array(0..<6))]
+    let subjects = [Subject(Selection(all: model.description)), Subject(Selection(layers: Array(0..<6)))]
     let scores = try task.score(
       Executor(model, dtype: .float32), subjects: subjects, items: nil, partial: PartialScores(),
       progress: { _, _ in }, answered: { if $0 == 0 { answers[$1] = $2 } })
@@ -101,7 +101,7 @@ import Torch
 
   @Test func scoringThatIsEndedGoesOn() throws {
     let task = try task(24, maxNewTokens: 12)
-    let subjects = [Selection(all: model.description), Selection(layers: Array(0..<6))]
+    let subjects = [Subject(Selection(all: model.description)), Subject(Selection(layers: Array(0..<6)))]
     // Few questions at a time.
     let executor = Executor(model, dtype: .float32, budget: 24 << 20)
     let whole = try task.score(
