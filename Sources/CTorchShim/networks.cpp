@@ -60,11 +60,13 @@ void fill_networks(ct_api &api) {
     CT_CALL(*out = box(matrix_product(a->value, b->value)));
   api.linear = [](ct_tensor *a, ct_tensor *weight, ct_tensor *bias, ct_out out) -> ct_error
     CT_CALL(*out = box(project(a->value, weight->value, optional(bias))));
-  api.solve_positive = [](ct_tensor *a, ct_tensor *b, int32_t *info, ct_out out) -> ct_error CT_CALL({
+  api.cholesky = [](ct_tensor *a, int32_t *info, ct_out out) -> ct_error CT_CALL({
     auto [factor, failed] = at::linalg_cholesky_ex(a->value);
     *info = failed.item<int32_t>();
-    if (*info == 0) *out = box(at::cholesky_solve(b->value, factor));
+    if (*info == 0) *out = box(std::move(factor));
   });
+  api.cholesky_solve = [](ct_tensor *factor, ct_tensor *b, ct_out out) -> ct_error
+    CT_CALL(*out = box(at::cholesky_solve(b->value, factor->value)));
   api.pack_linear = [](ct_tensor *weight, int64_t rows, int32_t inputs, ct_out out) -> ct_error
     CT_CALL(*out = box(pack_linear(weight->value, rows, scalar_type(inputs))));
   api.is_packed = [](ct_tensor *tensor) { return tensor->value.is_mkldnn(); };

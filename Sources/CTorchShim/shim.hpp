@@ -26,6 +26,7 @@ void fill_shapes(ct_api &api);
 void fill_pointwise(ct_api &api);
 void fill_reductions(ct_api &api);
 void fill_networks(ct_api &api);
+void fill_moments(ct_api &api);
 void fill_row_kernels(ct_api &api);
 void fill_rotary_kernels(ct_api &api);
 void fill_attention_kernels(ct_api &api);

@@ -1,4 +1,4 @@
-public import Models
+import Models
 
 /// Prompts that a model is to continue, token by token.
 public struct Continuations: Sendable {

@@ -8,18 +8,14 @@ import Torch
 /// Second moments of the residual stream as norms see it: Σ over tokens and norms of x xᵀ, x divided by its root mean
 /// square and not yet multiplied by a norm's weight.
 ///
-/// Products are float32, of one batch at one norm; they are rounded to multiples of `grain` and added in float64. Sums of
+/// What is multiplied is of the stream's type, as the norm itself gives it. Sums in float32 of one batch at one norm are rounded to multiples of `grain` and added in float64. Sums of
 /// such numbers are exact, so that they depend neither on the order of batches nor on how these were divided among processes.
 final class StreamMoments {
   private let hidden: Int
   /// `[H, H]` float64; of blocks below the diagonal nothing is computed.
   private var sums: Tensor?
-  private let products: BlockProducts
 
-  init(hidden: Int) {
-    self.hidden = hidden
-    products = BlockProducts(hidden)
-  }
+  init(hidden: Int) { self.hidden = hidden }
 
   /// A token's x xᵀ is at most H: 2³⁹ in all are exact, a billion tokens at average values.
   private static let grain = 1.0 / Double(1 << 14)
@@ -33,15 +29,13 @@ final class StreamMoments {
   ///   - epsilon: of the norm that it goes into.
   ///   - lengths: valid tokens of each row; nil where all are.
   func add(_ stream: Tensor, epsilon: Double, lengths: [Int]?) throws {
-    let x = try stream.valid(lengths).to(.float32)
-    let scale = try x.square().mean(dims: [1], keepDim: true).adding(epsilon).rsqrt()
-    let normed = try x.multiplied(by: scale)
+    let normed = try stream.valid(lengths).fusedRMSNorm(weight: nil, eps: epsilon)
     let device = stream.device
     // Apple's accelerators have no float64.
     let home = device == .mps ? Device.cpu : device
     let total = try sums?.to(device: home) ?? .zeros([hidden, hidden], dtype: .float64, device: home)
     sums = total
-    try products.add(normed, normed, to: total, rounding: Self.rounding)
+    try TokenProducts.add(normed, normed, to: total, rounding: Self.rounding)
   }
 
   /// The upper triangle, row after row; empty before the first batch.

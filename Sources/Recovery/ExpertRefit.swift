@@ -89,15 +89,19 @@ final class ExpertRefit {
   ///   - whole: the original's.
   func solve(_ weights: LayerWeights, _ whole: LayerWeights) throws -> RefitCounts {
     var counts = RefitCounts()
+    // Maps of one expert that read the same have a regression in common.
+    let regressions = moments.mapValues { RidgeRegression(moments: $0) }
     for weight in site.weights {
       var solved: [Int: Tensor] = [:]
       for expert in group {
         let sliced = try weights.expert(expert, of: weight).to(.float32)
-        guard let own = moments[expert], own.solved.tokens >= sliced.shape[1], own.heldBack.tokens > 0 else {
+        guard let own = regressions[expert], own.moments.solved.tokens >= sliced.shape[1],
+          own.moments.heldBack.tokens > 0
+        else {
           counts.starved += 1
           continue
         }
-        let solution = try RidgeRegression(moments: own).solve(towards: sliced, targets: map(weight, expert, whole))
+        let solution = try own.solve(towards: sliced, targets: map(weight, expert, whole))
         guard let solution else {
           counts.sliced += 1
           continue

@@ -30,7 +30,7 @@ final class HeadRefit {
       return
     }
     guard let other = original.removeValue(forKey: batch) else { return }
-    let (x, y) = (try hidden.rows(lengths), try other.rows(lengths))
+    let (x, y) = (try hidden.valid(lengths), try other.valid(lengths))
     let moments = try self.moments ?? DividedMoments(inputs: x.shape[1], targets: y.shape[1])
     self.moments = moments
     try moments.add(x, y, division.batches[batch])

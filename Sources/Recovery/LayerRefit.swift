@@ -71,7 +71,7 @@ final class LayerRefit {
 
   private func seeStream(_ sublayer: Int, _ state: Tensor, _ lengths: [Int]?) throws {
     guard let site, site.aim == .stream, sublayer == site.sublayer else { return }
-    before = try state.rows(lengths).clone()
+    before = try state.valid(lengths).clone()
   }
 
   private func see(_ weight: Weight, _ routed: RoutedRows, _ input: Tensor) throws {
@@ -86,11 +86,11 @@ final class LayerRefit {
 
   private func see(_ weight: Weight, _ input: Tensor, _ lengths: [Int]?) throws {
     guard let site, site.experts == nil, weight == site.weights.first else { return }
-    var (x, target) = (try input.rows(lengths), try original.aim(of: number).to(.float32))
+    var (x, target) = (try input.valid(lengths), try original.aim(of: number))
     if site.aim == .stream {
       guard let before else { throw ModelError("the residual stream before \(weight.name) was not seen") }
       let isLast = site.sublayer == description.sublayers.count - 1
-      target = try (isLast ? last ?? basis : basis).kept(target).subtracting(before)
+      target = try (isLast ? last ?? basis : basis).kept(target.to(.float32)).subtracting(before)
       if let scale = description.sublayers[site.sublayer].residualScale, scale != 0 {
         target = try target.divided(by: scale)
       }

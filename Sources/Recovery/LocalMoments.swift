@@ -73,7 +73,7 @@ final class LocalMoments: WalkVisitor, LinearObserver {
       else { return }
       grams[weight] = try DividedGram(input.shape[input.shape.count - 1])
     }
-    try grams[weight]?.add(input.rows(lengths), division.batches[batch])
+    try grams[weight]?.add(input.valid(lengths), division.batches[batch])
   }
 
   func didRun(layer: Int, subject: Int, weights: LayerWeights) throws -> LayerWeights? {
@@ -103,12 +103,14 @@ final class LocalMoments: WalkVisitor, LinearObserver {
       let parts = try sums[first] ?? gram.whole()
       sums[first] = parts
       let scale = try scale(of: site, first, selection)
-      var moments: [Bool: DividedMoments] = [:]
+      var regressions: [Bool: RidgeRegression] = [:]
       for weight in site.weights {
         let bias = site.biases[weight]
-        let own = try moments[bias != nil] ?? Self.moments(parts, keeping: kept, scale: scale, isConstant: bias != nil)
-        moments[bias != nil] = own
-        let solution = try RidgeRegression(moments: own).solve(
+        let own =
+          try regressions[bias != nil]
+          ?? RidgeRegression(moments: Self.moments(parts, keeping: kept, scale: scale, isConstant: bias != nil))
+        regressions[bias != nil] = own
+        let solution = try own.solve(
           towards: weights.joined(weight, bias), targets: original(weight, bias, whole, selection, layer))
         guard let solution else {
           counts.sliced += 1

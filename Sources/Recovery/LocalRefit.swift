@@ -96,8 +96,8 @@ public final class LocalRefit: WeightOverlay {
       // The lane's states are in the rotated basis, of which the first directions are kept.
       let rows = try state.rows(batches[batch].lengths)
       let (own, original) = (try basis.kept(rows), try directions.map { try rows.matmul($0.transpose(0, 1)) } ?? rows)
-      let x = try norm.forward(own.to(source.dtype), weights: cut).to(.float32)
-      let y = try norm.forward(original.to(source.dtype), weights: all).to(.float32)
+      let x = try norm.forward(own.to(source.dtype), weights: cut)
+      let y = try norm.forward(original.to(source.dtype), weights: all)
       let moments = try found ?? DividedMoments(inputs: x.shape[1], targets: y.shape[1])
       found = moments
       try moments.add(x, y, division.batches[batch])

@@ -1,9 +1,9 @@
 import Minitron
 package import Torch
 
-/// Second moments of what goes into a linear map, and of what it should give: sums over tokens, of products in float32, in float64.
+/// Second moments of what goes into a linear map, and of what it should give: sums over tokens in float64 (`TokenProducts`).
 ///
-/// Shapes: T tokens, N inputs, M targets.
+/// Shapes: T tokens, N inputs, M targets. Activations are of the type that was computed in.
 package final class Moments {
   /// Σ t xᵀ, `[M, N]`.
   package let targets: Tensor
@@ -28,32 +28,32 @@ package final class Moments {
   }
 
   /// - Parameters:
-  ///   - x: `[T, N]` float32.
-  ///   - t: `[T, M]` float32.
+  ///   - x: `[T, N]`.
+  ///   - t: `[T, M]`.
   package func add(_ x: Tensor, _ t: Tensor) throws {
     guard x.shape[0] > 0 else { return }
     try gram.add(x)
-    try BlockProducts(t.shape[1], x.shape[1]).add(t, x, to: targets)
+    try TokenProducts.add(t, x, to: targets)
   }
 }
 
-/// Second moments of what goes into linear maps: sums over tokens, of products in float32, in float64.
+/// Second moments of what goes into linear maps: sums over tokens in float64.
 package final class Gram {
   package private(set) var tokens = 0
   /// Only blocks on and above the diagonal count.
   private let upper: Tensor
 
   /// Σ x xᵀ, `[N, N]`.
-  package var sums: Tensor { get throws { try BlockProducts.whole(upper) } }
+  package var sums: Tensor { get throws { try TokenProducts.whole(upper) } }
 
   package init(_ inputs: Int) throws { upper = try .zeros([inputs, inputs], dtype: .float64) }
 
   fileprivate init(_ sums: Tensor, tokens: Int) { (upper, self.tokens) = (sums, tokens) }
 
-  /// - Parameter x: `[T, N]` float32.
+  /// - Parameter x: `[T, N]`.
   package func add(_ x: Tensor) throws {
     guard x.shape[0] > 0 else { return }
-    try BlockProducts(x.shape[1]).add(x, x, to: upper)
+    try TokenProducts.add(x, x, to: upper)
     tokens += x.shape[0]
   }
 }
@@ -72,8 +72,8 @@ package final class DividedMoments {
   package init(solved: Moments, heldBack: Moments) { (self.solved, self.heldBack) = (solved, heldBack) }
 
   /// - Parameters:
-  ///   - x: `[T, N]` float32, the valid tokens of a batch.
-  ///   - t: `[T, M]` float32.
+  ///   - x: `[T, N]`, the valid tokens of a batch.
+  ///   - t: `[T, M]`.
   package func add(_ x: Tensor, _ t: Tensor, _ division: RowDivision.Batch) throws {
     try division.divide(x, t) { try ($2 ? heldBack : solved).add($0, $1) }
   }
@@ -90,11 +90,11 @@ final class DividedGram {
     sums = try [.zeros([inputs], dtype: .float64), .zeros([inputs], dtype: .float64)]
   }
 
-  /// - Parameter x: `[T, N]` float32, the valid tokens of a batch.
+  /// - Parameter x: `[T, N]`, the valid tokens of a batch.
   func add(_ x: Tensor, _ division: RowDivision.Batch) throws {
     try division.divide(x, x) { x, _, isHeldBack in
       try parts[isHeldBack ? 1 : 0].add(x)
-      try sums[isHeldBack ? 1 : 0].add(x.sum(dims: [0]).to(device: .cpu).to(.float64))
+      try sums[isHeldBack ? 1 : 0].add(x.sum(dims: [0], dtype: .float32).to(device: .cpu).to(.float64))
     }
   }
 

@@ -3,8 +3,9 @@ package import Torch
 /// Least squares that is drawn towards given weights: of all W the one with the least Σ |W x − y|² + λ |W − S|², in closed form
 /// `W = (Y Xᵀ + λ S) (X Xᵀ + λ I)⁻¹` (Hoerl & Kennard 1970, about S in place of 0).
 ///
-/// λ is a multiple of the mean square of an input, chosen on tokens that are held back.
-package struct RidgeRegression {
+/// λ is a multiple of the mean square of an input, chosen on tokens that are held back, for each W by itself. What several W have in
+/// common is computed once.
+package final class RidgeRegression {
   /// Multiples of the mean square that are tried, from the middle on in both directions as long as it gets better.
   private static let ridges = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1]
   private static let middle = 3
@@ -17,7 +18,31 @@ package struct RidgeRegression {
 
   package let moments: DividedMoments
 
+  /// Σ x xᵀ of the tokens that are solved with, its mean diagonal, and Σ x xᵀ of those held back in float32; nil where nothing can
+  /// be solved.
+  private lazy var inputs = Result { try usableInputs() }
+  /// Cholesky's factors for the ridges that were tried last; nil where there is none. A search takes four at most.
+  private var factors: [(ridge: Double, factor: Tensor?)] = []
+  private static let factorsKept = 4
+
   package init(moments: DividedMoments) { self.moments = moments }
+
+  private func usableInputs() throws -> (gram: Tensor, scale: Double, held: Tensor)? {
+    let solved = moments.solved
+    guard solved.tokens > 0, moments.heldBack.tokens > 0, try solved.targets.allFinite() else { return nil }
+    let gram = try solved.inputs
+    let scale = try gram.diagonal().mean().item()
+    guard try gram.allFinite(), scale > 0, scale.isFinite else { return nil }
+    return (gram, scale, try moments.heldBack.inputs.to(.float32))
+  }
+
+  private func factor(_ ridge: Double, _ gram: Tensor) throws -> Tensor? {
+    let found =
+      try factors.first { $0.ridge == ridge } ?? (ridge: ridge, factor: gram.withRidge(ridge).choleskyFactor())
+    factors.removeAll { $0.ridge == ridge }
+    factors = factors.suffix(Self.factorsKept - 1) + [found]
+    return found.factor
+  }
 
   /// What is found, and how much it helps.
   package struct Solution {
@@ -34,15 +59,6 @@ package struct RidgeRegression {
     let right: Tensor, held: Tensor
     /// Σ x xᵀ of tokens held back, float32.
     let inputs: Tensor
-
-    /// Rows evenly over all.
-    func some(_ count: Int) throws -> Rows {
-      let all = sliced.shape[0]
-      let numbers = stride(from: 0, to: all, by: max(all / count, 1)).map(Int64.init)
-      let indices = try Tensor(numbers, shape: [numbers.count])
-      func part(_ tensor: Tensor) throws -> Tensor { try tensor.indexSelect(dim: 0, indices) }
-      return Rows(sliced: try part(sliced), right: try part(right), held: try part(held), inputs: inputs)
-    }
 
     /// Σ |W x − y|² over tokens held back, without Σ |y|², which is the same for all W.
     func error(_ weight: Tensor) throws -> Double {
@@ -68,24 +84,29 @@ package struct RidgeRegression {
   ///   - targets: what makes targets of those that were summed, `[M, K]`; nil where they are what W should give.
   /// - Returns: nil where nothing is better, or no finite solution is found.
   package func solve(towards sliced: Tensor, targets map: Tensor? = nil) throws -> Solution? {
-    let solved = moments.solved
-    guard solved.tokens > 0, moments.heldBack.tokens > 0, try solved.targets.allFinite() else { return nil }
-    let gram = try solved.inputs
-    let scale = try gram.diagonal().mean().item()
-    guard try gram.allFinite(), scale > 0, scale.isFinite else { return nil }
-    let all = Rows(
-      sliced: try sliced.to(.float32), right: try targets(solved, map, .float64),
-      held: try targets(moments.heldBack, map, .float32), inputs: try moments.heldBack.inputs.to(.float32))
-    let identity = try Tensor.identity(gram.shape[0])
+    guard let (gram, scale, held) = try inputs.get() else { return nil }
+    let count = sliced.shape[0]
+    func rows(_ numbers: Tensor?) throws -> Rows {
+      func some(_ tensor: Tensor) throws -> Tensor { try numbers.map { try tensor.indexSelect(dim: 0, $0) } ?? tensor }
+      let map = try map.map(some)
+      func aims(_ moments: Moments, _ dtype: DType) throws -> Tensor {
+        try map.map { try $0.to(dtype).matmul(moments.targets.to(dtype)) } ?? some(moments.targets).to(dtype)
+      }
+      return Rows(
+        sliced: try some(sliced).to(.float32), right: try aims(moments.solved, .float64),
+        held: try aims(moments.heldBack, .float32), inputs: held)
+    }
     func weights(_ rows: Rows, _ ridge: Double) throws -> Tensor? {
-      let left = try gram.adding(identity.multiplied(by: ridge * scale))
-      guard let found = try Self.weights(left, rows, ridge * scale), try found.allFinite() else { return nil }
-      return found
+      guard let factor = try factor(ridge * scale, gram) else { return nil }
+      let found = try Self.weights(factor, rows, ridge * scale)
+      return try found.allFinite() ? found : nil
     }
     // Which ridge is best shows on some of many rows.
-    let tried = sliced.shape[0] >= 2 * Self.rowsTried ? try all.some(Self.rowsTried) : all
+    guard count >= 2 * Self.rowsTried else { return try best(of: rows(nil), weights) }
+    let numbers = stride(from: 0, to: count, by: max(count / Self.rowsTried, 1)).map(Int64.init)
+    let tried = try rows(Tensor(numbers, shape: [numbers.count]))
     guard let best = try best(of: tried, weights) else { return nil }
-    if tried.sliced.shape[0] == sliced.shape[0] { return best }
+    let all = try rows(nil)
     guard let weight = try weights(all, best.ridge), try all.error(weight) < all.bound() else { return nil }
     return Solution(weight: weight, ridge: best.ridge)
   }
@@ -113,30 +134,31 @@ package struct RidgeRegression {
     return best.solution
   }
 
-  /// What W should give, by inputs: `[M, N]`.
-  private func targets(_ moments: Moments, _ map: Tensor?, _ dtype: DType) throws -> Tensor {
-    let summed = try moments.targets.to(dtype)
-    return try map.map { try $0.to(dtype).matmul(summed) } ?? summed
-  }
-
-  /// (right + ridge × S) · left⁻¹; nil where `left` is not positive definite.
-  private static func weights(_ left: Tensor, _ rows: Rows, _ ridge: Double) throws -> Tensor? {
+  /// (right + ridge × S) · A⁻¹, by the factor of A.
+  private static func weights(_ factor: Tensor, _ rows: Rows, _ ridge: Double) throws -> Tensor {
     var parts: [Tensor] = []
     for start in stride(from: 0, to: rows.sliced.shape[0], by: rowsAtOnce) {
       let length = min(rowsAtOnce, rows.sliced.shape[0] - start)
       let aims = try rows.right.narrow(dim: 0, start: start, length: length).clone()
       try aims.add(rows.sliced.narrow(dim: 0, start: start, length: length).to(.float64), scaledBy: ridge)
-      guard let solved = try left.solvePositive(aims.transpose(0, 1)) else { return nil }
-      parts.append(try solved.transpose(0, 1).to(.float32).contiguous())
+      parts.append(try factor.choleskySolve(aims.transpose(0, 1)).transpose(0, 1).to(.float32).contiguous())
     }
     return parts.count == 1 ? parts[0] : try Tensor.cat(parts, dim: 0)
   }
 }
 
 extension Tensor {
-  /// `[N, N]`, float64.
-  static func identity(_ size: Int) throws -> Tensor {
-    try ones([size, size], dtype: .float64).triu().tril()
+  /// A copy of `[N, N]` with a number added to its diagonal.
+  func withRidge(_ ridge: Double) throws -> Tensor {
+    let (size, sum) = (shape[0], try contiguous().clone())
+    let flat = try sum.reshape([size * size])
+    // Rows of N + 1 numbers, and a last one, begin with the diagonal.
+    if size > 1 {
+      try flat.narrow(dim: 0, start: 0, length: size * size - 1).view([size - 1, size + 1])
+        .narrow(dim: 1, start: 0, length: 1).add(ridge)
+    }
+    try flat.narrow(dim: 0, start: size * size - 1, length: 1).add(ridge)
+    return sum
   }
 
   /// `[N]` of `[N, N]`.

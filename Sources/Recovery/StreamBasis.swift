@@ -25,8 +25,10 @@ struct StreamBasis {
     let gram = try own.transpose(0, 1).matmul(own).to(.float64)
     let cross = try own.transpose(0, 1).matmul(whole).to(.float64)
     let ridge = try gram.diagonal().mean().item() * 1e-6
-    let map = try gram.adding(Tensor.identity(own.shape[1]).multiplied(by: ridge)).solvePositive(cross)
-    return try map.map { StreamBasis(reading: try $0.transpose(0, 1).to(.float32).contiguous()) }
+    let factor = try gram.withRidge(ridge).choleskyFactor()
+    return try factor.map {
+      StreamBasis(reading: try $0.choleskySolve(cross).transpose(0, 1).to(.float32).contiguous())
+    }
   }
 
   private init(reading map: Tensor) { (channels, directions) = (nil, map) }

@@ -14,17 +14,36 @@ extension Tensor {
     try Self.make(self, weight, bias) { $0.pointee.linear(handle, weight.handle, bias?.handle, &$1) }
   }
 
-  /// X of `self` · X = `right`, by Cholesky: `self` is [n, n], symmetric and positive definite, `right` [n, m], both float32 or
-  /// float64.
+  /// Cholesky's factor of this, [n, n], symmetric and positive definite, float32 or float64.
   ///
   /// - Returns: nil where it is not positive definite, as far as can be told.
-  public func solvePositive(_ right: Tensor) throws -> Tensor? {
+  public func choleskyFactor() throws -> Tensor? {
     let api = try LibTorch.api
     var out: OpaquePointer?
     var info: Int32 = 0
-    defer { withExtendedLifetime((self, right)) {} }
-    try check(api.pointee.solve_positive(handle, right.handle, &info, &out), "solvePositive")
+    defer { withExtendedLifetime(self) {} }
+    try check(api.pointee.cholesky(handle, &info, &out), "choleskyFactor")
     return out.map { Tensor(owning: $0, api) }
+  }
+
+  /// X of A · X = `right`, [n, m], this being the `choleskyFactor` of A.
+  public func choleskySolve(_ right: Tensor) throws -> Tensor {
+    try Self.make(self, right) { $0.pointee.cholesky_solve(handle, right.handle, &$1) }
+  }
+
+  /// Adds Σ a bᵀ over tokens to this, `[M, N]` float64, on the CPU. The same numbers on any number of threads.
+  ///
+  /// Where both are bfloat16 and the processor multiplies it, nothing is widened: products are exact, and added up in float32 of
+  /// 4,096 tokens at a time. Else they are float32.
+  ///
+  /// - Parameters:
+  ///   - a: `[T, M]`.
+  ///   - b: `[T, N]`.
+  ///   - isSymmetric: of blocks of channels only those on and above the diagonal are added to.
+  ///   - rounding: added to the float64 numbers that are to be added, and taken off again; 0 for nothing.
+  /// - Throws: `TorchError` where shapes, types or devices do not fit.
+  public func addProducts(_ a: Tensor, _ b: Tensor, isSymmetric: Bool = false, rounding: Double = 0) throws {
+    try Self.run(a, b, self) { $0.pointee.add_products(a.handle, b.handle, isSymmetric, rounding, handle) }
   }
 
   /// A copy of a weight [out, in] in the order in which matrix products are quickest, for inputs of about `rows` rows;

@@ -32,7 +32,7 @@ typedef ct_tensor *_Nullable *_Nonnull ct_out;
 typedef const int64_t *_Nullable ct_dims;
 
 // Raised whenever the layout of `ct_api` or the meaning of a number below changes.
-#define CT_ABI 10
+#define CT_ABI 11
 
 // The one libtorch that this code is written and checked against.
 #define CT_LIBTORCH_VERSION "2.11.0"
@@ -253,9 +253,15 @@ typedef struct ct_api {
   // Products are of the type of `a`. Its other factor may be narrower (bfloat16, float16) where `a` is float32.
   ct_error (*_Nonnull matmul)(ct_tensor *a, ct_tensor *b, ct_out out);
   ct_error (*_Nonnull linear)(ct_tensor *a, ct_tensor *weight, ct_tensor *_Nullable bias, ct_out out);
-  // X of A X = B, for A [n, n] symmetric and positive definite and B [n, m], by Cholesky. `info` is 0, or the order of the
-  // first minor that is not positive: `out` is NULL then.
-  ct_error (*_Nonnull solve_positive)(ct_tensor *a, ct_tensor *b, int32_t *info, ct_out out);
+  // Cholesky's factor of A [n, n], symmetric and positive definite. `info` is 0, or the order of the first minor that is not
+  // positive: `out` is NULL then. And X of A X = B, B [n, m], by that factor.
+  ct_error (*_Nonnull cholesky)(ct_tensor *a, int32_t *info, ct_out out);
+  ct_error (*_Nonnull cholesky_solve)(ct_tensor *factor, ct_tensor *b, ct_out out);
+  // total [M, N] float64 += Σ over tokens of a bᵀ, for a [T, M] and b [T, N] on the CPU: products in bfloat16 where both are
+  // and the processor multiplies it, else in float32, of 4,096 tokens at a time with float32 sums. These are rounded by
+  // adding `rounding` and taking it off again. Symmetric: only blocks on and above the diagonal are added to. The same
+  // numbers on any number of threads.
+  ct_error (*_Nonnull add_products)(ct_tensor *a, ct_tensor *b, bool symmetric, double rounding, ct_tensor *total);
   // A copy of a weight [out, in] in the order in which oneDNN multiplies, for about so many rows of inputs of a type:
   // `linear` takes it in the weight's place, and nothing else does. The same tensor where there is no such order
   // (`is_packed`).
