@@ -53,7 +53,7 @@ struct Columns {
   const at::Tensor &tensor;
   int64_t blocks() const { return over(tensor.size(1), kTile); }
   template <typename T>
-  const T *row(int64_t token) const { return tensor.const_data_ptr<T>() + token * tensor.stride(0); }
+  const T *row(int64_t token) const { return static_cast<const T *>(tensor.const_data_ptr()) + token * tensor.stride(0); }
 };
 
 // A block of channels of some tokens, channel after channel: [channel][token].
@@ -106,7 +106,7 @@ struct Sum {
   double rounding;
 
   double *at(int64_t row, int64_t column) const {
-    return total.mutable_data_ptr<double>() + row * total.size(1) + column;
+    return static_cast<double *>(total.mutable_data_ptr()) + row * total.size(1) + column;
   }
 
   // Tiles, each by one thread: the numbers do not depend on how many there are.
@@ -134,7 +134,7 @@ struct Sum {
       const int64_t rows = std::min(kWideTile, a.size(1) - row * kWideTile);
       const int64_t columns = std::min(kWideTile, b.size(1) - column * kWideTile);
       at::Tensor sums = at::mm(a.narrow(1, row * kWideTile, rows).t(), b.narrow(1, column * kWideTile, columns)).contiguous();
-      add(sums.const_data_ptr<float>(), columns, rows, columns, rounding, at(row * kWideTile, column * kWideTile), total.size(1));
+      add(static_cast<const float *>(sums.const_data_ptr()), columns, rows, columns, rounding, at(row * kWideTile, column * kWideTile), total.size(1));
     });
   }
 
@@ -144,7 +144,7 @@ struct Sum {
     const int64_t padded = over(tokens, kFew) * kFew, steps = over(padded, kDepth);
     const int64_t rows = first.blocks(), columns = second.blocks();
     at::Tensor left = at::empty({rows * kTile * padded}, a.options()), right = at::empty({columns * kTile * padded}, a.options());
-    T *lefts = left.mutable_data_ptr<T>(), *rights = right.mutable_data_ptr<T>();
+    T *lefts = static_cast<T *>(left.mutable_data_ptr()), *rights = static_cast<T *>(right.mutable_data_ptr());
     auto place = [&](int64_t block, int64_t step) { return (block * padded + step * kDepth) * kTile; };
     auto depth = [&](int64_t step) { return std::min(kDepth, padded - step * kDepth); };
     parallel((rows + columns) * steps, a.numel() + b.numel(), [&](int64_t number) {
