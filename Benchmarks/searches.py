@@ -32,7 +32,7 @@ def search(bench, share, name, flags):
     seconds, found = bench.prune(
         out, [*flags, *SPACE, "--prune_target_params", str(int(share * params({})))],
         kept="rotated" if "--recover" in flags else "channels")
-    result = dict(share=share, search=name, seconds=round(seconds, 1), winner=found["export_config"], **bench.evaluate(out))
+    result = dict(share=share, search=name, seconds=round(seconds, 1), winner=found["best"]["export_config"], **bench.evaluate(out))
     print(
         f"{share:.2f} {name:16} {json.dumps(result['winner']):90} loss {result['loss']:.3f}  kl {result['kl']:.3f}  "
         f"accuracy {result['accuracy']:.3f}  {seconds:.0f} s", flush=True)

@@ -71,13 +71,16 @@ import Torch
   /// In memory for one sequence at a time, and with each prompt by itself: the same logits, bit for bit.
   @Test(arguments: cases.filter { alike.contains($0.golden) }, [DType.float32, .bfloat16])
   func nothingBesideASequenceChangesIt(_ one: Case, _ dtype: DType) throws {
-    let model = try one.model()
-    let together = try continued(Executor(model, dtype: dtype), one.prompts, count: 6)[0]
-    let narrow = try continued(Executor(model, dtype: dtype, budget: 1), one.prompts, count: 6)[0]
-    for item in one.prompts.indices {
-      #expect(narrow[item] == together[item], "prompt \(item), one at a time")
-      let alone = try continued(Executor(model, dtype: dtype), one.prompts, items: [item], count: 6)[0][item]
-      #expect(alone == together[item], "prompt \(item), alone")
+    // To the last bit, while all are computed by the same kernels.
+    try WholeProcess.alone {
+      let model = try one.model()
+      let together = try continued(Executor(model, dtype: dtype), one.prompts, count: 6)[0]
+      let narrow = try continued(Executor(model, dtype: dtype, budget: 1), one.prompts, count: 6)[0]
+      for item in one.prompts.indices {
+        #expect(narrow[item] == together[item], "prompt \(item), one at a time")
+        let alone = try continued(Executor(model, dtype: dtype), one.prompts, items: [item], count: 6)[0][item]
+        #expect(alone == together[item], "prompt \(item), alone")
+      }
     }
   }
 
@@ -95,22 +98,25 @@ import Torch
 
   /// Candidates in one walk, each with its own cut, against each by itself; more sequences than a row takes.
   @Test func subjectsTogetherEqualSubjectsApart() throws {
-    let model = try fixture
-    let ffn = [Int](0..<256)
-    let subjects = [
-      Selection(all: model.description), Selection(layers: [0, 2, 4, 5, 6, 7]),
-      Selection(layers: Array(0..<8), cuts: [.ffn: .byLayer(Array(repeating: ffn, count: 8))]),
-      Selection(layers: Array(0..<8), cuts: [.hidden: .everywhere(Array(0..<128))]),
-    ]
-    let executor = Executor(model, dtype: .float32)
-    let prompts = prompts(40)
-    let together = try continued(executor, prompts, subjects: subjects, count: 8)
-    for (number, subject) in subjects.enumerated() {
-      #expect(try continued(executor, prompts, subjects: [subject], count: 8)[0] == together[number], "\(number)")
+    // To the last bit, while all are computed by the same kernels.
+    try WholeProcess.alone {
+      let model = try fixture
+      let ffn = [Int](0..<256)
+      let subjects = [
+        Selection(all: model.description), Selection(layers: [0, 2, 4, 5, 6, 7]),
+        Selection(layers: Array(0..<8), cuts: [.ffn: .byLayer(Array(repeating: ffn, count: 8))]),
+        Selection(layers: Array(0..<8), cuts: [.hidden: .everywhere(Array(0..<128))]),
+      ]
+      let executor = Executor(model, dtype: .float32)
+      let prompts = prompts(40)
+      let together = try continued(executor, prompts, subjects: subjects, count: 8)
+      for (number, subject) in subjects.enumerated() {
+        #expect(try continued(executor, prompts, subjects: [subject], count: 8)[0] == together[number], "\(number)")
+      }
+      // In little memory a subject after the other, few sequences at a time.
+      let small = Executor(model, dtype: .float32, budget: 3 << 20)
+      #expect(try continued(small, prompts, subjects: subjects, count: 8) == together)
     }
-    // In little memory a subject after the other, few sequences at a time.
-    let small = Executor(model, dtype: .float32, budget: 3 << 20)
-    #expect(try continued(small, prompts, subjects: subjects, count: 8) == together)
   }
 
   @Test func aSharedBeginningIsComputedOnce() throws {
