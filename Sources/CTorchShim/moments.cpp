@@ -200,12 +200,32 @@ void add_products(const at::Tensor &a, const at::Tensor &b, bool symmetric, doub
   return multiplies<float>() ? sum.by_tiles<float>() : sum.by_libtorch();
 }
 
+// The numbers above the diagonal, below it too: by blocks that fit the caches.
+void mirror_upper(at::Tensor &total) {
+  TORCH_CHECK(
+    total.dim() == 2 && total.size(0) == total.size(1) && total.is_cpu() && total.scalar_type() == at::kDouble &&
+      total.is_contiguous(),
+    "what is mirrored is [N, N] in float64 on the CPU, not ", total.sizes(), " of ", total.scalar_type());
+  const int64_t size = total.size(0), blocks = over(size, kTile);
+  double *values = static_cast<double *>(total.mutable_data_ptr());
+  parallel(blocks, total.numel(), [&](int64_t block) {
+    const int64_t end = std::min((block + 1) * kTile, size);
+    for (int64_t first = 0; first < end; first += kTile) {
+      for (int64_t row = block * kTile; row < end; ++row) {
+        const int64_t last = std::min(first + kTile, row);
+        for (int64_t column = first; column < last; ++column) values[row * size + column] = values[column * size + row];
+      }
+    }
+  });
+}
+
 }  // namespace
 
 void fill_moments(ct_api &api) {
   api.add_products = [](
     ct_tensor *a, ct_tensor *b, bool symmetric, double rounding, ct_tensor *total) -> ct_error
     CT_CALL(add_products(a->value, b->value, symmetric, rounding, writable(total)));
+  api.mirror_upper = [](ct_tensor *total) -> ct_error CT_CALL(mirror_upper(writable(total)));
 }
 
 }  // namespace coppice

@@ -144,7 +144,7 @@ final class ChunkWalk {
         if let save, !keepsInputs { self.save(save, leg: number, batch: index + 1) }
       }
       if number == legs.lowerBound, stage?.isFirst == true { weights.releaseEmbedding() }
-      try settle(leg, used, ended: ended, keepsInputs: keepsInputs)
+      try settle(leg, used, prepared, ended: ended, keepsInputs: keepsInputs)
       for layer in leg.finished {
         (resident[layer], turned[layer]) = (nil, nil)
         weights.release(layer: layer)
@@ -201,13 +201,17 @@ final class ChunkWalk {
   }
 
   /// The same weights in the order that suits so many tokens.
-  func packed(_ used: LayerWeights, _ step: Schedule.Step) throws -> LayerWeights {
+  ///
+  /// - Parameter done: others of the layer with what was made of them, which serves for all that are the same.
+  func packed(
+    _ used: LayerWeights, _ step: Schedule.Step, after done: (plain: LayerWeights, packed: LayerWeights)? = nil
+  ) throws -> LayerWeights {
     let tokens = batches.reduce(0) { $0 + $1.paddedCount }
     let blocks = description.layers[step.layer].sublayers.map(\.block)
     let rows = batches.map(\.paddedCount).max() ?? 1
     // What has been copied can go when nobody else needs the layer as it is.
     let isAlone = visitor?.replacesWeights != true && schedule.steps(of: step.layer) == 1
-    return try used.packed(rows: rows, tokens: tokens, inputs: weights.dtype, blocks: blocks) { weight in
+    return try used.packed(rows: rows, tokens: tokens, inputs: weights.dtype, blocks: blocks, after: done) { weight in
       if isAlone { weights.release(weight, layer: step.layer) }
     }
   }
@@ -233,10 +237,11 @@ final class ChunkWalk {
         batch, layer: step.layer, observer: isObserved ? observer(step) : nil,
         linearObserver: isObserved ? linearObserver(step) : nil, carry: carries[number],
         lastTokensOnly: step.lastTokensOnly)
-      let input = try inner[step.input] ?? states.get(key)
+      let resumed = try keepsInputs ? resumption(step, batch) : nil
+      let input = try resumed?.stream ?? inner[step.input] ?? states.get(key)
       do {
         inner[step.output] = try description.layers[step.layer].forward(
-          input, weights: weights[number], context: context)
+          input, from: resumed?.branch ?? 0, weights: weights[number], context: context)
       } catch is SeenEnough where keepsInputs { ended.insert(number) }
       if step.isLastUse, !keepsInputs, inner.removeValue(forKey: step.input) == nil { states.remove(key) }
     }
@@ -245,6 +250,10 @@ final class ChunkWalk {
       try states.put(.init(path: path, batch: batch), state)
     }
     return ended
+  }
+
+  private func resumption(_ step: Schedule.Step, _ batch: Int) throws -> (branch: Int, stream: Tensor)? {
+    try step.members.first.flatMap { try visitor?.resumption(layer: step.layer, subject: $0, batch: batch) }
   }
 
   private func observer(_ step: Schedule.Step) -> (any TapObserver)? {

@@ -1,5 +1,5 @@
 public import Models
-import Torch
+public import Torch
 
 /// Sees a walk go by, and may change it: statistics, refits, training.
 ///
@@ -33,6 +33,13 @@ public protocol WalkVisitor: AnyObject {
   /// the batches.
   func runsAgain(layer: Int) throws -> Bool
 
+  /// Where a batch that goes through the layer again may begin: asked of visitors that replace weights, for what they have kept.
+  ///
+  /// - Parameter batch: its number.
+  /// - Returns: the residual stream before a branch, `[B, S, H]`, with the branch's number, or that of all branches where the stream is the
+  ///   layer's result; nil to go through all of the layer.
+  func resumption(layer: Int, subject: Int, batch: Int) throws -> (branch: Int, stream: Tensor)?
+
   /// No subject needs the layer any more.
   func didFinish(layer: Int) throws
 
@@ -50,6 +57,7 @@ extension WalkVisitor {
   public func linearObserver(subject: Int, layer: Int) -> (any LinearObserver)? { nil }
   public func didRun(layer: Int, subject: Int, weights: LayerWeights) throws -> LayerWeights? { nil }
   public func runsAgain(layer: Int) throws -> Bool { false }
+  public func resumption(layer: Int, subject: Int, batch: Int) throws -> (branch: Int, stream: Tensor)? { nil }
   public func didFinish(layer: Int) throws {}
   public func didFinish(chunk: Range<Int>) throws {}
   public func didFinishWalk() throws {}

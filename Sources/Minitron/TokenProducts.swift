@@ -22,9 +22,4 @@ package enum TokenProducts {
     }
     try total.add(product)
   }
-
-  /// Both triangles of symmetric sums.
-  package static func whole(_ total: Tensor) throws -> Tensor {
-    try total.triu().adding(total.triu(diagonal: 1).transpose(0, 1))
-  }
 }

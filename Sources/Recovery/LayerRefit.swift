@@ -26,8 +26,9 @@ final class LayerRefit {
   private var number = 0
   private var moments: DividedMoments?
   private var experts: ExpertRefit?
-  /// The pruned model's stream before the site's branch, `[T, hidden]`.
+  /// The pruned model's stream before the site's branch, `[B, S, hidden]`.
   private var before: Tensor?
+  let branches: DoneBranches
 
   /// - Parameters:
   ///   - basis: what the pruned model's stream has of the original's.
@@ -44,6 +45,7 @@ final class LayerRefit {
     (self.basis, self.last, self.division) = (basis, last, division)
     original = OriginalSide(model.layers[layer], room: room, tokens: tokens)
     self.room = room
+    branches = DoneBranches(batches: division.batches.count, room: room)
     isKept = kept != nil
     found = kept ?? [:]
     pruned.refit = self
@@ -71,7 +73,8 @@ final class LayerRefit {
 
   private func seeStream(_ sublayer: Int, _ state: Tensor, _ lengths: [Int]?) throws {
     guard let site, site.aim == .stream, sublayer == site.sublayer else { return }
-    before = try state.valid(lengths).clone()
+    // The memory of the stream is used again, unless it is what was kept.
+    before = try branches.kept(state) ? state : state.clone()
   }
 
   private func see(_ weight: Weight, _ routed: RoutedRows, _ input: Tensor) throws {
@@ -90,10 +93,11 @@ final class LayerRefit {
     if site.aim == .stream {
       guard let before else { throw ModelError("the residual stream before \(weight.name) was not seen") }
       let isLast = site.sublayer == description.sublayers.count - 1
-      target = try (isLast ? last ?? basis : basis).kept(target.to(.float32)).subtracting(before)
+      target = try (isLast ? last ?? basis : basis).kept(target.to(.float32)).subtracting(before.valid(lengths))
       if let scale = description.sublayers[site.sublayer].residualScale, scale != 0 {
         target = try target.divided(by: scale)
       }
+      try branches.see(stream: before, input: input, beside: original.held)
     }
     before = nil
     if !site.biases.isEmpty {
@@ -153,7 +157,13 @@ final class LayerRefit {
         changed[bias] = try column.to(type)
       }
     }
-    return changed.isEmpty ? nil : try weights.replacing(changed)
+    let result = changed.isEmpty ? weights : try weights.replacing(changed)
+    if site.aim == .stream, let map = site.weights.first {
+      try branches.end(
+        site.sublayer, map: result[map], bias: site.biases[map].map { try result[$0] },
+        scale: description.sublayers[site.sublayer].residualScale)
+    }
+    return changed.isEmpty ? nil : result
   }
 
   /// The original's map, of the outputs that are kept.

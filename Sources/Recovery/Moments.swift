@@ -40,11 +40,16 @@ package final class Moments {
 /// Second moments of what goes into linear maps: sums over tokens in float64.
 package final class Gram {
   package private(set) var tokens = 0
-  /// Only blocks on and above the diagonal count.
+  /// Only the upper triangle counts.
   private let upper: Tensor
 
-  /// Σ x xᵀ, `[N, N]`.
-  package var sums: Tensor { get throws { try TokenProducts.whole(upper) } }
+  /// Σ x xᵀ, `[N, N]`: no copy.
+  package var sums: Tensor {
+    get throws {
+      try upper.mirrorUpper()
+      return upper
+    }
+  }
 
   package init(_ inputs: Int) throws { upper = try .zeros([inputs, inputs], dtype: .float64) }
 

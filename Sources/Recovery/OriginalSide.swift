@@ -32,7 +32,12 @@ final class OriginalSide: LinearObserver {
 
   func site(_ number: Int) -> RefitSite? { sites.flatMap { $0.indices.contains(number) ? $0[number] : nil } }
 
+  /// Bytes of it that are kept.
+  private(set) var held = 0
+
   func begin(_ number: Int) {
+    // Experts come in groups, with a pass for each.
+    if number != self.number { kept?[self.number] = [] }
     (self.number, batch) = (number, -1)
     clear()
   }
@@ -128,7 +133,7 @@ final class OriginalSide: LinearObserver {
       let width = found.reduce(0) {
         $0 + ($1.experts == .down ? 0 : seen($1).map { $0.shape[1] * $0.dtype.byteCount } ?? 0)
       }
-      if width * tokens <= room { kept = found.map { _ in [] } }
+      if width * tokens <= room { (kept, held) = (found.map { _ in [] }, width * tokens) }
     }
     guard kept != nil, let sites else { return }
     for (number, site) in sites.enumerated() where number > 0 {

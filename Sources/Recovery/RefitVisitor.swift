@@ -101,6 +101,11 @@ public final class RefitVisitor: WalkVisitor {
     return current.runsAgain()
   }
 
+  public func resumption(layer: Int, subject: Int, batch: Int) throws -> (branch: Int, stream: Tensor)? {
+    guard subject == 1, let current, current.layer == layer else { return nil }
+    return try current.branches.resumption(batch)
+  }
+
   public func didFinish(layer: Int) throws {
     guard let done = current, done.layer == layer else { return }
     current = nil

@@ -46,6 +46,9 @@ extension Tensor {
     try Self.run(a, b, self) { $0.pointee.add_products(a.handle, b.handle, isSymmetric, rounding, handle) }
   }
 
+  /// Copies every number above the diagonal to its place below, of `[N, N]` float64 on the CPU.
+  public func mirrorUpper() throws { try Self.run(self) { $0.pointee.mirror_upper(handle) } }
+
   /// A copy of a weight [out, in] in the order in which matrix products are quickest, for inputs of about `rows` rows;
   /// `self` where there is none. Good for `linear(weight:)` and for nothing else; making it takes about as long as the
   /// product of a thousand rows of bfloat16, or of two hundred of float32.

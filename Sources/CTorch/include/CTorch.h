@@ -262,6 +262,8 @@ typedef struct ct_api {
   // adding `rounding` and taking it off again. Symmetric: only blocks on and above the diagonal are added to. The same
   // numbers on any number of threads.
   ct_error (*_Nonnull add_products)(ct_tensor *a, ct_tensor *b, bool symmetric, double rounding, ct_tensor *total);
+  // In [N, N] float64, every number above the diagonal is copied to its place below.
+  ct_error (*_Nonnull mirror_upper)(ct_tensor *total);
   // A copy of a weight [out, in] in the order in which oneDNN multiplies, for about so many rows of inputs of a type:
   // `linear` takes it in the weight's place, and nothing else does. The same tensor where there is no such order
   // (`is_packed`).

@@ -8,12 +8,19 @@ extension LayerDescription {
   /// A branch is added to the residual stream together with the norm that reads the sum, which saves a pass. Where a
   /// packed row's result is wanted for some tokens alone, the last block that looks at other tokens gives it for those,
   /// and what follows sees no others.
-  public func forward(_ input: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
+  ///
+  /// - Parameters:
+  ///   - input: the residual stream before the layer, or before the branch to begin with. It keeps its values.
+  ///   - first: the number of that branch, where those before it are in the stream already; 0 for the whole layer. Of a layer whose
+  ///     branches read the same input there is nothing else.
+  public func forward(
+    _ input: Tensor, from first: Int = 0, weights: LayerWeights, context: ForwardContext
+  ) throws -> Tensor {
     var h = input
     var branch: Tensor?
     let trimming = context.packed.flatMap { $0.lastTokensOnly ? $0 : nil }
     let trimmed = trimming == nil || isParallel ? nil : sublayers.lastIndex { $0.block.mixing.isSequences }
-    for (index, sublayer) in sublayers.enumerated() {
+    for (index, sublayer) in sublayers.enumerated().dropFirst(first) {
       let tap = Tap.residual(sublayer: index)
       let x: Tensor
       if let norm = sublayer.norm {

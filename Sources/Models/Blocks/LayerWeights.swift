@@ -47,25 +47,37 @@ public struct LayerWeights {
   ///   - tokens: in all.
   ///   - inputs: the type computed with; nil for the weights' own.
   ///   - blocks: of the layer.
+  ///   - done: other weights with what this made of them, which serves for all projections that are the same tensors.
   ///   - packed: told when a weight has been copied, and its old memory is needed no longer.
   public func packed(
-    rows: Int, tokens: Int, inputs: DType? = nil, blocks: [any Block], packed: (Weight) -> Void = { _ in }
+    rows: Int, tokens: Int, inputs: DType? = nil, blocks: [any Block],
+    after done: (plain: LayerWeights, packed: LayerWeights)? = nil, packed: (Weight) -> Void = { _ in }
   ) throws -> LayerWeights {
     guard tokens >= Self.worthwhile else { return self }
     var result = self
-    var done: Set<Weight> = []
+    var finished: Set<Weight> = []
+    func isSame(_ weight: Weight) -> Bool { done?.plain.tensors[weight].map { $0 === tensors[weight] } ?? false }
     for block in blocks { try result.packExperts(of: block, rows: rows, tokens: tokens, inputs: inputs, packed) }
     for group in blocks.flatMap(\.jointProjections) where group.allSatisfy({ $0.bias == nil }) {
       let parts = group.map(\.weight)
+      if let first = parts.first, let copy = done?.packed.joined[first], parts.allSatisfy(isSame) {
+        result.joined[first] = copy
+        finished.formUnion(parts)
+        continue
+      }
       let whole = try Tensor.cat(parts.map { try self[$0] }, dim: 0)
       let copy = try whole.packedForLinear(rows: rows, inputs: inputs)
       // Where there is no quicker order, joining would only cost memory.
       guard copy !== whole, let first = parts.first else { break }
       result.joined[first] = copy
-      done.formUnion(parts)
+      finished.formUnion(parts)
       parts.forEach(packed)
     }
-    for (weight, tensor) in tensors where weight.isProjection && !done.contains(weight) {
+    for (weight, tensor) in tensors where weight.isProjection && !finished.contains(weight) {
+      if isSame(weight), let copy = done?.packed.tensors[weight], copy.isPacked {
+        result.tensors[weight] = copy
+        continue
+      }
       let copy = try tensor.packedForLinear(rows: rows, inputs: inputs)
       result.tensors[weight] = copy
       if copy !== tensor { packed(weight) }
