@@ -156,7 +156,8 @@ let package = Package(
         "TestSupport", "coppice", "prune_minitron",
       ], exclude: ["Help"]),
     tests(
-      "JobsTests", ["JSON", "Messages", "Models", "Minitron", "Evaluation", "Jobs", "TestSupport"]),
+      "JobsTests",
+      ["JSON", "Messages", "Datasets", "Tokenization", "Models", "Minitron", "Evaluation", "Jobs", "TestSupport"]),
     tests("RanksTests", ["Ranks", "Files", "Messages", "Torch"]),
     tests("HubTests", ["Hub", "Files", "JSON"]),
     tests("DatasetsTests", ["Datasets", "JSON"], exclude: ["Data"]),

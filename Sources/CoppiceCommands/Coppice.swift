@@ -13,7 +13,8 @@ public struct Coppice: ParsableCommand {
     version: coppiceVersion,
     subcommands: [
       PruneCommand.self, PlanCommand.self, InspectCommand.self, FamiliesCommand.self, EvalCommand.self,
-      GenerateCommand.self, RenderCommand.self, EncodeCommand.self, DecodeCommand.self, TokenizeCommand.self,
+      GenerateCommand.self, CalibrateCommand.self, RenderCommand.self, EncodeCommand.self, DecodeCommand.self,
+      TokenizeCommand.self,
       DownloadCommand.self,
       LoginCommand.self, CacheCommand.self, DoctorCommand.self,
     ])

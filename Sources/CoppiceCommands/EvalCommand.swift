@@ -2,10 +2,11 @@ public import ArgumentParser
 import Jobs
 import Report
 
-/// `coppice eval`: MMLU accuracy, loss, and divergence from another model.
+/// `coppice eval`: MMLU accuracy, answers in numbers, loss, and divergence from another model.
 public struct EvalCommand: ComputingCommand {
   public static let configuration = CommandConfiguration(
-    commandName: "eval", abstract: "Evaluate a model: MMLU accuracy, loss, KL divergence from another model.")
+    commandName: "eval",
+    abstract: "Evaluate a model: MMLU accuracy, answers in numbers, loss, KL divergence from another model.")
 
   @OptionGroup(title: "Model") var model: ModelOptions
 
@@ -22,6 +23,22 @@ public struct EvalCommand: ComputingCommand {
       "Write each question's answer and the logits of A to D, as JSON lines.", valueName: "file"),
     completion: .file())
   var predictions: String?
+
+  @Option(
+    name: .flag("exact_questions"),
+    help: ArgumentHelp(
+      "Ask so many questions whose answer is a number, and let the model write it (default: all of --exact_dataset).",
+      valueName: "n"))
+  var exactQuestions: Int?
+
+  @Flag(name: .flag("exact_chat"), help: "Ask these by the checkpoint's chat template.")
+  var exactChat = false
+
+  @Option(
+    name: .flag("exact_predictions"), parsing: .unconditional,
+    help: ArgumentHelp("Write what the model answered to each of these, as JSON lines.", valueName: "file"),
+    completion: .file())
+  var exactPredictions: String?
 
   @Option(
     name: .flag("reference_model"), parsing: .unconditional,
@@ -52,6 +69,9 @@ public struct EvalCommand: ComputingCommand {
     request.evaluation = evaluation.parameters
     request.percent = percent
     request.predictions = predictions
+    request.exactQuestions = exactQuestions
+    request.exactChat = exactChat
+    request.exactPredictions = exactPredictions
     request.reference = reference
     request.seqLength = seqLength
     request.seed = seed

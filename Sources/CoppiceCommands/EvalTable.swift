@@ -19,14 +19,15 @@ extension EvalOutcome {
       columns: [
         Table.Column("Measure"), Table.Column("value", .right), Table.Column("±", .right), Table.Column("over"),
       ])
+    func add(_ name: String, _ mean: Double, _ error: Double, _ items: Int) {
+      table.add([name, Format.percent(mean), Format.percent(error), "\(Format.grouped(items)) questions"])
+    }
     if let accuracy {
-      func add(_ name: String, _ mean: Double, _ error: Double, _ items: Int) {
-        table.add([name, Format.percent(mean), Format.percent(error), "\(Format.grouped(items)) questions"])
-      }
       add("MMLU", accuracy.mean, accuracy.standardError, accuracy.items)
       for part in accuracy.parts { add("  " + part.name, part.mean, part.standardError, part.items) }
-      if loss != nil { table.addSectionBreak() }
     }
+    if let exact { add("right numbers", exact.mean, exact.standardError, exact.items) }
+    if loss != nil, accuracy != nil || exact != nil { table.addSectionBreak() }
     guard let loss else { return table }
     let perplexity = perplexity(loss)
     var lines: [Line] = [
@@ -57,6 +58,16 @@ extension EvalOutcome {
           .object([
             ("accuracy", .double(accuracy.mean)), ("stderr", .double(accuracy.standardError)),
             ("questions", .int(accuracy.items)), ("subjects", .object(subjects)),
+          ])
+        ))
+    }
+    if let exact {
+      json.append(
+        (
+          "exact",
+          .object([
+            ("accuracy", .double(exact.mean)), ("stderr", .double(exact.standardError)),
+            ("questions", .int(exact.items)),
           ])
         ))
     }

@@ -1,7 +1,6 @@
 public import ArgumentParser
 import ChatTemplates
 import Execution
-import Files
 import Formatting
 import Foundation
 import JSON
@@ -78,7 +77,7 @@ public struct GenerateCommand: ComputingCommand {
     let tokenizer = try Tokenizer(directory: source.checkpoint.directory)
     let ids = try encodedPrompt(tokenizer, source.checkpoint.directory)
     guard !ids.isEmpty else { throw ModelError("the prompt holds no token: there is nothing to continue") }
-    let stops = try StopTokens(directory: source.checkpoint.directory, tokenizer: tokenizer)
+    let stops = try StopTokens(directory: source.checkpoint.directory, tokenizer: tokenizer).ids
     let (most, overflow) = ids.count.addingReportingOverflow(maxNewTokens)
     if let limit = source.description.exceededPositions(overflow ? .max : most) {
       let text = "\(ids.count) tokens of prompt and up to \(maxNewTokens) new ones"
@@ -140,25 +139,4 @@ public struct GenerateCommand: ComputingCommand {
       throw ModelError("standard input cannot be read: \(error.localizedDescription)")
     }
   }
-}
-
-/// The tokens that end a text: `eos_token_id` of generation_config.json and of config.json, one number or several,
-/// and the tokenizer's own.
-struct StopTokens {
-  private let ids: Set<Int>
-
-  /// - Throws: `ModelError` for a file that is no JSON, or an `eos_token_id` that is no number.
-  init(directory: String, tokenizer: Tokenizer) throws {
-    var ids = Set([tokenizer.eosTokenID].compactMap { $0 })
-    for name in ["generation_config.json", "config.json"] {
-      let file = directory + "/" + name
-      guard let settings = try WholeFile.objectIfPresent(file) else { continue }
-      do { ids.formUnion(try TokenIDs(settings["eos_token_id"]).ids) } catch {
-        throw ModelError("\(file): \"eos_token_id\" \(error)")
-      }
-    }
-    self.ids = ids
-  }
-
-  func contains(_ token: Int) -> Bool { ids.contains(token) }
 }

@@ -79,8 +79,18 @@ struct EvaluationOptions: ParsableArguments {
     completion: .file())
   var mmlu: String?
 
-  @Option(name: .flag("few_shots"), help: ArgumentHelp("Examples before each question.", valueName: "n"))
-  var fewShots = EvaluationParameters().fewShots
+  @Option(
+    name: .flag("exact_dataset"), parsing: .unconditional,
+    help: ArgumentHelp(
+      "Questions with numbers as answers in openai/gsm8k's layout, which is the default: as of --mmlu_dataset.",
+      valueName: "path"),
+    completion: .file())
+  var exact: String?
+
+  @Option(
+    name: .flag("few_shots"),
+    help: ArgumentHelp("Examples before each question (default: 0 of MMLU, 5 of exact_<N>).", valueName: "n"))
+  var fewShots: Int?
 
   @Option(
     name: .flag("eval_dataset_name"), parsing: .upToNextOption,
@@ -101,6 +111,7 @@ struct EvaluationOptions: ParsableArguments {
   var parameters: EvaluationParameters {
     var parameters = EvaluationParameters()
     parameters.questions = mmlu
+    parameters.numberQuestions = exact
     parameters.fewShots = fewShots
     parameters.datasets = evalDatasets
     parameters.rows = evalSamples

@@ -40,7 +40,7 @@ struct PruneOptions: ParsableArguments {
 
   @Option(
     name: .flag("prune_score_func"),
-    help: ArgumentHelp("mmlu_<N>pct_bs<B>, neg_loss or neg_kl.", valueName: "name"))
+    help: ArgumentHelp("mmlu_<N>pct_bs<B>, exact_<N>, neg_loss or neg_kl.", valueName: "name"))
   var scoreFunction = Written(ScoreFunctionName.standard)
 
   @Option(name: .flag("score_lower_bound"), help: ArgumentHelp("Fail when the winner scores less.", valueName: "score"))

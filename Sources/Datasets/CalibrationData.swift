@@ -105,7 +105,7 @@ public struct CalibrationData: Sendable {
     return (rows, packed(cutter, stream, following))
   }
 
-  private var paths: String { sources.map(\.source.name).joined(separator: ", ") }
+  var paths: String { sources.map(\.source.name).joined(separator: ", ") }
 
   private func check(_ encoder: any TextEncoding, seqLength: Int, _ count: Int, _ skipped: Int) throws {
     guard seqLength > 0, count > 0, skipped >= 0 else {
@@ -116,7 +116,7 @@ public struct CalibrationData: Sendable {
     }
   }
 
-  private func noText(_ stream: DocumentStream) -> DatasetError {
+  func noText(_ stream: DocumentStream) -> DatasetError {
     let (read, nulls) = (stream.rowsRead, stream.nulls)
     return DatasetError(
       read > 0 && nulls.count == read

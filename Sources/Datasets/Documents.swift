@@ -3,6 +3,8 @@ import JSON
 /// One row's text, and where the row stands.
 struct Document {
   let text: String
+  /// What the text was rendered from; nil for a row of text.
+  var conversation: Conversation?
   let place: String
 }
 
@@ -81,7 +83,9 @@ final class Documents {
       switch try row.content(of: record) {
       case .text(let text): return Document(text: text, place: record.place)
       case .conversation(let conversation, let column):
-        do { return Document(text: try encoder.render(conversation), place: record.place) } catch {
+        do {
+          return Document(text: try encoder.render(conversation), conversation: conversation, place: record.place)
+        } catch {
           throw DatasetError("\(record.place): column \"\(column)\" is a chat: \(error)")
         }
       case .null(let columns): nulls.add(record.place, columns)

@@ -45,20 +45,7 @@ public enum MMLU {
   public static func load(
     path: String, split: String = "test", places: (any DatasetPlaces)? = nil
   ) throws -> [MultipleChoiceQuestion] {
-    let named = try DatasetSource.groups([path])
-    guard named.count == 1, named[0].count == 1 else { throw DatasetError("\(path) is a mix, and no set of questions") }
-    let source = named[0][0]
-    switch source.location {
-    case .file(let path): return try questions(files(besideFile: path, split), path, split)
-    case .directory(let path): return try load(place: LocalPlace(directory: path), split: split, config: source.config)
-    case .repository(let repository, let revision):
-      guard let places else {
-        throw DatasetError(
-          "there is no file or directory \(path) with MMLU's questions, and the hub is not reached from here")
-      }
-      return try load(
-        place: places.place(repository: repository, revision: revision), split: split, config: source.config)
-    }
+    try questions(files.files(path: path, split: split, places: places), path, split)
   }
 
   /// The same from a place whose files are known by a listing. Only those of the split are asked for.
@@ -67,39 +54,16 @@ public enum MMLU {
   public static func load(
     place: any DatasetPlace, split: String = "test", config: String? = nil
   ) throws -> [MultipleChoiceQuestion] {
-    let layout = try DatasetLayout(place)
-    let files =
-      layout.hasConfigs
-      ? try layout.splits([split], config: config ?? "all", isGuess: config == nil).flatMap(\.files)
-      : try self.files(layout, config, split)
-    return try questions(files, place.name, split)
+    try questions(files.files(place: place, split: split, config: config), place.name, split)
   }
 
   private static func questions(
     _ files: [DataFile], _ name: String, _ split: String
   ) throws -> [MultipleChoiceQuestion] {
-    var questions: [MultipleChoiceQuestion] = []
-    var bytes = 0
-    for file in files {
-      let records = try file.open(columns: columns)
-      if let table = records as? TableRecords {
-        let missing = columns.filter { !table.columns.contains($0) }
-        guard missing.isEmpty else {
-          throw DatasetError("\(file.name) lacks \(list(missing)); it has \(list(table.columns)). \(wanted)")
-        }
-      }
-      while let record = try records.next() {
-        let next = try question(record)
-        bytes += next.question.utf8.count + next.choices.reduce(0) { $0 + $1.utf8.count }
-        // A small file can stand for rows without end.
-        guard questions.count < maximumQuestions, bytes <= maximumBytes else {
-          throw DatasetError("\(record.place): more questions than any published set has; is this MMLU?")
-        }
-        questions.append(next)
-      }
+    try self.files.read(files, columns: columns, wanted: wanted, name, split) { record in
+      let next = try question(record)
+      return (next, next.question.utf8.count + next.choices.reduce(0) { $0 + $1.utf8.count })
     }
-    guard !questions.isEmpty else { throw DatasetError("\(name) holds no question of the split \"\(split)\"") }
-    return questions
   }
 
   /// Of each subject the first questions, as long as index < percent / 100 × the subject's count in double
@@ -120,40 +84,10 @@ public enum MMLU {
     }
   }
 
-  private static let maximumQuestions = 1 << 20
-  private static let maximumBytes = 1 << 29
-
+  private static let files = QuestionFiles(set: "MMLU", config: "all")
   private static let columns = ["question", "subject", "choices", "answer"]
   private static let wanted =
     "MMLU's layout has \"question\", \"subject\", \"choices\" (four texts) and \"answer\" (0 to 3)"
-
-  private static func files(besideFile path: String, _ split: String) throws -> [DataFile] {
-    guard let format = DataFormat(name: path) else {
-      throw DatasetError("\(path) is none of \(DataFormat.wanted); name such a file, or a directory of them")
-    }
-    let name = lastName(path)
-    let other = split == "test" ? name : name.replacing("test", with: split, maxReplacements: 1)
-    let beside = String(path.dropLast(name.count)) + other
-    guard split == "test" || other != name && kind(of: beside) == .file else {
-      throw DatasetError(
-        "examples come from MMLU's split \"\(split)\", and there is none beside \(path); name a directory with both")
-    }
-    return [DataFile(location: .local(beside), name: beside, format: format)]
-  }
-
-  /// Copies without a card: `dev` is a split of its own here, where elsewhere it is another word for validation.
-  private static func files(_ layout: DatasetLayout, _ config: String?, _ split: String) throws -> [DataFile] {
-    for folder in [(config ?? "all") + "/", "", "data/"] {
-      let shards = try layout.all(matching: "\(folder)\(split)-*")
-      if !shards.isEmpty { return shards }
-      for format in ["parquet", "jsonl", "json", "csv", "arrow"] {
-        let whole = try layout.all(matching: "\(folder)\(split).\(format)*")
-        if let first = whole.first { return [first] }
-      }
-    }
-    throw DatasetError(
-      "\(layout.place.name) holds no split \"\(split)\" of MMLU: all/\(split)-*.parquet or \(split).jsonl is wanted")
-  }
 
   private static func question(_ record: Record) throws -> MultipleChoiceQuestion {
     func wrong(_ column: String, _ found: String) -> DatasetError {

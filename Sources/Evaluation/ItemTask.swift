@@ -69,19 +69,32 @@ public protocol TaskSources {
   var questions: String? { get }
   /// Where data of the hub are to be had; nil where none are.
   var places: (any DatasetPlaces)? { get }
-  /// Examples put before each question.
-  var fewShots: Int { get }
+  /// Questions in GSM8K's layout: a file, a directory or a name of the hub; nil where none are named.
+  var numberQuestions: String? { get }
+  /// Examples put before each question; nil for as many as the score function takes by itself.
+  var fewShots: Int? { get }
+  /// The tokens that end what the model writes.
+  func stops() throws -> Set<Int>
+  /// A conversation as the model's chat template writes it, up to where the answer begins.
+  ///
+  /// - Parameter messages: a list of objects with `role` and `content`.
+  func chat(_ messages: JSON) throws -> String
   /// Rows of text that nothing else was measured on, and what they are made of (names and values for `ItemTask.madeOf`).
   func rows() throws -> (rows: [[Int32]], madeOf: [(name: String, value: String)])
 }
 
 extension TaskSources {
   public var places: (any DatasetPlaces)? { nil }
+  public var numberQuestions: String? { nil }
+  public func stops() throws -> Set<Int> { Set([tokenizer.eosTokenID].compactMap { $0 }) }
+  public func chat(_ messages: JSON) throws -> String { throw EvaluationError("there is no chat template here") }
 }
 
 /// Every score function there is, one line each.
 public enum ScoreFunctions {
-  private static let own: [any ScoreFunction.Type] = [MMLUScore.self, NegativeLoss.self, NegativeDivergence.self]
+  private static let own: [any ScoreFunction.Type] = [
+    MMLUScore.self, ExactScore.self, NegativeLoss.self, NegativeDivergence.self,
+  ]
   private static let added = Mutex<[any ScoreFunction.Type]>([])
 
   /// Those of this package, then those that were registered.

@@ -37,7 +37,7 @@ public struct MMLUScore: ScoreFunction {
           """)
     }
     return try MMLUTask(
-      path: sources.questions, percent: percent, fewShots: sources.fewShots, tokenizer: sources.tokenizer,
+      path: sources.questions, percent: percent, fewShots: sources.fewShots ?? 0, tokenizer: sources.tokenizer,
       places: sources.places)
   }
 }

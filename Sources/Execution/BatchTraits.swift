@@ -5,7 +5,7 @@ import Torch
 struct BatchTraits {
   private let batches: [TokenBatch]
   private var positions: [Positions] = []
-  private var packed: [(wantedPositions: Positions, wanted: Tensor)?] = []
+  private var packed: [(wantedPositions: Positions, wanted: Tensor, stored: Tensor?)?] = []
 
   init(_ batches: [TokenBatch], dtype: DType, device: Device) throws {
     self.batches = batches
@@ -13,13 +13,16 @@ struct BatchTraits {
     for batch in batches {
       if let packing = batch.packing {
         let lengths = packing.lengths
+        func indices(_ values: [Int]) throws -> Tensor {
+          try Tensor(values.map(Int64.init), shape: [values.count]).to(device: device)
+        }
         positions.append(Positions(places: packing.positions, lengths: lengths, dtype: dtype, device: device))
         packed.append(
           (
             Positions(
               places: packing.wanted.map { packing.positions[$0] }, lengths: packing.wanted.map { lengths[$0] },
               dtype: dtype, device: device),
-            try Tensor(packing.wanted.map(Int64.init), shape: [packing.wanted.count]).to(device: device)
+            try indices(packing.wanted), packing.stored.isEmpty ? nil : try indices(packing.stored)
           ))
       } else {
         let shared = byWidth[batch.width] ?? Positions(count: batch.width, dtype: dtype, device: device)
@@ -38,7 +41,7 @@ struct BatchTraits {
     var packed: PackedContext?
     if let packing = batch.packing, let traits = self.packed[index] {
       packed = PackedContext(
-        packing, wantedPositions: traits.wantedPositions, wanted: traits.wanted, carry: carry)
+        packing, wantedPositions: traits.wantedPositions, wanted: traits.wanted, stored: traits.stored, carry: carry)
       packed?.lastTokensOnly = lastTokensOnly
     }
     return ForwardContext(

@@ -90,18 +90,8 @@ final class ChunkWalk {
   /// Embeds a batch, for subjects with the same channels once.
   func embed(_ batch: Int) throws {
     let tokens = try batches[batch].tensor()
-    if weights.rotated != nil {
-      for (path, kept) in channels.enumerated() {
-        try states.put(.init(path: path, batch: batch), weights.embed(tokens, directions: kept?.count))
-      }
-      return
-    }
-    let embedded = try weights.embed(tokens)
     for (path, kept) in channels.enumerated() {
-      let state = try kept.map {
-        try embedded.indexSelect(dim: 2, Tensor($0.map(Int64.init), shape: [$0.count]).to(device: weights.device))
-      }
-      try states.put(.init(path: path, batch: batch), state ?? embedded)
+      try states.put(.init(path: path, batch: batch), weights.embed(tokens, keeping: kept))
     }
   }
 

@@ -63,6 +63,16 @@ public final class OutputHead {
     return head
   }
 
+  /// Bytes of a head in the order in which products are quickest, at most: beyond that it is read as it is stored.
+  static let packedBytes = 1 << 30
+
+  /// Puts it into the order in which products of so many rows are quickest, where it is not too large for a copy.
+  func pack(rows: Int) throws {
+    let weight = try prepare(stored())
+    let bytes = weight.shape.reduce(weights.dtype.byteCount, *)
+    whole = bytes > Self.packedBytes ? weight : try weight.packedForLinear(rows: rows, inputs: weights.dtype)
+  }
+
   /// `[M, H]` → `[M, rows]` in float32, for these vocabulary rows only; the others are not read.
   public func logits(_ x: Tensor, rows: [Int]) throws -> Tensor {
     let picked = try Tensor(rows.map(Int64.init), shape: [rows.count])

@@ -39,28 +39,58 @@ public struct Sampler: Sendable {
     }
     // The first of equal ones, as argmax has it.
     guard temperature > 0 else { return logits.firstIndex(of: largest) ?? 0 }
-    let weights = logits.map { exp((Double($0) - Double(largest)) / temperature) }
-    var order = Array(logits.indices)
-    if topK > 0 || topP < 1 {
-      order.sort { (logits[$0], $1) > (logits[$1], $0) }
-      if topK > 0 { order = Array(order.prefix(topK)) }
-      if topP < 1 {
-        let limit = topP * order.reduce(0) { $0 + weights[$1] }
-        var sum = 0.0
-        // The token that reaches the limit still belongs: there is always one.
-        let last = order.firstIndex { token in
-          sum += weights[token]
-          return sum >= limit
-        }
-        if let last { order = Array(order[...last]) }
+    func weight(_ token: Int) -> Double { exp((Double(logits[token]) - Double(largest)) / temperature) }
+    var order = topK > 0 && topK < logits.count ? Self.largest(topK, logits) : Array(logits.indices)
+    var weights = order.map(weight)
+    if topP < 1 {
+      let limit = topP * weights.reduce(0, +)
+      var likely = Self.likely(limit, weights).map { (token: order[$0], weight: weights[$0]) }
+      likely.sort { (logits[$0.token], $1.token) > (logits[$1.token], $0.token) }
+      var sum = 0.0
+      // The token that reaches the limit still belongs: there is always one.
+      let last = likely.firstIndex {
+        sum += $0.weight
+        return sum >= limit
       }
+      if let last { likely = Array(likely[...last]) }
+      (order, weights) = (likely.map(\.token), likely.map(\.weight))
     }
-    var left = uniform() * order.reduce(0) { $0 + weights[$1] }
-    for token in order {
-      left -= weights[token]
+    var left = uniform() * weights.reduce(0, +)
+    for (token, weight) in zip(order, weights) {
+      left -= weight
       if left < 0 { return token }
     }
     return order.last ?? 0
+  }
+
+  /// The tokens with the largest logits, those first; of equal ones the first. The rest of the vocabulary is not sorted.
+  private static func largest(_ count: Int, _ logits: [Float]) -> [Int] {
+    var best: [Int] = []
+    for (token, logit) in logits.enumerated() {
+      if best.count == count {
+        guard let last = best.last, logit > logits[last] else { continue }
+        best.removeLast()
+      }
+      var (low, high) = (0, best.count)
+      while low < high {
+        let middle = (low + high) / 2
+        if logits[best[middle]] >= logit { low = middle + 1 } else { high = middle }
+      }
+      best.insert(token, at: low)
+    }
+    return best
+  }
+
+  /// Indices of weights among which are the largest ones that together reach `limit`: few of a large vocabulary.
+  private static func likely(_ limit: Double, _ weights: [Double]) -> [Int] {
+    var least = 1e-3
+    while least > 1e-12 {
+      let some = weights.indices.filter { weights[$0] >= least }
+      // With something to spare for the order in which they are added.
+      if some.reduce(0, { $0 + weights[$1] }) > limit * (1 + 1e-9) { return some }
+      least *= 1e-3
+    }
+    return Array(weights.indices)
   }
 
   /// A number in 0 ..< 1 (SplitMix64, Steele et al. 2014).

@@ -3,8 +3,10 @@ public import Models
 
 /// How often a walk reads the weights, and where hidden states are meanwhile.
 public struct WalkPlan: Sendable {
-  /// Batches whose hidden states are held at once; each chunk reads the weights once.
+  /// Batches whose hidden states are held at once; each chunk reads the weights once. None where tokens are yet to be generated.
   public let chunks: [[TokenBatch]]
+  /// Times that the weights are read.
+  public let passes: Int
   /// Bytes of weights that one pass reads.
   public let weightBytes: Int
   /// Bytes of hidden states of the largest chunk, and how many of them lie on disk because they do not fit memory.
@@ -12,8 +14,6 @@ public struct WalkPlan: Sendable {
   /// Bytes that go to the disk and come back, in all passes: weights once a pass, spilled states in and out at every band
   /// of layers.
   public let expectedBytes: Int
-
-  public var passes: Int { chunks.count }
 }
 
 extension Executor {
@@ -61,7 +61,8 @@ extension Executor {
       (chunks, largest, moved) = ([batches], total, once)
     }
     return WalkPlan(
-      chunks: chunks, weightBytes: weightBytes, stateBytes: largest, spilledBytes: max(largest - budget, 0),
+      chunks: chunks, passes: chunks.count, weightBytes: weightBytes, stateBytes: largest,
+      spilledBytes: max(largest - budget, 0),
       expectedBytes: moved)
   }
 

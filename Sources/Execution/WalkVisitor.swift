@@ -103,9 +103,11 @@ final class SeveralLinearObservers: LinearObserver {
 
   init(_ observers: [any LinearObserver]) { self.observers = observers }
 
-  func observe(_ weight: Weight, bias: Weight?, expert: Int?, layer: Int, input: Tensor, lengths: [Int]?) throws {
+  func observe(
+    _ weight: Weight, bias: Weight?, routed: RoutedRows?, layer: Int, input: Tensor, lengths: [Int]?
+  ) throws {
     for observer in observers {
-      try observer.observe(weight, bias: bias, expert: expert, layer: layer, input: input, lengths: lengths)
+      try observer.observe(weight, bias: bias, routed: routed, layer: layer, input: input, lengths: lengths)
     }
   }
 

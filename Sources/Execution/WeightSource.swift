@@ -111,8 +111,7 @@ public final class WeightSource {
 
   /// A layer's weights as a selection has them, as those of a walk.
   public func layer(_ layer: Int, of selection: Selection) throws -> LayerWeights {
-    let whole = try rotation(for: selection).map { try rotatedLayer(layer, $0) } ?? self.layer(layer)
-    return try cut(whole, to: selection, layer: layer)
+    try cut(self.layer(layer, for: selection), to: selection, layer: layer)
   }
 
   /// A weight outside the layers as a selection has it, in the type it is stored in.
@@ -168,6 +167,19 @@ public final class WeightSource {
     guard let scale = description.scales.embedding?(description.sizes) else { return rows }
     // The factor is rounded to the type computed with, as Gemma was trained.
     return try rows.multiplied(by: Tensor([Float(scale)], shape: [1]).to(dtype).to(device: device))
+  }
+
+  /// The same for a subject, of whose channels, or of the rotated basis as many directions, these are kept; nil for all.
+  func embed(_ tokens: Tensor, keeping kept: [Int]?) throws -> Tensor {
+    if rotated != nil { return try embed(tokens, directions: kept?.count) }
+    let embedded = try embed(tokens)
+    guard let kept else { return embedded }
+    return try embedded.indexSelect(dim: 2, Tensor(kept.map(Int64.init), shape: [kept.count]).to(device: device))
+  }
+
+  /// One layer's weights, whole, in the basis that a selection is cut in.
+  func layer(_ layer: Int, for selection: Selection) throws -> LayerWeights {
+    try rotation(for: selection).map { try rotatedLayer(layer, $0) } ?? self.layer(layer)
   }
 
   func releaseEmbedding() { model.checkpoint.release([model.description.embedding.name]) }

@@ -21,9 +21,11 @@ public enum AtomicFile {
   /// - Parameters:
   ///   - isDurable: whether to wait for the disk. Without that the file is whole as long as the machine keeps
   ///   running; afterwards it may be anything.
+  ///   - replaces: whether what is at `path` is replaced; else it is an error that there is something.
   ///   - mode: who may read and write it, before the user's mask is applied.
   public static func write(
-    _ bytes: UnsafeRawBufferPointer, to path: String, isDurable: Bool = true, mode: UInt32 = 0o666
+    _ bytes: UnsafeRawBufferPointer, to path: String, isDurable: Bool = true, replaces: Bool = true,
+    mode: UInt32 = 0o666
   ) throws {
     let (parent, name) = try split(path)
     let prefix = ".\(name).partial-"
@@ -33,7 +35,11 @@ public enum AtomicFile {
       try file.write(bytes)
       if isDurable { try file.synchronize() }
       try Unfinished.finish(file.path) {
-        guard rename(file.path, join(parent, name)) == 0 else { throw systemError("replace", path) }
+        if replaces {
+          guard rename(file.path, join(parent, name)) == 0 else { throw systemError("replace", path) }
+        } else {
+          try place(file.path, join(parent, name))
+        }
       }
     } catch {
       Unfinished.remove(file.path)
@@ -78,6 +84,20 @@ public enum AtomicFile {
   /// - Throws: `FileError`, io.
   public static func makeDirectory(_ path: String) throws {
     for directory in try makeDirectories(path) { Unfinished.finish(directory) {} }
+  }
+
+  /// Gives a file its name where nothing has that name.
+  private static func place(_ temporary: String, _ path: String) throws {
+    if link(temporary, path) == 0 {
+      unlink(temporary)
+      return
+    }
+    let code = errno
+    guard code != EEXIST, kind(of: path) == .absent else {
+      throw FileError(.io, "\(path) is there already; name another file")
+    }
+    // A file system without hard links.
+    guard rename(temporary, path) == 0 else { throw systemError("create", path) }
   }
 
   /// A new temporary file, locked: the lock tells other processes that its writer lives.

@@ -63,9 +63,11 @@ package final class OpenFile: Sendable {
     return OpenFile(descriptor: descriptor, path: path)
   }
 
-  /// Throws the contents away; what is written next is the start.
-  package func truncate() throws(FileError) {
-    guard ftruncate(descriptor, 0) == 0, lseek(descriptor, 0, SEEK_SET) == 0 else { throw systemError("write", path) }
+  /// Throws away what comes after so many bytes; what is written next follows them.
+  package func truncate(to size: Int = 0) throws(FileError) {
+    guard ftruncate(descriptor, off_t(size)) == 0, lseek(descriptor, off_t(size), SEEK_SET) == size else {
+      throw systemError("write", path)
+    }
   }
 
   /// A second way to an existing file, past the page cache: offsets, sizes and addresses must be multiples of 4096. Nil

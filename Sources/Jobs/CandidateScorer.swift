@@ -33,7 +33,8 @@ struct CandidateScorer {
   ///   - overlay: weights that a candidate has instead of those that are cut.
   /// - Throws: `ModelError` when kept scores are damaged or something else's.
   init(
-    _ task: any ItemTask, inputs: PruneInputs, store: PruneStore, events: RunEvents, weights: ScoredWeights = .cut, isChoice: Bool = true,
+    _ task: any ItemTask, inputs: PruneInputs, store: PruneStore, events: RunEvents, weights: ScoredWeights = .cut,
+    isChoice: Bool = true,
     overlay: @escaping (ExportConfig) -> (any WeightOverlay)? = { _ in nil }
   ) throws {
     self.task = task

@@ -40,28 +40,32 @@ public struct EvalJob {
     let questions =
       try request.asksQuestions
       ? MMLUTask(
-        path: evaluation.questions, percent: request.percent, fewShots: evaluation.fewShots, tokenizer: tokenizer,
+        path: evaluation.questions, percent: request.percent, fewShots: evaluation.fewShots ?? 0, tokenizer: tokenizer,
         places: HubDatasets(events)) : nil
+    let numbers = try request.asksForNumbers ? numbers(tokenizer, directory) : nil
     let rows = evaluation.datasets.isEmpty ? nil : try rows(source, tokenizer)
     let reference = try request.reference.map { try referenceModel($0, source) }
-    if let path = request.predictions { try AtomicFile.checkReplaceable(path) }
-    if let questions, let limit = source.description.exceededPositions(questions.longest) {
-      try events.warn(.promptsTooLong(tokens: questions.longest, limit: limit))
+    for path in [request.predictions, request.exactPredictions].compactMap(\.self) {
+      try AtomicFile.checkReplaceable(path)
+    }
+    let longest = max(questions?.longest ?? 0, numbers?.longest ?? 0)
+    if let limit = source.description.exceededPositions(longest) {
+      try events.warn(.promptsTooLong(tokens: longest, limit: limit))
     }
 
     if let hint = try request.compute.typeHint(for: source) { try events.note(.computeType(hint)) }
     var outcome = EvalOutcome(model: directory, computeType: "\(executor.weights.dtype)")
-    if let questions {
-      var answers = [JSON](repeating: .null, count: questions.count)
-      let scores = try measure("mmlu", questions, executor, unit: questions.unit, total: questions.count) {
-        answers[$0] = $1
-      }
+    func ask(_ name: String, _ task: any ItemTask, predictions: String?) throws -> EvalOutcome.Measure {
+      var answers = [JSON](repeating: .null, count: task.count)
+      let scores = try measure(name, task, executor, unit: task.unit, total: task.count) { answers[$0] = $1 }
       try source.checkpoint.checkUnchanged()
-      if let path = request.predictions {
-        try AtomicFile.write(answers.map { $0.serialized() + "\n" }.joined(), to: path)
+      if let predictions {
+        try AtomicFile.write(answers.map { $0.serialized() + "\n" }.joined(), to: predictions)
       }
-      outcome.accuracy = EvalOutcome.Measure(scores, of: questions)
+      return EvalOutcome.Measure(scores, of: task)
     }
+    if let questions { outcome.accuracy = try ask("mmlu", questions, predictions: request.predictions) }
+    if let numbers { outcome.exact = try ask("exact", numbers, predictions: request.exactPredictions) }
     if let rows {
       let loss = LossTask(rows)
       outcome.loss = EvalOutcome.Measure(
@@ -80,6 +84,12 @@ public struct EvalJob {
   }
 
   // MARK: Inputs
+
+  private func numbers(_ tokenizer: Tokenizer, _ directory: String) throws -> ExactTask {
+    let sources = QuestionSources(
+      evaluation: request.evaluation, directory: directory, tokenizer: tokenizer, places: HubDatasets(events))
+    return try ExactTask(count: request.exactQuestions, isChat: request.exactChat, sources)
+  }
 
   private func rows(_ source: SourceModel, _ tokenizer: Tokenizer) throws -> LanguageModeling {
     let evaluation = request.evaluation
@@ -133,6 +143,27 @@ public struct EvalJob {
     progress.finish()
     guard let first = scores.first else { throw RunError("nothing was evaluated") }
     return first
+  }
+}
+
+/// Questions to evaluate on, without calibration text.
+private struct QuestionSources: TaskSources {
+  let evaluation: EvaluationParameters
+  let directory: String
+  let tokenizer: Tokenizer
+  let places: (any DatasetPlaces)?
+  var questions: String? { evaluation.questions }
+  var numberQuestions: String? { evaluation.numberQuestions }
+  var fewShots: Int? { evaluation.fewShots }
+
+  func stops() throws -> Set<Int> { try StopTokens(directory: directory, tokenizer: tokenizer).ids }
+
+  func chat(_ messages: JSON) throws -> String {
+    try CalibrationEncoder(tokenizer: tokenizer, beginsWithBOS: false, directory: directory).chat(messages)
+  }
+
+  func rows() throws -> (rows: [[Int32]], madeOf: [(name: String, value: String)]) {
+    throw RunError("questions are asked without rows of text")
   }
 }
 

@@ -1,4 +1,4 @@
-/// All that an evaluation is asked for: MMLU accuracy, loss, divergence from another model. Defaults and names in JSON are
+/// All that an evaluation is asked for: MMLU accuracy, numbers as answers, loss, divergence from another model. Defaults and names in JSON are
 /// those of the command line.
 public struct EvalRequest: Codable, Sendable, Equatable {
   /// The checkpoint: a local directory in Hugging Face's layout, or the hub's name of a model.
@@ -10,6 +10,12 @@ public struct EvalRequest: Codable, Sendable, Equatable {
   public var percent = 100.0
   /// A file for each question's answer and the logits of A to D, as JSON lines.
   public var predictions: String?
+  /// Questions with numbers as answers, the first ones; nil: all, where `evaluation.numberQuestions` names some, else none.
+  public var exactQuestions: Int?
+  /// Whether these are asked by the model's chat template.
+  public var exactChat = false
+  /// A file for each such question's answer, as JSON lines.
+  public var exactPredictions: String?
   /// The checkpoint to measure divergence from; of any architecture, with the same vocabulary.
   public var reference: String?
   /// Tokens of a row of text.
@@ -28,6 +34,9 @@ public struct EvalRequest: Codable, Sendable, Equatable {
     case revision
     case percent = "mmlu_percent"
     case predictions = "mmlu_predictions"
+    case exactQuestions = "exact_questions"
+    case exactChat = "exact_chat"
+    case exactPredictions = "exact_predictions"
     case reference = "reference_model"
     case seqLength = "seq_length"
     case seed
@@ -39,6 +48,9 @@ public struct EvalRequest: Codable, Sendable, Equatable {
     revision = try values.decodeIfPresent(String.self, forKey: .revision)
     percent = try values.decodeIfPresent(Double.self, forKey: .percent) ?? percent
     predictions = try values.decodeIfPresent(String.self, forKey: .predictions)
+    exactQuestions = try values.decodeIfPresent(Int.self, forKey: .exactQuestions)
+    exactChat = try values.decodeIfPresent(Bool.self, forKey: .exactChat) ?? exactChat
+    exactPredictions = try values.decodeIfPresent(String.self, forKey: .exactPredictions)
     reference = try values.decodeIfPresent(String.self, forKey: .reference)
     seqLength = try values.decodeIfPresent(Int.self, forKey: .seqLength) ?? seqLength
     seed = try values.decodeIfPresent(UInt64.self, forKey: .seed) ?? seed
@@ -52,6 +64,9 @@ public struct EvalRequest: Codable, Sendable, Equatable {
     try values.encodeIfPresent(revision, forKey: .revision)
     try values.encode(percent, forKey: .percent)
     try values.encodeIfPresent(predictions, forKey: .predictions)
+    try values.encodeIfPresent(exactQuestions, forKey: .exactQuestions)
+    try values.encode(exactChat, forKey: .exactChat)
+    try values.encodeIfPresent(exactPredictions, forKey: .exactPredictions)
     try values.encodeIfPresent(reference, forKey: .reference)
     try values.encode(seqLength, forKey: .seqLength)
     try values.encode(seed, forKey: .seed)
@@ -60,7 +75,10 @@ public struct EvalRequest: Codable, Sendable, Equatable {
   }
 
   /// Whether questions are asked: where they are named, and where nothing is.
-  var asksQuestions: Bool { evaluation.questions != nil || evaluation.datasets.isEmpty }
+  var asksQuestions: Bool { evaluation.questions != nil || evaluation.datasets.isEmpty && !asksForNumbers }
+
+  /// Whether questions with numbers as answers are asked.
+  var asksForNumbers: Bool { evaluation.numberQuestions != nil || exactQuestions != nil }
 
   /// - Throws: `RequestError` for values out of range, and what wants something else to be given.
   public func validate() throws {
@@ -70,6 +88,14 @@ public struct EvalRequest: Codable, Sendable, Equatable {
     }
     guard predictions == nil || asksQuestions else {
       throw RequestError("\(parameter: "mmlu_predictions") wants questions: give \(parameter: "mmlu_dataset")")
+    }
+    try atLeast(1, exactQuestions ?? 1, "exact_questions")
+    guard asksForNumbers || exactPredictions == nil && !exactChat else {
+      throw RequestError(
+        """
+        \(parameter: exactChat ? "exact_chat" : "exact_predictions") wants questions: give \
+        \(parameter: "exact_questions") or \(parameter: "exact_dataset")
+        """)
     }
     guard reference == nil || !evaluation.datasets.isEmpty else {
       throw RequestError(
@@ -109,6 +135,8 @@ public struct EvalOutcome: Codable, Sendable, Equatable {
   public let computeType: String
   /// MMLU accuracy, a share of one.
   public internal(set) var accuracy: Measure?
+  /// Generated answers that give the right number, a share of one.
+  public internal(set) var exact: Measure?
   /// Cross-entropy per predicted token.
   public internal(set) var loss: Measure?
   /// KL divergence from the reference per predicted token.

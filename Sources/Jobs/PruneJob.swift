@@ -165,7 +165,8 @@ public struct PruneJob {
     try explainingGates(of: request.calibrationNames) {
       try places.check((isCalibrated ? request.calibrationNames : request.calibration) + request.evaluation.datasets)
     }
-    if request.search.hasTarget, let questions = request.evaluation.questions { try places.check([questions]) }
+    let questions = [request.evaluation.questions, request.evaluation.numberQuestions].compactMap(\.self)
+    if request.search.hasTarget, !questions.isEmpty { try places.check(questions) }
   }
 
   func search(

@@ -61,7 +61,7 @@ public enum RunNote: Sendable {
   case scoringLayers(Int, rows: Int, of: Int, tokens: Int, likeRows: Int, WalkSummary)
   case calibrating(rows: Int, tokens: Int, dtype: String, WalkSummary)
   case refitting(rows: Int, tokens: Int, walks: Double)
-  case refitted(RefitCounts, experts: Bool)
+  case refitted(RefitCounts, hasMoreExperts: Bool)
   case forecasting(cuts: Int, rows: Int)
   case refittingCandidate(ExportConfig, of: Int)
   /// Where a walk goes on that was interrupted, and what prevents that.
@@ -91,6 +91,8 @@ public enum RunNote: Sendable {
   /// Entries of these files that name Python code are left out.
   case codeLeftOut(files: [String])
   case measuring(String, WalkSummary)
+  /// Answers that a run which was ended has left.
+  case answersKept(Int, of: Int, file: String)
   case written(output: String, params: Int, original: Int, ExportConfig)
 
   public var message: Message {
@@ -122,8 +124,8 @@ public enum RunNote: Sendable {
     case .refittingCandidate(let config, let count): "of the \(count) best candidates: \(config)"
     case .refitted(let counts, let hasExperts):
       """
-      \(counts.refitted) of \(counts.refitted + counts.sliced) linear maps are better for it on rows that were held back; \
-      the others are as they were sliced\(hasExperts ? ", and so are all of routed experts" : "")
+      \(counts.refitted) of \(counts.all) linear maps are better for it on rows that were held back; \
+      the others are as they were sliced\(counts.starved > 0 ? ", \(counts.starved) of routed experts that saw fewer tokens than they have inputs among them" : "")\(hasExperts ? ", and so are all of routed experts" : "")
       """
     case .noBOS(let family):
       """
@@ -155,6 +157,7 @@ public enum RunNote: Sendable {
       loads with transformers' own classes, with and without trust_remote_code
       """
     case .measuring(let name, let walk): "\(name): \(walk)"
+    case .answersKept(let count, let all, let file): "\(count) of \(all) conversations are there already (\(file))"
     case .written(let output, let params, let original, let config):
       Message(
         "\(output): \(Format.count(params)) of \(Format.count(original)) parameters, "

@@ -4,6 +4,7 @@ import Datasets
 import Evaluation
 import Files
 import Hub
+import JSON
 import Messages
 import Models
 import Tokenization
@@ -14,6 +15,8 @@ struct CalibrationEncoder: TextEncoding {
   let tokenizer: Tokenizer
   let rowStart: Int?
   private let template: ModelTemplate
+  /// The model's.
+  let directory: String
 
   /// - Parameter beginsWithBOS: every row begins with the tokenizer's BOS token.
   /// - Throws: `RunError` for a tokenizer without one.
@@ -23,7 +26,13 @@ struct CalibrationEncoder: TextEncoding {
     guard !beginsWithBOS || rowStart != nil else {
       throw RunError("\(parameter: "calib_bos"): the tokenizer in \(directory) has no BOS token; leave the flag out")
     }
+    self.directory = directory
     template = ModelTemplate(directory: directory)
+  }
+
+  /// A conversation up to where the model's answer begins.
+  func chat(_ messages: JSON, tools: JSON? = nil, variables: JSON.Object = JSON.Object()) throws -> String {
+    try template.get().render(messages: messages, tools: tools, addGenerationPrompt: true, variables: variables)
   }
 
   func encode(_ text: String) throws -> [Int] { try tokenizer.encode(text, addSpecialTokens: false) }
@@ -124,7 +133,10 @@ final class TextRows: TaskSources {
   }
 
   var questions: String? { request.evaluation.questions }
-  var fewShots: Int { request.evaluation.fewShots }
+  var numberQuestions: String? { request.evaluation.numberQuestions }
+  var fewShots: Int? { request.evaluation.fewShots }
+  func stops() throws -> Set<Int> { try StopTokens(directory: encoder.directory, tokenizer: tokenizer).ids }
+  func chat(_ messages: JSON) throws -> String { try encoder.chat(messages) }
 
   /// What the calibration text is made of: names and values for the fingerprint.
   func madeOf() throws -> [(name: String, value: String)] {

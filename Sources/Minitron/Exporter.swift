@@ -17,7 +17,8 @@ public struct Exporter {
   /// The files of the source that are taken along.
   public let companions: Companions
 
-  /// What a weight of a layer (original, 0-based; nil outside the layers) is in the result, where that is not what was sliced.
+  /// What a weight of a layer (original, 0-based; nil outside the layers) is in the result, where that is not what was sliced; of a
+  /// weight with a tensor for each expert all of them, stacked.
   public var replacement: (_ weight: Weight, _ layer: Int?) throws -> Tensor? = { _, _ in nil }
 
   /// - Parameters:
@@ -48,6 +49,8 @@ public struct Exporter {
     let target: PlannedTensor
     /// The weight and its layer of the original; nil for what is carried along.
     var origin: (weight: Weight, layer: Int?)?
+    /// Its place among the experts that are kept, of a weight with a tensor for each.
+    var expert: Int?
     let source: TensorEntry
     /// What is kept of it, per axis: in one piece, or in one for each expert that is kept, one after another.
     let pieces: [[[Int]?]]
@@ -78,7 +81,8 @@ public struct Exporter {
         let type = rescaled[weight] == nil ? source.type : .float32
         return Part(
           target: PlannedTensor(name: target.name, type: type, shape: target.shape), origin: (weight, original),
-          source: source, pieces: weight.isPerExpert ? [Array(kept(byExpert ? number : nil).dropFirst())] : whole,
+          expert: weight.isPerExpert ? experts.firstIndex(of: number) : nil, source: source,
+          pieces: weight.isPerExpert ? [Array(kept(byExpert ? number : nil).dropFirst())] : whole,
           change: rescaled[weight])
       }
     }
@@ -207,9 +211,8 @@ public struct Exporter {
 
   /// What stands in the place of what was sliced, as it is to be written; nil for nothing.
   private func replaced(_ part: Part) throws -> Tensor? {
-    guard let origin = part.origin, !origin.weight.isPerExpert,
-      var tensor = try replacement(origin.weight, origin.layer)
-    else { return nil }
+    guard let origin = part.origin, var tensor = try replacement(origin.weight, origin.layer) else { return nil }
+    if let expert = part.expert { tensor = try tensor.select(dim: 0, index: expert) }
     guard tensor.shape == part.target.shape, let dtype = part.target.type.dtype else {
       throw ModelError("\(part.target.name): what replaces it has shape \(tensor.shape), not \(part.target.shape)")
     }

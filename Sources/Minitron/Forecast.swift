@@ -46,7 +46,9 @@ public struct Forecast: Sendable, Equatable {
   public func cost(of config: ExportConfig, in space: SearchSpace) -> Double? {
     var sum = 0.0
     for (choice, costs) in zip(space.choices, costs) {
-      guard let value = config[choice.hyperparameter], let number = choice.values.firstIndex(of: value) else { return nil }
+      guard let value = config[choice.hyperparameter], let number = choice.values.firstIndex(of: value) else {
+        return nil
+      }
       sum += costs[number]
     }
     return sum

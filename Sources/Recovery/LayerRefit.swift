@@ -22,8 +22,10 @@ final class LayerRefit {
   private let last: StreamBasis?
   private let division: RowDivision
   private let storedType: (Weight) -> DType
+  private let room: Int
   private var number = 0
   private var moments: DividedMoments?
+  private var experts: ExpertRefit?
   /// The pruned model's stream before the site's branch, `[B, S, hidden]`.
   private var before: Tensor?
   let branches: DoneBranches
@@ -42,6 +44,7 @@ final class LayerRefit {
     (self.layer, self.model, self.selection, self.storedType) = (layer, model, selection, storedType)
     (self.basis, self.last, self.division) = (basis, last, division)
     original = OriginalSide(model.layers[layer], room: room, tokens: tokens)
+    self.room = room
     branches = DoneBranches(batches: division.batches.count, room: room)
     isKept = kept != nil
     found = kept ?? [:]
@@ -57,8 +60,10 @@ final class LayerRefit {
   final class PrunedSide: LinearObserver {
     weak var refit: LayerRefit?
 
-    func observe(_ weight: Weight, bias: Weight?, expert: Int?, layer: Int, input: Tensor, lengths: [Int]?) throws {
-      if expert == nil { try refit?.see(weight, input, lengths) }
+    func observe(
+      _ weight: Weight, bias: Weight?, routed: RoutedRows?, layer: Int, input: Tensor, lengths: [Int]?
+    ) throws {
+      if let routed { try refit?.see(weight, routed, input) } else { try refit?.see(weight, input, lengths) }
     }
 
     func observeStream(_ sublayer: Int, layer: Int, state: Tensor, lengths: [Int]?) throws {
@@ -72,8 +77,18 @@ final class LayerRefit {
     before = try branches.kept(state) ? state : state.clone()
   }
 
+  private func see(_ weight: Weight, _ routed: RoutedRows, _ input: Tensor) throws {
+    guard let site, site.experts != nil, weight == site.weights.first else { return }
+    let experts =
+      self.experts
+      ?? ExpertRefit(site, layer, model, selection, basis, room: room, isFirstSite: number == 0, division)
+    self.experts = experts
+    try experts.see(
+      routed, input: input, entering: original.aim(of: number), batch: original.batch, whole: whole)
+  }
+
   private func see(_ weight: Weight, _ input: Tensor, _ lengths: [Int]?) throws {
-    guard let site, weight == site.weights.first else { return }
+    guard let site, site.experts == nil, weight == site.weights.first else { return }
     var (x, target) = (try input.valid(lengths), try original.aim(of: number))
     if site.aim == .stream {
       guard let before else { throw ModelError("the residual stream before \(weight.name) was not seen") }
@@ -104,6 +119,13 @@ final class LayerRefit {
   /// - Parameter weights: the pruned model's.
   func didRun(_ weights: LayerWeights) throws -> LayerWeights? {
     if isKept { return found.isEmpty ? nil : try weights.replacing(found) }
+    if let experts, let whole {
+      counts = counts + (try experts.solve(weights, whole))
+      guard experts.isDone else { return nil }
+      let changed = experts.found
+      for (weight, tensor) in changed { found[weight] = try tensor.to(storedType(weight)) }
+      return changed.isEmpty ? nil : try weights.replacing(found.filter { changed[$0.key] != nil })
+    }
     guard let site, let moments, let whole else { return nil }
     var changed: [Weight: Tensor] = [:]
     let regression = RidgeRegression(moments: moments)
@@ -149,15 +171,17 @@ final class LayerRefit {
   /// The original's map, of the outputs that are kept.
   private func originalMap(_ weight: Weight, _ map: Tensor) throws -> Tensor {
     if weight.writesAxis == 0 { return try basis.kept(map.transpose(0, 1)).transpose(0, 1).contiguous() }
-    guard let rows = selection.keptIndices(of: weight, layer: layer, sizes: model.sizes).first ?? nil else {
-      return map
-    }
-    return try map.indexSelect(dim: 0, Tensor(rows.map(Int64.init), shape: [rows.count]))
+    return try map.picked(selection.keptIndices(of: weight, layer: layer, sizes: model.sizes).first ?? nil)
   }
 
   func runsAgain() -> Bool {
-    guard !isKept, moments != nil else { return false }
-    moments = nil
+    if let experts, !experts.isDone, !isKept {
+      experts.next()
+      original.begin(number)
+      return true
+    }
+    guard !isKept, moments != nil || experts != nil else { return false }
+    (moments, experts) = (nil, nil)
     number += 1
     original.begin(number)
     return site != nil
@@ -176,12 +200,30 @@ extension Tensor {
   }
 }
 
+extension Tensor {
+  /// Some rows; nil for all.
+  func picked(_ numbers: [Int]?) throws -> Tensor {
+    try numbers.map { try indexSelect(dim: 0, Tensor($0.map(Int64.init), shape: [$0.count]).to(device: device)) }
+      ?? self
+  }
+}
+
 extension LayerWeights {
-  /// The same with other tensors for some weights.
+  func has(_ weight: Weight) -> Bool { all[weight] != nil || allExperts[weight] != nil }
+
+  /// The same with other tensors for some weights: one with all experts where a checkpoint has one for each.
   func replacing(_ changed: [Weight: Tensor]) throws -> LayerWeights {
-    LayerWeights(
+    var experts = allExperts
+    for (weight, list) in allExperts {
+      guard let joined = changed[weight] else { continue }
+      experts[weight] = try list.indices.map {
+        try joined.select(dim: 0, index: $0).contiguous().to(list[$0].dtype).to(device: list[$0].device)
+      }
+    }
+    return LayerWeights(
       all.merging(
-        try changed.map { ($0, try $1.to(self[$0].dtype).to(device: self[$0].device)) }, uniquingKeysWith: { $1 }),
-      experts: allExperts)
+        try changed.filter { all[$0.key] != nil }.map { ($0, try $1.to(self[$0].dtype).to(device: self[$0].device)) },
+        uniquingKeysWith: { $1 }),
+      experts: experts)
   }
 }

@@ -62,8 +62,10 @@ final class LocalMoments: WalkVisitor, LinearObserver {
     }
   }
 
-  func observe(_ weight: Weight, bias: Weight?, expert: Int?, layer: Int, input: Tensor, lengths: [Int]?) throws {
-    guard expert == nil, weight.axes.count == 2 else { return }
+  func observe(
+    _ weight: Weight, bias: Weight?, routed: RoutedRows?, layer: Int, input: Tensor, lengths: [Int]?
+  ) throws {
+    guard routed == nil, weight.axes.count == 2 else { return }
     if batch == 0 {
       finder?.see(weight, bias: bias, input)
       guard finder?.sites.last?.weights.first == weight,

@@ -71,7 +71,7 @@ public final class LocalRefit: WeightOverlay {
       let found = try outside(selection)
       var counts = RefitCounts()
       if found.isEmpty { counts.sliced = 1 } else { counts.refitted = 1 }
-      return (found.filter { weights.all[$0.key] != nil }, counts)
+      return (found.filter { weights.has($0.key) }, counts)
     }
     let (lane, moments) = try walk(selection, before: layer)
     try lane.advance(through: layer)

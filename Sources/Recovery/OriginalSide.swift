@@ -15,6 +15,10 @@ final class OriginalSide: LinearObserver {
   /// Of the batch: inputs by the first weight that reads them, and streams after branches.
   private var inputs: [Weight: Tensor] = [:]
   private var streams: [Int: Tensor] = [:]
+  /// What routed experts read, of each token that some expert has: rows as they came, and which tokens they are.
+  private var routed: (rows: [Tensor], tokens: [Int]) = ([], [])
+  /// The same by token, by the branch that they are in: `[T, C]`.
+  private var entering: [Int: Tensor] = [:]
   /// Of each site and batch; nil where there is no room.
   private var kept: [[Tensor]]?
 
@@ -32,10 +36,13 @@ final class OriginalSide: LinearObserver {
   private(set) var held = 0
 
   func begin(_ number: Int) {
-    kept?[self.number] = []
+    // Experts come in groups, with a pass for each.
+    if number != self.number { kept?[self.number] = [] }
     (self.number, batch) = (number, -1)
-    (inputs, streams) = ([:], [:])
+    clear()
   }
+
+  private func clear() { (inputs, streams, routed, entering) = ([:], [:], ([], []), [:]) }
 
   /// What the original gives at a site, of the batch that goes through: `[T, M]`.
   func aim(of number: Int) throws -> Tensor {
@@ -47,11 +54,21 @@ final class OriginalSide: LinearObserver {
   }
 
   private func seen(_ site: RefitSite) -> Tensor? {
-    site.aim == .stream ? streams[site.sublayer + 1] : site.weights.first.flatMap { inputs[$0] }
+    if site.experts != nil { return entering[site.sublayer] }
+    return site.aim == .stream ? streams[site.sublayer + 1] : site.weights.first.flatMap { inputs[$0] }
   }
 
-  func observe(_ weight: Weight, bias: Weight?, expert: Int?, layer: Int, input: Tensor, lengths: [Int]?) throws {
-    if expert != nil { return }
+  func observe(
+    _ weight: Weight, bias: Weight?, routed: RoutedRows?, layer: Int, input: Tensor, lengths: [Int]?
+  ) throws {
+    if let routed {
+      if sites == nil { finder.seeExperts(weight) }
+      let site = (sites ?? finder.sites).first { $0.experts == .first && $0.weights.first == weight }
+      guard let site, sites == nil || wants(site) || wants(experts: site.sublayer) else { return }
+      self.routed.rows.append(try input.clone())
+      self.routed.tokens += routed.tokens
+      return
+    }
     if let sites {
       guard let site = sites.first(where: { $0.weights.first == weight }), site.aim == .output, wants(site) else {
         return
@@ -68,9 +85,10 @@ final class OriginalSide: LinearObserver {
   func observeStream(_ sublayer: Int, layer: Int, state: Tensor, lengths: [Int]?) throws {
     if sublayer == 0 {
       batch += 1
-      (inputs, streams) = ([:], [:])
+      clear()
       if number > 0, kept != nil { throw SeenEnough() }
     }
+    if !routed.rows.isEmpty { try gather(sublayer - 1) }
     if sites == nil, sublayer < self.layer.sublayers.count { finder.enter(sublayer) }
     let isWanted = sites?.contains { $0.aim == .stream && $0.sublayer + 1 == sublayer && wants($0) } ?? (sublayer > 0)
     // The memory of the stream is used again.
@@ -85,6 +103,21 @@ final class OriginalSide: LinearObserver {
     return self.site(number)?.weights.first == site.weights.first
   }
 
+  /// Whether the site at hand is of the experts of a branch.
+  private func wants(experts sublayer: Int) -> Bool {
+    site(number).map { $0.experts != nil && $0.sublayer == sublayer } ?? false
+  }
+
+  /// Each token's row once, in their order.
+  private func gather(_ sublayer: Int) throws {
+    let rows = try Tensor.cat(routed.rows, dim: 0)
+    var places = [Int64](repeating: 0, count: (routed.tokens.max() ?? -1) + 1)
+    for (row, token) in routed.tokens.enumerated() { places[token] = Int64(row) }
+    entering[sublayer] = try rows.indexSelect(
+      dim: 0, Tensor(places, shape: [places.count]).to(device: rows.device))
+    routed = ([], [])
+  }
+
   private func endIfSeen() throws {
     guard number > 0, let site = site(number), seen(site) != nil else { return }
     throw SeenEnough()
@@ -96,7 +129,10 @@ final class OriginalSide: LinearObserver {
     if sites == nil {
       let found = finder.found()
       sites = found
-      let width = found.reduce(0) { $0 + (seen($1).map { $0.shape[1] * $0.dtype.byteCount } ?? 0) }
+      // Both sites of experts have the same.
+      let width = found.reduce(0) {
+        $0 + ($1.experts == .down ? 0 : seen($1).map { $0.shape[1] * $0.dtype.byteCount } ?? 0)
+      }
       if width * tokens <= room { (kept, held) = (found.map { _ in [] }, width * tokens) }
     }
     guard kept != nil, let sites else { return }

@@ -27,20 +27,29 @@ public struct RefitCounts: Codable, Sendable, Equatable {
   public internal(set) var refitted = 0
   /// Those for which nothing better was found: sliced, as without a refit.
   public internal(set) var sliced = 0
+  /// Those of routed experts that saw too few tokens to be solved: sliced.
+  public internal(set) var starved = 0
 
   public init() {}
 
   public init?(_ json: JSON) {
     guard let refitted = json["refitted"]?.int, let sliced = json["sliced"]?.int else { return nil }
-    (self.refitted, self.sliced) = (refitted, sliced)
+    (self.refitted, self.sliced, starved) = (refitted, sliced, json["starved"]?.int ?? 0)
   }
 
-  public var json: JSON { .object([("refitted", .int(refitted)), ("sliced", .int(sliced))]) }
+  public var json: JSON {
+    .object(
+      [("refitted", .int(refitted)), ("sliced", .int(sliced))] + (starved > 0 ? [("starved", .int(starved))] : []))
+  }
+
+  /// Maps in all.
+  public var all: Int { refitted + sliced + starved }
 
   public static func + (a: RefitCounts, b: RefitCounts) -> RefitCounts {
     var sum = a
     sum.refitted += b.refitted
     sum.sliced += b.sliced
+    sum.starved += b.starved
     return sum
   }
 }

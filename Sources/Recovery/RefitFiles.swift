@@ -55,6 +55,7 @@ public final class RefitFiles: RefittedWeights, WeightOverlay {
     var counts = RefitCounts()
     counts.refitted = entries["refitted"]?.int ?? 0
     counts.sliced = entries["sliced"]?.int ?? 0
+    counts.starved = entries["starved"]?.int ?? 0
     var weights: [Weight: Tensor] = [:]
     var start = 0
     for entry in list {
@@ -90,7 +91,8 @@ public final class RefitFiles: RefittedWeights, WeightOverlay {
     try AtomicFile.write(bytes, to: data)
     let entries = JSON.Object([
       ("bytes", .int(bytes.count)), ("sha256_of_bytes", .text(hexadecimal(SHA256.hash(data: bytes)))),
-      ("refitted", .int(counts.refitted)), ("sliced", .int(counts.sliced)), ("tensors", .array(list)),
+      ("refitted", .int(counts.refitted)), ("sliced", .int(counts.sliced)),
+      ("starved", .int(counts.starved)), ("tensors", .array(list)),
     ])
     try AtomicFile.write(KeptFile.bytes(entries), to: manifest)
   }
@@ -99,7 +101,7 @@ public final class RefitFiles: RefittedWeights, WeightOverlay {
     guard let found = try found(layer) else {
       throw ModelError("\(layer.map { "layer \($0 + 1)" } ?? "the head") of a candidate is not refitted yet")
     }
-    return try weights.replacing(found.weights.filter { weights.all[$0.key] != nil })
+    return try weights.replacing(found.weights.filter { weights.has($0.key) })
   }
 
   /// The result is written: what it was made of is not needed any more.

@@ -8,6 +8,8 @@ struct RefitSite {
   var biases: [Weight: Weight] = [:]
   /// The residual branch that they are in.
   let sublayer: Int
+  /// Maps of routed experts, each of which sees tokens of its own.
+  var experts: Experts?
   /// What they should give: what the original's give, or what brings the residual stream to where the original's is.
   var aim = Aim.output
 
@@ -16,6 +18,13 @@ struct RefitSite {
     case output
     /// The original's residual stream after the branch, less the pruned model's before it: what earlier layers lack is made up for.
     case stream
+  }
+
+  enum Experts {
+    /// What reads the tokens.
+    case first
+    /// What reads what those give.
+    case down
   }
 
   /// Whether what a branch adds to the stream is this map's output, times a number.
@@ -47,12 +56,24 @@ struct RefitSites {
     self.input = input
   }
 
+  /// Experts' maps are refitted for all experts at once: first those that read the tokens.
+  mutating func seeExperts(_ weight: Weight) {
+    guard let maps = (layer.sublayers[sublayer].block as? MixtureOfExperts)?.expertMaps, weight == maps.first.first,
+      !sites.contains(where: { $0.weights.first == weight })
+    else { return }
+    sites.append(RefitSite(weights: maps.first, sublayer: sublayer, experts: .first))
+    sites.append(RefitSite(weights: [maps.down], sublayer: sublayer, experts: .down))
+    input = nil
+  }
+
   /// All of them, when the batch is through.
   func found() -> [RefitSite] {
     // The first reads what the norm gives, and is known too late for the stream of the first batch.
     sites.enumerated().map { number, site in
       var site = site
-      if number > 0, RefitSite.reachesStream(site.weights, site.sublayer, of: layer) { site.aim = .stream }
+      if number > 0, site.experts == nil, RefitSite.reachesStream(site.weights, site.sublayer, of: layer) {
+        site.aim = .stream
+      }
       return site
     }
   }

@@ -80,10 +80,12 @@ import Torch
     var calls: [Site: Int] = [:]
 
     func linearObserver(subject: Int, layer: Int) -> (any LinearObserver)? { self }
-    func observe(_ weight: Weight, bias: Weight?, expert: Int?, layer: Int, input: Tensor, lengths: [Int]?) throws {
+    func observe(
+      _ weight: Weight, bias: Weight?, routed: RoutedRows?, layer: Int, input: Tensor, lengths: [Int]?
+    ) throws {
       let site = Site(weight: weight, layer: layer)
       rows[site, default: 0] += lengths?.reduce(0, +) ?? input.shape.dropLast().reduce(1, *)
-      if expert == nil { calls[site, default: 0] += 1 }
+      if routed == nil { calls[site, default: 0] += 1 }
     }
   }
 

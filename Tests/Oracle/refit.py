@@ -20,6 +20,8 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM
 
+import refit_experts
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROWS, LENGTH = 24, 64
 RIDGES = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1]
@@ -66,6 +68,13 @@ def deepseek(folder):
     made(config, transformers.DeepseekV3ForCausalLM, folder)
 
 
+def qwen3_moe(folder):
+    config = transformers.Qwen3MoeConfig(
+        **COMMON, head_dim=16, moe_intermediate_size=32, num_experts=4, num_experts_per_tok=2, tie_word_embeddings=False,
+        norm_topk_prob=True)
+    made(config, transformers.Qwen3MoeForCausalLM, folder)
+
+
 def nemotron(folder):
     config = transformers.NemotronHConfig(
         vocab_size=2048, hidden_size=64, intermediate_size=96, num_hidden_layers=4,
@@ -81,6 +90,7 @@ MODELS = {
     "qwen3-layers": (qwen3, {"num_layers": 2}, "--layer_ranking", "[3, 1, 2]"),
     "llama": (llama, {"hidden_size": 48, "ffn_hidden_size": 64}),
     "deepseek": (deepseek, {"hidden_size": 48, "ffn_hidden_size": 64}),
+    "experts": (qwen3_moe, {"hidden_size": 48, "moe_ffn_hidden_size": 24, "num_moe_experts": 3}),
     "nemotron": (nemotron, {"hidden_size": 48, "ffn_hidden_size": 64, "mamba_num_heads": 6}),
 }
 
@@ -242,6 +252,8 @@ def refit(original, pruned, layers, tokens):
                     small.weight.copy_(found[:, :-1] if bias else found)
                     if bias:
                         small.bias.copy_(found[:, -1])
+        if hasattr(getattr(own, "mlp", None), "experts"):
+            refit_experts.refit(original, pruned, layer.mlp.experts, own.mlp.experts, hidden, tokens, choose)
     last = []
     for model, norm in zip((original, pruned), norms):
         with torch.no_grad():
@@ -284,7 +296,7 @@ def compare(name, options, work, refitted_mode="sequential", remake=refit):
         outputs.append(output)
     listed = subprocess.run([options.binary, "tokenize", *flags], check=True, capture_output=True, text=True).stdout
     tokens = torch.tensor([json.loads(line) for line in listed.splitlines()][:ROWS])
-    load = lambda folder: AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager").eval()
+    load = lambda folder: AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager", experts_implementation="eager").eval()
     original, pruned, refitted = load(model), load(outputs[0]), load(outputs[1])
     kept = [layer - 1 for layer in json.loads((outputs[1] / "coppice.json").read_text())["kept_layers"]]
     plain = {key: tensor.clone() for key, tensor in pruned.state_dict().items()}

@@ -140,7 +140,7 @@ public struct Attention: Block {
     var k = try place(keys, keyNorm, context.positions)
     var v = try place(values, nil, context.positions, turns: false)
     if let cache = context.cache { (k, v) = try cache.append(key: k, value: v, layer: context.layer, tokenAxis: 1) }
-    if let packed = context.packed { (k, v) = try packed.carry.join(key: k, value: v, packed.packing) }
+    if let packed = context.packed { (k, v) = try packed.join(key: k, value: v) }
 
     let packing = context.packed?.packing
     let attended = try Tensor.fusedAttention(

@@ -16,6 +16,8 @@ public protocol Block: Sendable {
   /// Elements kept between tokens while generating, for `rows` sequences of `tokens`: keys and values, or a
   /// state of fixed size. Full attention is assumed, whatever the window (as the reference's memory estimate does).
   func cacheElements(rows: Int, tokens: Int, sizes: Sizes) -> Int
+  /// Elements kept of one sequence of `tokens` where many are continued together, step by step.
+  func steppedElements(tokens: Int, sizes: Sizes) -> Int
   /// Whether what it keeps grows with the tokens: the keys and values of attention.
   var cachesTokens: Bool { get }
   /// The parameters that one token uses; all of them but where routing picks experts.
@@ -37,6 +39,9 @@ public protocol Block: Sendable {
 extension Block {
   public var taps: [Tap] { [] }
   public func cacheElements(rows: Int, tokens: Int, sizes: Sizes) -> Int { 0 }
+  public func steppedElements(tokens: Int, sizes: Sizes) -> Int {
+    cacheElements(rows: 1, tokens: tokens, sizes: sizes)
+  }
   public var cachesTokens: Bool { false }
   public func activeElements(sizes: Sizes) -> Int { weights.reduce(0) { $0 + $1.elementCount(sizes) } }
   public func operations(rows: [Int], sizes: Sizes) -> Double { productOperations(rows: rows, sizes: sizes) }

@@ -72,6 +72,8 @@ package struct ExpertGrouping: Sendable, Equatable {
 
   /// Rows of a piece at most where the result must not depend on the number of threads.
   static let observedRows = 256
+  /// The same where it must not depend on what else is computed at the same time: every product has this many rows.
+  static let steppedRows = 16
 
   /// Experts without rows have no piece.
   ///

@@ -32,7 +32,7 @@ public struct Experts: Sendable {
   }
 
   private let inputs: Projections
-  private let down: Weight
+  let down: Weight
   private let downBias: Weight?
   private let nonlinearity: Nonlinearity
 
@@ -102,7 +102,7 @@ public struct Experts: Sendable {
   }
 
   /// What the tokens are multiplied by first.
-  private var firstWeights: [Weight] {
+  var firstWeights: [Weight] {
     switch inputs {
     case .gated(let gate, let up): [gate, up]
     case .plain(let up): [up]
@@ -110,20 +110,12 @@ public struct Experts: Sendable {
     }
   }
 
-  private func show(
-    _ rows: Tensor, _ count: Int, to weights: [Weight], expert: Int, _ context: ForwardContext
-  ) throws {
-    guard context.linearObserver != nil else { return }
-    for weight in weights { try context.observe(weight, expert: expert, rows.narrow(dim: 0, start: 0, length: count)) }
-  }
+  /// The projections of each expert, `[out, in]` and without biases: those that read the tokens, and what they are turned back by;
+  /// nil where they are stored in another way.
+  var maps: (first: [Weight], down: Weight)? { downBias == nil ? (firstWeights, down) : nil }
 
   /// The input of one expert's down projection: `[R, H]` → `[R, F]`.
-  ///
-  /// - Parameter count: rows that count; those after them are padding.
-  func inner(
-    _ rows: Tensor, count: Int, expert: Int, weights: LayerWeights, context: ForwardContext
-  ) throws -> Tensor {
-    try show(rows, count, to: firstWeights, expert: expert, context)
+  func inner(_ rows: Tensor, expert: Int, weights: LayerWeights) throws -> Tensor {
     func part(_ weight: Weight) throws -> Tensor { try weights.expert(expert, of: weight) }
     switch inputs {
     case .gated(let gate, let up):
@@ -164,11 +156,7 @@ public struct Experts: Sendable {
   /// - Parameters:
   ///   - inner: weighed by the router already.
   ///   - share: `[R, 1]`, the weights, for a bias.
-  ///   - count: rows that count; those after them are padding.
-  func output(
-    _ inner: Tensor, share: Tensor, count: Int, expert: Int, weights: LayerWeights, context: ForwardContext
-  ) throws -> Tensor {
-    try show(inner, count, to: [down], expert: expert, context)
+  func output(_ inner: Tensor, share: Tensor, expert: Int, weights: LayerWeights) throws -> Tensor {
     let matrix = try weights.expert(expert, of: down)
     guard let downBias else { return try inner.linear(weight: matrix) }
     let product = try matrix.isPacked ? inner.linear(weight: matrix) : inner.matmul(matrix)

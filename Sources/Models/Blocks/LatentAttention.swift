@@ -62,6 +62,11 @@ public struct LatentAttention: Block {
     rows * tokens * (sizes[Self.latent] + sizes[Self.turning])
   }
 
+  /// Steps keep what the latent is expanded to, which is quicker than to expand it at each.
+  public func steppedElements(tokens: Int, sizes: Sizes) -> Int {
+    tokens * sizes[.heads] * (sizes[Self.plain] + sizes[Self.turning] + sizes[Self.valueDim])
+  }
+
   /// Scores and sums over the causal half of each row.
   public func operations(rows: [Int], sizes: Sizes) -> Double {
     let inner = Double(sizes[.heads] * (sizes[Self.plain] + sizes[Self.turning] + sizes[Self.valueDim]))
@@ -99,7 +104,7 @@ public struct LatentAttention: Block {
       .reshape([rows, keys, heads, plain + valueDim]).split([plain, valueDim], dim: 3)
     var k = try Tensor.cat([expanded[0], turned.expand([rows, keys, heads, turning])], dim: 3)
     var v = expanded[1]
-    if let packed = context.packed { (k, v) = try packed.carry.join(key: k, value: v, packed.packing) }
+    if let packed = context.packed { (k, v) = try packed.join(key: k, value: v) }
 
     let packing = context.packed?.packing
     let attended = try Tensor.fusedAttention(

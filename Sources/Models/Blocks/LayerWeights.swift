@@ -37,7 +37,7 @@ public struct LayerWeights {
   }
 
   /// Putting a weight into another order takes as long as what it saves over a thousand tokens or two.
-  private static let worthwhile = 2048
+  public static let worthwhile = 2048
 
   /// The same weights, projections in the order in which products are quickest where enough tokens meet them, those of
   /// one input joined into one.

@@ -31,11 +31,22 @@ public protocol LinearObserver: StreamObserver {
   /// - Parameters:
   ///   - weight: what the input is multiplied by; projections of one input are seen one by one.
   ///   - bias: what is added to the product.
-  ///   - expert: the expert's 0-based number among those that are kept, of a weight that each expert has.
+  ///   - routed: which rows these are, of a weight that each expert has.
   ///   - layer: the original layer's 0-based number.
   ///   - input: `[B, S, in]`, or `[rows, in]`: of experts the rows that were routed there, perhaps in several calls.
   ///   - lengths: valid tokens of each of B rows; nil where all rows count.
-  func observe(_ weight: Weight, bias: Weight?, expert: Int?, layer: Int, input: Tensor, lengths: [Int]?) throws
+  func observe(
+    _ weight: Weight, bias: Weight?, routed: RoutedRows?, layer: Int, input: Tensor, lengths: [Int]?) throws
+}
+
+/// Rows of one expert that are multiplied together.
+public struct RoutedRows {
+  /// The expert's 0-based number among those that are kept.
+  public let expert: Int
+  /// Which of the batch's valid tokens each row is, 0-based, ascending.
+  public let tokens: [Int]
+  /// What the router weighs each row's result with: `[R, 1]`.
+  public let shares: Tensor
 }
 
 /// Thrown by an observer that has seen what it wants of a batch in a layer: what would follow is not computed. For observers of
@@ -46,10 +57,10 @@ public struct SeenEnough: Error {
 
 extension ForwardContext {
   /// Shows the observer, where there is one, the input of a linear map.
-  func observe(_ weight: Weight, bias: Weight? = nil, expert: Int? = nil, _ x: Tensor) throws {
+  func observe(_ weight: Weight, bias: Weight? = nil, routed: RoutedRows? = nil, _ x: Tensor) throws {
     guard let linearObserver else { return }
     try linearObserver.observe(
-      weight, bias: bias, expert: expert, layer: layer, input: x, lengths: rowLengths(x))
+      weight, bias: bias, routed: routed, layer: layer, input: x, lengths: rowLengths(x))
   }
 
   /// Shows all observers the residual stream.

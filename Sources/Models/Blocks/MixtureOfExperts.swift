@@ -42,6 +42,20 @@ public struct MixtureOfExperts: Block {
   public var expertWeights: [Weight] { experts.weights }
   public var expertsPerToken: Int { router.topK }
 
+  /// The routed experts' projections, `[out, in]` and without biases: those that read the tokens, and the one after them; nil where
+  /// they are stored in another way.
+  public var expertMaps: (first: [Weight], down: Weight)? { experts.maps }
+
+  /// What a routed expert's last projection reads: `[R, H]` → `[R, F]`, before the router weighs it.
+  ///
+  /// - Parameters:
+  ///   - rows: of what the experts read.
+  ///   - expert: 0-based.
+  ///   - weights: the layer's.
+  public func expertInner(_ rows: Tensor, expert: Int, weights: LayerWeights) throws -> Tensor {
+    try experts.inner(rows, expert: expert, weights: weights)
+  }
+
   public func expertProjection(_ weight: Weight, of part: Tensor) throws -> Tensor? {
     try experts.projection(weight, of: part)
   }
@@ -91,9 +105,10 @@ public struct MixtureOfExperts: Block {
     let isObserved = context.observer != nil
     // Routed rows at which micro-batches end.
     let ends = isObserved ? context.microBatchEnds.map { $0 * router.topK } : []
+    let isStepwise = context.packed?.isStepwise == true
+    let most = isObserved ? ExpertGrouping.observedRows : isStepwise ? ExpertGrouping.steppedRows : nil
     let pieces = grouping.pieces(
-      workers: isCPU ? try LibTorch.threads : 1, most: isCPU && isObserved ? ExpertGrouping.observedRows : nil,
-      ends: ends)
+      workers: isCPU ? try LibTorch.threads : 1, most: isCPU ? most : nil, ends: ends)
     let entering = try latent?.enter.forward(tokens, weights: weights, context: context) ?? tokens
     let padded = pieces.list.flatMap { grouping.padded($0.rows) }
     let sources = try indices(padded.map { Int64($0 / router.topK) })
@@ -111,14 +126,23 @@ public struct MixtureOfExperts: Block {
       }
       let share = try part(sorted)
       // Gathered expert by expert, rows are still in the caches when they are multiplied.
-      let inner = try experts.inner(
-        entering.indexSelect(dim: 0, part(sources)), count: rows.count, expert: expert, weights: weights,
-        context: context)
+      let own = try entering.indexSelect(dim: 0, part(sources))
+      let routed = try context.linearObserver.map { _ in
+        RoutedRows(
+          expert: expert, tokens: grouping.order[rows].map { $0 / router.topK },
+          shares: try share.narrow(dim: 0, start: 0, length: rows.count))
+      }
+      func show(_ input: Tensor, to maps: [Weight]) throws {
+        guard let routed else { return }
+        for map in maps { try context.observe(map, routed: routed, input.narrow(dim: 0, start: 0, length: rows.count)) }
+      }
+      try show(own, to: experts.firstWeights)
+      let inner = try experts.inner(own, expert: expert, weights: weights)
       // Weighed while they are narrow, as the reference does; a bias after them is weighed all the same.
       try inner.multiply(by: share)
-      let output = try experts.output(
-        inner, share: share, count: rows.count, expert: expert, weights: weights, context: context
-      ).narrow(dim: 0, start: 0, length: rows.count)
+      try show(inner, to: [experts.down])
+      let output = try experts.output(inner, share: share, expert: expert, weights: weights)
+        .narrow(dim: 0, start: 0, length: rows.count)
       try outputs.narrow(dim: 0, start: rows.lowerBound, length: rows.count).copy(from: output)
       try statistics?.add(number, inner: inner, output: output)
     }

@@ -48,7 +48,15 @@ extension PackedContext {
       count += tokens.count
       return state
     }
+    func gathered() throws -> Tensor {
+      let order = try Tensor(places, shape: [places.count]).to(device: inputs[0].device)
+      return try Tensor.cat(results, dim: 1).indexSelect(dim: 1, order)
+    }
 
+    if isStepwise {
+      try overSteps(run)
+      return try gathered()
+    }
     // Beginnings first; then what is about as long, as far as there is either something before each or before none.
     var groups: [[Int]: [AttentionSegment]] = [:]
     for segment in packing.segments {
@@ -75,8 +83,29 @@ extension PackedContext {
       }
     }
     carry.state = packing.kept.isEmpty ? nil : ends[packing.kept]
-    let order = try Tensor(places, shape: [places.count]).to(device: inputs[0].device)
-    return try Tensor.cat(results, dim: 1).indexSelect(dim: 1, order)
+    return try gathered()
+  }
+
+  /// The same for sequences that go on from step to step: those with as many new tokens together, whose states are kept.
+  private func overSteps(_ run: ([AttentionSegment], RecurrentState?) throws -> RecurrentState) throws {
+    func before(_ segment: AttentionSegment) throws -> RecurrentState? {
+      let isContinued = segment.keys > segment.queries
+      guard isContinued || segment.prefixKeys > 0 else { return nil }
+      guard let state = carry.states[isContinued ? segment.own : segment.prefix] else {
+        throw ModelError("a packed row continues a sequence that did not go before it")
+      }
+      return state
+    }
+    let groups = Dictionary(grouping: packing.segments) {
+      [$0.queries, $0.keys > $0.queries || $0.prefixKeys > 0 ? 1 : 0]
+    }
+    for (_, members) in groups.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
+      for start in stride(from: 0, to: members.count, by: Self.together) {
+        let some = Array(members[start..<min(start + Self.together, members.count)])
+        let after = try run(some, RecurrentState(joining: some.compactMap(before)))
+        for (row, segment) in some.enumerated() { carry.states[segment.own] = try after.row(row) }
+      }
+    }
   }
 }
 
@@ -86,5 +115,11 @@ extension RecurrentState {
     guard !states.isEmpty else { return nil }
     convolution = try .cat(states.map(\.convolution), dim: 0)
     state = try .cat(states.map(\.state), dim: 0)
+  }
+
+  /// The state of one of several sequences.
+  fileprivate func row(_ row: Int) throws -> RecurrentState {
+    func part(_ x: Tensor) throws -> Tensor { try x.narrow(dim: 0, start: row, length: 1).clone() }
+    return RecurrentState(convolution: try part(convolution), state: try part(state))
   }
 }

@@ -28,6 +28,9 @@ public struct Packing: Sendable, Equatable {
   public var kept: Range<Int> = 0..<0
   /// The tokens whose hidden states are wanted after the last layer, ascending, perhaps more than once: W numbers below T.
   public var wanted: [Int] = []
+  /// Where each token's key is put in a memory that is kept from step to step (`CarriedKeys.init(capacity:)`), which segments
+  /// refer to then: T numbers. Empty where rows carry keys by themselves.
+  public var stored: [Int] = []
 
   public init() {}
 
@@ -65,6 +68,8 @@ public struct PackedContext {
   let wantedPositions: Positions
   /// `[W]` int64.
   let wanted: Tensor
+  /// `[T]` int64: `Packing.stored`; nil where there is none.
+  private let stored: Tensor?
   /// Keys and values from the row before, for this layer.
   let carry: CarriedKeys
   /// Whether the layer's result is wanted for the wanted tokens alone.
@@ -74,12 +79,25 @@ public struct PackedContext {
   ///   - wantedPositions: made of the positions of the wanted tokens.
   ///   - carry: the same for all rows of one subject in one layer.
   ///   - wanted: the tokens whose states are wanted, `[W]` int64.
+  ///   - stored: where each token's key is put, `[T]` int64; nil where `packing` says nothing of it.
   ///   - packing: how sequences share the row.
-  public init(_ packing: Packing, wantedPositions: Positions, wanted: Tensor, carry: CarriedKeys) {
+  public init(
+    _ packing: Packing, wantedPositions: Positions, wanted: Tensor, stored: Tensor? = nil, carry: CarriedKeys
+  ) {
+    self.stored = stored
     self.packing = packing
     self.wantedPositions = wantedPositions
     self.wanted = wanted
     self.carry = carry
+  }
+
+  /// Whether sequences go on from step to step.
+  var isStepwise: Bool { stored != nil }
+
+  /// The keys and values that the row's segments refer to: its own, `[1, T, …]`, with what was kept of rows before.
+  func join(key: Tensor, value: Tensor) throws -> (key: Tensor, value: Tensor) {
+    if let stored { return try carry.store(key: key, value: value, at: stored) }
+    return try carry.join(key: key, value: value, packing)
   }
 
   /// The wanted tokens of `[1, T, …]`: `[1, W, …]`.

@@ -32,8 +32,27 @@ public final class KeyValueCache {
 public final class CarriedKeys {
   private var entry: (key: Tensor, value: Tensor)?
   var state: RecurrentState?
+  /// Of sequences that go on from step to step, by the place of their first key.
+  var states: [Int: RecurrentState] = [:]
+  private let capacity: Int
 
-  public init() {}
+  /// - Parameter capacity: keys that are kept from step to step, each in a place of its own (`Packing.stored`). Memory is taken
+  ///   as places are used.
+  public init(capacity: Int = 0) { self.capacity = capacity }
+
+  /// Puts keys and values into their places.
+  ///
+  /// - Returns: those of all places; what is in places that nobody has used yet is arbitrary.
+  func store(key: Tensor, value: Tensor, at places: Tensor) throws -> (key: Tensor, value: Tensor) {
+    func empty(_ x: Tensor) throws -> Tensor {
+      try .empty([1, capacity] + x.shape.dropFirst(2), dtype: x.dtype, device: x.device)
+    }
+    let all = try entry ?? (try empty(key), try empty(value))
+    entry = all
+    try all.key.indexCopy(dim: 1, index: places, source: key)
+    try all.value.indexCopy(dim: 1, index: places, source: value)
+    return all
+  }
 
   /// Puts what was carried before a row's own keys and values, and keeps what the next row needs.
   func join(key: Tensor, value: Tensor, _ packing: Packing) throws -> (key: Tensor, value: Tensor) {
