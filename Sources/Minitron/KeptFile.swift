@@ -12,11 +12,11 @@ public enum AlgorithmVersion {
   /// Importance scores: the taps, the sums over micro-batches, the packing of rows.
   public static let calibration = 1
   /// Refitted weights: which maps, in which order, towards what, by which ridges.
-  public static let refit = 1
+  public static let refit = 2
   /// Scores of candidates: prompts, losses, divergence, and how candidates are cut.
   public static let scoring = 1
   /// Rotated bases: moments of the residual stream, norms' constants, what weights become.
-  public static let rotation = 1
+  public static let rotation = 2
   /// Divergences that layers are ranked by.
   public static let layerScore = 1
 }

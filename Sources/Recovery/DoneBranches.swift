@@ -45,10 +45,12 @@ final class DoneBranches {
   /// The last map of a branch is what it will be.
   func end(_ branch: Int, map: Tensor, bias: Tensor?, scale: Double?) throws {
     defer { (seen, isFull) = ([], false) }
-    guard seen.count == batches else { return }
+    guard seen.count == batches, let first = seen.first else { return }
     self.branch = branch + 1
     (streams, inputs) = (seen.map(\.stream), seen.map(\.input))
-    self.map = (try map.packedForLinear(rows: 4096), bias, scale)
+    self.map = (
+      try map.packedForLinear(rows: first.input.shape.dropLast().reduce(1, *), inputs: first.input.dtype), bias, scale
+    )
   }
 
   /// The stream of a batch before the first branch that is not done, and its number; nil for the layer's start.

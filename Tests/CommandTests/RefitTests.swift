@@ -1,3 +1,4 @@
+import Checkpoint
 import Foundation
 import JSON
 import TestSupport
@@ -134,6 +135,28 @@ import Testing
         try Data(contentsOf: URL(fileURLWithPath: whole + "/model.safetensors"))
           == Data(contentsOf: URL(fileURLWithPath: ended + "/model.safetensors")))
       #expect(kept().isEmpty, "what is not needed any more is removed")
+    }
+  }
+
+  /// Whether branches that are done are kept or computed again, in the type of the checkpoint and in a wider one.
+  @Test(arguments: ["float32", "bfloat16"])
+  func weightsDoNotDependOnTheRoom(_ dtype: String) throws {
+    try withTemporaryDirectory { directory in
+      func layers(_ name: String, _ flags: [String]) throws -> [String: [UInt8]] {
+        let output = directory + "/" + name
+        try prune(
+          output, #"{"hidden_size": 160, "ffn_hidden_size": 448}"#,
+          ["--refit", "sequential", "--compute_dtype", dtype] + flags
+        ).expectSuccess()
+        let file = try CheckpointReader(directory: output)
+        // The head is refitted on what there is room for.
+        let names = try SafetensorsFile(path: output + "/model.safetensors").tensors.map(\.name).filter {
+          $0.contains(".layers.")
+        }
+        return try Dictionary(uniqueKeysWithValues: names.map { ($0, Array(try file.bytes(of: $0))) })
+      }
+      let (kept, again) = (try layers("kept", []), try layers("again", ["--memory_budget", "1MiB"]))
+      #expect(kept.count == 88 && kept == again)
     }
   }
 
