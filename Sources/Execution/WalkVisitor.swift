@@ -35,7 +35,10 @@ public protocol WalkVisitor: AnyObject {
 
   /// Where a batch that goes through the layer again may begin: asked of visitors that replace weights, for what they have kept.
   ///
-  /// - Parameter batch: its number.
+  /// - Parameters:
+  ///   - batch: its number.
+  ///   - layer: original, 0-based.
+  ///   - subject: the number of the model that is walked.
   /// - Returns: the residual stream before a branch, `[B, S, H]`, with the branch's number, or that of all branches where the stream is the
   ///   layer's result; nil to go through all of the layer.
   func resumption(layer: Int, subject: Int, batch: Int) throws -> (branch: Int, stream: Tensor)?
