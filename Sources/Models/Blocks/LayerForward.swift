@@ -13,6 +13,8 @@ extension LayerDescription {
   ///   - input: the residual stream before the layer, or before the branch to begin with. It keeps its values.
   ///   - first: the number of that branch, where those before it are in the stream already; 0 for the whole layer. Of a layer whose
   ///     branches read the same input there is nothing else.
+  ///   - weights: the layer's.
+  ///   - context: of the batch.
   public func forward(
     _ input: Tensor, from first: Int = 0, weights: LayerWeights, context: ForwardContext
   ) throws -> Tensor {
