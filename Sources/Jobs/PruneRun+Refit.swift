@@ -82,7 +82,7 @@ extension PruneRun {
     progress.finish()
     try LibTorch.releaseMemory()
     try model.checkpoint.checkUnchanged()
-    try events.note(.refitted(visitor.counts, hasMoreExperts: description.hasExperts { $0.expertMaps == nil }))
+    try events.note(.refitted(visitor.counts))
     return (files, visitor.counts)
   }
 
@@ -127,7 +127,7 @@ extension PruneRun {
     progress.finish()
     try LibTorch.releaseMemory()
     try model.checkpoint.checkUnchanged()
-    try events.note(.refitted(counts, hasMoreExperts: model.description.hasExperts { _ in true }))
+    try events.note(.refitted(counts))
     return counts
   }
 
@@ -144,12 +144,5 @@ extension PruneRun {
       try head(
         executor.weights.outer(description.embedding, of: selection), executor.weights.outer(norm, of: selection))
     )
-  }
-}
-
-extension ModelDescription {
-  /// Whether a layer has routed experts of which this holds.
-  fileprivate func hasExperts(_ holds: (MixtureOfExperts) -> Bool) -> Bool {
-    layers.contains { layer in layer.sublayers.contains { ($0.block as? MixtureOfExperts).map(holds) ?? false } }
   }
 }

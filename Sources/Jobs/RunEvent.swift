@@ -61,7 +61,7 @@ public enum RunNote: Sendable {
   case scoringLayers(Int, rows: Int, of: Int, tokens: Int, likeRows: Int, WalkSummary)
   case calibrating(rows: Int, tokens: Int, dtype: String, WalkSummary)
   case refitting(rows: Int, tokens: Int, walks: Double)
-  case refitted(RefitCounts, hasMoreExperts: Bool)
+  case refitted(RefitCounts)
   case forecasting(cuts: Int, rows: Int)
   case refittingCandidate(ExportConfig, of: Int)
   /// Where a walk goes on that was interrupted, and what prevents that.
@@ -122,10 +122,10 @@ public enum RunNote: Sendable {
     case .forecasting(let cuts, let rows):
       "forecasting divergence: \(cuts) cuts, each alone, on \(rows) rows of text"
     case .refittingCandidate(let config, let count): "of the \(count) best candidates: \(config)"
-    case .refitted(let counts, let hasExperts):
+    case .refitted(let counts):
       """
       \(counts.refitted) of \(counts.all) linear maps are better for it on rows that were held back; \
-      the others are as they were sliced\(counts.starved > 0 ? ", \(counts.starved) of routed experts that saw fewer tokens than they have inputs among them" : "")\(hasExperts ? ", and so are all of routed experts" : "")
+      the others are as they were sliced\(counts.starved > 0 ? ", \(counts.starved) of routed experts with too few tokens or too little memory among them" : "")
       """
     case .noBOS(let family):
       """

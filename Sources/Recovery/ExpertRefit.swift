@@ -7,7 +7,7 @@ import Torch
 ///
 /// Shapes: R rows of one expert, H what experts read in the original, F their channels there, K and G what is kept of these.
 final class ExpertRefit {
-  /// All experts' maps, where some are better than as they were sliced: `[E, out, in]`.
+  /// All experts' maps as they are stored, where some are better than as they were sliced.
   private(set) var found: [Weight: Tensor] = [:]
   /// Experts whose moments are summed now.
   private var group: Range<Int>
@@ -17,27 +17,27 @@ final class ExpertRefit {
   private let selection: Selection
   private let basis: StreamBasis
   private let division: RowDivision
-  private let block: MixtureOfExperts?
+  private let block: MixtureOfExperts
+  private let maps: ExpertMaps
   private let count: Int
   private var moments: [Int: DividedMoments] = [:]
-  /// Of each token of the batch whether it is held back.
-  private var isHeldBack: (batch: Int, tokens: Set<Int>) = (-1, [])
 
   /// - Parameters:
   ///   - room: bytes for moments.
   ///   - isFirstSite: all experts come at once then, as the original is seen whole only once.
   init(
-    _ site: RefitSite, _ layer: Int, _ model: ModelDescription, _ selection: Selection, _ basis: StreamBasis, room: Int,
+    _ site: RefitSite, of block: MixtureOfExperts, _ layer: Int, _ model: ModelDescription, _ selection: Selection,
+    _ basis: StreamBasis, room: Int,
     isFirstSite: Bool, _ division: RowDivision
   ) {
     (self.site, self.layer, self.model, self.selection) = (site, layer, model, selection)
     (self.basis, self.division) = (basis, division)
-    block = model.layers[layer].sublayers[site.sublayer].block as? MixtureOfExperts
+    (self.block, maps) = (block, block.expertMaps)
     let architecture = selection.architecture(of: model)
     count = selection.kept(.experts, layer: layer)?.count ?? model.sizes[.experts]
     let weight = site.weights[0]
-    let whole = weight.axes[2].size(model.sizes)
-    let own = weight.axes[2].size(architecture.sizes(inLayer: layer))
+    let whole = weight.axes[maps.inputAxis].size(model.sizes)
+    let own = weight.axes[maps.inputAxis].size(architecture.sizes(inLayer: layer))
     // Both parts of both moments, in float64.
     let bytes = 2 * 8 * own * (own + whole)
     group = 0..<(isFirstSite ? count : min(count, max(room / max(bytes, 1), 1)))
@@ -60,26 +60,25 @@ final class ExpertRefit {
   ///   - whole: the original's weights.
   func see(_ routed: RoutedRows, input: Tensor, entering: Tensor, batch: Int, whole: LayerWeights?) throws {
     guard group.contains(routed.expert) else { return }
-    let x = try input.to(.float32)
+    var x = try input.to(.float32)
     var target = try entering.picked(routed.tokens)
+    let shares = try routed.shares.to(.float32)
     if site.experts == .down {
-      guard let block, let whole else { throw ModelError("the original's experts of layer \(layer + 1) were not seen") }
+      guard let whole else { throw ModelError("the original's experts of layer \(layer + 1) were not seen") }
       target = try block.expertInner(target, expert: original(routed.expert), weights: whole).to(.float32)
-        .multiplied(by: routed.shares.to(.float32))
+        .multiplied(by: shares)
     } else {
       target = try target.to(.float32)
     }
+    if site.weights.contains(where: { maps.biases[$0] != nil }) {
+      // A bias after the last map is weighed by the router as well.
+      let constant = try site.experts == .down ? shares : .ones(shares.shape, dtype: .float32, device: shares.device)
+      x = try Tensor.cat([x, constant], dim: 1)
+      target = try Tensor.cat([target, constant], dim: 1)
+    }
     let own = try moments[routed.expert] ?? DividedMoments(inputs: x.shape[1], targets: target.shape[1])
     moments[routed.expert] = own
-    if isHeldBack.batch != batch {
-      isHeldBack = (batch, Set(try division.batches[batch].heldBack?.int64s().map(Int.init) ?? []))
-    }
-    let rows = routed.tokens.indices
-    let held = rows.filter { isHeldBack.tokens.contains(routed.tokens[$0]) }
-    if held.isEmpty { return try own.solved.add(x, target) }
-    try own.heldBack.add(x.picked(held), target.picked(held))
-    let rest = rows.filter { !isHeldBack.tokens.contains(routed.tokens[$0]) }
-    if !rest.isEmpty { try own.solved.add(x.picked(rest), target.picked(rest)) }
+    try own.add(x, target, of: routed.tokens, division.batches[batch])
   }
 
   /// Solves the experts of this group.
@@ -94,7 +93,7 @@ final class ExpertRefit {
     for weight in site.weights {
       var solved: [Int: Tensor] = [:]
       for expert in group {
-        let sliced = try weights.expert(expert, of: weight).to(.float32)
+        let sliced = try maps.map(weight, of: expert, in: weights)
         guard let own = regressions[expert], own.moments.solved.tokens >= sliced.shape[1],
           own.moments.heldBack.tokens > 0
         else {
@@ -112,19 +111,18 @@ final class ExpertRefit {
       guard !solved.isEmpty else { continue }
       // The others are as they were.
       let all = try (0..<count).map { expert in
-        try solved[expert] ?? found[weight]?.select(dim: 0, index: expert)
-          ?? weights.expert(expert, of: weight).to(.float32)
+        try solved[expert] ?? maps.map(weight, of: expert, in: found[weight] == nil ? weights : LayerWeights(found))
       }
-      found[weight] = try Tensor.stack(all, dim: 0)
+      found.merge(try maps.stored(all, as: weight)) { $1 }
     }
     return counts
   }
 
   /// The original's map of an expert, of the outputs that are kept: `[out, in]`.
   private func map(_ weight: Weight, _ expert: Int, _ whole: LayerWeights) throws -> Tensor {
-    let map = try whole.expert(original(expert), of: weight).to(.float32)
-    if weight.writesAxis == 1 { return try basis.kept(map.transpose(0, 1)).transpose(0, 1).contiguous() }
+    let map = try maps.map(weight, of: original(expert), in: whole)
+    if weight.writesAxis == maps.outputAxis { return try basis.kept(map.transpose(0, 1)).transpose(0, 1).contiguous() }
     let kept = selection.keptIndices(of: weight, layer: layer, expert: original(expert), sizes: model.sizes)
-    return try map.picked(kept[1])
+    return try map.picked(kept[maps.outputAxis])
   }
 }

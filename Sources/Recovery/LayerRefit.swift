@@ -78,10 +78,13 @@ final class LayerRefit {
   }
 
   private func see(_ weight: Weight, _ routed: RoutedRows, _ input: Tensor) throws {
-    guard let site, site.experts != nil, weight == site.weights.first else { return }
+    guard let site, site.experts != nil, weight == site.weights.first,
+      let block = description.experts(inBranch: site.sublayer)
+    else { return }
     let experts =
       self.experts
-      ?? ExpertRefit(site, layer, model, selection, basis, room: room, isFirstSite: number == 0, division)
+      ?? ExpertRefit(
+        site, of: block, layer, model, selection, basis, room: room, isFirstSite: number == 0, division)
     self.experts = experts
     try experts.see(
       routed, input: input, entering: original.aim(of: number), batch: original.batch, whole: whole)

@@ -12,11 +12,13 @@ final class LocalMoments: WalkVisitor, LinearObserver {
   private let selections: [Selection]
   private let division: RowDivision
   private let isRotated: Bool
+  private let room: Int
 
   private var finder: RefitSites?
   /// By the first weight that reads the input.
   private var grams: [Weight: DividedGram] = [:]
-  private var sums: [Weight: [(tokens: Int, gram: Tensor, sums: Tensor)]] = [:]
+  /// By the branch that they are in.
+  private var experts: [Int: LocalExperts] = [:]
   /// Σ of the squares of the stream's channels where its mean square is one, before each branch: `[H]` float64.
   private var energies: [Int: Tensor] = [:]
   private var batch = -1
@@ -26,8 +28,10 @@ final class LocalMoments: WalkVisitor, LinearObserver {
   ///   - selections: of the pruned models.
   ///   - division: of the rows that are walked.
   ///   - isRotated: whether what is walked has the stream in a rotated basis, whose norms have constants.
-  init(_ model: ModelDescription, _ selections: [Selection], _ division: RowDivision, isRotated: Bool) {
-    (self.model, self.selections, self.division, self.isRotated) = (model, selections, division, isRotated)
+  ///   - room: bytes for what routed experts read.
+  init(_ model: ModelDescription, _ selections: [Selection], _ division: RowDivision, isRotated: Bool, room: Int) {
+    (self.model, self.selections, self.division) = (model, selections, division)
+    (self.isRotated, self.room) = (isRotated, room)
   }
 
   // MARK: While the original goes through
@@ -36,7 +40,7 @@ final class LocalMoments: WalkVisitor, LinearObserver {
     if layer != self.layer {
       self.layer = layer
       finder = RefitSites(model.layers[layer])
-      (grams, sums, energies, batch, whole) = ([:], [:], [:], -1, nil)
+      (grams, experts, energies, batch, whole) = ([:], [:], [:], -1, nil)
     }
     return self
   }
@@ -44,6 +48,7 @@ final class LocalMoments: WalkVisitor, LinearObserver {
   func observeStream(_ sublayer: Int, layer: Int, state: Tensor, lengths: [Int]?) throws {
     if sublayer == 0 { batch += 1 }
     if batch == 0 { finder?.enter(sublayer) }
+    if batch >= 0 { try experts[sublayer - 1]?.end(batch) }
     guard sublayer < model.layers[layer].sublayers.count, isRescaled(sublayer, layer),
       selections.contains(where: { $0.kept(.hidden, layer: nil) != nil })
     else { return }
@@ -65,7 +70,8 @@ final class LocalMoments: WalkVisitor, LinearObserver {
   func observe(
     _ weight: Weight, bias: Weight?, routed: RoutedRows?, layer: Int, input: Tensor, lengths: [Int]?
   ) throws {
-    guard routed == nil, weight.axes.count == 2 else { return }
+    if let routed { return try see(weight, routed, input) }
+    guard weight.axes.count == 2 else { return }
     if batch == 0 {
       finder?.see(weight, bias: bias, input)
       guard finder?.sites.last?.weights.first == weight,
@@ -74,6 +80,17 @@ final class LocalMoments: WalkVisitor, LinearObserver {
       grams[weight] = try DividedGram(input.shape[input.shape.count - 1])
     }
     try grams[weight]?.add(input.valid(lengths), division.batches[batch])
+  }
+
+  private func see(_ weight: Weight, _ routed: RoutedRows, _ input: Tensor) throws {
+    guard let layer else { return }
+    if batch == 0 { finder?.seeExperts(weight) }
+    guard let site = finder?.sites.first(where: { $0.experts != nil && $0.weights.first == weight }),
+      let block = model.layers[layer].experts(inBranch: site.sublayer)
+    else { return }
+    let own = try experts[site.sublayer] ?? LocalExperts(block, layer, model, selections, division, room: room)
+    experts[site.sublayer] = own
+    try own.see(routed, input, isFirst: site.experts == .first, batch)
   }
 
   func didRun(layer: Int, subject: Int, weights: LayerWeights) throws -> LayerWeights? {
@@ -98,17 +115,20 @@ final class LocalMoments: WalkVisitor, LinearObserver {
     var found: [Weight: Tensor] = [:]
     var counts = RefitCounts()
     for site in finder.sites {
-      guard let first = site.weights.first, let gram = grams[first], let kept = inputs(of: first, selection, layer)
-      else { continue }
-      let parts = try sums[first] ?? gram.whole()
-      sums[first] = parts
+      guard let first = site.weights.first else { continue }
       let scale = try scale(of: site, first, selection)
+      if site.experts == .first, let experts = experts[site.sublayer] {
+        let own = try experts.solve(weights, whole: whole, selection, scale: scale)
+        for (weight, tensor) in own.weights { found[weight] = try tensor.to(storedType(weight)) }
+        counts = counts + own.counts
+      }
+      guard let gram = grams[first], let kept = inputs(of: first, selection, layer) else { continue }
       var regressions: [Bool: RidgeRegression] = [:]
       for weight in site.weights {
         let bias = site.biases[weight]
         let own =
           try regressions[bias != nil]
-          ?? RidgeRegression(moments: Self.moments(parts, keeping: kept, scale: scale, isConstant: bias != nil))
+          ?? RidgeRegression(moments: gram.moments(keeping: kept, scale: scale, isConstant: bias != nil))
         regressions[bias != nil] = own
         let solution = try own.solve(
           towards: weights.joined(weight, bias), targets: original(weight, bias, whole, selection, layer))
@@ -130,34 +150,11 @@ final class LocalMoments: WalkVisitor, LinearObserver {
   /// What the pruned model's norm multiplies the kept channels by, beyond what the original's does: the stream's mean square over
   /// all channels is not that over those.
   private func scale(of site: RefitSite, _ weight: Weight, _ selection: Selection) throws -> Double {
-    guard weight.readsAxis == 1, let energy = energies[site.sublayer], let kept = selection.kept(.hidden, layer: nil)
+    guard weight.readsAxis != nil, let energy = energies[site.sublayer], let kept = selection.kept(.hidden, layer: nil)
     else { return 1 }
     let own = try energy.indexSelect(dim: 0, Tensor(kept.map(Int64.init), shape: [kept.count])).mean().item()
     let all = try energy.mean().item()
     return own > 0 && all.isFinite && own.isFinite ? (all / own).squareRoot() : 1
-  }
-
-  /// - Parameters:
-  ///   - scale: of the kept inputs.
-  ///   - isConstant: whether a constant one is among them.
-  private static func moments(
-    _ parts: [(tokens: Int, gram: Tensor, sums: Tensor)], keeping kept: [Int], scale: Double, isConstant: Bool
-  ) throws -> DividedMoments {
-    let indices = try Tensor(kept.map(Int64.init), shape: [kept.count])
-    let made = try parts.map { part in
-      var cross = try part.gram.indexSelect(dim: 1, indices)
-      if scale != 1 { try cross.multiply(by: scale) }
-      var own = try cross.indexSelect(dim: 0, indices)
-      if scale != 1 { try own.multiply(by: scale) }
-      if isConstant {
-        let few = try part.sums.indexSelect(dim: 0, indices).multiplied(by: scale).unsqueeze(0)
-        let count = try Tensor.ones([1, 1], dtype: .float64).multiplied(by: Double(part.tokens))
-        cross = try Tensor.bordered(cross, right: part.sums.unsqueeze(1), below: few, corner: count)
-        own = try Tensor.bordered(own, right: few.transpose(0, 1), below: few, corner: count)
-      }
-      return Moments(inputs: own, targets: cross, tokens: part.tokens)
-    }
-    return DividedMoments(solved: made[0], heldBack: made[1])
   }
 
   /// The original's map with its bias, of the outputs that are kept: `[M, N]`.
@@ -167,13 +164,6 @@ final class LocalMoments: WalkVisitor, LinearObserver {
     let map = try whole.joined(weight, bias)
     guard let rows = selection.keptIndices(of: weight, layer: layer, sizes: model.sizes)[0] else { return map }
     return try map.indexSelect(dim: 0, Tensor(rows.map(Int64.init), shape: [rows.count]))
-  }
-}
-
-extension Tensor {
-  /// A matrix with one more row and column.
-  fileprivate static func bordered(_ inner: Tensor, right: Tensor, below: Tensor, corner: Tensor) throws -> Tensor {
-    try cat([cat([inner, right], dim: 1), cat([below, corner], dim: 1)], dim: 0)
   }
 }
 

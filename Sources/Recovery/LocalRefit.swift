@@ -46,7 +46,7 @@ public final class LocalRefit: WeightOverlay {
     if let walk = walks[isRotated], (walk.moments.layer ?? -1) <= layer { return walk }
     walks[isRotated] = nil
     let alike = selections.filter { self.isRotated($0) == isRotated }
-    let moments = LocalMoments(model, alike, division, isRotated: isRotated)
+    let moments = LocalMoments(model, alike, division, isRotated: isRotated, room: executor.budget / 4)
     var whole = Selection(all: model)
     if isRotated { whole.cuts[.hidden] = .everywhere(Array(0..<model.sizes[.hidden])) }
     let walk = (try LayerLane(executor, batches, Subject(whole), visitor: moments), moments)

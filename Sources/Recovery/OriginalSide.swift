@@ -15,9 +15,8 @@ final class OriginalSide: LinearObserver {
   /// Of the batch: inputs by the first weight that reads them, and streams after branches.
   private var inputs: [Weight: Tensor] = [:]
   private var streams: [Int: Tensor] = [:]
-  /// What routed experts read, of each token that some expert has: rows as they came, and which tokens they are.
-  private var routed: (rows: [Tensor], tokens: [Int]) = ([], [])
-  /// The same by token, by the branch that they are in: `[T, C]`.
+  private var routed = RoutedInputs()
+  /// What routed experts read, by the branch that they are in: `[T, C]`.
   private var entering: [Int: Tensor] = [:]
   /// Of each site and batch; nil where there is no room.
   private var kept: [[Tensor]]?
@@ -42,7 +41,7 @@ final class OriginalSide: LinearObserver {
     clear()
   }
 
-  private func clear() { (inputs, streams, routed, entering) = ([:], [:], ([], []), [:]) }
+  private func clear() { (inputs, streams, routed, entering) = ([:], [:], RoutedInputs(), [:]) }
 
   /// What the original gives at a site, of the batch that goes through: `[T, M]`.
   func aim(of number: Int) throws -> Tensor {
@@ -65,9 +64,7 @@ final class OriginalSide: LinearObserver {
       if sites == nil { finder.seeExperts(weight) }
       let site = (sites ?? finder.sites).first { $0.experts == .first && $0.weights.first == weight }
       guard let site, sites == nil || wants(site) || wants(experts: site.sublayer) else { return }
-      self.routed.rows.append(try input.clone())
-      self.routed.tokens += routed.tokens
-      return
+      return try self.routed.add(input, routed.tokens)
     }
     if let sites {
       guard let site = sites.first(where: { $0.weights.first == weight }), site.aim == .output, wants(site) else {
@@ -88,7 +85,7 @@ final class OriginalSide: LinearObserver {
       clear()
       if number > 0, kept != nil { throw SeenEnough() }
     }
-    if !routed.rows.isEmpty { try gather(sublayer - 1) }
+    if !routed.isEmpty { entering[sublayer - 1] = try routed.take() }
     if sites == nil, sublayer < self.layer.sublayers.count { finder.enter(sublayer) }
     let isWanted = sites?.contains { $0.aim == .stream && $0.sublayer + 1 == sublayer && wants($0) } ?? (sublayer > 0)
     // The memory of the stream is used again.
@@ -106,16 +103,6 @@ final class OriginalSide: LinearObserver {
   /// Whether the site at hand is of the experts of a branch.
   private func wants(experts sublayer: Int) -> Bool {
     site(number).map { $0.experts != nil && $0.sublayer == sublayer } ?? false
-  }
-
-  /// Each token's row once, in their order.
-  private func gather(_ sublayer: Int) throws {
-    let rows = try Tensor.cat(routed.rows, dim: 0)
-    var places = [Int64](repeating: 0, count: (routed.tokens.max() ?? -1) + 1)
-    for (row, token) in routed.tokens.enumerated() { places[token] = Int64(row) }
-    entering[sublayer] = try rows.indexSelect(
-      dim: 0, Tensor(places, shape: [places.count]).to(device: rows.device))
-    routed = ([], [])
   }
 
   private func endIfSeen() throws {

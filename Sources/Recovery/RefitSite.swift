@@ -58,7 +58,7 @@ struct RefitSites {
 
   /// Experts' maps are refitted for all experts at once: first those that read the tokens.
   mutating func seeExperts(_ weight: Weight) {
-    guard let maps = (layer.sublayers[sublayer].block as? MixtureOfExperts)?.expertMaps, weight == maps.first.first,
+    guard let maps = layer.experts(inBranch: sublayer)?.expertMaps, weight == maps.first.first,
       !sites.contains(where: { $0.weights.first == weight })
     else { return }
     sites.append(RefitSite(weights: maps.first, sublayer: sublayer, experts: .first))
@@ -77,4 +77,8 @@ struct RefitSites {
       return site
     }
   }
+}
+
+extension LayerDescription {
+  func experts(inBranch sublayer: Int) -> MixtureOfExperts? { sublayers[sublayer].block as? MixtureOfExperts }
 }

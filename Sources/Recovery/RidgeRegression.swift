@@ -24,8 +24,10 @@ package final class RidgeRegression {
 
   /// What is solved, once for all weights; nil where nothing can be.
   private lazy var system = Result { try RidgeSystem(moments, fewInputs: Self.fewInputs) }
+  private let outputs: Int
 
-  package init(moments: DividedMoments) { self.moments = moments }
+  /// - Parameter outputs: of all W that will be solved, where these are many.
+  package init(moments: DividedMoments, outputs: Int = 0) { (self.moments, self.outputs) = (moments, outputs) }
 
   /// What is found, and how much it helps.
   package struct Solution {
@@ -118,7 +120,7 @@ package final class RidgeRegression {
   private func whole(_ system: RidgeSystem, _ sliced: Tensor, _ map: Tensor?, _ ridge: Double) throws -> Tensor? {
     let summed = moments.solved.targets
     // Maps of the same targets share what is solved for these, where that is not more than what is solved for the maps.
-    if let map, 2 * sliced.shape[0] >= summed.shape[0] {
+    if let map, max(2 * sliced.shape[0], outputs) >= summed.shape[0] {
       guard let (targets, pull) = try system.shared(ridge, summed) else { return nil }
       return try map.to(.float32).matmul(targets).adding(sliced.matmul(pull))
     }

@@ -17,7 +17,7 @@ final class RidgeSystem {
   private var factors = Latest<Tensor?>(1)
   /// A search takes four at most.
   private var searchFactors = Latest<Tensor?>(4)
-  private var shared = Latest<(targets: Tensor, pull: Tensor)?>(1)
+  private var shared = Latest<(targets: Tensor, pull: Tensor)?>(2)
 
   /// - Parameter fewInputs: with more the search is in float32.
   /// - Returns: nil where nothing can be solved.

@@ -16,6 +16,7 @@ import tempfile
 import torch
 
 import refit
+import refit_experts
 
 
 def columns(big, small, rows):
@@ -69,6 +70,10 @@ def refit_locally(original, pruned, layers, tokens):
                 small.weight.copy_(found[:, :len(kept)])
                 if small.bias is not None:
                     small.bias.copy_(found[:, -1])
+        if hasattr(getattr(own, "mlp", None), "experts"):
+            refit_experts.refit_locally(
+                original, layer.mlp.experts, own.mlp.experts, hidden, tokens, refit.choose,
+                lengthened(seen.streams[branches - 1], hidden))
     if len(hidden) == width:
         return
     norms = [getattr(body, "norm", None) or body.norm_f for body in bodies]

@@ -36,7 +36,7 @@ def made(config, kind, folder):
         for name, tensor in model.named_parameters():
             if tensor.ndim == 1 and "norm" in name:
                 tensor.copy_(1 + 0.2 * torch.randn_like(tensor))
-            elif name.endswith(".bias"):
+            elif name.endswith("bias"):
                 tensor.copy_(0.1 * torch.randn_like(tensor))
             elif tensor.ndim > 1:
                 tensor.copy_(0.15 * torch.randn_like(tensor))
@@ -75,6 +75,13 @@ def qwen3_moe(folder):
     made(config, transformers.Qwen3MoeForCausalLM, folder)
 
 
+def gpt_oss(folder):
+    config = transformers.GptOssConfig(
+        **{**COMMON, "intermediate_size": 32}, head_dim=16, num_local_experts=4, num_experts_per_tok=2, sliding_window=16,
+        tie_word_embeddings=False)
+    made(config, transformers.GptOssForCausalLM, folder)
+
+
 def nemotron(folder):
     config = transformers.NemotronHConfig(
         vocab_size=2048, hidden_size=64, intermediate_size=96, num_hidden_layers=4,
@@ -91,6 +98,7 @@ MODELS = {
     "llama": (llama, {"hidden_size": 48, "ffn_hidden_size": 64}),
     "deepseek": (deepseek, {"hidden_size": 48, "ffn_hidden_size": 64}),
     "experts": (qwen3_moe, {"hidden_size": 48, "moe_ffn_hidden_size": 24, "num_moe_experts": 3}),
+    "gpt-oss": (gpt_oss, {"hidden_size": 48, "moe_ffn_hidden_size": 24, "num_moe_experts": 3}),
     "nemotron": (nemotron, {"hidden_size": 48, "ffn_hidden_size": 64, "mamba_num_heads": 6}),
 }
 

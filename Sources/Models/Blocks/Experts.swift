@@ -110,9 +110,12 @@ public struct Experts: Sendable {
     }
   }
 
-  /// The projections of each expert, `[out, in]` and without biases: those that read the tokens, and what they are turned back by;
-  /// nil where they are stored in another way.
-  var maps: (first: [Weight], down: Weight)? { downBias == nil ? (firstWeights, down) : nil }
+  var maps: ExpertMaps {
+    guard case .interleaved(let both, let bias) = inputs, let downBias else {
+      return ExpertMaps(first: firstWeights, down: down)
+    }
+    return ExpertMaps(first: [both], down: down, biases: [both: bias, down: downBias], isTransposed: true)
+  }
 
   /// The input of one expert's down projection: `[R, H]` → `[R, F]`.
   func inner(_ rows: Tensor, expert: Int, weights: LayerWeights) throws -> Tensor {

@@ -42,9 +42,7 @@ public struct MixtureOfExperts: Block {
   public var expertWeights: [Weight] { experts.weights }
   public var expertsPerToken: Int { router.topK }
 
-  /// The routed experts' projections, `[out, in]` and without biases: those that read the tokens, and the one after them; nil where
-  /// they are stored in another way.
-  public var expertMaps: (first: [Weight], down: Weight)? { experts.maps }
+  public var expertMaps: ExpertMaps { experts.maps }
 
   /// What a routed expert's last projection reads: `[R, H]` → `[R, F]`, before the router weighs it.
   ///
