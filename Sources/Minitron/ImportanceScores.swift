@@ -140,6 +140,9 @@ public struct ImportanceScores: Sendable, Equatable {
         return Self.best(sizes[dimension], of: list, groups: groups, keeping: kept)
       }
     }
+    for (dimension, order) in model.followers where sizes[dimension] != order.count {
+      selection.cuts[dimension] = .everywhere(order.prefix(sizes[dimension]).sorted())
+    }
     return selection
   }
 

@@ -8,6 +8,8 @@ public struct ConfigReader: Sendable {
   public let path: [String]
   /// What the names of the model's weights begin with, its output head aside.
   public let weightPrefix: String
+  /// What fields have that are not there.
+  private let defaults: JSON.Object
   /// The path of the file, for messages.
   public let file: String
   /// The largest size believed. Products of a few such numbers still fit 64 bits.
@@ -16,11 +18,14 @@ public struct ConfigReader: Sendable {
   public static let largestLayerCount = 1 << 12
 
   public init(_ object: JSON.Object, file: String) {
-    self.init(object, file: file, root: object, path: [], weightPrefix: "model.")
+    self.init(object, file: file, root: object, path: [], weightPrefix: "model.", defaults: JSON.Object())
   }
 
-  private init(_ object: JSON.Object, file: String, root: JSON.Object, path: [String], weightPrefix: String) {
+  private init(
+    _ object: JSON.Object, file: String, root: JSON.Object, path: [String], weightPrefix: String, defaults: JSON.Object
+  ) {
     self.object = object
+    self.defaults = defaults
     self.file = file
     self.root = root
     self.path = path
@@ -36,20 +41,31 @@ public struct ConfigReader: Sendable {
     for (older, name) in names {
       if let value = object[older] { object[name] = value }
     }
-    return ConfigReader(object, file: file, root: root, path: path, weightPrefix: weightPrefix)
+    return ConfigReader(object, file: file, root: root, path: path, weightPrefix: weightPrefix, defaults: defaults)
   }
 
   /// The language model inside a larger one, for the same family file that reads it alone.
   ///
   /// - Parameters:
-  ///   - key: the section that describes it, `text_config`.
+  ///   - key: the section that describes it, `text_config`; nil where the fields stand in the config itself.
   ///   - weightPrefix: what its weights' names begin with, `model.language_model.`.
+  ///   - defaults: of fields that are not there, where the larger model has others than the family alone.
   /// - Throws: `ModelError` when there is no such section.
-  public func tower(_ key: String, weightPrefix: String) throws -> ConfigReader {
+  public func tower(
+    _ key: String?, weightPrefix: String, defaults: JSON.Object = JSON.Object()
+  ) throws -> ConfigReader {
+    guard let key else {
+      return ConfigReader(
+        object, file: file, root: root, path: path, weightPrefix: weightPrefix, defaults: defaults)
+    }
     guard let section = try section(key) else { throw wrong(key, "an object", object[key]) }
     return ConfigReader(
-      section.object, file: section.file, root: root, path: path + [key], weightPrefix: weightPrefix)
+      section.object, file: section.file, root: root, path: path + [key], weightPrefix: weightPrefix,
+      defaults: defaults)
   }
+
+  /// What a field has, or has by default; nil for nothing.
+  private func value(_ key: String) -> JSON? { has(key) ? object[key] : defaults[key] }
 
   /// Whether something stands under a key: null and an empty object are as good as nothing.
   public func has(_ key: String) -> Bool { object[key].map { !$0.isNull && $0.object?.count != 0 } ?? false }
@@ -63,7 +79,7 @@ public struct ConfigReader: Sendable {
   public func size(
     _ key: String, default fallback: Int? = nil, atLeast least: Int = 1, atMost most: Int = largestSize
   ) throws -> Int {
-    guard has(key), let value = object[key] else {
+    guard let value = value(key) else {
       if let fallback { return fallback }
       throw wrong(key, "an integer of at least \(least)", object[key])
     }
@@ -76,11 +92,11 @@ public struct ConfigReader: Sendable {
   /// A number of layers: from 1 to `largestLayerCount`.
   public func layerCount(_ key: String) throws -> Int { try size(key, atMost: Self.largestLayerCount) }
 
-  public func optionalSize(_ key: String) throws -> Int? { has(key) ? try size(key) : nil }
+  public func optionalSize(_ key: String) throws -> Int? { value(key) == nil ? nil : try size(key) }
 
   /// A finite number.
   public func number(_ key: String, default fallback: Double? = nil) throws -> Double {
-    guard has(key), let value = object[key] else {
+    guard let value = value(key) else {
       if let fallback { return fallback }
       throw wrong(key, "a number", object[key])
     }
@@ -88,7 +104,7 @@ public struct ConfigReader: Sendable {
     return number
   }
 
-  public func optionalNumber(_ key: String) throws -> Double? { has(key) ? try number(key) : nil }
+  public func optionalNumber(_ key: String) throws -> Double? { value(key) == nil ? nil : try number(key) }
 
   public func positive(_ key: String, default fallback: Double? = nil) throws -> Double {
     let value = try number(key, default: fallback)
@@ -97,13 +113,13 @@ public struct ConfigReader: Sendable {
   }
 
   public func flag(_ key: String, default fallback: Bool) throws -> Bool {
-    guard has(key), let value = object[key] else { return fallback }
+    guard let value = value(key) else { return fallback }
     guard let flag = value.bool else { throw wrong(key, "true or false", value) }
     return flag
   }
 
   public func string(_ key: String, default fallback: String? = nil) throws -> String {
-    guard has(key), let value = object[key] else {
+    guard let value = value(key) else {
       if let fallback { return fallback }
       throw wrong(key, "a string", object[key])
     }

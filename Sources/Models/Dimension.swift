@@ -6,12 +6,24 @@ public struct Dimension: Sendable, Hashable {
   public let hyperparameter: Hyperparameter?
   /// A factor that is the same in every model, such as the 2 of gate and up in one projection; nil for a size of its own.
   public let literal: Int?
+  /// The one whose size it has to have: none or one.
+  private let leaders: [Dimension]
 
-  private init(_ name: String, _ hyperparameter: Hyperparameter?, literal: Int? = nil) {
+  private init(
+    _ name: String, _ hyperparameter: Hyperparameter?, literal: Int? = nil, leaders: [Dimension] = []
+  ) {
     self.name = name
     self.hyperparameter = hyperparameter
     self.literal = literal
+    self.leaders = leaders
   }
+
+  /// A dimension whose size is that of another, while what is kept of it is its own: channels between two layers of a projector
+  /// that a config has no field for.
+  init(_ name: String, asLargeAs leader: Dimension) { self.init(name, nil, leaders: [leader]) }
+
+  /// The one whose size it has to have; nil for a size of its own.
+  public var leader: Dimension? { leaders.first }
 
   /// A dimension of fixed size.
   public init(fixed name: String) { self.init(name, nil) }
@@ -47,7 +59,7 @@ public struct Sizes: Sendable, Hashable {
 
   /// Zero for a dimension the architecture does not have.
   public subscript(dimension: Dimension) -> Int {
-    get { dimension.literal ?? values[dimension] ?? 0 }
+    get { dimension.literal ?? values[dimension.leader ?? dimension] ?? 0 }
     set { values[dimension] = newValue }
   }
 

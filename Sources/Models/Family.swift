@@ -7,6 +7,8 @@ public protocol Family: Sendable {
   static var modelTypes: [String] { get }
   /// - Throws: `ModelError` naming the field that is wrong.
   static func describe(_ config: ConfigReader) throws -> ModelDescription
+  /// Sections of the config that it reads, where it is of a language model with encoders beside it. None for most.
+  static var sections: [String] { get }
   /// The config of a small model of this family, to tell what can be pruned in it. Has a default that suits most.
   static func sample(modelType: String) -> JSON.Object
 }
@@ -52,9 +54,18 @@ public enum Families {
     Nemotron.self,
     GPTNeoX.self,
     Starcoder2.self,
+    Qwen25VL.self,
+    Qwen3VL.self,
+    Qwen35VL.self,
+    Gemma3VL.self,
+    Mistral3.self,
+    LLaVA.self,
   ]
 
   public static var modelTypes: [String] { all.flatMap { $0.modelTypes } }
+
+  /// The one that reads a `model_type`.
+  static func family(of type: String) -> (any Family.Type)? { all.first { $0.modelTypes.contains(type) } }
 
   /// The description of the model that a config describes.
   ///
@@ -78,7 +89,7 @@ public enum Families {
         "\(file): \"per_layer_config\" gives layers sizes and settings of their own, which is not supported")
     }
     let type = try reader.string("model_type")
-    guard let family = all.first(where: { $0.modelTypes.contains(type) }) else {
+    guard let family = family(of: type) else {
       throw ModelError("\(file): model_type \"\(type)\" is not supported")
     }
     let description = try family.describe(reader)

@@ -1,6 +1,7 @@
 public import JSON
 
 extension Family {
+  public static var sections: [String] { [] }
   public static func sample(modelType: String) -> JSON.Object { Families.commonSample(modelType) }
 }
 

@@ -59,11 +59,11 @@ public struct OuterScales: Sendable {
 /// A model as its family describes it: blocks, weights with axes, sizes and the config fields that hold them.
 public struct ModelDescription: Sendable {
   /// `model_type` of the config.
-  public let family: String
+  public private(set) var family: String
   /// The part of the config that describes it: all of it, or a section of a larger model's.
   public private(set) var config: JSON.Object
   /// The whole config, and where in it that part is.
-  private let root: JSON.Object
+  private var root: JSON.Object
   private let path: [String]
   public private(set) var sizes: Sizes
   public let embedding: Weight
@@ -75,7 +75,7 @@ public struct ModelDescription: Sendable {
   public private(set) var isTied: Bool
   private var output: Weight
   /// Names that checkpoints of this model may have besides those of its weights.
-  public let names: TensorNames
+  public private(set) var names: TensorNames
   /// Config keys that hold a dimension's size, where this architecture keeps them.
   private let fields: [(key: String, dimension: Dimension)]
   /// Config keys whose value follows from several sizes.
@@ -97,6 +97,11 @@ public struct ModelDescription: Sendable {
   /// Weights outside the layers that nothing here computes with and that have axes of this model, such as the projection
   /// of a vision tower's outputs into the hidden size: pruned with the rest.
   public var others: [Weight] = []
+  /// Fields of the whole config, by the keys that lead to them, that hold a size as well: what a vision tower's outputs have to
+  /// be as wide as.
+  private var outerFields: [(path: [String], dimension: Dimension)] = []
+  /// Dimensions outside the layers that are as large as another, and their channels, those first that are kept first.
+  public var followers: [Dimension: [Int]] = [:]
   /// What the names of tensors begin with that are carried along unchanged: a vision tower beside the language model.
   public var carriedPrefixes: [String] = []
   /// What shapes have to obey: first what the architecture's own loader wants.
@@ -138,6 +143,23 @@ public struct ModelDescription: Sendable {
     return description
   }
 
+  /// The same model as a part of a larger one.
+  ///
+  /// - Parameters:
+  ///   - family: the larger model's.
+  ///   - names: under which the tensors of both may be found.
+  ///   - isTied: whether the embedding is the output head by the larger model's config.
+  ///   - fields: those of the whole config that hold a size of this model.
+  func inside(
+    _ family: String, names: TensorNames, isTied: Bool, fields: [(path: [String], dimension: Dimension)]
+  ) -> ModelDescription {
+    var description = self
+    (description.family, description.names, description.isTied) = (family, names, isTied)
+    description.output = Weight(names.heads[0], output.axes)
+    description.outerFields = fields
+    return description
+  }
+
   /// The same model with the head under another of its names.
   func withHead(named name: String) -> ModelDescription {
     var description = self
@@ -150,6 +172,7 @@ public struct ModelDescription: Sendable {
     var description = self
     description.isTied = false
     description.config["tie_word_embeddings"] = .bool(false)
+    description.root["tie_word_embeddings"] = .bool(false)
     return description
   }
 
@@ -212,6 +235,8 @@ public struct ModelDescription: Sendable {
       rescaled[norm.weight] = (norm.kind.offset, factor)
       if let bias = norm.bias { rescaled[bias] = (0, factor) }
     }
+    // What is put in the place of embeddings has no such factor in the architecture.
+    for weight in others where weight.writesAxis != nil { rescaled[weight] = (0, factor) }
     return rescaled
   }
 
@@ -253,18 +278,10 @@ public struct ModelDescription: Sendable {
     if kept.count != layers.count || config[layersField] == nil { config[layersField] = .int(kept.count) }
     editConfig(&config, kept)
     shortenLists(&config, keeping: kept)
-    return root.replacing(config, at: path[...])
-  }
-}
-
-extension JSON.Object {
-  /// The object with a section in another's place.
-  ///
-  /// - Parameter path: the keys that lead to it; empty for the object itself.
-  fileprivate func replacing(_ section: JSON.Object, at path: ArraySlice<String>) -> JSON.Object {
-    guard let key = path.first else { return section }
-    var changed = self
-    changed[key] = .object((self[key]?.object ?? JSON.Object()).replacing(section, at: path.dropFirst()))
-    return changed
+    var whole = root.replacing(config, at: path[...])
+    for (path, dimension) in outerFields where changed[dimension] != sizes[dimension] {
+      whole = whole.setting(.int(changed[dimension]), at: path[...])
+    }
+    return whole
   }
 }

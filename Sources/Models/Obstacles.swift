@@ -28,12 +28,18 @@ extension Families {
     }
     var text = config
     var parts: [String] = []
-    while let key = textSections.first(where: { isThere($0, text) }), let section = try text.section(key) {
+    // Those that a family reads are none.
+    let own = config.object["model_type"]?.string.flatMap { family(of: $0)?.sections } ?? []
+    while let key = textSections.first(where: { isThere($0, text) && !own.contains($0) }),
+      let section = try text.section(key)
+    {
       parts.append(key)
       text = section
     }
-    parts += otherSections.filter { isThere($0, config) }
-    var signs = quantisationKeys.filter { isThere($0, config) || isThere($0, text) }.map { "\"\($0)\"" }
+    parts += otherSections.filter { isThere($0, config) && !own.contains($0) }
+    let sections =
+      try [config, text] + own.compactMap { try config.object[$0]?.object == nil ? nil : config.section($0) }
+    var signs = quantisationKeys.filter { key in sections.contains { isThere(key, $0) } }.map { "\"\($0)\"" }
     if let quantisationFile { signs.append("\(quantisationFile) beside it") }
     let quantised = signs.isEmpty ? nil : signs.joined(separator: " and ") + (signs.count == 1 ? " says" : " say")
 

@@ -30,7 +30,9 @@ public final class SourceModel: Sendable {
     self.describe = describe
     let reader = try CheckpointReader(directory: directory)
     let described = try describe(reader.config, reader.configFile)
-    (checkpoint, description, headNote) = try described.matched(to: reader)
+    let found = try described.matched(to: reader)
+    (checkpoint, headNote) = (found.checkpoint, found.note)
+    description = try found.model.rankingFollowers(in: found.checkpoint)
     try verify()
   }
 
@@ -51,7 +53,11 @@ public final class SourceModel: Sendable {
   /// Tensors that are carried along unchanged, in the checkpoint's order.
   public var carriedTensors: [TensorEntry] {
     let prefixes = description.carriedPrefixes
-    return prefixes.isEmpty ? [] : checkpoint.tensors.filter { entry in prefixes.contains(where: entry.name.hasPrefix) }
+    guard !prefixes.isEmpty else { return [] }
+    let own = Set(description.tensors().map(\.name))
+    return checkpoint.tensors.filter { entry in
+      prefixes.contains(where: entry.name.hasPrefix) && !own.contains(entry.name)
+    }
   }
 
   private func verify() throws {
@@ -112,11 +118,18 @@ public final class SourceModel: Sendable {
   }
 
   /// The tensor `name` as it lies in the file: mapped, not copied.
-  public func tensor(_ name: String) throws -> Tensor {
-    guard let entry = checkpoint.entry(name), let dtype = entry.type.dtype else {
-      throw ModelError("\(checkpoint.directory): no tensor \(name) of a supported type")
+  public func tensor(_ name: String) throws -> Tensor { try checkpoint.tensor(name) }
+}
+
+extension CheckpointReader {
+  /// A tensor as it lies in the file: mapped, not copied.
+  ///
+  /// - Throws: `ModelError` when there is none of this name, or its type is none to compute with.
+  func tensor(_ name: String) throws -> Tensor {
+    guard let entry = entry(name), let dtype = entry.type.dtype else {
+      throw ModelError("\(directory): no tensor \(name) of a supported type")
     }
-    return try Tensor.borrowing(checkpoint.bytes(of: name), shape: entry.shape, dtype: dtype, owner: checkpoint)
+    return try Tensor.borrowing(bytes(of: name), shape: entry.shape, dtype: dtype, owner: self)
   }
 }
 

@@ -7,17 +7,20 @@ public struct TensorNames: Sendable {
   public let prefix: String
   /// What stands in place of `prefix` in some checkpoints.
   public let otherPrefixes: [String]
+  /// Beginnings of names that stand for others: of parts beside the language model.
+  public let spellings: [(other: String, own: String)]
   /// The names of the output head; the first is the one in the table of weights.
   public let heads: [String]
   /// How the names of buffers end that the loader computes anew.
   public let buffers: [String]
 
   public init(
-    prefix: String = "model.", otherPrefixes: [String] = [], heads: [String] = ["lm_head.weight"],
-    buffers: [String] = []
+    prefix: String = "model.", otherPrefixes: [String] = [], spellings: [(other: String, own: String)] = [],
+    heads: [String] = ["lm_head.weight"], buffers: [String] = []
   ) {
     self.prefix = prefix
     self.otherPrefixes = otherPrefixes
+    self.spellings = spellings
     self.heads = heads
     // Older versions of `transformers` saved the frequencies of every rotary embedding.
     self.buffers = buffers + ["rotary_emb.inv_freq"]
@@ -28,6 +31,7 @@ public struct TensorNames: Sendable {
     if known(name) { return name }
     var candidates = [prefix + name]
     for other in otherPrefixes where name.hasPrefix(other) { candidates.append(prefix + name.dropFirst(other.count)) }
+    for (other, own) in spellings where name.hasPrefix(other) { candidates.append(own + name.dropFirst(other.count)) }
     // A head that was saved as a part of the base model.
     if name.hasPrefix(prefix) { candidates.append(String(name.dropFirst(prefix.count))) }
     return candidates.first(where: known) ?? name

@@ -1,0 +1,272 @@
+"""Checkpoints with an encoder of images beside the language model, against `transformers`.
+
+    .deps/venv/bin/python Tests/Oracle/towers.py --binary .build/release/coppice [MODEL]...
+
+Random tiny models, saved by `transformers` with norm weights that are not ones. Of each:
+
+- the loss of text is that of `transformers`;
+- pruned to what it is, every tensor has the same bytes and a prompt with an image the same logits;
+- cut in everything, it loads with nothing missing, unexpected or mismatched, and computes a prompt with an image; what stands beside
+  the language model and is not cut has the same bytes;
+- its language model is the same, bit for bit, as that of the language model pruned alone.
+
+One line a model; the last line counts.
+"""
+
+import argparse
+import inspect
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROWS, LENGTH, IMAGE = 12, 48, 2040
+TEXT = dict(
+    vocab_size=2048, hidden_size=64, intermediate_size=96, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
+    max_position_embeddings=512)
+CUT = {"hidden_size": 48, "ffn_hidden_size": 64, "num_layers": 3}
+# Qwen2.5-VL computes the size of a head from these two.
+CUTS = {"qwen2_5_vl": CUT | {"hidden_size": 32, "num_attention_heads": 2}}
+QWEN_VISION = dict(depth=2, hidden_size=32, intermediate_size=48, num_heads=2, patch_size=4, spatial_merge_size=2, temporal_patch_size=2,
+                   out_hidden_size=64)
+QWEN_IDS = dict(image_token_id=IMAGE, video_token_id=IMAGE + 1, vision_start_token_id=IMAGE + 2, vision_end_token_id=IMAGE + 3)
+
+
+def qwen_image():
+    """Sixteen patches, which are merged to four tokens."""
+    return 4, dict(pixel_values=torch.randn(16, 3 * 2 * 4 * 4), image_grid_thw=torch.tensor([[1, 4, 4]])), QWEN_IDS["vision_start_token_id"]
+
+
+def plain_image(tokens, size, **more):
+    return lambda: (tokens, dict(pixel_values=torch.randn(1, 3, size, size), **more), None)
+
+
+def qwen2_5_vl(tied=False):
+    sections = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
+    config = transformers.Qwen2_5_VLConfig(
+        text_config=dict(TEXT, rope_parameters=sections), vision_config=dict(QWEN_VISION, fullatt_block_indexes=[1], window_size=16),
+        tie_word_embeddings=tied, **QWEN_IDS)
+    return transformers.Qwen2_5_VLForConditionalGeneration(config), qwen_image
+
+
+def qwen3_vl(tied=True):
+    sections = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2], "mrope_interleaved": True}
+    config = transformers.Qwen3VLConfig(
+        text_config=dict(TEXT, head_dim=16, rope_parameters=sections, tie_word_embeddings=tied),
+        vision_config=dict(QWEN_VISION, num_position_embeddings=16, deepstack_visual_indexes=[0, 1]), tie_word_embeddings=tied, **QWEN_IDS)
+    return transformers.Qwen3VLForConditionalGeneration(config), qwen_image
+
+
+def qwen3_5():
+    sections = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1], "mrope_interleaved": True,
+                "partial_rotary_factor": 0.5}
+    text = dict(
+        TEXT, head_dim=16, rope_parameters=sections, linear_key_head_dim=8, linear_value_head_dim=8, linear_num_key_heads=2,
+        linear_num_value_heads=4, layer_types=["linear_attention", "full_attention"] * 2)
+    config = transformers.Qwen3_5Config(
+        text_config=text, vision_config=dict(QWEN_VISION, num_position_embeddings=16), **QWEN_IDS)
+    return transformers.Qwen3_5ForConditionalGeneration(config), qwen_image
+
+
+def gemma3():
+    config = transformers.Gemma3Config(
+        text_config=dict(TEXT, head_dim=16, query_pre_attn_scalar=16, sliding_window=16,
+                         layer_types=["sliding_attention", "full_attention"] * 2),
+        vision_config=dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, image_size=16, patch_size=4),
+        mm_tokens_per_image=4, image_token_index=IMAGE, boi_token_index=IMAGE + 1, eoi_token_index=IMAGE + 2)
+
+    def image():
+        return 4, dict(pixel_values=torch.randn(1, 3, 16, 16)), None
+    return transformers.Gemma3ForConditionalGeneration(config), image
+
+
+def mistral3():
+    config = transformers.Mistral3Config(
+        text_config=dict(TEXT, model_type="mistral", head_dim=16, sliding_window=None),
+        vision_config=dict(model_type="pixtral", hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
+                           image_size=16, patch_size=4, head_dim=16),
+        image_token_index=IMAGE, tie_word_embeddings=False)
+    return transformers.Mistral3ForConditionalGeneration(config), plain_image(4, 16, image_sizes=torch.tensor([[16, 16]]))
+
+
+def llava(text="llama", **more):
+    config = transformers.LlavaConfig(
+        text_config=dict(TEXT, model_type=text, **more),
+        vision_config=dict(model_type="clip_vision_model", hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+                           num_attention_heads=2, image_size=16, patch_size=4, projection_dim=32),
+        image_token_index=IMAGE, vision_feature_layer=-1, image_seq_length=16)
+    return transformers.LlavaForConditionalGeneration(config), plain_image(16, 16)
+
+
+MODELS = {
+    "qwen2_5_vl": qwen2_5_vl, "qwen2_5_vl-tied": lambda: qwen2_5_vl(tied=True), "qwen3_vl": qwen3_vl,
+    "qwen3_vl-untied": lambda: qwen3_vl(tied=False), "qwen3_5": qwen3_5, "gemma3": gemma3, "mistral3": mistral3, "llava": llava,
+    "llava-qwen2": lambda: llava("qwen2"), "llava-mistral": lambda: llava("mistral", sliding_window=None),
+}
+
+
+def make(name, folder):
+    torch.manual_seed(3)
+    model, image = MODELS[name]()
+    with torch.no_grad():
+        for key, tensor in model.named_parameters():
+            if tensor.ndim == 1:
+                tensor.copy_((0 if key.endswith("bias") else tensor) + 0.2 * torch.randn_like(tensor))
+            else:
+                tensor.copy_(0.15 * torch.randn_like(tensor))
+    model.to(torch.bfloat16).save_pretrained(folder)
+    for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        shutil.copy(ROOT / "Examples/model" / file, folder)
+    (folder / "preprocessor_config.json").write_text('{"image_processor_type": "Some"}\n')
+    torch.manual_seed(4)
+    return type(model), image()
+
+
+def load(kind, folder):
+    model, info = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+    wrong = {key: list(found)[:3] for key, found in info.items() if found and key != "error_msgs"}
+    assert not wrong, f"{folder.name}: {wrong}"
+    return model.eval()
+
+
+def prompt(image):
+    tokens, inputs, start = image
+    ids = [5, 6, 7] + ([start] if start else []) + [IMAGE] * tokens + [8, 9, 10, 11]
+    ids = torch.tensor([ids])
+    more = {"mm_token_type_ids": (ids == IMAGE).int(), "token_type_ids": (ids == IMAGE).int()}
+    return ids, inputs, more
+
+
+def logits(model, image):
+    ids, inputs, more = prompt(image)
+    accepted = inspect.signature(type(model).forward).parameters
+    with torch.no_grad():
+        return model(input_ids=ids, **inputs, **{key: value for key, value in more.items() if key in accepted}).logits
+
+
+def run(*arguments):
+    done = subprocess.run([str(a) for a in arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def tensors(folder):
+    found = {}
+    for file in folder.glob("*.safetensors"):
+        found |= load_file(file)
+    return found
+
+
+def alone(source, folder):
+    """The language model as a checkpoint of its own."""
+    folder.mkdir()
+    config = json.loads((source / "config.json").read_text())
+    text = dict(config.get("text_config", config))
+    kind = text["model_type"]
+    text["model_type"] = {"qwen2_5_vl_text": "qwen2", "qwen3_vl_text": "qwen3"}.get(kind, kind)
+    text["tie_word_embeddings"] = config.get("tie_word_embeddings", text.get("tie_word_embeddings", kind == "gemma3_text"))
+    (folder / "config.json").write_text(json.dumps(text))
+    own = {}
+    for name, tensor in tensors(source).items():
+        for begin, end in (("model.language_model.", "model."), ("language_model.model.", "model."), ("language_model.", ""),
+                           ("model.embed_tokens", None), ("model.layers", None), ("model.norm", None), ("lm_head", None)):
+            if name.startswith(begin):
+                own[name if end is None else end + name[len(begin):]] = tensor
+                break
+    save_file(own, folder / "model.safetensors", {"format": "pt"})
+    for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        shutil.copy(source / file, folder)
+
+
+def own_name(name):
+    for begin, end in (("model.language_model.", "model."), ("language_model.model.", "model."), ("language_model.", "")):
+        if name.startswith(begin):
+            return end + name[len(begin):]
+    return name
+
+
+def check(name, binary, work):
+    source = work / name
+    kind, image = make(name, source)
+    original = load(kind, source)
+    data = ["--calib_dataset_name", ROOT / "Examples/data/calib.jsonl", "--calib_num_samples", ROWS, "--seq_length", LENGTH]
+
+    def prune(model, out, cut, *more):
+        run(binary, "prune", "--hf_model_name_or_path", model, "--output_hf_path", out, "--prune_export_config", json.dumps(cut), *data,
+            "--compute_dtype", "float32", "--prune_intermediate_ckpt", work / f"{out.name}-kept", "--quiet", *more)
+
+    # Text.
+    listed = run(binary, "tokenize", "--hf_model_name_or_path", source, *data)
+    rows = torch.tensor([json.loads(line) for line in listed.splitlines()])
+    with torch.no_grad():
+        expected = original(input_ids=rows).logits[:, :-1].log_softmax(-1).gather(-1, rows[:, 1:, None]).mean().neg().item()
+    found = json.loads(run(
+        binary, "eval", "--hf_model_name_or_path", source, "--eval_dataset_name", ROOT / "Examples/data/calib.jsonl", "--eval_num_samples",
+        ROWS, "--seq_length", LENGTH, "--compute_dtype", "float32", "--json"))
+    loss = found["loss"]["mean"]
+    assert abs(loss - expected) < 2e-5, f"loss {loss}, transformers {expected}"
+
+    # Nothing cut.
+    same = work / f"{name}-same"
+    prune(source, same, {"hidden_size": 64})
+    before, after = tensors(source), tensors(same)
+    for key, tensor in before.items():
+        other = after.get(key)
+        assert other is not None and torch.equal(other, tensor), f"{key} differs after pruning to the same"
+    assert set(after) == set(before), set(after) ^ set(before)
+    difference = (logits(load(kind, same), image) - logits(original, image)).abs().max().item()
+    assert difference == 0, f"logits of a prompt with an image differ by {difference}"
+
+    # Cut.
+    out, plain = work / f"{name}-cut", work / f"{name}-plain"
+    cut = CUTS.get(name.split("-")[0], CUT)
+    prune(source, out, cut)
+    assert (out / "preprocessor_config.json").exists()
+    pruned = load(kind, out)
+    assert torch.isfinite(logits(pruned, image)).all()
+    moved = logits(pruned, (image[0], {k: torch.randn_like(v) if v.is_floating_point() else v for k, v in image[1].items()}, image[2]))
+    assert (moved - logits(pruned, image)).abs().max() > 1e-4, "images make no difference"
+    after = tensors(out)
+    carried = [key for key in before if key in after and before[key].shape == after[key].shape and "layers" not in own_name(key)]
+    for key in carried:
+        if "visual" in key or "vision" in key:
+            assert torch.equal(before[key], after[key]), f"{key} is not carried as it was"
+    alone(source, plain)
+    prune(plain, work / f"{name}-plain-cut", cut)
+    text = tensors(work / f"{name}-plain-cut")
+    compared = 0
+    for key, tensor in after.items():
+        if own_name(key) in text:
+            assert torch.equal(tensor, text[own_name(key)]), f"{key} differs from the language model's pruned alone"
+            compared += 1
+    assert compared == len(text), f"{compared} of {len(text)} tensors of the language model"
+    return len(before), compared, sum(p.numel() for p in pruned.parameters())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", default=str(ROOT / ".build/release/coppice"))
+    parser.add_argument("models", nargs="*", default=list(MODELS))
+    options = parser.parse_args()
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.models or MODELS:
+            try:
+                whole, compared, count = check(name, options.binary, pathlib.Path(folder))
+                print(f"ok   {name}: {whole} tensors, {compared} of the language model as pruned alone, {count} parameters left", flush=True)
+            except AssertionError as error:
+                failed += 1
+                print(f"FAIL {name}: {error}", flush=True)
+    print(f"{len(options.models or MODELS) - failed} of {len(options.models or MODELS)} as they should be")
+    sys.exit(failed > 0)
+
+
+if __name__ == "__main__":
+    main()
