@@ -20,6 +20,8 @@ public final class CheckpointReader: Sendable {
   public let config: JSON.Object
   public let configFile: String
   private let weights: WeightFiles
+  /// What the index of shards knows, and the tensors that they hold.
+  private let index: (ShardIndex, WeightFiles)?
 
   /// In the order of their bytes in their file; shards in the order of their names.
   public var tensors: [TensorEntry] { weights.tensors }
@@ -29,7 +31,9 @@ public final class CheckpointReader: Sendable {
   public let indexNotes: [String]
 
   /// Why tensors are missing that a model needs, as far as the index knows, and what to do; nil without an index.
-  public func whereabouts(ofMissing names: [String]) -> String? { weights.index?.whereabouts(of: names, in: weights) }
+  public func whereabouts(ofMissing names: [String]) -> String? {
+    index.flatMap { $0.whereabouts(of: names, in: $1) }
+  }
 
   /// - Parameter directory: holds `config.json` and `model.safetensors`, or `model.safetensors.index.json` and the
   ///   shards that it names.
@@ -49,8 +53,10 @@ public final class CheckpointReader: Sendable {
     }
     self.directory = directory
     (config, configFile) = try Self.readConfig(directory: directory)
-    weights = try WeightFiles(directory: directory)
-    indexNotes = weights.index?.notes(weights) ?? []
+    let stored = try WeightFiles(directory: directory)
+    weights = try stored.dequantising(block: Quantisation.block(of: config), in: directory)
+    indexNotes = stored.index?.notes(stored) ?? []
+    index = stored.index.map { ($0, stored) }
   }
 
   /// The same files, their tensors under other names.
@@ -66,6 +72,7 @@ public final class CheckpointReader: Sendable {
     config = other.config
     configFile = other.configFile
     indexNotes = other.indexNotes
+    index = nil
     self.weights = weights
   }
 
@@ -89,13 +96,28 @@ public final class CheckpointReader: Sendable {
 
   public func entry(_ name: String) -> TensorEntry? { weights.entry(name) }
 
-  /// A tensor's bytes in the file's (little-endian) order, row-major, valid while this reader lives. They may be
+  /// A tensor's bytes in little-endian order, row-major: where they are mapped they may be aligned to nothing. A quantised weight
+  /// is made anew at each call.
+  ///
+  /// - Throws: as `bytes`.
+  public func contents(of name: String) throws -> TensorContents {
+    let (entry, file) = try found(name)
+    guard let quantised = entry.quantised else { return TensorContents(try file.bytes(of: entry), owner: self) }
+    return try quantised.decoded { part in
+      guard let file = weights.files[part.file] else {
+        throw CheckpointError(.missing, "\(directory) holds no tensor \"\(part.name)\"")
+      }
+      return try file.bytes(of: part)
+    }
+  }
+
+  /// A tensor's bytes as they are stored, of a quantised weight those of its values, valid while this reader lives. They may be
   /// aligned to nothing.
   ///
   /// - Throws: `CheckpointError` when there is no such tensor, or its file has shrunk since it was opened.
   public func bytes(of name: String) throws -> UnsafeRawBufferPointer {
     let (entry, file) = try found(name)
-    return try file.bytes(of: entry)
+    return try file.bytes(of: entry.quantised?.values ?? entry)
   }
 
   /// Appends a tensor, or the part of it that is kept, to a sink. Pages of the tensor are given back on the way: a
@@ -110,6 +132,11 @@ public final class CheckpointReader: Sendable {
   ) throws {
     let (entry, file) = try found(name)
     let slicer = try TensorSlicer(entry, keeping: kept)
+    if entry.isQuantised {
+      let contents = try contents(of: name)
+      release([name])
+      return try withExtendedLifetime(contents) { try slicer.append(from: contents.bytes, to: append) }
+    }
     var released = 0
     try slicer.append(from: try file.bytes(of: entry), to: append) { consumed in
       guard consumed - released >= 8 << 20 || consumed == entry.range.count else { return }
@@ -126,6 +153,10 @@ public final class CheckpointReader: Sendable {
   public func holdsSameBytes(_ a: String, _ b: String) throws -> Bool {
     let ((first, firstFile), (second, secondFile)) = (try found(a), try found(b))
     guard first.type == second.type, first.shape == second.shape else { return false }
+    if first.isQuantised || second.isQuantised {
+      let (left, right) = (try contents(of: a), try contents(of: b))
+      return withExtendedLifetime((left, right)) { sameBytes(left.bytes, right.bytes) }
+    }
     let step = 4 << 20
     for start in stride(from: 0, to: first.range.count, by: step) {
       let part = start..<min(start + step, first.range.count)
@@ -233,7 +264,7 @@ public final class CheckpointReader: Sendable {
   private func spans(_ names: [String]) -> [(file: SafetensorsFile, range: Range<Int>)] {
     var spans: [(file: SafetensorsFile, range: Range<Int>)] = []
     let at = Set(names.compactMap { weights.positions[JSON.Text($0)] }).sorted()
-    for entry in at.map({ weights.tensors[$0] }) where !entry.range.isEmpty {
+    for entry in at.flatMap({ weights.tensors[$0].stored }) where !entry.range.isEmpty {
       guard let file = weights.files[entry.file] else { continue }
       if let last = spans.last, last.file === file, last.range.upperBound == entry.range.lowerBound {
         spans[spans.count - 1].range = last.range.lowerBound..<entry.range.upperBound

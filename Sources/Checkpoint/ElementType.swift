@@ -74,8 +74,20 @@ public struct TensorEntry: Sendable, Equatable {
   public let shape: [Int]
   /// The name of the file that holds it, inside the checkpoint's directory.
   public let file: String
-  /// Bytes in that file, from its start.
+  /// Bytes in that file, from its start; of a quantised weight those that it has when it is read, from zero.
   public let range: Range<Int>
+  /// Set for a weight that is stored quantised: type and shape are those that it is read in.
+  let quantised: QuantisedTensor?
+
+  init(
+    name: String, type: ElementType, shape: [Int], file: String, range: Range<Int>, quantised: QuantisedTensor? = nil
+  ) {
+    (self.name, self.type, self.shape, self.file) = (name, type, shape, file)
+    (self.range, self.quantised) = (range, quantised)
+  }
+
+  /// Whether it is stored quantised.
+  public var isQuantised: Bool { quantised != nil }
 
   public var elementCount: Int { shape.reduce(1, *) }
 }

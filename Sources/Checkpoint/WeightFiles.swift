@@ -61,6 +61,10 @@ package struct WeightFiles: Sendable {
     try WeightFiles(self, tensors: tensors.map { $0.named(names[$0.name] ?? $0.name) }, in: directory)
   }
 
+  func replacing(tensors: [TensorEntry], in directory: String) throws -> WeightFiles {
+    try WeightFiles(self, tensors: tensors, in: directory)
+  }
+
   func entry(_ name: String) -> TensorEntry? { positions[JSON.Text(name)].map { tensors[$0] } }
 
   /// Of a tensor in two shards the one that the index names.
@@ -91,6 +95,6 @@ extension TensorEntry {
   }
 
   fileprivate func named(_ name: String) -> TensorEntry {
-    TensorEntry(name: name, type: type, shape: shape, file: file, range: range)
+    TensorEntry(name: name, type: type, shape: shape, file: file, range: range, quantised: quantised)
   }
 }

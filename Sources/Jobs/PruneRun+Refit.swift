@@ -78,6 +78,8 @@ extension PruneRun {
       subject, batch, hidden, head in
       try visitor.didFinish(subject: subject, batch: batches[batch], number: batch, hidden: hidden, head: head)
     }
+    // Blocks of the layers' sizes are of no use to the head.
+    try LibTorch.releaseMemory()
     try visitor.solveHead(norm: executor.weights.outer(description.finalNorm.weight, of: selection))
     progress.finish()
     try LibTorch.releaseMemory()

@@ -1,3 +1,4 @@
+public import Checkpoint
 public import JSON
 import Synchronization
 
@@ -70,15 +71,15 @@ public enum Families {
   /// The description of the model that a config describes.
   ///
   /// - Parameters:
-  ///   - quantisationFile: a file beside the config that says that the weights are quantised, where there is one.
+  ///   - quantisation: what the config or a file beside it says about how the weights are quantised.
   ///   - config: the config.
   ///   - file: its path, for messages.
   /// - Throws: `ModelError` for unsupported families, vision-language and quantised checkpoints, wrong fields.
   public static func describe(
-    config: JSON.Object, file: String, quantisationFile: String? = nil
+    config: JSON.Object, file: String, quantisation: Quantisation? = nil
   ) throws -> ModelDescription {
     let reader = ConfigReader(config, file: file)
-    try checkForObstacles(reader, quantisationFile: quantisationFile)
+    try checkForObstacles(reader, quantisation: quantisation ?? Quantisation(config))
     // Every model of `transformers` obeys these two.
     guard try reader.flag("is_causal", default: true) else {
       throw ModelError(

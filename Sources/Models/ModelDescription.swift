@@ -1,3 +1,4 @@
+import Checkpoint
 public import JSON
 
 /// One residual branch of a layer: `h + scale × postNorm(block(norm(h)))`, norms and scale optional.
@@ -282,6 +283,6 @@ public struct ModelDescription: Sendable {
     for (path, dimension) in outerFields where changed[dimension] != sizes[dimension] {
       whole = whole.setting(.int(changed[dimension]), at: path[...])
     }
-    return whole
+    return Quantisation.removed(from: whole)
   }
 }

@@ -6,23 +6,20 @@ extension Families {
   private static let textSections = ["text_config", "llm_config", "language_config", "thinker_config"]
   /// Sections of configs that only multimodal models have.
   private static let otherSections = ["vision_config", "audio_config", "visual", "vit_config", "talker_config"]
-  /// The last is MLX's.
-  private static let quantisationKeys = ["quantization_config", "compression_config", "quantization"]
 
   /// The description of the model in a directory, by its config alone: there need be no weights.
   ///
-  /// - Throws: as `describe(config:file:quantisationFile:)`; `CheckpointError` when there is no config.
+  /// - Throws: as `describe(config:file:quantisation:)`; `CheckpointError` when there is no config.
   public static func describe(directory: String) throws -> ModelDescription {
     let (config, file) = try CheckpointReader.readConfig(directory: directory)
-    return try describe(
-      config: config, file: file, quantisationFile: CheckpointReader.quantisationFile(directory: directory))
+    return try describe(config: config, file: file, quantisation: Quantisation(config, directory: directory))
   }
 
   /// Everything that keeps a checkpoint from being read, in one message: the type of its text model comes first, since
   /// no other advice helps where that is not supported.
   ///
   /// - Throws: `ModelError` with that message.
-  static func checkForObstacles(_ config: ConfigReader, quantisationFile: String?) throws {
+  static func checkForObstacles(_ config: ConfigReader, quantisation: Quantisation?) throws {
     func isThere(_ key: String, _ config: ConfigReader) -> Bool {
       config.has(key) && config.object[key]?.object?.count != 0
     }
@@ -37,21 +34,21 @@ extension Families {
       text = section
     }
     parts += otherSections.filter { isThere($0, config) && !own.contains($0) }
-    let sections =
-      try [config, text] + own.compactMap { try config.object[$0]?.object == nil ? nil : config.section($0) }
-    var signs = quantisationKeys.filter { key in sections.contains { isThere(key, $0) } }.map { "\"\($0)\"" }
-    if let quantisationFile { signs.append("\(quantisationFile) beside it") }
-    let quantised = signs.isEmpty ? nil : signs.joined(separator: " and ") + (signs.count == 1 ? " says" : " say")
+    // What is bfloat16 on arrival is no obstacle.
+    let quantised = quantisation.flatMap { found in
+      found.isReadable ? nil : found.place + (found.place.contains(" and ") ? " say" : " says")
+    }
 
     let type = try textType(config, text)
     let isSupported = modelTypes.contains(type)
     let supported = "supported are \(modelTypes.joined(separator: ", "))"
     switch (parts.first, isSupported) {
     case (nil, true):
-      guard let quantised else { return }
+      guard let quantised, let quantisation else { return }
       throw ModelError(
-        "\(config.file): \(quantised) that this checkpoint is quantised; prune the original (bf16, f16 or f32) weights "
-          + "and quantise the result")
+        "\(config.file): \(quantised) that this checkpoint is quantised (\(quantisation.name)); prune the original (bf16, f16 or "
+          + "f32) weights, which its model card names as base_model, and quantise the result. Read are FP8, MXFP4 and NVFP4"
+      )
     case (nil, false):
       throw ModelError(
         "\(config.file): model_type \"\(type)\" is not supported"

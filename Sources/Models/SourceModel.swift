@@ -20,7 +20,7 @@ public final class SourceModel: Sendable {
   public convenience init(directory: String) throws {
     try self.init(directory: directory) { config, file in
       try Families.describe(
-        config: config, file: file, quantisationFile: CheckpointReader.quantisationFile(directory: directory))
+        config: config, file: file, quantisation: Quantisation(config, directory: directory))
     }
   }
 
@@ -47,7 +47,16 @@ public final class SourceModel: Sendable {
     for entry in checkpoint.tensors {
       if let note = description.discarded(by: entry.name), !discarded.contains(note) { discarded.append(note) }
     }
-    return (headNote.map { [$0] } ?? []) + discarded
+    return (headNote.map { [$0] } ?? []) + [quantisationNote].compactMap { $0 } + discarded
+  }
+
+  /// That weights are stored quantised, and what becomes of them.
+  private var quantisationNote: String? {
+    guard let weight = checkpoint.tensors.first(where: \.isQuantised) else { return nil }
+    let found = Quantisation(checkpoint.config, directory: checkpoint.directory)
+    return
+      "weights are stored quantised (\(found?.name ?? weight.name)): they are computed with as bfloat16, and the result is bfloat16"
+      + (found?.wayBack.map { "; \($0) takes it back" } ?? "")
   }
 
   /// Tensors that are carried along unchanged, in the checkpoint's order.
@@ -122,14 +131,15 @@ public final class SourceModel: Sendable {
 }
 
 extension CheckpointReader {
-  /// A tensor as it lies in the file: mapped, not copied.
+  /// A tensor as it lies in the file: mapped, not copied, unless it is quantised.
   ///
   /// - Throws: `ModelError` when there is none of this name, or its type is none to compute with.
   func tensor(_ name: String) throws -> Tensor {
     guard let entry = entry(name), let dtype = entry.type.dtype else {
       throw ModelError("\(directory): no tensor \(name) of a supported type")
     }
-    return try Tensor.borrowing(bytes(of: name), shape: entry.shape, dtype: dtype, owner: self)
+    let contents = try contents(of: name)
+    return try Tensor.borrowing(contents.bytes, shape: entry.shape, dtype: dtype, owner: contents)
   }
 }
 

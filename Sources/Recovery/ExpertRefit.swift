@@ -89,13 +89,13 @@ final class ExpertRefit {
   func solve(_ weights: LayerWeights, _ whole: LayerWeights) throws -> RefitCounts {
     var counts = RefitCounts()
     // Maps of one expert that read the same have a regression in common.
-    let regressions = moments.mapValues { RidgeRegression(moments: $0) }
+    let regressions = try moments.mapValues { try RidgeRegression(moments: $0) }
     for weight in site.weights {
       var solved: [Int: Tensor] = [:]
       for expert in group {
         let sliced = try maps.map(weight, of: expert, in: weights)
-        guard let own = regressions[expert], own.moments.solved.tokens >= sliced.shape[1],
-          own.moments.heldBack.tokens > 0
+        guard let own = regressions[expert], let seen = moments[expert], seen.solved.tokens >= sliced.shape[1],
+          seen.heldBack.tokens > 0
         else {
           counts.starved += 1
           continue

@@ -25,6 +25,7 @@ final class LayerRefit {
   private let room: Int
   private var number = 0
   private var moments: DividedMoments?
+  private var isSolved = false
   private var experts: ExpertRefit?
   /// The pruned model's stream before the site's branch, `[B, S, hidden]`.
   private var before: Tensor?
@@ -117,6 +118,12 @@ final class LayerRefit {
 
   // MARK: Between
 
+  private func take() -> DividedMoments? {
+    defer { moments = nil }
+    isSolved = moments != nil
+    return moments
+  }
+
   /// All batches have gone through: the site's weights are solved.
   ///
   /// - Parameter weights: the pruned model's.
@@ -129,9 +136,9 @@ final class LayerRefit {
       for (weight, tensor) in changed { found[weight] = try tensor.to(storedType(weight)) }
       return changed.isEmpty ? nil : try weights.replacing(found.filter { changed[$0.key] != nil })
     }
-    guard let site, let moments, let whole else { return nil }
+    // Large moments go as soon as they are narrowed.
+    guard let site, let whole, let regression = try take().map({ try RidgeRegression(moments: $0) }) else { return nil }
     var changed: [Weight: Tensor] = [:]
-    let regression = RidgeRegression(moments: moments)
     let isConstant = !site.biases.isEmpty
     for weight in site.weights {
       let bias = site.biases[weight]
@@ -183,8 +190,8 @@ final class LayerRefit {
       original.begin(number)
       return true
     }
-    guard !isKept, moments != nil || experts != nil else { return false }
-    (moments, experts) = (nil, nil)
+    guard !isKept, isSolved || experts != nil else { return false }
+    (moments, experts, isSolved) = (nil, nil, false)
     number += 1
     original.begin(number)
     return site != nil

@@ -109,6 +109,8 @@ public final class RefitVisitor: WalkVisitor {
   public func didFinish(layer: Int) throws {
     guard let done = current, done.layer == layer else { return }
     current = nil
+    // What was solved with is of no use to the next walk.
+    try LibTorch.releaseMemory()
     guard !done.isKept else { return }
     counts = counts + done.counts
     try kept.keep(done.found, layer: layer, counts: done.counts)

@@ -20,14 +20,17 @@ package final class RidgeRegression {
   /// Rows of W that are solved for together, which bounds what a wide output takes.
   private static let rowsAtOnce = 4096
 
-  package let moments: DividedMoments
-
   /// What is solved, once for all weights; nil where nothing can be.
-  private lazy var system = Result { try RidgeSystem(moments, fewInputs: Self.fewInputs) }
+  private let system: RidgeSystem?
   private let outputs: Int
 
-  /// - Parameter outputs: of all W that will be solved, where these are many.
-  package init(moments: DividedMoments, outputs: Int = 0) { (self.moments, self.outputs) = (moments, outputs) }
+  /// - Parameters:
+  ///   - moments: not held longer than needed: those to judge by are narrowed here.
+  ///   - outputs: of all W that will be solved, where these are many.
+  package init(moments: DividedMoments, outputs: Int = 0) throws {
+    system = try RidgeSystem(moments, fewInputs: Self.fewInputs)
+    self.outputs = outputs
+  }
 
   /// What is found, and how much it helps.
   package struct Solution {
@@ -65,8 +68,8 @@ package final class RidgeRegression {
   ///   - targets: what makes targets of those that were summed, `[M, K]`; nil where they are what W should give.
   /// - Returns: nil where nothing is better, or no finite solution is found.
   package func solve(towards sliced: Tensor, targets map: Tensor? = nil) throws -> Solution? {
-    guard let system = try system.get() else { return nil }
-    let (sliced, count) = (try sliced.to(.float32), sliced.shape[0])
+    guard let system else { return nil }
+    let count = sliced.shape[0]
     let numbers: Tensor? =
       count < 2 * Self.rowsTried
       ? nil
@@ -80,12 +83,13 @@ package final class RidgeRegression {
       try someMap.map { try $0.to(dtype).matmul(summed.to(dtype)) } ?? some(summed).to(dtype)
     }
     let tried = Rows(
-      sliced: try some(sliced), right: try aims(moments.solved.targets, system.searchType),
-      held: try aims(moments.heldBack.targets, .float32), inputs: system.held)
+      sliced: try some(sliced).to(.float32), right: try aims(system.targets, system.searchType),
+      held: try aims(system.heldTargets, .float32), inputs: system.held)
     let best = try best(of: tried) { rows, ridge in
       try system.searched(ridge).map { try Self.weights($0, rows.sliced, rows.right, ridge * system.scale) }
     }
     guard let best, numbers != nil || system.searchType != .float64 else { return best }
+    try system.makeRoom()
     guard let weight = try whole(system, sliced, map, best.ridge), try weight.sum(dtype: .float64).item().isFinite
     else {
       return nil
@@ -116,28 +120,34 @@ package final class RidgeRegression {
     return best.solution
   }
 
-  /// All rows by a ridge, in float64.
+  /// All rows by a ridge, solved in float64, some at a time.
   private func whole(_ system: RidgeSystem, _ sliced: Tensor, _ map: Tensor?, _ ridge: Double) throws -> Tensor? {
-    let summed = moments.solved.targets
     // Maps of the same targets share what is solved for these, where that is not more than what is solved for the maps.
-    if let map, max(2 * sliced.shape[0], outputs) >= summed.shape[0] {
-      guard let (targets, pull) = try system.shared(ridge, summed) else { return nil }
-      return try map.to(.float32).matmul(targets).adding(sliced.matmul(pull))
+    let isShared = map != nil && max(2 * sliced.shape[0], outputs) >= system.targets.shape[0]
+    let shared = try isShared ? system.shared(ridge, system.targets) : nil
+    let factor = try isShared ? nil : system.factor(ridge)
+    let weight = try Tensor.empty(sliced.shape, dtype: .float32)
+    for start in stride(from: 0, to: sliced.shape[0], by: Self.rowsAtOnce) {
+      let length = min(Self.rowsAtOnce, sliced.shape[0] - start)
+      func some(_ tensor: Tensor) throws -> Tensor { try tensor.narrow(dim: 0, start: start, length: length) }
+      let own = try some(sliced).to(.float32)
+      if let map, let shared {
+        let made = try some(map).to(.float32).matmul(shared.targets)
+        try some(weight).copy(from: made.adding(own.matmul(shared.pull)))
+      } else if let factor {
+        let right = try map.map { try some($0).to(.float64).matmul(system.targets) } ?? some(system.targets)
+        try some(weight).copy(from: Self.weights(factor, own, right, ridge * system.scale))
+      } else {
+        return nil
+      }
     }
-    guard let factor = try system.factor(ridge) else { return nil }
-    let right = try map.map { try $0.to(.float64).matmul(summed) } ?? summed
-    return try Self.weights(factor, sliced, right, ridge * system.scale)
+    return weight
   }
 
   /// (right + ridge × S) · A⁻¹, by the factor of A.
   private static func weights(_ factor: Tensor, _ sliced: Tensor, _ right: Tensor, _ ridge: Double) throws -> Tensor {
-    var parts: [Tensor] = []
-    for start in stride(from: 0, to: sliced.shape[0], by: rowsAtOnce) {
-      let length = min(rowsAtOnce, sliced.shape[0] - start)
-      let aims = try right.narrow(dim: 0, start: start, length: length).clone()
-      try aims.add(sliced.narrow(dim: 0, start: start, length: length).to(aims.dtype), scaledBy: ridge)
-      parts.append(try factor.choleskySolve(aims.transpose(0, 1)).transpose(0, 1).to(.float32).contiguous())
-    }
-    return parts.count == 1 ? parts[0] : try Tensor.cat(parts, dim: 0)
+    let aims = try right.clone()
+    try aims.add(sliced.to(aims.dtype), scaledBy: ridge)
+    return try factor.choleskySolve(aims.transpose(0, 1)).transpose(0, 1).to(.float32).contiguous()
   }
 }

@@ -6,17 +6,20 @@ import Torch
 final class RidgeSystem {
   /// The mean square of an input, times the tokens.
   let scale: Double
-  /// Σ x xᵀ of the tokens held back, float32.
-  let held: Tensor
+  /// Σ t xᵀ of the tokens that are solved with, float64.
+  let targets: Tensor
+  /// Σ x xᵀ and Σ t xᵀ of the tokens held back, float32.
+  let held: Tensor, heldTargets: Tensor
   /// In which ridges are tried.
   let searchType: DType
 
-  /// Σ x xᵀ of the tokens that are solved with, float64, and of the type of the search.
-  private let gram: Tensor, searched: Tensor
+  /// Σ x xᵀ of the tokens that are solved with, float64.
+  private let gram: Tensor
   /// Cholesky's factors that were made last, by ridge; nil where the matrix is not positive definite.
   private var factors = Latest<Tensor?>(1)
-  /// A search takes four at most.
-  private var searchFactors = Latest<Tensor?>(4)
+  private var searchFactors: Latest<Tensor?>
+  /// A search takes four at most; fewer are held where they are large.
+  private static let bytesOfFactors = 256 << 20
   private var shared = Latest<(targets: Tensor, pull: Tensor)?>(2)
 
   /// - Parameter fewInputs: with more the search is in float32.
@@ -27,9 +30,19 @@ final class RidgeSystem {
     gram = try solved.inputs
     scale = try gram.diagonal().mean().item()
     guard try gram.sum().item().isFinite, scale > 0, scale.isFinite else { return nil }
+    targets = solved.targets
     held = try moments.heldBack.inputs.to(.float32)
-    searchType = gram.shape[0] > fewInputs ? .float32 : .float64
-    searched = try gram.to(searchType)
+    heldTargets = try moments.heldBack.targets.to(.float32)
+    let inputs = gram.shape[0]
+    searchType = inputs > fewInputs ? .float32 : .float64
+    searchFactors = Latest(min(max(Self.bytesOfFactors / (inputs * inputs * searchType.byteCount), 1), 4))
+  }
+
+  /// Lets large factors of the search go.
+  func makeRoom() throws {
+    guard searchFactors.count < 4 else { return }
+    searchFactors.clear()
+    try LibTorch.releaseMemory()
   }
 
   /// Cholesky's factor in float64.
@@ -40,7 +53,7 @@ final class RidgeSystem {
 
   /// Cholesky's factor in the type of the search.
   func searched(_ ridge: Double) throws -> Tensor? {
-    try searchFactors.get(ridge) { try searched.withRidge(ridge * scale).choleskyFactor() }
+    try searchFactors.get(ridge) { try gram.to(searchType).withRidge(ridge * scale).choleskyFactor() }
   }
 
   /// With A = X Xᵀ + λ I: targets · A⁻¹ `[K, N]` and λ A⁻¹ `[N, N]`, float32 of what is solved in float64. For a map T of targets and
@@ -61,10 +74,12 @@ final class RidgeSystem {
 
 /// The few things that were made last, by number.
 private struct Latest<Value> {
-  private let count: Int
+  let count: Int
   private var values: [(number: Double, value: Value)] = []
 
   init(_ count: Int) { self.count = count }
+
+  mutating func clear() { values = [] }
 
   mutating func get(_ number: Double, _ make: () throws -> Value) rethrows -> Value {
     let found =

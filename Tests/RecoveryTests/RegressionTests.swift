@@ -22,7 +22,7 @@ import Torch
   @Test func whatIsLinearIsFound() throws {
     let x = try rows(160, 5, noise)
     let truth = try rows(3, 5) { Float($0 + 1) * 0.5 - Float($1) * 0.25 }
-    let regression = RidgeRegression(moments: try moments(x, x.linear(weight: truth), rows: 16))
+    let regression = try RidgeRegression(moments: try moments(x, x.linear(weight: truth), rows: 16))
     let found = try #require(try regression.solve(towards: .zeros([3, 5], dtype: .float32)))
     #expect(found.ridge == 1e-5, "nothing is uncertain")
     for (a, b) in zip(try found.weight.floats(), try truth.floats()) { #expect(abs(a - b) < 1e-3) }
@@ -31,7 +31,7 @@ import Torch
   @Test func aBiasIsAnInputThatIsOne() throws {
     let x = try rows(160, 2, noise).withOnes()
     let truth = try rows(1, 3) { [2, -1, 5][$0 + $1] }
-    let regression = RidgeRegression(moments: try moments(x, x.linear(weight: truth), rows: 16))
+    let regression = try RidgeRegression(moments: try moments(x, x.linear(weight: truth), rows: 16))
     let found = try #require(try regression.solve(towards: .zeros([1, 3], dtype: .float32))?.weight.floats())
     #expect(zip(found, [2, -1, 5]).allSatisfy { abs($0 - $1) < 1e-2 }, "\(found)")
   }
@@ -41,7 +41,7 @@ import Torch
     let x = try rows(64, 6, noise)
     let truth = try rows(2, 6, noise)
     let y = try x.linear(weight: truth)
-    let regression = RidgeRegression(moments: try moments(x, y, rows: 8))
+    let regression = try RidgeRegression(moments: try moments(x, y, rows: 8))
     #expect(try regression.solve(towards: truth) == nil, "nothing is better than what is right")
     // Of two rows the one that is solved with says nothing of the other.
     let other = try Tensor.cat([x.narrow(dim: 0, start: 0, length: 8), x.narrow(dim: 0, start: 8, length: 8)], dim: 0)
@@ -75,7 +75,7 @@ import Torch
       rows(x.shape[0], middle) { noise($1 + 11, $0) })
     let (map, sliced) = (try rows(outputs, middle) { noise($0 + 17, $1) }, try rows(outputs, inputs) { noise($1, $0) })
     let moments = try moments(x, y, rows: 8)
-    let regression = RidgeRegression(moments: moments)
+    let regression = try RidgeRegression(moments: moments)
     let found = try #require(try regression.solve(towards: sliced, targets: map))
     let gram = try moments.solved.inputs
     let scale =
