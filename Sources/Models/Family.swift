@@ -52,6 +52,10 @@ public enum Families {
     Nemotron.self,
     GPTNeoX.self,
     Starcoder2.self,
+    GLM.self,
+    OLMo3.self,
+    SeedOSS.self,
+    Arcee.self,
   ]
 
   public static var modelTypes: [String] { all.flatMap { $0.modelTypes } }
