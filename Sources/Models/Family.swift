@@ -56,6 +56,9 @@ public enum Families {
     OLMo3.self,
     SeedOSS.self,
     Arcee.self,
+    Gemma1.self,
+    CWM.self,
+    EXAONE4.self,
   ]
 
   public static var modelTypes: [String] { all.flatMap { $0.modelTypes } }

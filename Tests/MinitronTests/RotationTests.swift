@@ -23,12 +23,13 @@ import Torch
     }
     #expect(
       Set(refused) == [
-        "gemma2", "gemma3_text", "olmo2", "gpt_neox", "nemotron", "starcoder2", "glm4", "olmo3",
+        "gemma2", "gemma3_text", "olmo2", "gpt_neox", "nemotron", "starcoder2", "glm4", "olmo3", "gemma", "exaone4",
 
       ])
     for (type, reason) in [
       ("gemma2", "after its blocks"), ("olmo2", "after its blocks"), ("gpt_neox", "LayerNorm"),
-      ("glm4", "after its blocks"), ("no weight"),
+      ("glm4", "after its blocks"),
+      ("gemma", "function of hidden_size"), ("no weight"),
     ] {
       let golden = try #require(
         RandomArchitectureTests.models.first {
