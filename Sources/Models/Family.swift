@@ -59,6 +59,10 @@ public enum Families {
     Gemma1.self,
     CWM.self,
     EXAONE4.self,
+    Ministral3.self,
+    Hunyuan.self,
+    Ernie45.self,
+    Apertus.self,
   ]
 
   public static var modelTypes: [String] { all.flatMap { $0.modelTypes } }
