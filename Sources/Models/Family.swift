@@ -63,6 +63,9 @@ public enum Families {
     Hunyuan.self,
     Ernie45.self,
     Apertus.self,
+    Phi.self,
+    StableLM.self,
+    Cohere2.self,
   ]
 
   public static var modelTypes: [String] { all.flatMap { $0.modelTypes } }

@@ -24,7 +24,8 @@ import Torch
     #expect(
       Set(refused) == [
         "gemma2", "gemma3_text", "olmo2", "gpt_neox", "nemotron", "starcoder2", "glm4", "olmo3", "gemma", "exaone4",
-
+        "phi",
+        "stablelm", "cohere2",
       ])
     for (type, reason) in [
       ("gemma2", "after its blocks"), ("olmo2", "after its blocks"), ("gpt_neox", "LayerNorm"),
