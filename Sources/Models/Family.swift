@@ -66,6 +66,9 @@ public enum Families {
     Phi.self,
     StableLM.self,
     Cohere2.self,
+    GPT2.self,
+    Helium.self,
+    Nanochat.self,
   ]
 
   public static var modelTypes: [String] { all.flatMap { $0.modelTypes } }
