@@ -23,18 +23,20 @@ struct ModelParts {
 
   init(_ model: ModelDescription, rows: Int, tokens: Int) {
     let sizes = model.sizes
-    func count(_ weights: [Weight]) -> Int { weights.reduce(0) { $0 + $1.elementCount(sizes) } }
+    func count(_ weights: some Sequence<Weight>) -> Int { weights.reduce(0) { $0 + $1.elementCount(sizes) } }
     add("embedding", model.embedding.elementCount(sizes), inLayer: nil)
     for (number, layer) in model.layers.enumerated() {
       for sublayer in layer.sublayers {
         add(Self.name(of: sublayer.block), count(sublayer.block.weights), inLayer: number)
         cacheElements += sublayer.block.cacheElements(rows: rows, tokens: tokens, sizes: sizes)
       }
-      let norms = layer.sublayers.reduce(0) { $0 + count(($1.norm?.weights ?? []) + ($1.postNorm?.weights ?? [])) }
+      let norms = count(Set(layer.sublayers.flatMap { ($0.norm?.weights ?? []) + ($0.postNorm?.weights ?? []) }))
       if norms > 0 { add("norms", norms, inLayer: number) }
     }
-    add("final_norm", count(model.finalNorm.weights), inLayer: nil)
-    if let head = model.head { add("head", head.elementCount(sizes), inLayer: nil) }
+    if let positions = model.positions { add("positions", positions.elementCount(sizes), inLayer: nil) }
+    if !model.finalNorm.weights.isEmpty { add("final_norm", count(model.finalNorm.weights), inLayer: nil) }
+    let head = [model.head, model.headBias].compactMap { $0 }
+    if !head.isEmpty { add("head", count(head), inLayer: nil) }
   }
 
   private var lastLayer: [String: Int] = [:]

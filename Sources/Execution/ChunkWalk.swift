@@ -89,9 +89,9 @@ final class ChunkWalk {
 
   /// Embeds a batch, for subjects with the same channels once.
   func embed(_ batch: Int) throws {
-    let tokens = try batches[batch].tensor()
+    let (tokens, places) = (try batches[batch].tensor(), batches[batch].places)
     for (path, kept) in channels.enumerated() {
-      try states.put(.init(path: path, batch: batch), weights.embed(tokens, keeping: kept))
+      try states.put(.init(path: path, batch: batch), weights.embed(tokens, places: places, keeping: kept))
     }
   }
 

@@ -53,7 +53,7 @@ public final class Generator {
       row = seen + tokens
       reset()
     }
-    var h = try weights.embed(TokenBatch([row]).tensor())
+    var h = try weights.embed(TokenBatch([row]).tensor(), places: Array(position..<position + row.count))
     let positions = Positions(start: position, count: row.count, dtype: weights.dtype, device: weights.device)
     for (index, layer) in description.layers.enumerated() {
       let context = ForwardContext(layer: index, lengths: [row.count], positions: positions, cache: cache)

@@ -80,7 +80,7 @@ public final class OutputHead {
       subject.overlay == nil
       ? try prepare(stored().indexSelect(dim: 0, picked))
       : try weight().indexSelect(dim: 0, picked.to(device: weights.device))
-    return try finish(x.linear(weight: few))
+    return try finish(x.linear(weight: few), rows: picked)
   }
 
   /// `[M, H]` → `[M, V]` in float32.
@@ -88,10 +88,17 @@ public final class OutputHead {
     try finish(x.linear(weight: weight()))
   }
 
-  /// Scales and caps logits, for families that do.
-  private func finish(_ logits: Tensor) throws -> Tensor {
-    let scales = weights.model.description.scales
+  /// Adds the head's bias, scales and caps logits, for families that do.
+  ///
+  /// - Parameter rows: of the vocabulary; nil for all.
+  private func finish(_ logits: Tensor, rows: Tensor? = nil) throws -> Tensor {
+    let description = weights.model.description
+    let scales = description.scales
     var logits = try logits.to(.float32)
+    if let weight = description.headBias {
+      let bias = try weights.model.tensor(weight.name).to(.float32)
+      logits = try logits.adding((rows.map { try bias.indexSelect(dim: 0, $0) } ?? bias).to(device: weights.device))
+    }
     if let factor = scales.logits { logits = try logits.multiplied(by: factor) }
     if let softcap = scales.softcap {
       logits = try logits.divided(by: softcap).tanh().multiplied(by: softcap)

@@ -42,7 +42,10 @@ final class StepwiseWalk {
       try BatchTraits($0.map(\.batch), dtype: weights.dtype, device: weights.device)
     }
     var hidden = try zip(rows, subjects).map { rows, subject in
-      try rows.map { try weights.embed($0.batch.tensor(), keeping: subject.selection.kept(.hidden, layer: nil)) }
+      try rows.map { row in
+        try weights.embed(
+          row.batch.tensor(), places: row.batch.places, keeping: subject.selection.kept(.hidden, layer: nil))
+      }
     }
     let active = subjects.indices.filter { !rows[$0].isEmpty }
     let layers = Set(active.flatMap { subjects[$0].layers }).sorted()

@@ -14,6 +14,12 @@ public struct TokenBatch: Sendable {
   /// How several sequences share the one row; nil where each row is a sequence.
   public let packing: Packing?
 
+  /// Each token's position in its sequence: S numbers, that hold for every row. Padding stands where the longest row ends.
+  var places: [Int] {
+    let last = (rows.map(\.count).max() ?? 1) - 1
+    return packing?.positions ?? (0..<width).map { min($0, last) }
+  }
+
   /// - Parameters:
   ///   - width: tokens to pad to; never fewer than the longest row has.
   ///   - rows: of token numbers.

@@ -48,16 +48,23 @@ public final class WeightSource {
     try model.tensor(name).to(computesInFloat32 ? .float32 : dtype).to(device: device)
   }
 
+  /// As weights are multiplied: `[out, in]`, however the file has them.
+  private func upright(_ tensor: Tensor, _ weight: Weight) throws -> Tensor {
+    weight.isStoredTransposed ? try tensor.transpose(0, 1).contiguous() : tensor
+  }
+
   /// One layer's weights, whole.
   public func layer(_ layer: Int) throws -> LayerWeights {
     let arrived = coming?.layer == layer ? try coming?.wait() : nil
     coming = nil
     let description = model.description.layers[layer]
     func tensor(_ name: String, of weight: Weight) throws -> Tensor {
-      if isKeptAsStored(weight, of: description) { return try model.tensor(name) }
+      if isKeptAsStored(weight, of: description) { return try upright(model.tensor(name), weight) }
       // Copies are converted on the accelerator.
-      return try arrived?[name]?.receive().to(weight.computesInFloat32 ? .float32 : dtype)
+      let copy =
+        try arrived?[name]?.receive().to(weight.computesInFloat32 ? .float32 : dtype)
         ?? self.tensor(name, computesInFloat32: weight.computesInFloat32)
+      return try upright(copy, weight)
     }
     return try collect(layer) { try tensor($0, of: $1) }
   }
@@ -155,7 +162,7 @@ public final class WeightSource {
   /// The embedding's rows of these tokens, scaled where the family does: `[B, S]` → `[B, S, H]`. Only the pages of these rows are read.
   ///
   /// - Parameter directions: of a rotated basis, how many of its directions; nil for the channels.
-  func embed(_ tokens: Tensor, directions: Int? = nil) throws -> Tensor {
+  private func embed(_ tokens: Tensor, directions: Int? = nil) throws -> Tensor {
     let description = model.description
     let stored: Tensor
     if let directions, let rotated {
@@ -169,12 +176,34 @@ public final class WeightSource {
     return try rows.multiplied(by: Tensor([Float(scale)], shape: [1]).to(dtype).to(device: device))
   }
 
-  /// The same for a subject, of whose channels, or of the rotated basis as many directions, these are kept; nil for all.
-  func embed(_ tokens: Tensor, keeping kept: [Int]?) throws -> Tensor {
+  /// What goes into the first layer for a subject, of whose channels, or of the rotated basis as many directions, these are
+  /// kept; nil for all.
+  ///
+  /// - Parameters:
+  ///   - tokens: `[B, S]`.
+  ///   - places: each token's position in its sequence, S numbers that hold for all rows.
+  func embed(_ tokens: Tensor, places: @autoclosure () -> [Int], keeping kept: [Int]? = nil) throws -> Tensor {
     if rotated != nil { return try embed(tokens, directions: kept?.count) }
-    let embedded = try embed(tokens)
-    guard let kept else { return embedded }
-    return try embedded.indexSelect(dim: 2, Tensor(kept.map(Int64.init), shape: [kept.count]).to(device: device))
+    var embedded = try embed(tokens)
+    if let positions = model.description.positions {
+      embedded = try embedded.adding(learned(positions, places()))
+    }
+    if let kept {
+      embedded = try embedded.indexSelect(dim: 2, Tensor(kept.map(Int64.init), shape: [kept.count]).to(device: device))
+    }
+    return try model.description.embeddingNorm?.forward(embedded, weights: LayerWeights([:])) ?? embedded
+  }
+
+  /// Rows of a table of learned positions, `[S, H]`.
+  private func learned(_ positions: Weight, _ places: [Int]) throws -> Tensor {
+    let table = try model.tensor(positions.name)
+    if let place = places.max(), place >= table.shape[0] {
+      throw ModelError(
+        "\(model.checkpoint.directory): the model has positions for \(table.shape[0]) tokens; a sequence of "
+          + "\(place + 1) is too long")
+    }
+    let rows = try Tensor.embedding(weight: table, indices: Tensor(places.map(Int64.init), shape: [places.count]))
+    return try rows.to(dtype).to(device: device)
   }
 
   /// One layer's weights, whole, in the basis that a selection is cut in.

@@ -80,7 +80,7 @@ extension PruneRun {
     }
     // Blocks of the layers' sizes are of no use to the head.
     try LibTorch.releaseMemory()
-    try visitor.solveHead(norm: executor.weights.outer(description.finalNorm.weight, of: selection))
+    try visitor.solveHead(norm: description.finalNorm.weight.map { try executor.weights.outer($0, of: selection) })
     progress.finish()
     try LibTorch.releaseMemory()
     try model.checkpoint.checkUnchanged()
@@ -137,14 +137,15 @@ extension PruneRun {
   private func tiedHead(_ selection: Selection) throws -> (whole: Tensor, own: Tensor)? {
     let description = model.description
     guard description.isTied, selection.kept(.hidden, layer: nil) != nil else { return nil }
-    let (norm, offset) = (description.finalNorm.weight, description.finalNorm.kind.offset)
-    func head(_ rows: Tensor, _ factors: Tensor) throws -> Tensor {
-      try rows.to(.float32).multiplied(by: factors.to(.float32).adding(offset))
+    let offset = description.finalNorm.kind.offset
+    func head(_ source: (Weight) throws -> Tensor) throws -> Tensor {
+      let rows = try source(description.embedding).to(.float32)
+      return try description.finalNorm.weight.map {
+        try rows.multiplied(by: source($0).to(.float32).adding(offset))
+      } ?? rows
     }
     return (
-      try head(model.tensor(description.embedding.name), model.tensor(norm.name)),
-      try head(
-        executor.weights.outer(description.embedding, of: selection), executor.weights.outer(norm, of: selection))
+      try head { try model.tensor($0.name) }, try head { try executor.weights.outer($0, of: selection) }
     )
   }
 }

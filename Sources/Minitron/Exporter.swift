@@ -60,11 +60,12 @@ public struct Exporter {
 
   private func parts() throws -> [Part] {
     let description = model.description
-    let rescaled = try description.rescaled(to: architecture.sizes)
+    let rescaled = description.rescaled(to: architecture.sizes)
     /// A weight's tensors: one, or one for each expert that is kept, numbered anew.
     func tensors(_ weight: Weight, from original: Int?, to position: Int?) throws -> [Part] {
       func kept(_ expert: Int? = nil) -> [[Int]?] {
-        selection.keptIndices(of: weight, layer: original, expert: expert, sizes: description.sizes)
+        weight.asStored(
+          selection.keptIndices(of: weight, layer: original, expert: expert, sizes: description.sizes))
       }
       let sources = weight.tensors(layer: original, sizes: description.sizes).map(\.name)
       let byExpert = selection.isCutByExpert(weight, layer: original)
@@ -77,8 +78,8 @@ public struct Exporter {
         guard let source = model.checkpoint.entry(name) else {
           throw ModelError("\(model.checkpoint.directory): the tensor \(name) is gone")
         }
-        // Few and small, and float32 keeps the pruned model what it should be to the last digit.
-        let type = rescaled[weight] == nil ? source.type : .float32
+        // Vectors are few and small, and float32 keeps the pruned model what it should be to the last digit.
+        let type = rescaled[weight] == nil || weight.axes.count > 1 ? source.type : .float32
         return Part(
           target: PlannedTensor(name: target.name, type: type, shape: target.shape), origin: (weight, original),
           expert: weight.isPerExpert ? experts.firstIndex(of: number) : nil, source: source,
@@ -90,9 +91,7 @@ public struct Exporter {
     for (position, original) in selection.layers.enumerated() {
       parts += try description.layers[original].weights.flatMap { try tensors($0, from: original, to: position) }
     }
-    parts += try description.finalNorm.weights.flatMap { try tensors($0, from: nil, to: nil) }
-    if let head = description.head { parts += try tensors(head, from: nil, to: nil) }
-    parts += try description.others.flatMap { try tensors($0, from: nil, to: nil) }
+    parts += try description.outerWeights.dropFirst().flatMap { try tensors($0, from: nil, to: nil) }
     // What nothing here computes with is carried along bit for bit.
     parts += model.carriedTensors.map { source in
       Part(
@@ -162,10 +161,13 @@ public struct Exporter {
           continue
         }
         if let change = part.change {
-          let values = try rescaledValues(part, change)
-          try writer.write(part.target.name) { append in try values.withUnsafeBytes { try append($0) } }
-          done += values.count * ElementType.float32.byteCount
-          progress(done, total)
+          try writer.write(part.target.name) { append in
+            try forEachRescaled(part, change) { values in
+              try values.withUnsafeBytes { try append($0) }
+              done += values.byteCount
+              progress(done, total)
+            }
+          }
           continue
         }
         try writer.write(part.target.name) { append in
@@ -213,6 +215,7 @@ public struct Exporter {
   private func replaced(_ part: Part) throws -> Tensor? {
     guard let origin = part.origin, var tensor = try replacement(origin.weight, origin.layer) else { return nil }
     if let expert = part.expert { tensor = try tensor.select(dim: 0, index: expert) }
+    if origin.weight.isStoredTransposed { tensor = try tensor.transpose(0, 1) }
     guard tensor.shape == part.target.shape, let dtype = part.target.type.dtype else {
       throw ModelError("\(part.target.name): what replaces it has shape \(tensor.shape), not \(part.target.shape)")
     }
@@ -240,7 +243,7 @@ public struct Exporter {
     for kept in part.pieces {
       let turnsFirst = weight.axes[dropped] == .hidden
       let rows = turnsFirst ? [] : kept[0] ?? Array(0..<source.shape[0])
-      let step = max(Self.turnedElements / max(source.elementCount / max(source.shape[0], 1), 1), 1)
+      let step = max(Self.changedElements / max(source.elementCount / max(source.shape[0], 1), 1), 1)
       let slices =
         turnsFirst
         ? [nil]
@@ -260,17 +263,27 @@ public struct Exporter {
     model.checkpoint.release([part.source.name])
   }
 
-  /// Elements that are rotated at a time.
-  private static let turnedElements = 16 << 20
+  /// Elements that are rotated or rescaled at a time.
+  private static let changedElements = 16 << 20
 
-  /// What is kept of a tensor, its values changed: float32.
-  private func rescaledValues(_ part: Part, _ change: (offset: Double, factor: Double)) throws -> [Float] {
-    var tensor = try model.tensor(part.source.name).to(.float32)
-    for (dim, kept) in (part.pieces.first ?? []).enumerated() {
-      guard let kept else { continue }
-      tensor = try tensor.indexSelect(dim: dim, Tensor(kept.map(Int64.init), shape: [kept.count]))
+  /// What is kept of a tensor, its values changed, some rows at a time: in the type it is written in.
+  private func forEachRescaled(
+    _ part: Part, _ change: (offset: Double, factor: Double), _ body: (Tensor) throws -> Void
+  ) throws {
+    guard let dtype = part.target.type.dtype, let kept = part.pieces.first else { return }
+    let source = try model.tensor(part.source.name)
+    func indices(_ kept: [Int]) throws -> Tensor { try Tensor(kept.map(Int64.init), shape: [kept.count]) }
+    let rows = kept[0] ?? Array(0..<source.shape[0])
+    let step = max(Self.changedElements / max(source.elementCount / max(source.shape[0], 1), 1), 1)
+    for first in stride(from: 0, to: rows.count, by: step) {
+      var tensor = try source.indexSelect(dim: 0, indices(Array(rows[first..<min(first + step, rows.count)])))
+      for (dim, kept) in kept.enumerated().dropFirst() {
+        if let kept { tensor = try tensor.indexSelect(dim: dim, indices(kept)) }
+      }
+      let wide = try tensor.to(.float64).adding(change.offset).multiplied(by: change.factor).subtracting(change.offset)
+      try body(wide.to(dtype).contiguous())
     }
-    return try tensor.floats().map { Float((Double($0) + change.offset) * change.factor - change.offset) }
+    model.checkpoint.release([part.source.name])
   }
 
   private func write(_ json: JSON, to path: String) throws {

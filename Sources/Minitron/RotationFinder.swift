@@ -106,11 +106,13 @@ extension RotatedWeights {
       try products.add(rows.transpose(0, 1).matmul(rows).to(.float64))
     }
     let norm = description.finalNorm
-    let gain = try model.tensor(norm.weight.name).to(.float64).adding(norm.kind.offset).unsqueeze(1)
+    guard let gain = try norm.weight.map({ try model.tensor($0.name).to(.float64).adding(norm.kind.offset) }) else {
+      return nil
+    }
     let directions = try Tensor(principal.directions, shape: [hidden, hidden]).to(.float64)
     let met = try products.matmul(directions)
     let squares = try met.multiplied(by: directions).sum(dims: [0]).doubles()
-    let scaled = try met.multiplied(by: directions.multiplied(by: gain)).sum(dims: [0]).doubles()
+    let scaled = try met.multiplied(by: directions.multiplied(by: gain.unsqueeze(1))).sum(dims: [0]).doubles()
     // A direction that the embedding does not have is not seen in logits, whatever its factor.
     return zip(scaled, squares).map { $1 > 0 ? Float($0 / $1) : 1 }
   }

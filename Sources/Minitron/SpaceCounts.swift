@@ -59,8 +59,10 @@ struct SpaceCounts {
       for metric in Metric.allCases { add(weight, to: metric, kind: nil) }
     }
     for (kind, layer) in kinds.enumerated() {
+      // Branches side by side may read one norm.
+      var seen: Set<Weight> = []
       for part in layer.sublayers {
-        for weight in part.weights {
+        for weight in part.weights where seen.insert(weight).inserted {
           let perToken = part.block.expertWeights.contains(weight) ? part.block.expertsPerToken : nil
           for metric in Metric.allCases {
             add(weight, to: metric, kind: kind, perToken: metric.facts.isPerToken ? perToken : nil)

@@ -70,6 +70,9 @@ public struct ConfigReader: Sendable {
   /// Whether something stands under a key: null and an empty object are as good as nothing.
   public func has(_ key: String) -> Bool { object[key].map { !$0.isNull && $0.object?.count != 0 } ?? false }
 
+  /// A default that holds where a key is absent, and not where it is null.
+  func unlessNull<Value>(_ key: String, _ value: Value) -> Value? { object[key] == nil ? value : nil }
+
   private func wrong(_ key: String, _ expected: String, _ found: JSON?) -> ModelError {
     let what = found.map { $0.isNull ? "null" : "\($0.kind): \($0.serialized().prefix(60))" } ?? "nothing"
     return ModelError("\(file): \"\(key)\" should be \(expected), found \(what)")

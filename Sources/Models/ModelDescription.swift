@@ -30,7 +30,12 @@ public struct LayerDescription: Sendable {
     self.isParallel = isParallel
   }
 
-  public var weights: [Weight] { sublayers.flatMap(\.weights) }
+  public var weights: [Weight] {
+    guard isParallel else { return sublayers.flatMap(\.weights) }
+    // Branches side by side may read one norm.
+    var seen: Set<Weight> = []
+    return sublayers.flatMap(\.weights).filter { seen.insert($0).inserted }
+  }
   /// Those of routed experts.
   public var expertWeights: [Weight] { sublayers.flatMap(\.block.expertWeights) }
 
@@ -95,6 +100,12 @@ public struct ModelDescription: Sendable {
   public var recomputesBeyond: Int?
   /// Whether the model computes badly on text that does not begin with its BOS token.
   public var wantsBOS = false
+  /// What is added to the logits, `[vocab]`.
+  public var headBias: Weight?
+  /// A learned vector for each position, added to the embeddings: `[positions, hidden]`. Sequences can be no longer.
+  public var positions: Weight?
+  /// A norm without a weight over embeddings before the first layer.
+  public var embeddingNorm: Norm?
   /// Weights outside the layers that nothing here computes with and that have axes of this model, such as the projection
   /// of a vision tower's outputs into the hidden size: pruned with the rest.
   public var others: [Weight] = []
@@ -178,7 +189,9 @@ public struct ModelDescription: Sendable {
   }
 
   /// Weights outside the layers, in the order in which they are written.
-  public var outerWeights: [Weight] { [embedding] + finalNorm.weights + (head.map { [$0] } ?? []) + others }
+  public var outerWeights: [Weight] {
+    [embedding] + [positions].compactMap { $0 } + finalNorm.weights + [head, headBias].compactMap { $0 } + others
+  }
 
   /// What can be pruned, in the order a walk through the model meets it; some of it by hand alone.
   public var prunable: [Hyperparameter] {
@@ -220,24 +233,25 @@ public struct ModelDescription: Sendable {
   ///
   /// An architecture that computes the factor on embeddings from hidden_size would shift the balance between them
   /// and what layers add. So every residual branch is scaled by the same factor, folded into the norms after the blocks;
-  /// norms over the residual stream, the final one too, do not see a scale.
-  ///
-  /// - Throws: `ModelError` when a layer has no norms after its blocks to fold it into.
-  public func rescaled(to changed: Sizes) throws -> [Weight: (offset: Double, factor: Double)] {
+  /// norms over the residual stream, the final one too, do not see a scale. Where no norms stand after the blocks
+  /// (Gemma 1) the embedding itself makes up for it, and the final norm where it is the head, too.
+  public func rescaled(to changed: Sizes) -> [Weight: (offset: Double, factor: Double)] {
     guard let scale = scales.embedding, scale(changed) != scale(sizes) else { return [:] }
     let factor = scale(changed) / scale(sizes)
     var rescaled: [Weight: (offset: Double, factor: Double)] = [:]
-    for sublayer in layers.flatMap(\.sublayers) {
-      guard let norm = sublayer.postNorm else {
-        throw ModelError(
-          "hidden_size cannot be pruned in a \(family) model yet: the change of its embeddings' scale has to be made up for"
-        )
-      }
-      rescaled[norm.weight] = (norm.kind.offset, factor)
+    func fold(into norm: Norm) {
+      if let weight = norm.weight { rescaled[weight] = (norm.kind.offset, factor) }
       if let bias = norm.bias { rescaled[bias] = (0, factor) }
     }
-    // What is put in the place of embeddings has no such factor in the architecture.
-    for weight in others where weight.writesAxis != nil { rescaled[weight] = (0, factor) }
+    let after = layers.flatMap(\.sublayers).map(\.postNorm)
+    if after.allSatisfy({ $0?.weight != nil }) {
+      after.compactMap { $0 }.forEach(fold)
+      // What is put in the place of embeddings has no such factor in the architecture.
+      for weight in others where weight.writesAxis != nil { rescaled[weight] = (0, factor) }
+    } else {
+      rescaled[embedding] = (0, 1 / factor)
+      if isTied { fold(into: finalNorm) }
+    }
     return rescaled
   }
 
@@ -245,14 +259,13 @@ public struct ModelDescription: Sendable {
   public func tensors(of architecture: Architecture? = nil) -> [(name: String, shape: [Int])] {
     let architecture = architecture ?? Architecture(self)
     let sizes = architecture.sizes
-    var tensors = [(embedding.name, embedding.shape(sizes))]
+    var tensors: [(name: String, shape: [Int])] = []
     for (position, original) in architecture.layers.enumerated() {
       let sizes = architecture.sizes(inLayer: original)
       tensors += layers[original].weights.flatMap { $0.tensors(layer: position, sizes: sizes) }
     }
-    tensors += finalNorm.weights.map { ($0.name, $0.shape(sizes)) }
-    tensors += ((head.map { [$0] } ?? []) + others).map { ($0.name, $0.shape(sizes)) }
-    return tensors
+    let outer = outerWeights.map { (name: $0.name, shape: $0.shape(sizes)) }
+    return outer.prefix(1) + tensors + outer.dropFirst()
   }
 
   /// The whole config as it is.

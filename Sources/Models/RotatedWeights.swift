@@ -25,7 +25,8 @@ public final class RotatedWeights {
 
   /// What a norm multiplies by, `[H]` float32.
   func gain(_ norm: Norm, layer: Int?) throws -> Tensor {
-    let name = norm.weight.name(layer: layer)
+    guard let weight = norm.weight else { throw ModelError("a norm without a weight has no gain to fold") }
+    let name = weight.name(layer: layer)
     if let made = gains[name] { return made }
     let gain = try model.tensor(name).to(.float32).adding(norm.kind.offset).to(device: directions.device)
     gains[name] = gain

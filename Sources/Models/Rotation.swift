@@ -122,6 +122,7 @@ extension ModelDescription {
     func about(_ norm: Norm, _ place: String) -> String? {
       switch norm.kind {
       case .layer, .layerPlusOne: "\(place) is a LayerNorm, which takes the mean over channels away"
+      case .bare: "\(place) has no weight, which a constant would have to stand in"
       case .rms, .rmsWide, .rmsPlusOne: norm.bias == nil ? nil : "\(place) has a bias for each channel"
       }
     }
@@ -132,6 +133,8 @@ extension ModelDescription {
     }
     if let obstacle = about(finalNorm, "the final norm") { return obstacle }
     if fixed.contains(.hiddenSize) { return "its hidden_size cannot be cut" }
+    if positions != nil { return "learned positions are added to its embeddings" }
+    if embeddingNorm != nil { return "a norm stands over its embeddings" }
     var halved = sizes
     halved[.hidden] = max(sizes[.hidden] / 2, 1)
     if let scale = scales.embedding, scale(halved) != scale(sizes) {

@@ -7,6 +7,8 @@ public struct Weight: Sendable, Hashable {
   public let axes: [Axis]
   /// Always computed in float32 (routers).
   public let computesInFloat32: Bool
+  /// Stored the other way round, last axis first (GPT-2's `Conv1D`); turned as it is read, and back as it is written.
+  public let isStoredTransposed: Bool
   /// Only ever an operand of a linear map, so it may be put into the order that products are quickest in.
   public let isProjection: Bool
   /// The axis on which the weight meets the residual stream as a norm gives it (a projection's input); nil for none.
@@ -16,12 +18,13 @@ public struct Weight: Sendable, Hashable {
 
   public init(
     _ name: String, _ axes: [Axis], computesInFloat32: Bool = false, isProjection: Bool = false, reads: Int? = nil,
-    writes: Int? = nil
+    writes: Int? = nil, isStoredTransposed: Bool = false
   ) {
     self.name = name
     self.axes = axes
     self.computesInFloat32 = computesInFloat32
     self.isProjection = isProjection
+    self.isStoredTransposed = isStoredTransposed
     (readsAxis, writesAxis) = (reads, writes)
   }
 
@@ -38,10 +41,13 @@ public struct Weight: Sendable, Hashable {
 
   /// The tensors that hold this weight: one, or one an expert.
   public func tensors(layer: Int?, sizes: Sizes) -> [(name: String, shape: [Int])] {
-    guard isPerExpert else { return [(name(layer: layer), shape(sizes))] }
-    let shape = Array(shape(sizes).dropFirst())
-    return (0..<(axes.first?.size(sizes) ?? 0)).map { (name(layer: layer, expert: $0), shape) }
+    let shape = asStored(shape(sizes))
+    guard isPerExpert else { return [(name(layer: layer), shape)] }
+    return (0..<(axes.first?.size(sizes) ?? 0)).map { (name(layer: layer, expert: $0), Array(shape.dropFirst())) }
   }
+
+  /// What belongs to each axis, in the order in which the file has them.
+  public func asStored<Element>(_ axes: [Element]) -> [Element] { isStoredTransposed ? axes.reversed() : axes }
 
   /// The sizes of all axes, experts included.
   public func shape(_ sizes: Sizes) -> [Int] { axes.map { $0.size(sizes) } }

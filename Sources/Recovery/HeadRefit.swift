@@ -36,9 +36,9 @@ final class HeadRefit {
     try moments.add(x, y, division.batches[batch])
   }
 
-  /// - Parameter norm: the pruned model's final norm's weight, `[K]`.
+  /// - Parameter norm: the pruned model's final norm's weight, `[K]`; nil where it has none.
   /// - Returns: nothing where nothing is better.
-  func solve(norm: Tensor) throws -> [Weight: Tensor] {
+  func solve(norm: Tensor?) throws -> [Weight: Tensor] {
     guard let moments, heads.count == 2 else { return [:] }
     return try Self.solve(description, moments, whole: heads[0], own: heads[1], norm: norm)
   }
@@ -47,22 +47,23 @@ final class HeadRefit {
   ///   - moments: of the pruned model's states after the final norm, and of the original's.
   ///   - whole: the original's head, `[V, H]`.
   ///   - own: the pruned model's, `[V, K]`.
-  ///   - norm: the pruned model's final norm's weight, `[K]`.
-  /// - Returns: nothing where nothing is better.
+  ///   - norm: the pruned model's final norm's weight, `[K]`; nil where it has none.
+  /// - Returns: nothing where nothing is better, or nothing could hold it.
   static func solve(
-    _ description: ModelDescription, _ moments: DividedMoments, whole: Tensor, own: Tensor, norm: Tensor
+    _ description: ModelDescription, _ moments: DividedMoments, whole: Tensor, own: Tensor, norm: Tensor?
   ) throws -> [Weight: Tensor] {
     if let head = description.head {
       let solution = try RidgeRegression(moments: moments).solve(towards: own, targets: whole)
       return solution.map { [head: $0.weight] } ?? [:]
     }
+    guard let norm, let name = description.finalNorm.weight else { return [:] }
     let (whole, own) = (try whole.centred(), try own.centred())
     let factors = try RidgeRegression(moments: DividedMoments(moments.heads(whole, own)))
       .solve(towards: .ones([1, own.shape[1]], dtype: .float32))
     guard let factors = try factors?.weight.reshape([own.shape[1]]) else { return [:] }
     let offset = description.finalNorm.kind.offset
     let weight = try norm.to(.float32).adding(offset).multiplied(by: factors).subtracting(offset)
-    return [description.finalNorm.weight: weight]
+    return [name: weight]
   }
 }
 

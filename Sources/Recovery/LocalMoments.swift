@@ -62,7 +62,7 @@ final class LocalMoments: WalkVisitor, LinearObserver {
   private func isRescaled(_ sublayer: Int, _ layer: Int) -> Bool {
     if isRotated { return false }
     switch model.norm(readingStream: sublayer, ofLayer: layer)?.kind {
-    case .rms, .rmsWide, .rmsPlusOne: return true
+    case .rms, .rmsWide, .rmsPlusOne, .bare: return true
     case .layer, .layerPlusOne, nil: return false
     }
   }

@@ -105,7 +105,8 @@ public final class LocalRefit: WeightOverlay {
     guard let found else { return [:] }
     let solved = try HeadRefit.solve(
       model, found, whole: executor.head(of: Subject(Selection(all: model))).weight(),
-      own: executor.head(of: Subject(selection)).weight(), norm: source.outer(norm.weight, of: selection))
+      own: executor.head(of: Subject(selection)).weight(), norm: norm.weight.map { try source.outer($0, of: selection) }
+    )
     let stored = try Dictionary(uniqueKeysWithValues: solved.map { ($0, try $1.to(storedType($0, nil))) })
     outer = (selection, stored)
     return stored

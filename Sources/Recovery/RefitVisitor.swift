@@ -129,7 +129,7 @@ public final class RefitVisitor: WalkVisitor {
   /// Refits the head, or the final norm's weight where the head is tied.
   ///
   /// - Parameter norm: the pruned model's final norm's weight.
-  public func solveHead(norm: Tensor) throws {
+  public func solveHead(norm: Tensor?) throws {
     guard first < model.layers.count else { return }
     let found = try head.solve(norm: norm)
     var own = RefitCounts()

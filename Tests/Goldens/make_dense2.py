@@ -9,6 +9,7 @@ parameters the published module has; statistics and masks are hooks on its modul
 import contextlib
 import logging
 import pathlib
+import re
 import sys
 import tempfile
 import types
@@ -20,14 +21,28 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 import reference_minitron as reference
-from dense2_cases import CASES
+from dense2_cases import CASES as SECOND
+from dense3_cases import CASES as THIRD
 from make_dense import SMALLEST_GAP, TOLERANCES, Draw, compact, difference, load, write
 from reference_minitron import choose, head_dim_of, logits_of
 
 HERE = pathlib.Path(__file__).resolve().parent
 
 
+CASES = SECOND | THIRD
 HEADS_STAY = ("qwen3_5_text", "qwen3_next")  # families whose heads cannot be pruned
+# Without effect when zeroed: keys' biases move no score relative to another but through positions, and a tiny constant.
+IDLE = ("k_proj.bias", "act_fn.eps")
+LAYER = re.compile(r"(?:^|\.)(?:layers|h)\.(\d+)\.")
+
+
+def layer_of(name):
+    found = LAYER.search(name)
+    return int(found[1]) if found else None
+
+
+def ffn_of(config):
+    return getattr(config, "intermediate_size", None) or config.n_inner
 
 
 def adds_one(norm):
@@ -42,46 +57,54 @@ class Anatomy:
     def __init__(self, model):
         base = model.base_model
         self.embedding = model.get_input_embeddings()
-        self.layers = base.layers
-        self.final_norm = getattr(base, "norm", None) or base.final_layer_norm
+        self.layers = self.layers_of(model)
+        names = ("norm", "final_layer_norm", "final_layernorm", "ln_f")
+        self.final_norm = next(getattr(base, name) for name in names if hasattr(base, name))
+
+    @staticmethod
+    def layers_of(model):
+        return getattr(model.base_model, "layers", None) or model.base_model.h
 
     @staticmethod
     def attention(layer):
-        for name in ("self_attn", "linear_attn", "attention"):
+        for name in ("self_attn", "linear_attn", "attention", "attn"):
             if hasattr(layer, name):
                 return getattr(layer, name)
 
     @classmethod
     def output(cls, layer):
         attention = cls.attention(layer)
-        for name in ("o_proj", "out_proj", "dense"):
+        for name in ("o_proj", "out_proj", "dense", "c_proj"):
             if hasattr(attention, name):
                 return getattr(attention, name)
 
     @staticmethod
     def down(layer):
-        for name in ("down_proj", "c_proj", "dense_4h_to_h"):
+        for name in ("down_proj", "c_proj", "dense_4h_to_h", "fc2"):
             if hasattr(layer.mlp, name):
                 return getattr(layer.mlp, name)
 
     @classmethod
     def blocks_read(cls, layer):
         """Per block the norm it reads, or the block itself where it reads the residual stream."""
-        if hasattr(layer, "pre_feedforward_layernorm"):
-            return [layer.input_layernorm, layer.pre_feedforward_layernorm]
-        if hasattr(layer, "input_layernorm"):
-            return [layer.input_layernorm, layer.post_attention_layernorm]
+        pairs = [("input_layernorm", "pre_feedforward_layernorm"), ("input_layernorm", "post_attention_layernorm"),
+                 ("attention_layernorm", "feedforward_layernorm"), ("ln_1", "ln_2")]
+        for names in pairs:
+            if all(getattr(layer, name, None) is not None for name in names):
+                return [getattr(layer, name) for name in names]
+        if hasattr(layer, "input_layernorm"):  # one for both
+            return [layer.input_layernorm] * 2
         return [cls.attention(layer), layer.mlp]
 
     @staticmethod
     def norms(layer):
         """Every norm over residual channels."""
-        return [module for name, module in layer.named_children() if name.endswith("layernorm")]
+        return [module for name, module in layer.named_children() if name.endswith("layernorm") or name.startswith("ln_")]
 
 
 class Statistics(reference.Statistics):
     def __init__(self, model):
-        layers = len(model.base_model.layers)
+        layers = len(Anatomy.layers_of(model))
         self.config = model.config
         self.hidden = [[None, None] for _ in range(layers)]
         self.ffn, self.heads = [None] * layers, [None] * layers
@@ -139,14 +162,14 @@ class Statistics(reference.Statistics):
 def norm_over(norm, flags):
     """The norm's function with statistics over the flagged channels, zero elsewhere."""
     count = flags.sum()
-    weight, bias = norm.weight, getattr(norm, "bias", None)
+    weight, bias = getattr(norm, "weight", torch.tensor(1.0)), getattr(norm, "bias", None)
     if adds_one(norm):
         weight = weight + 1
     epsilon = getattr(norm, "variance_epsilon", None) or norm.eps
 
     def forward(x):
         y = x * flags
-        if isinstance(norm, torch.nn.LayerNorm):
+        if "LayerNorm" in type(norm).__name__:
             y = (y - y.sum(-1, keepdim=True) / count) * flags
         y = y * torch.rsqrt(y.pow(2).sum(-1, keepdim=True) / count + epsilon) * weight
         return (y if bias is None else y + bias) * flags
@@ -179,12 +202,12 @@ def masked(model, kept):
         if i + 1 not in kept["num_layers"]:
             replace(layer, lambda hidden_states, *_args, **_kwargs: hidden_states)
             continue
-        input_mask(anatomy.down(layer), reference._flags(kept["ffn_hidden_size"][i], config.intermediate_size))
+        input_mask(anatomy.down(layer), reference._flags(kept["ffn_hidden_size"][i], ffn_of(config)))
         heads = reference._flags(kept["num_attention_heads"][i], config.num_attention_heads).repeat_interleave(dim)
         if config.model_type not in HEADS_STAY:
             input_mask(anatomy.output(layer), heads)
         query_norm = getattr(anatomy.attention(layer), "q_norm", None)
-        if query_norm is not None and query_norm.weight.numel() == heads.numel():
+        if getattr(query_norm, "weight", None) is not None and query_norm.weight.numel() == heads.numel():
             replace(query_norm, norm_over(query_norm, heads))
         if narrow:
             output_mask(anatomy.down(layer))
@@ -208,34 +231,41 @@ def checkpoint(config, draw):
     model = AutoModelForCausalLM.from_config(settings)
     tied = settings.tie_word_embeddings
     centred_names = {name for name, module in model.named_modules() if adds_one(module)}
-    behind = any(hasattr(layer, "post_feedforward_layernorm") for layer in model.base_model.layers)
+    behind = next((names for names in (("post_feedforward", "post_attention"), ("post_mlp", "post_self_attn"))
+                   if hasattr(Anatomy.layers_of(model)[0], names[0] + "_layernorm")), ())
+    turned = {name for name, module in model.named_modules() if type(module).__name__ == "Conv1D"}
     state = {}
     for name, parameter in model.state_dict().items():
         shape = tuple(parameter.shape)
-        layer = int(name.split(".layers.")[1].split(".")[0]) if ".layers." in name else 0
+        layer = layer_of(name) or 0
         gain = 0.2 + 0.12 * ((layer * 7 + 3) % 5)  # layers of clearly different weight in the residual stream
         centred = name.removesuffix(".weight") in centred_names
         if name == "lm_head.weight":
             if not tied:
                 state[name] = draw.matrix(*shape, 1.5, 0.1)
-        elif "embed" in name:
+        elif "embed" in name or ".wte." in name or ".wpe." in name:
             # Gemma multiplies embeddings by the root of hidden_size.
             state[name] = draw.normal(*shape, std=(0.5 if tied else 1.0) * (
                 shape[1] ** -0.5 * 2 if settings.model_type.startswith("gemma") else 1))
         elif name.endswith(("A_log", "dt_bias")):
             state[name] = draw.uniform(*shape, low=-2.0, high=1.0)
+        elif not shape:
+            state[name] = parameter.bfloat16()
         elif len(shape) == 3:
             state[name] = draw.matrix(shape[0], shape[2], 2.0).unsqueeze(1)
         elif name.endswith(".bias"):
             state[name] = draw.normal(*shape, std=0.2)
         elif len(shape) == 1:
             low, high = (0.4, 1.6)
-            if behind and ("post_feedforward" in name or "post_attention" in name):
+            if any(part in name for part in behind):
                 low, high = gain * 0.5, gain * 1.5
             state[name] = draw.uniform(*shape, low=low - centred, high=high - centred)
         else:
-            writes = name.rsplit(".", 2)[-2] in ("o_proj", "out_proj", "down_proj", "c_proj", "dense", "dense_4h_to_h")
-            state[name] = draw.matrix(*shape, gain if writes and not behind else 1.0)
+            writes = name.rsplit(".", 2)[-2] in (
+                "o_proj", "out_proj", "down_proj", "c_proj", "dense", "dense_4h_to_h", "fc2")
+            is_turned = name.removesuffix(".weight") in turned
+            matrix = draw.matrix(*(shape[::-1] if is_turned else shape), gain if writes and not behind else 1.0)
+            state[name] = matrix.T.contiguous() if is_turned else matrix
     return state
 
 
@@ -248,7 +278,7 @@ def indices_of(kept, config, layer):
     return {
         "H": kept["hidden_size"],
         "F": ffn,
-        "FF": ffn + [config.intermediate_size + f for f in ffn],
+        "FF": ffn + [ffn_of(config) + f for f in ffn],
         "Q": rows,
         "QKV": rows + list(range(heads * dim, (heads + 2 * groups) * dim)),
         "": None,
@@ -263,17 +293,24 @@ AXES = {  # of a module's output and input; whatever is not named is a norm over
     "in_proj_qkvz": ("", "H"), "in_proj_ba": ("", "H"), "out_proj": ("H", ""),
     "c_fc": ("F", "H"), "c_proj": ("H", "F"),
     "query_key_value": ("", "H"), "dense": ("H", "Q"), "dense_h_to_4h": ("F", "H"), "dense_4h_to_h": ("H", "F"),
+    "fc1": ("F", "H"), "fc2": ("H", "F"), "act_fn": ("",),
 }
+# GPT-2's weights lie the other way round, and nothing but ffn channels is cut.
+TURNED = {"mlp.c_fc.weight": ("", "F"), "mlp.c_fc.bias": ("F",), "mlp.c_proj.weight": ("F", "")}
 
 
 def sliced(state, config, kept):
     out = {}
     for name, tensor in state.items():
-        layer = int(name.split(".layers.")[1].split(".")[0]) if ".layers." in name else None
+        layer = layer_of(name)
         if layer is not None and layer + 1 not in kept["num_layers"]:
             continue
         module = name.rsplit(".", 2)[-2]
         axes = AXES.get(module, ("", "", "") if ".linear_attn." in name else ("H",))
+        if config.model_type == "gpt2":
+            axes = TURNED.get(".".join(name.split(".")[-3:]), ("", ""))
+        if ".norms." in name or module in ("q_layernorm", "k_layernorm", "query_layernorm", "key_layernorm"):
+            axes = ("",)
         if module in ("q_norm", "k_norm"):
             whole = tensor.numel() == config.num_attention_heads * head_dim_of(config) and module == "q_norm"
             axes = ("Q",) if whole else ("",)
@@ -283,7 +320,7 @@ def sliced(state, config, kept):
                 tensor = tensor.index_select(dim, torch.tensor(indices[axes[dim]]))
         if layer is not None:
             renumbered = kept["num_layers"].index(layer + 1)
-            name = name.replace(f".layers.{layer}.", f".layers.{renumbered}.")
+            name = re.sub(rf"\b(layers|h)\.{layer}\.", rf"\g<1>.{renumbered}.", name, count=1)
         out[name] = tensor.contiguous()
     if config.model_type in ("gemma2", "gemma3_text") and len(kept["hidden_size"]) != config.hidden_size:
         # Another way than the program's to keep the embeddings' size: the embedding itself and the final norm.
@@ -292,10 +329,17 @@ def sliced(state, config, kept):
         out["model.embed_tokens.weight"] *= ratio
         if config.tie_word_embeddings:
             out["model.norm.weight"] = (1 + out["model.norm.weight"]) / ratio - 1
+    if config.model_type == "gemma" and len(kept["hidden_size"]) != config.hidden_size:
+        # The program scales the embedding; here what is added to it is scaled.
+        ratio = (config.hidden_size / len(kept["hidden_size"])) ** 0.5
+        written = ("o_proj.weight", "o_proj.bias", "down_proj.weight")
+        out = {k: v.float() / ratio if k.endswith(written) else v.float() for k, v in out.items()}
     return out
 
 
 def exported_config(config, kept, settings):
+    if settings.model_type == "gpt2":
+        return dict(config) | {"n_inner": len(kept["ffn_hidden_size"][0]), "n_layer": len(kept["num_layers"])}
     out = dict(config) | {
         "hidden_size": len(kept["hidden_size"]),
         "intermediate_size": len(kept["ffn_hidden_size"][0]),
@@ -314,6 +358,8 @@ def attempt(name, case, seed):
     config = case["config"]
     folder = HERE / "dense2" / name
     state = {case["spelling"].get(k, k): v for k, v in checkpoint(config, draw).items()}
+    if case.get("stored"):
+        state = {k: v.to(case["stored"]) for k, v in state.items()}
     write(folder, config, state)
     model = load(folder)
     settings = model.config
@@ -335,7 +381,7 @@ def attempt(name, case, seed):
     shape = types.SimpleNamespace(
         num_hidden_layers=settings.num_hidden_layers, num_attention_heads=settings.num_attention_heads,
         num_key_value_heads=getattr(settings, "num_key_value_heads", settings.num_attention_heads),
-        hidden_size=settings.hidden_size, intermediate_size=settings.intermediate_size)
+        hidden_size=settings.hidden_size, intermediate_size=ffn_of(settings))
     prunings, worst = [], 0.0
     for pruning, sizes in case["prunings"].items():
         ranked = {"num_attention_heads": torch.zeros(shape.num_hidden_layers, shape.num_attention_heads)} | importances
@@ -365,8 +411,7 @@ def attempt(name, case, seed):
             changed = {k: (v * 0 if part and k.endswith(part) else v) for k, v in state.items()}
             write(other, {k: v for k, v in (config | changes).items()}, changed)
             by = difference(logits_of(load(other), tokens, lengths), logits)
-        # A bias of keys moves no score relative to another but through positions.
-        if part != "k_proj.bias":
+        if part not in IDLE:
             assert by > 2e-3, f"{name}: {what} moves the logits by {by}"
             least = min(least, by)
     save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "expected.safetensors")

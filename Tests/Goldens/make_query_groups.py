@@ -33,7 +33,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 # The files must not hang on the last digits of sums.
 GAP = 1e-4
 # Heads are of fixed number (latent attention, interleaved projections, hybrids of Qwen), or loaders tie them to hidden_size.
-WITHOUT = ("deepseek_v2", "deepseek_v3", "gpt_neox", "qwen3_next", "qwen3_5_text", "olmoe", "mamba2")
+WITHOUT = ("deepseek_v2", "deepseek_v3", "gpt_neox", "qwen3_next", "qwen3_5_text", "olmoe", "mamba2", "stablelm", "gpt2",
+           "helium")
 MEANS = {
     "dense": (make_dense.load, reference_minitron.masked), "dense2": (make_dense.load, make_dense2.masked),
     "moe": (make_moe.load, reference_moe.masked), "mamba": (make_mamba.load, reference_mamba.masked),
@@ -46,7 +47,7 @@ def keys_masked(model, kept_groups, groups):
     dim, replaced = head_dim_of(model.config), []
     for i, layer in enumerate(getattr(model.base_model, "layers", [])):
         norm = getattr(getattr(layer, "self_attn", None), "k_norm", None)
-        if norm is not None and norm.weight.numel() == groups * dim and groups > 1:
+        if getattr(norm, "weight", None) is not None and norm.weight.numel() == groups * dim and groups > 1:
             flags = reference_minitron._flags(kept_groups[i], groups).repeat_interleave(dim)
             replaced.append(norm)
             norm.forward = make_dense2.norm_over(norm, flags)

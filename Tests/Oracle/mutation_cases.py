@@ -8,6 +8,8 @@ import dataclasses
 
 import transformers
 
+import mutation_dense
+
 ABSENT = "<absent>"
 VOCAB = 160
 LAYERS = 4
@@ -78,7 +80,7 @@ BASES = {
         moe_shared_expert_intermediate_size=32, num_experts_per_tok=2, n_group=4, topk_group=2,
         routed_scaling_factor=1.7, norm_topk_prob=True, layer_norm_epsilon=1e-5, bos_token_id=1, eos_token_id=2,
         pad_token_id=0, tie_word_embeddings=False),
-}
+} | mutation_dense.bases(DENSE, RMS)
 
 # No part of what a loss is computed with: bookkeeping, training, generation.
 IDLE = set(
@@ -130,7 +132,7 @@ VALUES = dict(
     layers_block_type=[["mamba"] * 5, ["attention", "mlp"], ["linear_attention", "full_attention", "mlp", "moe", "mlp"],
                        ["nonsense"] * 5],
     chunk_size_feed_forward=[8], is_encoder_decoder=_flag,
-)
+) | mutation_dense.VALUES
 
 # Fields that a config class takes without naming them, or that all models read.
 UNNAMED = dict(
@@ -204,7 +206,7 @@ def _scalings(rotated):
 
 def rope_mutations(model_type, base):
     """Every scaling in both spellings, and pairs of scaling × rotated part × base."""
-    if model_type in ("mamba2", "nemotron_h"):
+    if model_type in ("mamba2", "nemotron_h", "gpt2"):
         # Without positions: what a config says about them has no say.
         return [("rope_theta", {"rope_theta": 7.0}), ("rope_scaling", {"rope_scaling": {"rope_type": "linear", "factor": 4.0}})]
     head = base.get("qk_rope_head_dim") or base.get("head_dim") or base["hidden_size"] // base["num_attention_heads"]
@@ -216,7 +218,7 @@ def rope_mutations(model_type, base):
     for name, section in scalings.items():
         result.append((f"rope_scaling {name}", drop | {"rope_scaling": section}))
         parameters = section | {"rope_theta": 70.0}
-        if model_type == "gemma3_text":
+        if model_type in ("gemma3_text", "olmo3"):
             result.append((f"rope_parameters {name}, full", drop | {
                 "rope_parameters": {"full_attention": parameters, "sliding_attention": {"rope_type": "default"}}}))
             result.append((f"rope_parameters {name}, sliding", drop | {
@@ -360,4 +362,4 @@ PAIRS = {
     "granite": _crossed({"residual_multiplier": [0.2, 2]}, {"attention_multiplier": [0.05, 2]}),
     "gpt_neox": _crossed({"use_parallel_residual": _flag}, {"attention_bias": _flag, "rotary_pct": [0.25, 1.0]}),
     "mamba2": _crossed({"use_bias": _flag}, {"use_conv_bias": _flag, "n_groups": [1, 2, 4]}),
-}
+} | mutation_dense.pairs(_crossed, _windowed)

@@ -31,7 +31,7 @@ SHARED = dict(vocab_size=2048, num_hidden_layers=3, num_attention_heads=4, max_p
 
 # What reads the stream past a norm and what writes it, by the last parts of names; the axis is that of the hidden size.
 READERS = {
-    "q_proj": 1, "k_proj": 1, "v_proj": 1, "gate_proj": 1, "up_proj": 1, "gate": 1, "q_a_proj": 1, "in_proj": 1,
+    "q_proj": 1, "k_proj": 1, "v_proj": 1, "gate_proj": 1, "up_proj": 1, "gate_up_proj": 1, "gate": 1, "q_a_proj": 1, "in_proj": 1,
     "kv_a_proj_with_mqa": 1, "shared_expert_gate": 1, "w1": 1, "w3": 1, "router": 1}
 WRITERS = {"o_proj": 0, "down_proj": 0, "out_proj": 0, "w2": 0}
 
@@ -47,6 +47,8 @@ def cases():
         "granite": (
             t.GraniteForCausalLM,
             t.GraniteConfig(**dense, embedding_multiplier=6.0, residual_multiplier=0.4, logits_scaling=2.0), 40),
+        "glm": (t.GlmForCausalLM, t.GlmConfig(**dense, attention_bias=True, pad_token_id=0), 40),
+        "apertus": (t.ApertusForCausalLM, t.ApertusConfig(**dense, rope_parameters={"rope_type": "default", "rope_theta": 500.0}), 48),
         "qwen3_moe": (
             t.Qwen3MoeForCausalLM,
             t.Qwen3MoeConfig(**dense, moe_intermediate_size=48, num_experts=6, num_experts_per_tok=2), 48),

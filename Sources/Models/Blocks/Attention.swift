@@ -21,6 +21,8 @@ public struct Attention: Block {
     case head
     /// All heads together (OLMo 2).
     case projection
+    /// Each head on its own, with a weight of its own for so many heads of queries and of keys (StableLM 2 12B).
+    case own(queries: Int, keys: Int)
   }
 
   /// The input of the output projection.
@@ -29,8 +31,9 @@ public struct Attention: Block {
   private let layout: Layout
   private let inputs: [Linear]
   private let output: Linear
-  private let queryNorm: Norm?, keyNorm: Norm?
-  private let normSpan: NormSpan
+  private let queryNorm: HeadNorm?, keyNorm: HeadNorm?
+  /// Whether queries and keys turn before they are normed (Hunyuan).
+  private let normsTurned: Bool
   private let headDim: Int
   /// nil for layers without positions.
   private let rotary: Rotary?
@@ -40,6 +43,8 @@ public struct Attention: Block {
   private let scale: Double
   /// The query projection also gives a gate for each channel, head by head: outputs × sigmoid(gate) (Qwen3-Next).
   private let isGated: Bool
+  /// What queries are multiplied by besides, as their position grows (Ministral 3).
+  private let growth: PositionGrowth?
   /// A learned score for each head that takes part in softmax and gives nothing (gpt-oss).
   private let sinks: Weight?
   /// Scores pass through `softcap × tanh(score / softcap)`; nil for none.
@@ -51,6 +56,11 @@ public struct Attention: Block {
   ///   - outputName: the output projection's name, after the prefix.
   ///   - softcap: of scores; nil for none.
   ///   - normKind: of those norms.
+  ///   - normBias: whether those norms have biases.
+  ///   - normNames: the names of those norms, after the prefix.
+  ///   - normsTurned: whether queries and keys turn before they are normed.
+  ///   - growth: a factor on queries that grows with their position.
+  ///   - isStoredTransposed: whether weights lie `[in, out]` in the file.
   ///   - headDim: channels of a head.
   ///   - window: positions a token sees, itself included; nil for all before it.
   ///   - outputBias: whether the output projection has a bias.
@@ -63,13 +73,16 @@ public struct Attention: Block {
   ///   - qkvBias: whether the projections of queries, keys and values have biases.
   public init(
     _ prefix: String, headDim: Int, rotary: Rotary?, qkvBias: Bool = false, outputBias: Bool = false,
-    normEpsilon: Double? = nil, normKind: Norm.Kind = .rms, normSpan: NormSpan = .head, window: Int? = nil,
-    scale: Double? = nil, softcap: Double? = nil, sinks: Bool = false, layout: Layout = .separate,
-    outputName: String = "o_proj", isGated: Bool = false
+    normEpsilon: Double? = nil, normKind: Norm.Kind = .rms, normBias: Bool = false, normSpan: NormSpan = .head,
+    normNames: (queries: String, keys: String) = ("q_norm", "k_norm"), normsTurned: Bool = false, window: Int? = nil,
+    scale: Double? = nil, softcap: Double? = nil, growth: PositionGrowth? = nil, sinks: Bool = false,
+    layout: Layout = .separate, outputName: String = "o_proj", isGated: Bool = false, isStoredTransposed: Bool = false
   ) {
     let heads = Axis.heads * .headDim
     let kvHeads = Axis.kvHeads * .headDim
-    func input(_ name: String, _ axis: Axis) -> Linear { Linear(prefix + "." + name, [axis, .hidden], bias: qkvBias) }
+    func input(_ name: String, _ axis: Axis) -> Linear {
+      Linear(prefix + "." + name, [axis, .hidden], bias: qkvBias, isStoredTransposed: isStoredTransposed)
+    }
     self.layout = layout
     switch layout {
     case .separate:
@@ -78,15 +91,25 @@ public struct Attention: Block {
     case .stacked(let name): inputs = [input(name, heads + kvHeads + kvHeads)]
     case .interleaved(let name): inputs = [input(name, .heads * 3 * .headDim)]
     }
-    output = Linear(prefix + "." + outputName, [.hidden, heads], bias: outputBias)
-    func norm(_ name: String, _ all: Axis) -> Norm? {
-      normEpsilon.map {
-        Norm(prefix + name, over: normSpan == .head ? .headDim : all, epsilon: $0, kind: normKind)
+    output = Linear(
+      prefix + "." + outputName, [.hidden, heads], bias: outputBias, isStoredTransposed: isStoredTransposed)
+    func norm(_ name: String, _ all: Axis, _ count: (Int, Int) -> Int) -> HeadNorm? {
+      normEpsilon.map { epsilon in
+        func norm(_ name: String, _ axis: Axis) -> Norm {
+          Norm(prefix + "." + name, over: axis, epsilon: epsilon, kind: normKind, bias: normBias)
+        }
+        switch normSpan {
+        case .head: return .head(norm(name, .headDim))
+        case .projection: return .projection(norm(name, all))
+        case .own(let queries, let keys):
+          return .own((0..<count(queries, keys)).map { norm(name + ".norms.\($0)", .headDim) })
+        }
       }
     }
-    queryNorm = norm(".q_norm", heads)
-    keyNorm = norm(".k_norm", kvHeads)
-    self.normSpan = normSpan
+    queryNorm = norm(normNames.queries, heads) { queries, _ in queries }
+    keyNorm = norm(normNames.keys, kvHeads) { _, keys in keys }
+    self.normsTurned = normsTurned
+    self.growth = growth
     self.headDim = headDim
     self.rotary = rotary
     self.window = window
@@ -123,22 +146,26 @@ public struct Attention: Block {
     let asking = try trimming?.trim(x) ?? x
     let (queries, keys, values, gate) = try project(x, asking: asking, weights: weights, trimming, context)
     // Heads are left where the projections put them: [B, S, N or K, D].
-    func place(_ y: Tensor, _ norm: Norm?, _ positions: Positions, turns: Bool = true) throws -> Tensor {
-      var y = y
-      if let norm, normSpan == .projection { y = try norm.forward(y, weights: weights) }
-      y = try y.reshape([y.shape[0], y.shape[1], -1, headDim])
-      guard turns, let rotary else {
-        return try norm.map { normSpan == .head ? try $0.forward(y, weights: weights) : y } ?? y
+    func split(_ y: Tensor) throws -> Tensor { try y.reshape([y.shape[0], y.shape[1], -1, headDim]) }
+    func place(_ y: Tensor, _ norm: HeadNorm?, _ positions: Positions) throws -> Tensor {
+      if case .projection(let norm) = norm {
+        let y = try split(norm.forward(y, weights: weights))
+        return try rotary.map { try positions.rotate(y, $0) } ?? y
       }
-      guard let norm, normSpan == .head else { return try positions.rotate(y, rotary) }
-      if case .rms = norm.kind {
-        return try positions.rotate(y, rotary, norm: (weights[norm.weight], norm.epsilon))
+      var y = try split(y)
+      guard let rotary else { return try norm?.forward(y, weights: weights) ?? y }
+      if case .head(let norm) = norm, case .rms = norm.kind, let weight = norm.weight, !normsTurned {
+        return try positions.rotate(y, rotary, norm: (weights[weight], norm.epsilon))
       }
-      return try positions.rotate(norm.forward(y, weights: weights), rotary)
+      if let norm, !normsTurned { y = try norm.forward(y, weights: weights) }
+      y = try positions.rotate(y, rotary)
+      return try normsTurned ? norm?.forward(y, weights: weights) ?? y : y
     }
-    let q = try place(queries, queryNorm, trimming?.wantedPositions ?? context.positions)
+    let asked = trimming?.wantedPositions ?? context.positions
+    var q = try place(queries, queryNorm, asked)
+    if let growth { q = try asked.scale(q, growth) }
     var k = try place(keys, keyNorm, context.positions)
-    var v = try place(values, nil, context.positions, turns: false)
+    var v = try split(values)
     if let cache = context.cache { (k, v) = try cache.append(key: k, value: v, layer: context.layer, tokenAxis: 1) }
     if let packed = context.packed { (k, v) = try packed.join(key: k, value: v) }
 
@@ -184,6 +211,35 @@ public struct Attention: Block {
     case .interleaved:
       let parts = try split(inputs[0].forward(x, weights: weights, context: context), 3)
       return (try asked(parts[0]), parts[1], parts[2], nil)
+    }
+  }
+}
+
+/// Norms of queries or of keys.
+private enum HeadNorm: Sendable {
+  /// Over each head, with one weight for all.
+  case head(Norm)
+  /// Over all heads together.
+  case projection(Norm)
+  /// Over each head, with a weight for each.
+  case own([Norm])
+
+  var weights: [Weight] {
+    switch self {
+    case .head(let norm), .projection(let norm): norm.weights
+    case .own(let norms): norms.flatMap(\.weights)
+    }
+  }
+
+  /// `[B, S, N, D]`, or `[B, S, N × D]` of all heads together.
+  func forward(_ x: Tensor, weights: LayerWeights) throws -> Tensor {
+    switch self {
+    case .head(let norm), .projection(let norm): return try norm.forward(x, weights: weights)
+    case .own(let norms):
+      let heads = try norms.enumerated().map { number, norm in
+        try norm.forward(x.narrow(dim: 2, start: number, length: 1), weights: weights)
+      }
+      return try Tensor.cat(heads, dim: 2)
     }
   }
 }

@@ -20,12 +20,17 @@ extension LayerDescription {
   ) throws -> Tensor {
     var h = input
     var branch: Tensor?
+    // What the branch before read, where branches side by side share a norm.
+    var shared: (norm: Norm, x: Tensor)?
     let trimming = context.packed.flatMap { $0.lastTokensOnly ? $0 : nil }
     let trimmed = trimming == nil || isParallel ? nil : sublayers.lastIndex { $0.block.mixing.isSequences }
     for (index, sublayer) in sublayers.enumerated().dropFirst(first) {
       let tap = Tap.residual(sublayer: index)
       let x: Tensor
-      if let norm = sublayer.norm {
+      if isParallel, let norm = sublayer.norm, let last = shared, norm.weights == last.norm.weights {
+        x = last.x
+        try context.observe(tap, x)
+      } else if let norm = sublayer.norm {
         x = try context.observing(tap, channels: input.shape[2], of: input) { sums in
           if isParallel { return try norm.forward(input, weights: weights, tap: sums) }
           guard let added = branch else { return try norm.forward(h, weights: weights, tap: sums) }
@@ -39,6 +44,7 @@ extension LayerDescription {
         x = isParallel ? input : h
         try context.observe(tap, x)
       }
+      if isParallel { shared = sublayer.norm.map { ($0, x) } }
       if let added = branch { (h, branch) = (try h.residualSum(added, keepsInput: h === input), nil) }
       try context.observeStream(index, isParallel ? input : h)
       var y = try sublayer.block.forward(

@@ -9,10 +9,12 @@ public struct Linear: Sendable {
   ///   - axes: of the output and of the input.
   ///   - name: without `.weight`.
   ///   - bias: whether there are biases.
-  public init(_ name: String, _ axes: [Axis], bias: Bool = false) {
+  ///   - isStoredTransposed: whether the weight lies `[in, out]` in the file.
+  public init(_ name: String, _ axes: [Axis], bias: Bool = false, isStoredTransposed: Bool = false) {
     // A projection from hidden_size reads the residual stream, one to hidden_size writes it.
     let (reads, writes) = (axes.last == .hidden ? axes.count - 1 : nil, axes.first == .hidden ? 0 : nil)
-    weight = Weight(name + ".weight", axes, isProjection: true, reads: reads, writes: writes)
+    weight = Weight(
+      name + ".weight", axes, isProjection: true, reads: reads, writes: writes, isStoredTransposed: isStoredTransposed)
     self.bias = bias ? Weight(name + ".bias", Array(axes.prefix(1)), writes: writes) : nil
   }
 

@@ -13,29 +13,32 @@ public struct Norm: Sendable {
     case layer
     /// LayerNorm by `1 + weight` (Nemotron's LayerNorm1P).
     case layerPlusOne
+    /// RMSNorm without a weight (nanochat).
+    case bare
 
     /// What is added to the weight before it multiplies.
     public var offset: Double {
       switch self {
-      case .rms, .rmsWide, .layer: 0
+      case .rms, .rmsWide, .layer, .bare: 0
       case .rmsPlusOne, .layerPlusOne: 1
       }
     }
   }
 
   public let kind: Kind
-  public let weight: Weight
+  /// nil for a norm without one.
+  public let weight: Weight?
   public let bias: Weight?
   public let epsilon: Double
 
   public init(_ name: String, over axis: Axis = .hidden, epsilon: Double, kind: Kind = .rms, bias: Bool = false) {
     self.kind = kind
-    weight = Weight(name + ".weight", [axis])
+    weight = kind == .bare ? nil : Weight(name + ".weight", [axis])
     self.bias = bias ? Weight(name + ".bias", [axis]) : nil
     self.epsilon = epsilon
   }
 
-  public var weights: [Weight] { bias.map { [weight, $0] } ?? [weight] }
+  public var weights: [Weight] { [weight, bias].compactMap { $0 } }
 
   /// `[…, C]` → `[…, C]`, statistics in float32.
   ///
@@ -44,11 +47,11 @@ public struct Norm: Sendable {
   ///   - weights: of the layer.
   ///   - x: `[…, C]`.
   public func forward(_ x: Tensor, weights: LayerWeights, tap: ChannelSums? = nil) throws -> Tensor {
-    let weight = try weights[weight]
+    let weight = try weights[optional: weight]
     if let offset = fusedOffset {
       return try x.fusedRMSNorm(weight: weight, eps: epsilon, offset: offset.value, tap: tap)
     }
-    let shifted = kind.offset == 0 ? weight : try weight.adding(kind.offset)
+    let shifted = kind.offset == 0 ? weight : try weight?.adding(kind.offset)
     let normed = try x.layerNorm(weight: shifted, bias: weights[optional: bias], eps: epsilon)
     try tap?.add(normed)
     return normed
@@ -68,14 +71,15 @@ public struct Norm: Sendable {
     }
     let sum = keepsInput ? try Tensor.empty(x.shape, dtype: x.dtype, device: x.device) : x
     let normed = try x.fusedRMSNorm(
-      adding: branch, sum: sum, weight: weights[weight], eps: epsilon, offset: offset.value, into: branch, tap: tap)
+      adding: branch, sum: sum, weight: weights[optional: weight], eps: epsilon, offset: offset.value, into: branch,
+      tap: tap)
     return (sum, normed)
   }
 
   /// How the fused kernel takes the weight; nil for the kinds that it does not know.
   private var fusedOffset: (value: Double?, Void)? {
     switch kind {
-    case .rms: (nil, ())
+    case .rms, .bare: (nil, ())
     case .rmsWide, .rmsPlusOne: (kind.offset, ())
     case .layer, .layerPlusOne: nil
     }

@@ -68,17 +68,28 @@ public final class Positions {
       start: start, count: count, places: places, lengths: lengths, dtype: dtype, device: device, tables: tables)
   }
 
+  /// The token's positions, where rows are alike in them.
+  var numbers: [Int] { places ?? Array(start..<start + count) }
+
+  /// Multiplies queries `[B, S, N, D]` by what grows with their position; nothing is done before the first step.
+  func scale(_ queries: Tensor, _ growth: PositionGrowth) throws -> Tensor {
+    let factors = numbers.map(growth.factor)
+    guard factors.contains(where: { $0 != 1 }) else { return queries }
+    return try queries.multiplied(by: Tensor(factors, shape: [count, 1, 1]).to(dtype).to(device: device))
+  }
+
   /// - Parameter length: of the sequence; ignored where each token has its own.
   private func table(_ rotary: Rotary, length: Int) throws -> Table {
     let key = Tables.Key(rotary: rotary, length: places == nil ? rotary.governingLength(length) : 0)
     if let table = tables.made[key] { return table }
     let (inverse, scale) = try frequencies(rotary, length: key.length)
-    let positions = try Tensor((places ?? Array(start..<(start + count))).map(Float.init), shape: [count, 1])
+    let positions = try Tensor(numbers.map(Float.init), shape: [count, 1])
     let angles = try positions.multiplied(by: inverse)  // [S, D / 2]
     let both = try Tensor.cat([angles, angles], dim: 1)
+    let direction: Float = rotary.pairs == .halvesBackwards ? -1 : 1
     let table = (
       cosine: try both.cos().multiplied(by: Double(scale)).to(dtype).to(device: device),
-      sine: try both.sin().multiplied(by: Double(scale)).to(dtype).to(device: device)
+      sine: try both.sin().multiplied(by: Double(direction * scale)).to(dtype).to(device: device)
     )
     tables.made[key] = table
     return table
@@ -114,18 +125,24 @@ public final class Positions {
     return x
   }
 
-  /// Rotates `[B, S, N, D]` by the halves of its first `rotary.dimension` channels, as Llama does, in one pass and in
-  /// place; channels after those (partial rotary) pass as they are.
+  /// Rotates the first `rotary.dimension` channels of `[B, S, N, D]` in place, halves in one pass; channels after those
+  /// (partial rotary) pass as they are.
   ///
   /// - Parameter norm: the weight `[D]` and epsilon of an RMS norm over each head before it turns.
   func rotate(_ x: Tensor, _ rotary: Rotary, norm: (weight: Tensor, eps: Double)? = nil) throws -> Tensor {
-    try eachStretch(x, rotary) { part, table in
+    if rotary.pairs == .neighbours {
+      let x = try norm.map { try x.fusedRMSNorm(weight: $0.weight, eps: $0.eps) } ?? x
+      let isWhole = rotary.dimension == x.shape[3]
+      _ = try rotateNeighbours(isWhole ? x : x.narrow(dim: 3, start: 0, length: rotary.dimension), rotary)
+      return x
+    }
+    return try eachStretch(x, rotary) { part, table in
       try part.rotated(cosine: table.cosine, sine: table.sine, width: rotary.dimension, norm: norm, into: part)
     }
   }
 
-  /// Rotates neighbouring channels of `[B, S, N, D]` by one another, in place, as DeepSeek lays them out; they come back
-  /// as two halves, which scores do not see as long as queries and keys both do.
+  /// Rotates neighbouring channels of `[B, S, N, D]` by one another, in place, as GLM and DeepSeek lay them out; they come
+  /// back as two halves, which scores do not see as long as queries and keys both do.
   func rotateNeighbours(_ x: Tensor, _ rotary: Rotary) throws -> Tensor {
     try eachStretch(x, rotary) { part, table in
       let shape = part.shape

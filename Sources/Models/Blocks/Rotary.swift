@@ -18,10 +18,21 @@ public struct Rotary: Sendable, Hashable {
     case longrope(short: [Double], long: [Double], original: Double, attention: Double)
   }
 
+  /// Which two channels turn by one another.
+  public enum Pairs: Sendable, Hashable {
+    /// The first of one half and the first of the other, and so on (Llama).
+    case halves
+    /// Neighbours (GLM, Cohere).
+    case neighbours
+    /// As `halves`, the other way round (nanochat).
+    case halvesBackwards
+  }
+
   public let dimension: Int
   public let theta: Double
   public let scaling: Scaling
   public let maxPositions: Int
+  public var pairs = Pairs.halves
 
   init(dimension: Int, theta: Double, scaling: Scaling, maxPositions: Int) {
     self.dimension = dimension
@@ -93,4 +104,15 @@ public struct Rotary: Sendable, Hashable {
       return (values, Float(attention))
     }
   }
+}
+
+/// A factor on queries that grows with the logarithm of their position, in steps of the length that a model was first
+/// trained on (Llama 4, Ministral 3): 1 + beta × log(1 + ⌊position / length⌋).
+public struct PositionGrowth: Sendable, Hashable {
+  public let beta: Double
+  public let length: Int
+
+  public init(beta: Double, length: Int) { (self.beta, self.length) = (beta, length) }
+
+  func factor(_ position: Int) -> Float { 1 + Float(beta) * logf(1 + Float(position / max(length, 1))) }
 }

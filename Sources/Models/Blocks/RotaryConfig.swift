@@ -1,5 +1,5 @@
 import Foundation
-import JSON
+public import JSON
 
 // How `transformers` finds positions in a config: `RotaryEmbeddingConfigMixin` in its `modeling_rope_utils.py`, and what
 // families put in its place.
@@ -15,11 +15,18 @@ public struct RotaryFields: Sendable {
   public var maxPositions = 2048
   /// `original_max_position_embeddings` when the config does not say at its top level, whatever the section has (Phi-3).
   public var original: Int?
+  /// Which channels turn by one another.
+  public var pairs: Rotary.Pairs
+  /// What stands in the section's place where a config has none, its theta too.
+  public var section: JSON.Object?
 
   public init(
     theta: Double = 10_000, thetaKey: String = "rope_theta", partial: Double? = nil,
-    partialKey: String = "partial_rotary_factor", maxPositions: Int = 2048, original: Int? = nil
+    partialKey: String = "partial_rotary_factor", maxPositions: Int = 2048, original: Int? = nil,
+    pairs: Rotary.Pairs = .halves, section: JSON.Object? = nil
   ) {
+    self.pairs = pairs
+    self.section = section
     self.theta = theta
     self.thetaKey = thetaKey
     self.partial = partial
@@ -34,8 +41,9 @@ extension ConfigReader {
 
   /// `rope_scaling` where it says anything, else `rope_parameters`: the one replaces the other as a whole.
   ///
+  /// - Parameter fallback: where there is neither, not even an empty one of the latter.
   /// - Throws: `ModelError` when it has sections for kinds of layers.
-  func ropeSection() throws -> ConfigReader? {
+  func ropeSection(or fallback: JSON.Object? = nil) throws -> ConfigReader? {
     for key in ["rope_scaling", "rope_parameters"] {
       guard let section = try section(key), section.object.count > 0 else { continue }
       if let kind = Self.layerKinds.first(where: { section.object[$0] != nil }) {
@@ -44,7 +52,8 @@ extension ConfigReader {
       }
       return section
     }
-    return nil
+    guard let fallback, object["rope_parameters"]?.isNull ?? true else { return nil }
+    return ConfigReader(fallback, file: "\(file), positions where it has none")
   }
 
   /// The section of one kind of layers in a family that has one for each (Gemma 3).
@@ -80,11 +89,15 @@ extension Rotary {
   /// - Throws: `ModelError` for an unknown type or a field that is missing or out of range.
   public init(_ config: ConfigReader, dimension: Int, _ fields: RotaryFields = RotaryFields()) throws {
     try self.init(
-      config, section: config.ropeSection(), dimension: dimension,
+      config, section: config.ropeSection(or: fields.section), dimension: dimension,
       theta: config.positive(fields.thetaKey, default: fields.theta),
-      partial: fields.partial.map { try config.positive(fields.partialKey, default: $0) },
+      // A default of the class goes where the key is absent; where it is null the whole head turns.
+      partial: fields.partial.map {
+        try config.positive(fields.partialKey, default: config.unlessNull(fields.partialKey, $0) ?? 1)
+      },
       original: config.optionalSize("original_max_position_embeddings") ?? fields.original,
       maxPositions: fields.maxPositions)
+    pairs = fields.pairs
   }
 
   /// Positions by one section.

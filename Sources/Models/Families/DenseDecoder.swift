@@ -11,6 +11,24 @@ public struct DenseDecoder {
     case after
     /// Both (Gemma 2).
     case around
+    /// Under these names after the layer's, of attention and MLP: before the block and after it, nil for none.
+    case named(before: [String?], after: [String?] = [nil, nil])
+    /// One before both blocks, which stand side by side (Cohere).
+    case shared
+
+    fileprivate var names: (before: [String?], after: [String?]) {
+      switch self {
+      case .before: (["input_layernorm", "post_attention_layernorm"], [nil, nil])
+      case .after: ([nil, nil], ["post_attention_layernorm", "post_feedforward_layernorm"])
+      case .around:
+        (
+          ["input_layernorm", "pre_feedforward_layernorm"],
+          ["post_attention_layernorm", "post_feedforward_layernorm"]
+        )
+      case .named(let before, let after): (before, after)
+      case .shared: (["input_layernorm", "input_layernorm"], [nil, nil])
+      }
+    }
   }
 
   public let config: ConfigReader
@@ -22,6 +40,8 @@ public struct DenseDecoder {
   public var norms = Norms.before
   public var normKind = Norm.Kind.rms
   public var normBias = false
+  /// The name of the norm after all layers.
+  public var finalNorm = "norm"
   /// The factor on what blocks add.
   public var residualScale: Double?
   public var scales = OuterScales()
@@ -63,6 +83,16 @@ public struct DenseDecoder {
 
   public var headDim: Int { sizes[.headDim] }
 
+  /// What config classes after Llama's check.
+  ///
+  /// - Parameter name: who wants it, for messages.
+  static func headsDivideHidden(_ name: String) -> ShapeRule {
+    ShapeRule([.hiddenSize, .numAttentionHeads]) { sizes in
+      sizes[.hidden] % sizes[.heads] == 0
+        ? nil : "\(name) wants hidden_size to be a multiple of num_attention_heads"
+    }
+  }
+
   /// A norm over the residual stream, of this family's kind.
   public func norm(_ name: String) -> Norm { Norm(name, epsilon: epsilon, kind: normKind, bias: normBias) }
 
@@ -74,30 +104,22 @@ public struct DenseDecoder {
   ) throws -> ModelDescription {
     let prefix = config.weightPrefix + "layers.{layer}"
     let feedForward = try mlp(prefix + ".mlp")
+    let isParallel = if case .shared = norms { true } else { false }
     let descriptions = try (0..<layers).map { layer in
-      let names: (before: [String?], after: [String?])
-      switch norms {
-      case .before: names = ([".input_layernorm", ".post_attention_layernorm"], [nil, nil])
-      case .after: names = ([nil, nil], [".post_attention_layernorm", ".post_feedforward_layernorm"])
-      case .around:
-        names = (
-          [".input_layernorm", ".pre_feedforward_layernorm"],
-          [".post_attention_layernorm", ".post_feedforward_layernorm"]
-        )
-      }
+      let names = norms.names
       let blocks = [try attention(prefix + ".self_attn", layer), feedForward]
       return LayerDescription(
         blocks.indices.map { index in
           Sublayer(
-            norm: names.before[index].map { norm(prefix + $0) }, block: blocks[index],
-            postNorm: names.after[index].map { norm(prefix + $0) }, residualScale: residualScale)
-        })
+            norm: names.before[index].map { norm(prefix + "." + $0) }, block: blocks[index],
+            postNorm: names.after[index].map { norm(prefix + "." + $0) }, residualScale: residualScale)
+        }, isParallel: isParallel)
     }
     return ModelDescription(
       family: try config.string("model_type"), declared: sizes,
       embedding: Weight(config.weightPrefix + "embed_tokens.weight", [.vocabulary, .hidden]),
       layers: descriptions,
-      finalNorm: norm(config.weightPrefix + "norm"),
+      finalNorm: norm(config.weightPrefix + finalNorm),
       isTied: try config.flag("tie_word_embeddings", default: tiedByDefault), names: names,
       dropped: dropped, scales: scales, fixed: fixed,
       editConfig: editConfig, shapeRules: shapeRules)

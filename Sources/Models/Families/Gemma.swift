@@ -21,18 +21,11 @@ struct GemmaDecoder {
     dense.scales = OuterScales(
       embedding: { Double($0[.hidden]).squareRoot() },
       softcap: try Self.softcap(config, "final_logit_softcapping", default: logitSoftcap))
-    dense.shapeRules = [
-      ShapeRule([.hiddenSize, .numAttentionHeads]) { sizes in
-        sizes[.hidden] % sizes[.heads] == 0
-          ? nil : "Gemma's config wants hidden_size to be a multiple of num_attention_heads"
-      }
-    ]
+    dense.shapeRules = [DenseDecoder.headsDivideHidden("Gemma's config")]
     guard try !config.flag("use_bidirectional_attention", default: false) else {
       throw ModelError("\(config.file): \"use_bidirectional_attention\" says that this is no causal language model")
     }
-    types = try LayerTypes(config, layers: dense.layers) {
-      ($0 + 1) % period == 0 ? LayerTypes.full : LayerTypes.sliding
-    }
+    types = try LayerTypes(config, layers: dense.layers, period: period)
     // An absent window is the published default, an explicit null none at all.
     window = config.object["sliding_window"] == nil ? 4096 : try config.optionalSize("sliding_window")
     scale = 1 / (try config.positive("query_pre_attn_scalar", default: 256)).squareRoot()

@@ -17,6 +17,11 @@ struct LayerTypes: Sendable {
     }
   }
 
+  /// - Parameter period: every how many layers one sees all, when the config does not list them.
+  init(_ config: ConfigReader, layers: Int, period: Int) throws {
+    try self.init(config, layers: layers) { ($0 + 1) % period == 0 ? Self.full : Self.sliding }
+  }
+
   func isLinear(_ layer: Int) -> Bool { names[layer] == Self.linear }
   func isSliding(_ layer: Int) -> Bool { names[layer] == Self.sliding }
 

@@ -7,12 +7,7 @@ public enum Llama: Family {
   public static func describe(_ config: ConfigReader) throws -> ModelDescription {
     let attentionBias = try config.flag("attention_bias", default: false)
     var decoder = try DenseDecoder(config)
-    decoder.shapeRules = [
-      ShapeRule([.hiddenSize, .numAttentionHeads]) { sizes in
-        sizes[.hidden] % sizes[.heads] == 0
-          ? nil : "LlamaConfig wants hidden_size to be a multiple of num_attention_heads"
-      }
-    ]
+    decoder.shapeRules = [DenseDecoder.headsDivideHidden("LlamaConfig")]
     return try decoder.describe(
       attention: {
         Attention($0, headDim: $1, rotary: $2, qkvBias: attentionBias, outputBias: attentionBias)

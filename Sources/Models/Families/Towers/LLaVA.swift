@@ -42,7 +42,7 @@ public enum Mistral3: Family {
     }
     tower.isTied = true
     return try tower.describe(config, defaults: config.textDefaults("mistral")) { text in
-      try config.describe(text, by: [Mistral.self, Llama.self, Qwen2.self])
+      try config.describe(text, by: [Mistral.self, Ministral3.self, Llama.self, Qwen2.self])
     }
   }
 }
