@@ -103,12 +103,15 @@ public final class CheckpointReader: Sendable {
   public func contents(of name: String) throws -> TensorContents {
     let (entry, file) = try found(name)
     guard let quantised = entry.quantised else { return TensorContents(try file.bytes(of: entry), owner: self) }
-    return try quantised.decoded { part in
+    let made = try quantised.decoded { part in
       guard let file = weights.files[part.file] else {
         throw CheckpointError(.missing, "\(directory) holds no tensor \"\(part.name)\"")
       }
       return try file.bytes(of: part)
     }
+    // What it was made of need not be in memory beside it.
+    release([name])
+    return made
   }
 
   /// A tensor's bytes as they are stored, of a quantised weight those of its values, valid while this reader lives. They may be
@@ -134,7 +137,6 @@ public final class CheckpointReader: Sendable {
     let slicer = try TensorSlicer(entry, keeping: kept)
     if entry.isQuantised {
       let contents = try contents(of: name)
-      release([name])
       return try withExtendedLifetime(contents) { try slicer.append(from: contents.bytes, to: append) }
     }
     var released = 0
