@@ -51,7 +51,7 @@ public struct Quantisation: Sendable, Equatable {
         !algorithms.isEmpty
         && algorithms.allSatisfy(["FP8", "NVFP4", "FP8_PB_WO", "FP8_PER_CHANNEL_PER_TOKEN"].contains)
       let format = algorithms.contains("NVFP4") ? "nvfp4" : "fp8"
-      wayBack = "Model-Optimizer's examples/llm_ptq/hf_ptq.py --qformat \(format)"
+      wayBack = "Model-Optimizer's examples/llm_ptq/hf_ptq.py with its format \(format)"
     case "compressed-tensors", "compression_config":
       let kinds = Self.kinds(object)
       name = (kinds.map(\.name).sorted() + [method]).joined(separator: ", ")

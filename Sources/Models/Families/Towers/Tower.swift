@@ -58,6 +58,7 @@ public struct Tower {
   /// The projector of LLaVA: two linear maps with an activation between them, where there are as many channels as in the stream.
   ///
   /// - Parameters:
+  ///   - prefix: what the names of its tensors begin with.
   ///   - width: of what the first map reads.
   ///   - bias: whether the maps have biases.
   public mutating func addProjector(_ prefix: String, width: Int, bias: Bool) {
@@ -69,7 +70,12 @@ public struct Tower {
     widths.append((Self.width, width))
   }
 
-  /// A linear map with a bias into the stream.
+  /// A linear map into the stream.
+  ///
+  /// - Parameters:
+  ///   - name: of the map, without what it holds.
+  ///   - width: of what it reads.
+  ///   - bias: whether it has one.
   public mutating func addOutput(_ name: String, width: Int, bias: Bool = true) {
     outputs.append(Weight(name + ".weight", [.hidden, Axis(Self.width)], writes: 0))
     if bias { outputs.append(Weight(name + ".bias", [.hidden], writes: 0)) }
