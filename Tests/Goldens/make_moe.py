@@ -163,7 +163,8 @@ def indices_of(kept, config, layer):
     return {
         "H": kept["hidden_size"], "N": heads, "Q": heads if config.model_type in NORMS_SPAN_HEADS else None,
         "A": of("num_attention_heads"), "F": of("ffn_hidden_size"), "E": of("num_moe_experts"), "M": channels,
-        "G": [2 * c + part for c in channels for part in (0, 1)], "J": channels + [c + width for c in channels], "S": of("moe_shared_expert_intermediate_size"),
+        "G": [2 * c + part for c in channels for part in (0, 1)], "J": channels + [c + width for c in channels],
+        "S": of("moe_shared_expert_intermediate_size"),
         "": None,
     }
 

@@ -194,7 +194,7 @@ CASES = {
          "everything": {"num_layers": 3, "hidden_size": 24, "num_attention_heads": 2, "ffn_hidden_size": 23,
                         "num_moe_experts": 6, "moe_ffn_hidden_size": 8, "moe_shared_expert_intermediate_size": 8},
          "identity": {}},
-        {"groups": {"topk_group": 2}, "scaling": {"routed_scaling_factor": 1.0}, "norms": {"norm_topk_prob": False},
+        {"groups": {"topk_group": 2}, "scaling": {"routed_scaling_factor": 1.0}, "norm_topk_prob": {"norm_topk_prob": False},
          "partial": {"partial_rotary_factor": 1.0}},
     ),
     # Latent attention, layers without experts that are not the first.
@@ -211,7 +211,7 @@ CASES = {
          "everything": {"num_layers": 3, "hidden_size": 24, "ffn_hidden_size": 23, "num_moe_experts": 5,
                         "moe_ffn_hidden_size": 8, "moe_shared_expert_intermediate_size": 8}},
         {"scaling": {"routed_scaling_factor": 1.0}, "interleave": {"rope_interleave": False},
-         "dense": {"norm_topk_prob": False}},
+         "norm_topk_prob": {"norm_topk_prob": False}},
     ),
     # Kimi K2 is DeepSeek-V3 by another name: `transformers` reads it as such.
     "kimi_k2": _case(
@@ -257,7 +257,7 @@ CASES = {
                         "num_moe_experts": 6, "moe_ffn_hidden_size": 8, "moe_shared_expert_intermediate_size": 8},
          "identity": {}},
         {"groups": {"topk_group": 2}, "scaling": {"routed_scaling_factor": 1.0}, "window": {"sliding_window": 60},
-         "norms": {"norm_topk_prob": False}},
+         "norm_topk_prob": {"norm_topk_prob": False}},
     ),
     # Layers without experts in front and behind, shared experts, a tied head.
     "ernie4_5_moe": _case(
@@ -273,7 +273,7 @@ CASES = {
          "everything": {"num_layers": 3, "hidden_size": 24, "num_attention_heads": 2, "ffn_hidden_size": 23,
                         "num_moe_experts": 6, "moe_ffn_hidden_size": 8, "moe_shared_expert_intermediate_size": 8},
          "identity": {}},
-        {"layers": {"rope_theta": 30.0}},
+        {"base": {"rope_theta": 30.0}},
     ),
     # Experts and the shared one of one size, a list of experts per token, positions with a stretched base.
     "hunyuan_v1_moe": _case(

@@ -330,7 +330,7 @@ def masked(model, kept):
 
 
 # Axes of published tensors, by the end of their names: H hidden, N heads' channels, F dense ffn, E experts,
-# M expert ffn, G gate and up of each expert channel in turn, S shared ffn; "" stays whole.
+# M expert ffn, G gate and up of each expert channel in turn, J gate's before up's, S shared ffn; "" stays whole.
 AXES = [
     (r"(embed_tokens|lm_head)\.weight", ["", "H"]),
     (r"self_attn\.q_proj\.weight", ["N", "H"]), (r"self_attn\.q_proj\.bias", ["N"]),
@@ -350,7 +350,8 @@ AXES = [
     (r"experts\.\d+\.(down_proj|w2)\.weight", ["H", "M"]),
     (r"experts\.gate_up_proj", ["E", "H", "G"]), (r"experts\.gate_up_proj_bias", ["E", "G"]),
     (r"experts\.down_proj", ["E", "M", "H"]), (r"experts\.down_proj_bias", ["E", "H"]),
-    (r"(gate|router|wg)\.weight", ["E", "H"]), (r"moe_statics\.e_score_correction_bias", ["", "E"]), (r"(router\.bias|e_score_correction_bias)", ["E"]),
+    (r"(gate|router|wg)\.weight", ["E", "H"]), (r"moe_statics\.e_score_correction_bias", ["", "E"]),
+    (r"(router\.bias|e_score_correction_bias)", ["E"]),
     (r"mlp\.(gate|up)_proj\.weight", ["F", "H"]), (r"mlp\.down_proj\.weight", ["H", "F"]),
     (r"mlp\.(gate|up)_proj\.bias", ["F"]), (r"mlp\.down_proj\.bias", ["H"]),
     (r"\w*norm\.weight", ["H"]),
