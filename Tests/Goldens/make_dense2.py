@@ -48,7 +48,7 @@ def ffn_of(config):
 def adds_one(norm):
     """Whether the norm multiplies by 1 + weight."""
     name = type(norm).__name__
-    return name.startswith("Gemma") or name.endswith("1P") or name in ("Qwen3_5RMSNorm", "Qwen3NextRMSNorm")
+    return name.startswith("Gemma") or name.endswith("1P") or name in ("Qwen3_5RMSNorm", "Qwen3_5MoeRMSNorm", "Qwen3NextRMSNorm")
 
 
 class Anatomy:

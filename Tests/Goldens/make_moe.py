@@ -21,11 +21,15 @@ from transformers.utils.logging import disable_progress_bar
 from make_dense import SMALLEST_GAP, TOLERANCES, Draw, compact, difference, write
 from moe_cases import CASES
 from reference_minitron import head_dim_of, logits_of
-from reference_moe import AXES, MoEStatistics, choose, expert_groups, is_latent, masked, parts, route
+from reference_moe import (
+    AXES, GROUPED, IN_SMALL, NORMS_SPAN_HEADS, MoEStatistics, choose, is_latent, masked, matrix_of, original_sizes, parts,
+    route,
+)
 
 HERE = pathlib.Path(__file__).resolve().parent
 POOL = 500  # rows to pick from
 ROUNDING = 8e-3  # of a row's largest logit, the most that computing in bfloat16 may move it
+BY_NUMBER = ("mixtral", "minimax_m2")  # projections are w1, w2, w3
 NOISE = 0.015  # (a case may ask for more) of the router's input, per channel, that must not change a choice
 
 
@@ -42,12 +46,14 @@ def load(folder, dtype=torch.float32):
 
 def published(config, name, shape):
     """The names and shapes under which a module's parameter is published: experts one by one, but in gpt-oss."""
-    if config["model_type"] == "mixtral":
+    if config["model_type"] in BY_NUMBER:
         name = name.replace(".mlp.", ".block_sparse_moe.")
+    name = name.replace(".gate.moe_statics.", ".moe_statics.")
     fused = re.fullmatch(r"(.*experts)\.(gate_up|down)_proj", name)
-    if not fused or config["model_type"] == "gpt_oss":
+    if not fused or config["model_type"] in ("gpt_oss", "qwen3_5_moe_text"):
         return [(name, shape)]
-    gate, up, down = ("w1", "w3", "w2") if config["model_type"] == "mixtral" else ("gate_proj", "up_proj", "down_proj")
+    by_number = config["model_type"] in BY_NUMBER
+    gate, up, down = ("w1", "w3", "w2") if by_number else ("gate_proj", "up_proj", "down_proj")
     rows = (shape[1] // 2 if fused[2] == "gate_up" else shape[1], shape[2])
     members = (gate, up) if fused[2] == "gate_up" else (down,)
     return [(f"{fused[1]}.{e}.{member}.weight", rows) for e in range(shape[0]) for member in members]
@@ -72,12 +78,17 @@ def checkpoint(config, draw):
             elif name.endswith("e_score_correction_bias"):
                 # Kept in float32, and finer than bfloat16: rounding it would send tokens elsewhere.
                 state[name] = draw.normal(*shape).float() * 0.1 + draw.normal(*shape).float() * 1e-4
+                if config["model_type"] == "minimax_m2":  # the published module rounds it with the rest
+                    state[name] = state[name].bfloat16().float()
             elif name.endswith("sinks"):
                 state[name] = draw.normal(*shape, std=1.5)
             elif name.endswith(("bias", "experts.gate_up_proj_bias")):
                 state[name] = draw.normal(*shape, std=0.2)
-            elif re.search(r"(gate|router)\.weight$", name):
+            elif re.search(r"(gate|router|wg)\.weight$", name):
                 state[name] = draw.matrix(*shape, 1.0, 0.1)
+            elif config["model_type"] == "qwen3_5_moe_text" and re.search(r"experts\.\w+$", name):
+                gains = [1.1 if "up" in name else gain * (0.6 + 0.15 * ((e * 5 + layer) % 7)) for e in range(shape[0])]
+                state[name] = torch.stack([draw.matrix(*shape[1:], g) for g in gains])
             elif name.endswith("experts.gate_up_proj"):
                 state[name] = torch.stack([draw.matrix(shape[2], shape[1], 1.1).T for _ in range(shape[0])])
             elif name.endswith("experts.down_proj"):
@@ -106,7 +117,7 @@ def router_inputs(model, tokens):
 
 
 def choices(config, router, x):
-    return route(config, router, x, list(range(router.weight.shape[0])))[1].sort(-1).values
+    return route(config, router, x, list(range(matrix_of(router).shape[0])))[1].sort(-1).values
 
 
 def is_steady(model, rounded, row, draw, level):
@@ -148,11 +159,12 @@ def indices_of(kept, config, layer):
 
     latent, dim = is_latent(config), 0 if is_latent(config) else head_dim_of(config)
     heads = None if latent else [h * dim + d for h in of("num_attention_heads") for d in range(dim)]
-    channels = of("moe_ffn_hidden_size")
+    channels, width = of("moe_ffn_hidden_size"), original_sizes(config)["moe_ffn_hidden_size"]
     return {
-        "H": kept["hidden_size"], "N": heads, "Q": heads if config.model_type == "olmoe" else None,
+        "H": kept["hidden_size"], "N": heads, "Q": heads if config.model_type in NORMS_SPAN_HEADS else None,
         "A": of("num_attention_heads"), "F": of("ffn_hidden_size"), "E": of("num_moe_experts"), "M": channels,
-        "G": [2 * c + part for c in channels for part in (0, 1)], "S": of("moe_shared_expert_intermediate_size"),
+        "G": [2 * c + part for c in channels for part in (0, 1)], "J": channels + [c + width for c in channels],
+        "S": of("moe_shared_expert_intermediate_size"),
         "": None,
     }
 
@@ -187,18 +199,28 @@ def exported_config(config, kept, model):
     out = dict(config) | {"hidden_size": len(kept["hidden_size"]), "num_hidden_layers": len(layers)}
     if not is_latent(settings):
         out |= {"num_attention_heads": size("num_attention_heads"), "head_dim": head_dim_of(settings)}
-    experts = {"mixtral": "num_local_experts", "gpt_oss": "num_local_experts"}.get(family, "num_experts")
-    out["n_routed_experts" if is_latent(settings) else experts] = size("num_moe_experts")
-    in_small = family in ("mixtral", "olmoe", "gpt_oss")
-    out["intermediate_size" if in_small else "moe_intermediate_size"] = size("moe_ffn_hidden_size")
-    if not in_small and size("ffn_hidden_size"):
+    named = {"mixtral": "num_local_experts", "gpt_oss": "num_local_experts", "minimax_m2": "num_local_experts",
+             "ernie4_5_moe": "moe_num_experts"}
+    deep = is_latent(settings) or family in GROUPED
+    out["n_routed_experts" if deep else named.get(family, "num_experts")] = size("num_moe_experts")
+    out["intermediate_size" if family in IN_SMALL else "moe_intermediate_size"] = size("moe_ffn_hidden_size")
+    if family not in IN_SMALL and size("ffn_hidden_size"):
         out["intermediate_size"] = size("ffn_hidden_size")
     shared = size("moe_shared_expert_intermediate_size")
+    dense = [parts(model.model.layers[i]) is None for i in layers]
+    if isinstance(out.get("moe_topk"), list):
+        out["moe_topk"] = [out["moe_topk"][i] for i in layers]
     if family == "qwen2_moe":
         out["shared_expert_intermediate_size"] = shared
-    if is_latent(settings):
+    if deep:
         out["n_shared_experts"] = shared // size("moe_ffn_hidden_size")
-        out["first_k_dense_replace"] = sum(parts(model.model.layers[i]) is None for i in layers)
+        out["first_k_dense_replace"] = sum(dense)
+    if family == "glm4_moe_lite":
+        out["mlp_layer_types"] = ["dense" if d else "sparse" for d in dense]
+    if family == "ernie4_5_moe":
+        out["moe_num_shared_experts"] = shared // size("moe_ffn_hidden_size")
+        sparse = [at for at, d in enumerate(dense) if not d]
+        out |= {"moe_layer_start_index": sparse[0], "moe_layer_end_index": sparse[-1]}
     if family.startswith("qwen"):
         out["decoder_sparse_step"] = 1
         out["mlp_only_layers"] = [at for at, i in enumerate(layers) if parts(model.model.layers[i]) is None]
@@ -274,6 +296,8 @@ def attempt(name, case, seed):
     save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "expected.safetensors")
     expected = {"seed": seed, "tolerance": TOLERANCES, "prunings": prunings}
     (folder / "expected.json").write_text(compact(expected) + "\n")
+    if "published" in case:
+        write(folder, config | {"model_type": case["published"]}, state)
     note = f"bf16 {rounding:.1e}, sliced against masked {worst:.1e}, least moved by {least[1]} ({least[0]:.1e})"
     return sum(f.stat().st_size for f in folder.iterdir()), note
 

@@ -1,4 +1,4 @@
-"""Makes Tests/Goldens/moe/qwen3_next*: make_moe.py's way, where mixers are gated delta nets or gated attention.
+"""Makes Tests/Goldens/moe/qwen3_next* and qwen3_5_moe*: make_moe.py's way, where mixers are gated delta nets or gated attention.
 
     python make_qwen3_next.py [CASE …]        (no names: all of them)
 
@@ -17,6 +17,9 @@ from make_dense2 import Anatomy, adds_one, norm_over
 from moe_cases import _case
 from reference_moe import MoEStatistics, expert_inner, expert_output, flags_of, parts, route
 from transformers import AutoConfig, AutoModelForCausalLM
+
+LINEAR = {"linear_conv_kernel_dim": 4, "linear_key_head_dim": 10, "linear_value_head_dim": 8,
+          "linear_num_key_heads": 2, "linear_num_value_heads": 4}
 
 make_moe.CASES = {
     # A dense layer among the sparse ones, three delta nets to each attention, a shared expert with a gate. The large
@@ -38,16 +41,32 @@ make_moe.CASES = {
          "identity": {}},
         {"norm_topk_prob": {"norm_topk_prob": False}, "partial": {"partial_rotary_factor": 1.0}},
     ),
+    # Experts in every layer, all of them in one tensor.
+    "qwen3_5_moe": _case(
+        "qwen3_5_moe_text", "Qwen3_5MoeForCausalLM", 4, 37,
+        LINEAR | {"hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16,
+                  "rms_norm_eps": 0.01, "moe_intermediate_size": 14, "shared_expert_intermediate_size": 20,
+                  "num_experts": 6, "num_experts_per_tok": 2, "full_attention_interval": 3,
+                  "partial_rotary_factor": 0.5, "rope_theta": 1000.0},
+        [14, 14, 9],
+        {"width": {"hidden_size": 26, "num_moe_experts": 4, "moe_ffn_hidden_size": 11,
+                   "moe_shared_expert_intermediate_size": 15},
+         "depth": {"num_layers": 3},
+         "everything": {"num_layers": 3, "hidden_size": 27, "num_moe_experts": 5, "moe_ffn_hidden_size": 9,
+                        "moe_shared_expert_intermediate_size": 13},
+         "identity": {}},
+        {"partial": {"partial_rotary_factor": 1.0}, "experts per token": {"num_experts_per_tok": 3}},
+    ),
 }
 
 
 def original_sizes(config):
+    dense = {} if config.model_type == "qwen3_5_moe_text" else {"ffn_hidden_size": config.intermediate_size}
     return {
         "num_layers": config.num_hidden_layers, "hidden_size": config.hidden_size,
         "num_moe_experts": config.num_experts, "moe_ffn_hidden_size": config.moe_intermediate_size,
         "moe_shared_expert_intermediate_size": config.shared_expert_intermediate_size,
-        "ffn_hidden_size": config.intermediate_size,
-    }
+    } | dense
 
 
 class Statistics(MoEStatistics):
@@ -74,7 +93,7 @@ class Statistics(MoEStatistics):
         if any(h.numel() != width for h in self.heads):
             self.heads = [torch.ones(self.config.head_dim) for _ in self.heads]
         out = super().importances()
-        del out["num_attention_heads"]
+        out.pop("num_attention_heads", None)
         return out
 
 
@@ -161,23 +180,26 @@ def checkpoint(config, draw):
 def exported_config(config, kept, model):
     settings, layers = model.config, [n - 1 for n in kept["num_layers"]]
     size = lambda name: max(len(row) for row in kept[name])
-    return dict(config) | {
-        "hidden_size": len(kept["hidden_size"]), "num_hidden_layers": len(layers),
-        "intermediate_size": size("ffn_hidden_size"), "num_experts": size("num_moe_experts"),
+    dense = {} if "ffn_hidden_size" not in kept else {
+        "intermediate_size": size("ffn_hidden_size"),
+        "mlp_only_layers": [at for at, i in enumerate(layers) if parts(model.model.layers[i]) is None],
+    }
+    return dict(config) | dense | {
+        "hidden_size": len(kept["hidden_size"]), "num_hidden_layers": len(layers), "num_experts": size("num_moe_experts"),
         "moe_intermediate_size": size("moe_ffn_hidden_size"),
         "shared_expert_intermediate_size": size("moe_shared_expert_intermediate_size"),
-        "mlp_only_layers": [at for at, i in enumerate(layers) if parts(model.model.layers[i]) is None],
         "layer_types": [settings.layer_types[i] for i in layers],
     }
 
 
-reference_moe.original_sizes = original_sizes
+reference_moe.original_sizes = make_moe.original_sizes = original_sizes
 make_moe.is_latent = lambda _config: True  # heads stay, as in latent attention
 make_moe.MoEStatistics, make_moe.masked, make_moe.checkpoint = Statistics, masked, checkpoint
 make_moe.exported_config = exported_config
 make_moe.AXES = [
     (r"linear_attn\.in_proj_\w+\.weight", ["", "H"]), (r"linear_attn\.out_proj\.weight", ["H", ""]),
     (r"linear_attn\.conv1d\.weight", ["", "", ""]), (r"linear_attn\.(norm\.weight|A_log|dt_bias)", [""]),
+    (r"experts\.gate_up_proj", ["E", "J", "H"]), (r"experts\.down_proj", ["E", "H", "M"]),
 ] + make_moe.AXES
 
 if __name__ == "__main__":

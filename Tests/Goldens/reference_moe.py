@@ -20,12 +20,34 @@ def parts(layer):
     if not hasattr(mlp, "experts"):
         return None
     router = getattr(mlp, "router", None) or mlp.gate
-    shared = getattr(mlp, "shared_expert", None) or getattr(mlp, "shared_experts", None)
-    return router, mlp.experts, shared
+    if "e_score_correction_bias" in mlp._buffers:  # MiniMax-M2 has it beside the router
+        router.choice_bias = mlp.e_score_correction_bias.detach()
+    return router, mlp.experts, next((getattr(mlp, n) for n in SHARED if getattr(mlp, n, None) is not None), None)
+
+
+SHARED = ("shared_expert", "shared_experts", "shared_mlp")
+# Routing by sigmoid and in groups, as DeepSeek-V3 does.
+GROUPED = ("deepseek_v3", "glm4_moe", "glm4_moe_lite", "dots1")
+# Experts as wide as the config's intermediate_size.
+IN_SMALL = ("mixtral", "olmoe", "gpt_oss", "minimax_m2", "hunyuan_v1_moe")
+NORMALISED = ("mixtral", "minimax_m2", "ernie4_5_moe", "hunyuan_v1_moe", "qwen3_5_moe_text")
+# Norms of queries and keys over all heads.
+NORMS_SPAN_HEADS = ("olmoe", "minimax_m2")
 
 
 def is_latent(config):
-    return config.model_type.startswith("deepseek")
+    return config.model_type.startswith("deepseek") or config.model_type == "glm4_moe_lite"
+
+
+def matrix_of(router):
+    return router.wg.weight if hasattr(router, "wg") else router.weight
+
+
+def choice_bias(router):
+    """What is added to scores when experts are chosen, [E]; None where nothing is."""
+    if hasattr(router, "moe_statics"):
+        return router.moe_statics.e_score_correction_bias[0]
+    return getattr(router, "choice_bias", getattr(router, "e_score_correction_bias", None))
 
 
 def original_sizes(config):
@@ -35,11 +57,14 @@ def original_sizes(config):
     sizes = {"num_layers": config.num_hidden_layers, "hidden_size": config.hidden_size}
     if not latent:
         sizes["num_attention_heads"] = config.num_attention_heads
-    sizes["num_moe_experts"] = config.n_routed_experts if latent else config.num_experts
-    in_small = family in ("mixtral", "olmoe", "gpt_oss")
+    sizes["num_moe_experts"] = config.n_routed_experts if hasattr(config, "n_routed_experts") else config.num_experts
+    in_small = family in IN_SMALL
     sizes["moe_ffn_hidden_size"] = config.intermediate_size if in_small else config.moe_intermediate_size
-    if latent:
-        sizes["moe_shared_expert_intermediate_size"] = config.n_shared_experts * config.moe_intermediate_size
+    count = getattr(config, "n_shared_experts", None) or getattr(config, "moe_num_shared_experts", None)
+    if count:
+        sizes["moe_shared_expert_intermediate_size"] = count * config.moe_intermediate_size
+    if family == "hunyuan_v1_moe":
+        sizes["moe_shared_expert_intermediate_size"] = config.intermediate_size
     if family == "qwen2_moe":
         sizes["moe_shared_expert_intermediate_size"] = config.shared_expert_intermediate_size
     if not in_small:
@@ -48,28 +73,31 @@ def original_sizes(config):
 
 
 def expert_groups(config):
-    grouped = config.model_type == "deepseek_v3" or getattr(config, "topk_method", "") == "group_limited_greedy"
+    grouped = config.model_type in GROUPED or getattr(config, "topk_method", "") == "group_limited_greedy"
     return config.n_group if grouped else 1
 
 
 def route(config, router, x, kept):
     """Weights and experts, [T, K] each, of tokens [T, H], with only the kept experts in reach."""
     family, k = config.model_type, config.num_experts_per_tok
-    gone = torch.ones(router.weight.shape[0], dtype=torch.bool)
+    k = k[0] if isinstance(k, list) else k
+    matrix = matrix_of(router)
+    gone = torch.ones(matrix.shape[0], dtype=torch.bool)
     gone[kept] = False
     never = float("-inf")
     if family == "gpt_oss":
         logits = (x @ router.weight.T + router.bias).masked_fill(gone, never)
         values, chosen = logits.topk(k, dim=-1)
         return values.softmax(-1), chosen
-    wide = x.float() if is_latent(config) else x
-    logits = (wide @ router.weight.to(wide.dtype).T).float().masked_fill(gone, never)
-    scores = logits.sigmoid() if family == "deepseek_v3" else logits.softmax(-1)
-    choice = scores + router.e_score_correction_bias if family == "deepseek_v3" else scores
+    wide = x.float() if is_latent(config) or family in GROUPED + ("ernie4_5_moe",) else x
+    logits = (wide @ matrix.to(wide.dtype).T).float().masked_fill(gone, never)
+    scores = logits.sigmoid() if family in GROUPED + ("minimax_m2",) else logits.softmax(-1)
+    bias = choice_bias(router)
+    choice = scores if bias is None else scores + bias
     choice = choice.masked_fill(gone, never)
     if (groups := expert_groups(config)) > 1:
         by_group = choice.unflatten(-1, (groups, -1))
-        if family == "deepseek_v3":
+        if family in GROUPED:
             group_scores = by_group.sort(-1, descending=True).values[..., :2].sum(-1)
         else:
             group_scores = by_group.amax(-1)
@@ -78,10 +106,9 @@ def route(config, router, x, kept):
         choice = by_group.masked_fill(shut[..., None], never).flatten(1)
     chosen = choice.topk(k, dim=-1).indices
     weights = scores.gather(1, chosen)
-    if family == "mixtral" or (family != "deepseek_v2" and getattr(config, "norm_topk_prob", False)):
+    if family in NORMALISED or (family != "deepseek_v2" and getattr(config, "norm_topk_prob", False)):
         weights = weights / weights.sum(-1, keepdim=True)
-    if is_latent(config):
-        weights = weights * config.routed_scaling_factor
+    weights = weights * getattr(config, "routed_scaling_factor", 1.0)
     return weights, chosen
 
 
@@ -263,7 +290,7 @@ def masked(model, kept):
             dim = head_dim_of(config)
             heads = flags_of(kept["num_attention_heads"][i], config.num_attention_heads).repeat_interleave(dim)
             input_mask(layer.self_attn.o_proj, heads)
-            if config.model_type == "olmoe":
+            if config.model_type in NORMS_SPAN_HEADS:
                 replace(layer.self_attn.q_norm, norm_over(layer.self_attn.q_norm, heads))
         if narrow:
             output_mask(layer.self_attn.o_proj)
@@ -276,7 +303,7 @@ def masked(model, kept):
         router, experts, shared = found
         channels = flags_of(kept["moe_ffn_hidden_size"][i], sizes["moe_ffn_hidden_size"])
 
-        def routed(x, router=router, i=i):
+        def routed(x, *_bias, router=router, i=i):
             weights, chosen = route(config, router, x.reshape(-1, x.shape[-1]), kept["num_moe_experts"][i])
             return None, weights, chosen
 
@@ -303,7 +330,7 @@ def masked(model, kept):
 
 
 # Axes of published tensors, by the end of their names: H hidden, N heads' channels, F dense ffn, E experts,
-# M expert ffn, G gate and up of each expert channel in turn, S shared ffn; "" stays whole.
+# M expert ffn, G gate and up of each expert channel in turn, J gate's before up's, S shared ffn; "" stays whole.
 AXES = [
     (r"(embed_tokens|lm_head)\.weight", ["", "H"]),
     (r"self_attn\.q_proj\.weight", ["N", "H"]), (r"self_attn\.q_proj\.bias", ["N"]),
@@ -313,15 +340,18 @@ AXES = [
     (r"self_attn\.(q_a_proj|kv_a_proj_with_mqa)\.weight", ["", "H"]),
     (r"self_attn\.(q_a_proj|kv_a_proj_with_mqa)\.bias", [""]),
     (r"self_attn\.(q_b_proj|kv_b_proj)\.weight", ["", ""]),
+    (r"self_attn\.(query|key)_layernorm\.weight", [""]),
     (r"self_attn\.(q_a_layernorm|kv_a_layernorm)\.weight", [""]),
-    (r"shared_experts?\.(gate|up)_proj\.weight", ["S", "H"]), (r"shared_experts?\.down_proj\.weight", ["H", "S"]),
+    (r"shared_(experts?|mlp)\.(gate|up)_proj\.weight", ["S", "H"]),
+    (r"shared_(experts?|mlp)\.down_proj\.weight", ["H", "S"]),
     (r"shared_experts?\.(gate|up)_proj\.bias", ["S"]), (r"shared_experts?\.down_proj\.bias", ["H"]),
     (r"shared_expert_gate\.weight", ["", "H"]),
     (r"experts\.\d+\.(gate_proj|up_proj|w1|w3)\.weight", ["M", "H"]),
     (r"experts\.\d+\.(down_proj|w2)\.weight", ["H", "M"]),
     (r"experts\.gate_up_proj", ["E", "H", "G"]), (r"experts\.gate_up_proj_bias", ["E", "G"]),
     (r"experts\.down_proj", ["E", "M", "H"]), (r"experts\.down_proj_bias", ["E", "H"]),
-    (r"(gate|router)\.weight", ["E", "H"]), (r"(router\.bias|e_score_correction_bias)", ["E"]),
+    (r"(gate|router|wg)\.weight", ["E", "H"]), (r"moe_statics\.e_score_correction_bias", ["", "E"]),
+    (r"(router\.bias|e_score_correction_bias)", ["E"]),
     (r"mlp\.(gate|up)_proj\.weight", ["F", "H"]), (r"mlp\.down_proj\.weight", ["H", "F"]),
     (r"mlp\.(gate|up)_proj\.bias", ["F"]), (r"mlp\.down_proj\.bias", ["H"]),
     (r"\w*norm\.weight", ["H"]),

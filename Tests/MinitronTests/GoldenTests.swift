@@ -23,8 +23,8 @@ import Torch
         seen[family, default: []].insert(width ? (depth ? "both" : "width") : (depth ? "depth" : "nothing"))
       }
     }
-    // Those with an encoder beside them: Tests/Oracle/towers.py.
-    for family in Families.builtIn.filter { $0.sections.isEmpty }.flatMap({ $0.modelTypes }) {
+    // Checkpoints with an encoder beside the language model have tests of their own.
+    for family in Families.builtIn.filter({ $0.sections.isEmpty }).flatMap({ $0.modelTypes }) {
       #expect(seen[family]?.isSuperset(of: ["width", "depth", "both"]) == true, "\(family) has \(seen[family] ?? [])")
     }
   }

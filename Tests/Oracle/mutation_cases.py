@@ -26,6 +26,10 @@ LATENT = dict(
     num_key_value_heads=4, kv_lora_rank=12, q_lora_rank=20, qk_nope_head_dim=12, qk_rope_head_dim=8, v_head_dim=10,
     n_routed_experts=8, n_shared_experts=2, first_k_dense_replace=1, routed_scaling_factor=1.7,
 )
+DEEP = dict(
+    n_routed_experts=8, n_shared_experts=2, first_k_dense_replace=1, routed_scaling_factor=1.7, n_group=4, topk_group=2,
+    num_nextn_predict_layers=0,
+)
 LINEAR = dict(
     head_dim=16, linear_conv_kernel_dim=4, linear_key_head_dim=8, linear_value_head_dim=12, linear_num_key_heads=2,
     linear_num_value_heads=4, layer_types=["linear_attention", "full_attention"] * 2,
@@ -80,7 +84,21 @@ BASES = {
         moe_shared_expert_intermediate_size=32, num_experts_per_tok=2, n_group=4, topk_group=2,
         routed_scaling_factor=1.7, norm_topk_prob=True, layer_norm_epsilon=1e-5, bos_token_id=1, eos_token_id=2,
         pad_token_id=0, tie_word_embeddings=False),
+    "qwen3_5_moe_text": {k: v for k, v in (DENSE | RMS | LINEAR).items() if k != "intermediate_size"} | dict(
+        num_experts=6, num_experts_per_tok=2, moe_intermediate_size=24, shared_expert_intermediate_size=32,
+        partial_rotary_factor=0.5),
+    "glm4_moe": DENSE | RMS | MIXTURE | DEEP | dict(head_dim=16, partial_rotary_factor=0.5, use_qk_norm=True),
+    "glm4_moe_lite": DENSE | RMS | MIXTURE | LATENT | dict(n_group=4, topk_group=2, num_nextn_predict_layers=0),
+    "minimax_m2": DENSE | RMS | dict(head_dim=16, num_local_experts=6, num_experts_per_tok=2, rotary_dim=8),
+    "dots1": DENSE | RMS | MIXTURE | DEEP | dict(sliding_window=9, max_window_layers=2),
+    "ernie4_5_moe": DENSE | RMS | dict(
+        moe_intermediate_size=24, moe_num_experts=6, moe_k=2, moe_num_shared_experts=2, moe_layer_start_index=1),
+    "hunyuan_v1_moe": DENSE | RMS | dict(
+        head_dim=16, num_experts=6, moe_topk=2, rope_scaling={"type": "dynamic", "factor": 1.0, "alpha": 50.0}),
 } | mutation_dense.bases(DENSE, RMS)
+
+# By towers.py; Kimi K2 is DeepSeek-V3 by another name, which `transformers` does not know.
+COMPARED_ELSEWHERE = {"qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "gemma3", "mistral3", "llava", "kimi_k2"}
 
 # No part of what a loss is computed with: bookkeeping, training, generation.
 IDLE = set(
@@ -131,7 +149,11 @@ VALUES = dict(
     num_nextn_predict_layers=[1], mtp_layers_block_type=[["attention"]], mamba_ssm_cache_dtype=["bfloat16"],
     layers_block_type=[["mamba"] * 5, ["attention", "mlp"], ["linear_attention", "full_attention", "mlp", "moe", "mlp"],
                        ["nonsense"] * 5],
-    chunk_size_feed_forward=[8], is_encoder_decoder=_flag,
+    chunk_size_feed_forward=[8], is_encoder_decoder=_flag, use_qk_norm=_flag,
+    mlp_layer_types=[["sparse"] * LAYERS, ["sparse", "dense"] * 2, ["dense"] * LAYERS, ["dense", "nonsense"] * 2, ["dense"]],
+    moe_num_experts=[8], moe_k=[1, 3, 6], moe_num_shared_experts=[0, 1, 3], moe_layer_start_index=[0, 2, 9, -1],
+    moe_layer_end_index=[1, 2, 9, -1, -2], moe_layer_interval=[2, 3], moe_norm_min=[0.9, 3.0, 0.0],
+    moe_topk=[1, 3, [2, 2, 2, 2], [1, 2, 2, 2], [3] * LAYERS, [2]], sep_token_id=[5],
 ) | mutation_dense.VALUES
 
 # Fields that a config class takes without naming them, or that all models read.
@@ -145,6 +167,7 @@ UNNAMED = dict(
     logits_scaling=[3.0], embedding_multiplier=[3.0], attention_bias=[True], mlp_bias=[True], qk_layernorm=[True],
     use_mup=[True], tie_word_embeddings=_flag, mamba_n_groups=[1], mamba_d_conv=[3], mamba_expand=[4],
     mamba_dt_min=[0.3], mamba_dt_max=[0.5], mamba_dt_limit=[[0.1, 0.3]], mamba_conv_bias=[False], mamba_chunk_size=[8],
+    rotary_dim=[4, 16, 0], n_routed_experts=[4], mlp_layer_types=[["sparse"] * LAYERS], first_k_dense_replace=[2],
     hidden_act=["relu"], activation_function=["relu"], hidden_activation=["relu"], num_local_experts=[4],
     num_experts=[4], use_sliding_window=[True], use_bidirectional_attention=[True], add_bias_linear=[True],
     cross_attention_hidden_size=[8], n_head=[2], n_embd=[64], scale_embeddings=[True], rms_norm_eps=[0.3],
@@ -154,7 +177,7 @@ LAYER_TYPES_OF = {
     "qwen3_next": [["linear_attention"] * 3 + ["full_attention"], ["full_attention"] * 4, ["linear_attention"] * 4,
                    ["sliding_attention"] * 4],
 }
-LAYER_TYPES_OF["qwen3_5_text"] = LAYER_TYPES_OF["qwen3_next"]
+LAYER_TYPES_OF["qwen3_5_text"] = LAYER_TYPES_OF["qwen3_5_moe_text"] = LAYER_TYPES_OF["qwen3_next"]
 
 
 def _scalings(rotated):
@@ -353,6 +376,18 @@ PAIRS = {
     + _crossed({"layer_types": [ABSENT]}, {"sliding_window_pattern": [1, 2, 3, 6]}),
     "gpt_oss": _crossed({"sliding_window": [None, ABSENT, 5]}, {"layer_types": _windowed[:4] + [None, ABSENT]}),
     "qwen3_next": _sparse + _crossed({"layer_types": [ABSENT]}, {"full_attention_interval": [1, 2, 3, 4]}),
+    "qwen3_5_moe_text": _crossed({"layer_types": [ABSENT]}, {"full_attention_interval": [1, 2, 3, 4]}) + _crossed(
+        {"norm_topk_prob": _flag}, {"mlp_only_layers": [[], [1]], "decoder_sparse_step": [1, 2]}),
+    "glm4_moe": _groups + _crossed({"use_qk_norm": _flag}, {"partial_rotary_factor": [0.25, 1.0, ABSENT, None]}),
+    "glm4_moe_lite": _groups + _crossed({"mlp_layer_types": [ABSENT, None, ["dense", "sparse"] * 2]},
+                                        {"first_k_dense_replace": [0, 1, 3, ABSENT]}),
+    "minimax_m2": _crossed({"rotary_dim": [4, 8, ABSENT, None]}, {"partial_rotary_factor": [0.25, 1.0, ABSENT]})
+    + _crossed({"rotary_dim": [4]}, {"rope_parameters": [{"rope_type": "default", "rope_theta": 70.0}, {
+        "rope_type": "default", "rope_theta": 70.0, "partial_rotary_factor": 0.25}]}),
+    "dots1": _groups + _crossed({"sliding_window": [None, ABSENT, 5]}, {"layer_types": _windowed[:4] + [None, ABSENT]})
+    + _crossed({"sliding_window": [None, ABSENT, 5]}, {"max_window_layers": [0, 3, ABSENT, 40]}),
+    "ernie4_5_moe": _crossed({"moe_layer_start_index": [0, 2, ABSENT]}, {"moe_layer_end_index": [1, 2, ABSENT, -1]}),
+    "hunyuan_v1_moe": mutation_dense.pairs(_crossed, _windowed)["hunyuan_v1_dense"],
     "qwen3_5_text": _crossed({"layer_types": [ABSENT]}, {"full_attention_interval": [1, 2, 3, 4]}),
     "deepseek_v2": _groups + _crossed({"topk_method": ["greedy", "group_limited_greedy", None]},
                                       {"norm_topk_prob": _flag, "n_group": [1, 2], "routed_scaling_factor": [1.0, 3.0]}),

@@ -34,7 +34,9 @@ TEXT = dict(
     max_position_embeddings=512)
 CUT = {"hidden_size": 48, "ffn_hidden_size": 64, "num_layers": 3}
 # Qwen2.5-VL computes the size of a head from these two.
-CUTS = {"qwen2_5_vl": CUT | {"hidden_size": 32, "num_attention_heads": 2}}
+MIXED = {"hidden_size": 48, "num_moe_experts": 4, "moe_ffn_hidden_size": 16, "num_layers": 3}
+CUTS = {"qwen2_5_vl": CUT | {"hidden_size": 32, "num_attention_heads": 2},
+        "qwen3_5_moe": MIXED | {"moe_shared_expert_intermediate_size": 24}, "qwen3_vl_moe": MIXED | {"ffn_hidden_size": 64}}
 QWEN_VISION = dict(depth=2, hidden_size=32, intermediate_size=48, num_heads=2, patch_size=4, spatial_merge_size=2, temporal_patch_size=2,
                    out_hidden_size=64)
 QWEN_IDS = dict(image_token_id=IMAGE, video_token_id=IMAGE + 1, vision_start_token_id=IMAGE + 2, vision_end_token_id=IMAGE + 3)
@@ -76,6 +78,27 @@ def qwen3_5():
     return transformers.Qwen3_5ForConditionalGeneration(config), qwen_image
 
 
+def qwen3_5_moe():
+    sections = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1], "mrope_interleaved": True,
+                "partial_rotary_factor": 0.5}
+    text = dict(
+        TEXT, head_dim=16, rope_parameters=sections, linear_key_head_dim=8, linear_value_head_dim=8, linear_num_key_heads=2,
+        linear_num_value_heads=4, layer_types=["linear_attention", "full_attention"] * 2, num_experts=6, num_experts_per_tok=2,
+        moe_intermediate_size=24, shared_expert_intermediate_size=32)
+    config = transformers.Qwen3_5MoeConfig(
+        text_config=text, vision_config=dict(QWEN_VISION, num_position_embeddings=16), **QWEN_IDS)
+    return transformers.Qwen3_5MoeForConditionalGeneration(config), qwen_image
+
+
+def qwen3_vl_moe():
+    sections = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2], "mrope_interleaved": True}
+    config = transformers.Qwen3VLMoeConfig(
+        text_config=dict(TEXT, head_dim=16, rope_parameters=sections, num_experts=6, num_experts_per_tok=2, moe_intermediate_size=24,
+                         mlp_only_layers=[1], tie_word_embeddings=False),
+        vision_config=dict(QWEN_VISION, num_position_embeddings=16, deepstack_visual_indexes=[0, 1]), **QWEN_IDS)
+    return transformers.Qwen3VLMoeForConditionalGeneration(config), qwen_image
+
+
 def gemma3():
     config = transformers.Gemma3Config(
         text_config=dict(TEXT, head_dim=16, query_pre_attn_scalar=16, sliding_window=16,
@@ -108,7 +131,8 @@ def llava(text="llama", **more):
 
 MODELS = {
     "qwen2_5_vl": qwen2_5_vl, "qwen2_5_vl-tied": lambda: qwen2_5_vl(tied=True), "qwen3_vl": qwen3_vl,
-    "qwen3_vl-untied": lambda: qwen3_vl(tied=False), "qwen3_5": qwen3_5, "gemma3": gemma3, "mistral3": mistral3, "llava": llava,
+    "qwen3_vl-untied": lambda: qwen3_vl(tied=False), "qwen3_5": qwen3_5,
+    "qwen3_5_moe": qwen3_5_moe, "qwen3_vl_moe": qwen3_vl_moe, "gemma3": gemma3, "mistral3": mistral3, "llava": llava,
     "llava-qwen2": lambda: llava("qwen2"), "llava-mistral": lambda: llava("mistral", sliding_window=None),
 }
 
@@ -123,6 +147,8 @@ def make(name, folder):
             else:
                 tensor.copy_(0.15 * torch.randn_like(tensor))
     model.to(torch.bfloat16).save_pretrained(folder)
+    if name in PUBLISHED:
+        save_file(PUBLISHED[name](tensors(folder)), folder / "model.safetensors", {"format": "pt"})
     for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
         shutil.copy(ROOT / "Examples/model" / file, folder)
     (folder / "preprocessor_config.json").write_text('{"image_processor_type": "Some"}\n')
@@ -165,13 +191,52 @@ def tensors(folder):
     return found
 
 
+def apart(own):
+    """Qwen3-VL's experts as Qwen3 has them: a matrix [out, in] for each."""
+    found = {}
+    for name, tensor in own.items():
+        begin, _, last = name.rpartition(".")
+        if not begin.endswith(".experts"):
+            found[name] = tensor
+            continue
+        for expert, matrix in enumerate(tensor):
+            parts = {"gate_up_proj": ("gate_proj", "up_proj"), "down_proj": ("down_proj",)}[last]
+            for part, rows in zip(parts, matrix.T.chunk(len(parts))):
+                found[f"{begin}.{expert}.{part}.weight"] = rows.contiguous()
+    return found
+
+
+def stacked(own):
+    """Experts that are stored one by one as a tensor for each layer: Qwen3.5's."""
+    found = {name: tensor for name, tensor in own.items() if ".experts." not in name}
+    for name in own:
+        begin, found_one, last = name.partition(".experts.0.")
+        if found_one and last != "up_proj.weight":
+            parts = ["gate_proj", "up_proj"] if last == "gate_proj.weight" else ["down_proj"]
+            count = sum(1 for other in own if other.startswith(begin + ".experts.") and other.endswith(last))
+            found[f"{begin}.experts.{'gate_up_proj' if len(parts) == 2 else 'down_proj'}"] = torch.stack(
+                [torch.cat([own[f"{begin}.experts.{e}.{part}.weight"] for part in parts]) for e in range(count)])
+    return found
+
+
+def transposed(own):
+    """Experts as Qwen3-VL has them."""
+    return {name: tensor.mT.contiguous() if ".experts." in name else tensor for name, tensor in own.items()}
+
+
+# What `transformers` saves in another layout than that of the published files.
+PUBLISHED = {"qwen3_5_moe": stacked, "qwen3_vl_moe": transposed}
+
+
 def alone(source, folder):
     """The language model as a checkpoint of its own."""
     folder.mkdir()
     config = json.loads((source / "config.json").read_text())
     text = dict(config.get("text_config", config))
     kind = text["model_type"]
-    text["model_type"] = {"qwen2_5_vl_text": "qwen2", "qwen3_vl_text": "qwen3"}.get(kind, kind)
+    text["model_type"] = {"qwen2_5_vl_text": "qwen2", "qwen3_vl_text": "qwen3", "qwen3_vl_moe_text": "qwen3_moe"}.get(kind, kind)
+    if kind == "qwen3_vl_moe_text":
+        text["norm_topk_prob"] = True
     text["tie_word_embeddings"] = config.get("tie_word_embeddings", text.get("tie_word_embeddings", kind == "gemma3_text"))
     (folder / "config.json").write_text(json.dumps(text))
     own = {}
@@ -181,6 +246,8 @@ def alone(source, folder):
             if name.startswith(begin):
                 own[name if end is None else end + name[len(begin):]] = tensor
                 break
+    if kind == "qwen3_vl_moe_text":
+        own = apart(own)
     save_file(own, folder / "model.safetensors", {"format": "pt"})
     for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
         shutil.copy(source / file, folder)
@@ -241,12 +308,13 @@ def check(name, binary, work):
             assert torch.equal(before[key], after[key]), f"{key} is not carried as it was"
     alone(source, plain)
     prune(plain, work / f"{name}-plain-cut", cut)
-    compared = compare(after, tensors(work / f"{name}-plain-cut"))
+    as_alone = apart if name == "qwen3_vl_moe" else lambda own: own
+    compared = compare(as_alone(after), tensors(work / f"{name}-plain-cut"))
     if not name.startswith("gemma"):
         turned = work / f"{name}-turned"
         prune(source, turned, cut, "--recover")
         prune(plain, work / f"{name}-plain-turned", cut, "--recover")
-        compare(tensors(turned), tensors(work / f"{name}-plain-turned"))
+        compare(as_alone(tensors(turned)), tensors(work / f"{name}-plain-turned"))
         assert torch.isfinite(logits(load(kind, turned), image)).all()
     return len(before), compared, sum(p.numel() for p in pruned.parameters())
 

@@ -10,6 +10,8 @@ public struct Experts: Sendable {
     case separate(gate: String?, up: String, down: String)
     /// `gate_up_proj` `[E, 2F, H]`, gate's rows before up's, and `down_proj` `[E, H, F]`.
     case stacked
+    /// Qwen3-VL: `gate_up_proj` `[E, H, 2F]`, gate's columns before up's, and `down_proj` `[E, F, H]`.
+    case stackedTransposed
     /// gpt-oss: `gate_up_proj` `[E, H, 2F]`, gate and up taking turns, `down_proj` `[E, F, H]`, and biases.
     case interleaved
 
@@ -34,6 +36,8 @@ public struct Experts: Sendable {
   private let inputs: Projections
   let down: Weight
   private let downBias: Weight?
+  /// Whether a file has matrices as `[in, out]`.
+  private let isTransposed: Bool
   private let nonlinearity: Nonlinearity
 
   /// - Parameters:
@@ -55,11 +59,15 @@ public struct Experts: Sendable {
       let second = weight(up, [.moeFFN, width], reads: axis(2))
       inputs = gate.map { .gated(gate: weight($0, [.moeFFN, width], reads: axis(2)), up: second) } ?? .plain(second)
       self.down = weight(down, [width, .moeFFN], writes: axis(1))
-      downBias = nil
+      (downBias, isTransposed) = (nil, false)
     case .stacked:
       inputs = .stacked(Weight(prefix + ".gate_up_proj", [.experts, .moeFFN + .moeFFN, width], reads: axis(2)))
       down = Weight(prefix + ".down_proj", [.experts, width, .moeFFN], writes: axis(1))
-      downBias = nil
+      (downBias, isTransposed) = (nil, false)
+    case .stackedTransposed:
+      inputs = .stacked(Weight(prefix + ".gate_up_proj", [.experts, width, .moeFFN + .moeFFN], reads: axis(1)))
+      down = Weight(prefix + ".down_proj", [.experts, .moeFFN, width], writes: axis(2))
+      (downBias, isTransposed) = (nil, true)
     case .interleaved:
       // Gate and up of one channel.
       let both = Axis.moeFFN * 2
@@ -68,6 +76,7 @@ public struct Experts: Sendable {
         bias: Weight(prefix + ".gate_up_proj_bias", [.experts, both]))
       down = Weight(prefix + ".down_proj", [.experts, .moeFFN, width], writes: axis(2))
       downBias = Weight(prefix + ".down_proj_bias", [.experts, width], writes: axis(1))
+      isTransposed = true
     }
   }
 
@@ -84,7 +93,8 @@ public struct Experts: Sendable {
 
   /// One expert's part of a weight as a projection `[out, in]`, gate's rows before up's; nil for a bias.
   func projection(_ weight: Weight, of part: Tensor) throws -> Tensor? {
-    guard case .interleaved(let both, let bias) = inputs else { return part }
+    guard isTransposed else { return part }
+    guard case .interleaved(let both, let bias) = inputs else { return try part.transpose(0, 1).contiguous() }
     if weight == bias || weight == downBias { return nil }
     let matrix = try part.transpose(0, 1)
     return try (weight == both ? Self.apart(matrix) : matrix).contiguous()
@@ -98,7 +108,7 @@ public struct Experts: Sendable {
   /// F of these weights.
   func width(_ weights: LayerWeights) throws -> Int {
     let matrix = try weights.expert(0, of: down)
-    return downBias == nil || matrix.isPacked ? matrix.shape[1] : matrix.shape[0]
+    return isTransposed && !matrix.isPacked ? matrix.shape[0] : matrix.shape[1]
   }
 
   /// What the tokens are multiplied by first.
@@ -112,7 +122,7 @@ public struct Experts: Sendable {
 
   var maps: ExpertMaps {
     guard case .interleaved(let both, let bias) = inputs, let downBias else {
-      return ExpertMaps(first: firstWeights, down: down)
+      return ExpertMaps(first: firstWeights, down: down, isTransposed: isTransposed)
     }
     return ExpertMaps(first: [both], down: down, biases: [both: bias, down: downBias], isTransposed: true)
   }
@@ -129,7 +139,9 @@ public struct Experts: Sendable {
       }
       return try activation(rows.linear(weight: part(up)))
     case .stacked(let both):
-      let halves = try rows.linear(weight: part(both)).chunk(2, dim: 1)
+      let matrix = try part(both)
+      let map = try isTransposed && !matrix.isPacked ? matrix.transpose(0, 1) : matrix
+      let halves = try rows.linear(weight: map).chunk(2, dim: 1)
       return try combine(halves[0], halves[1])
     case .interleaved(let both, let bias):
       let matrix = try part(both)
@@ -161,8 +173,8 @@ public struct Experts: Sendable {
   ///   - share: `[R, 1]`, the weights, for a bias.
   func output(_ inner: Tensor, share: Tensor, expert: Int, weights: LayerWeights) throws -> Tensor {
     let matrix = try weights.expert(expert, of: down)
-    guard let downBias else { return try inner.linear(weight: matrix) }
-    let product = try matrix.isPacked ? inner.linear(weight: matrix) : inner.matmul(matrix)
+    let product = try isTransposed && !matrix.isPacked ? inner.matmul(matrix) : inner.linear(weight: matrix)
+    guard let downBias else { return product }
     return try product.adding(share.multiplied(by: weights.expert(expert, of: downBias)))
   }
 }

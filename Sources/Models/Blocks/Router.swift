@@ -43,6 +43,8 @@ public struct Router: Sendable {
   let groups: Groups?
   /// Weights of a token's experts are made to add up to one.
   let normalises: Bool
+  /// What they are divided by at least when they are; nil for a hair more than they add up to.
+  let leastSum: Double?
   let scale: Double
 
   /// - Parameters:
@@ -52,20 +54,24 @@ public struct Router: Sendable {
   ///   - scale: a factor on the weights.
   ///   - topK: experts of a token.
   ///   - groups: those that are chosen among first; nil for none.
+  ///   - leastSum: what they are divided by at least when they are; nil for a hair more than they add up to.
+  ///   - correctionAxes: of the bias of the choice.
   ///   - normalises: whether the chosen experts' shares add up to one.
   ///   - bias: whether there are biases.
   ///   - scoring: how experts are scored.
   public init(
-    _ name: String, topK: Int, scoring: Scoring = .softmax, normalises: Bool = false, bias: Bool = false,
-    correctionName: String? = nil, groups: Groups? = nil, scale: Double = 1, computesInFloat32: Bool = false
+    _ name: String, topK: Int, scoring: Scoring = .softmax, normalises: Bool = false, leastSum: Double? = nil,
+    bias: Bool = false, correctionName: String? = nil, correctionAxes: [Axis] = [.experts], groups: Groups? = nil,
+    scale: Double = 1, computesInFloat32: Bool = false
   ) {
     weight = Weight(name + ".weight", [.experts, .hidden], computesInFloat32: computesInFloat32, reads: 1)
     self.bias = bias ? Weight(name + ".bias", [.experts], computesInFloat32: computesInFloat32) : nil
-    correction = correctionName.map { Weight($0, [.experts], computesInFloat32: true) }
+    correction = correctionName.map { Weight($0, correctionAxes, computesInFloat32: true) }
     self.topK = topK
     self.scoring = scoring
     self.groups = groups
     self.normalises = normalises
+    self.leastSum = leastSum
     self.scale = scale
   }
 
@@ -90,7 +96,10 @@ public struct Router: Sendable {
     if let groups { choice = try groups.limit(choice) }
     let experts = try choice.topK(topK, dim: 1).indices
     var chosen = try scores.gather(dim: 1, index: experts)
-    if normalises { chosen = try chosen.divided(by: chosen.sum(dims: [1], keepDim: true).adding(1e-20)) }
+    if normalises {
+      let sum = try chosen.sum(dims: [1], keepDim: true)
+      chosen = try chosen.divided(by: leastSum.map { try sum.clamp(min: $0) } ?? sum.adding(1e-20))
+    }
     if scale != 1 { chosen = try chosen.multiplied(by: scale) }
     return (chosen, experts)
   }

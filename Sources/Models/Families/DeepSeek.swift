@@ -13,7 +13,7 @@ public enum DeepSeekV2: Family {
     guard ["greedy", "group_limited_greedy"].contains(method) else {
       throw ModelError("\(config.file): \"topk_method\" \"\(method)\" is not supported for this family")
     }
-    var decoder = try DeepSeekDecoder(config, defaultRank: 1536, defaultDense: 0, topK: nil)
+    var decoder = try DeepSeekDecoder(config, latent: DeepSeekDecoder.Latent(), defaultDense: 0)
     let groups = method == "greedy" ? nil : try decoder.readGroups(score: .best)
     // `transformers` does not normalise here, whatever norm_topk_prob says.
     return try decoder.describe(
@@ -22,7 +22,8 @@ public enum DeepSeekV2: Family {
           name, topK: topK, groups: groups, scale: try config.positive("routed_scaling_factor", default: 1),
           computesInFloat32: true)
       },
-      interleaved: true, maxPositions: 2048, mlpBias: config.flag("mlp_bias", default: false),
+      attention: { [attention = try decoder.latentAttention(interleaved: true, maxPositions: 2048)] _ in attention },
+      mlpBias: config.flag("mlp_bias", default: false),
       shapeRules: [
         ShapeRule([.hiddenSize]) { sizes in
           sizes[.hidden] % sizes[.heads] == 0
@@ -32,54 +33,79 @@ public enum DeepSeekV2: Family {
   }
 }
 
-/// DeepSeek-V3, V3.1 and R1 (arXiv 2412.19437; `transformers` modeling_deepseek_v3.py): routing by sigmoid with a
-/// bias on the choice. The modules that predict further tokens are left out.
+/// DeepSeek-V3, V3.1 and R1 (arXiv 2412.19437; `transformers` modeling_deepseek_v3.py), and Kimi K2, which is computed by
+/// the same code: routing by sigmoid with a bias on the choice. The modules that predict further tokens are left out.
 public enum DeepSeekV3: Family {
-  public static let modelTypes = ["deepseek_v3"]
+  public static let modelTypes = ["deepseek_v3", "kimi_k2"]
 
   public static func sample(modelType: String) -> JSON.Object { LatentSample.config(modelType) }
 
   public static func describe(_ config: ConfigReader) throws -> ModelDescription {
-    var decoder = try DeepSeekDecoder(config, defaultRank: 1536, defaultDense: 3, topK: 8)
-    let groups = try decoder.readGroups(score: .sumOfBestTwo, count: 8, chosen: 4)
-    return try decoder.describe(
-      router: { name, topK in
-        Router(
-          name, topK: topK, scoring: .sigmoid, normalises: try config.flag("norm_topk_prob", default: true),
-          correctionName: name + ".e_score_correction_bias", groups: groups,
-          scale: try config.positive("routed_scaling_factor", default: 2.5), computesInFloat32: true)
-      },
+    var decoder = try DeepSeekDecoder(config, latent: DeepSeekDecoder.Latent(), defaultDense: 3, topK: 8)
+    let router = try decoder.sigmoidRouter(groups: 8, chosen: 4, normalises: true, scale: 2.5)
+    let attention = try decoder.latentAttention(
       interleaved: config.flag("rope_interleave", default: true), maxPositions: 4096)
+    return try decoder.describe(router: router, attention: { _ in attention })
   }
 }
 
-/// What DeepSeek's generations share.
+/// What DeepSeek's generations share, and those who took their mixture.
 struct DeepSeekDecoder {
-  private var base: SparseDecoder
-  private let dense: Int
+  /// Sizes of latent attention when the config does not mention them; of the rank of queries an explicit null means none.
+  struct Latent {
+    var (rank, plain, turning, value, latent) = (1536, 128, 64, 128, 512)
+  }
+
+  private(set) var base: SparseDecoder
+  private let isLatent: Bool
+  /// Layers without experts: the first few, or those that a list names.
+  private let isDense: [Bool]
+  private let isListed: Bool
   private var groups: Router.Groups?
   private var config: ConfigReader { base.config }
 
   /// - Parameters:
-  ///   - defaultRank: q_lora_rank when the config does not mention it; an explicit null means none.
+  ///   - latent: nil for attention with heads of keys and values.
   ///   - defaultDense: first_k_dense_replace when the config does not mention it.
-  init(_ config: ConfigReader, defaultRank: Int, defaultDense: Int, topK: Int?) throws {
+  ///   - listsDense: whether `mlp_layer_types` says which layers have no experts, in place of first_k_dense_replace.
+  ///   - epsilon: of norms when the config says none.
+  init(
+    _ config: ConfigReader, latent: Latent?, defaultDense: Int, listsDense: Bool = false, topK: Int? = nil,
+    epsilon: Double = 1e-6
+  ) throws {
+    isLatent = latent != nil
     base = try SparseDecoder(
-      config, expertsKeys: ["n_routed_experts"], expertWidthKey: "moe_intermediate_size", topK: topK, hasKeyHeads: false
-    )
+      config, expertsKeys: ["n_routed_experts"], expertWidthKey: "moe_intermediate_size", topK: topK,
+      hasKeyHeads: !isLatent, epsilon: epsilon)
     guard try config.size("moe_layer_freq", default: 1) == 1 else {
       throw ModelError("\(config.file): \"moe_layer_freq\" other than 1 is not supported")
     }
-    dense = min(try config.size("first_k_dense_replace", default: defaultDense, atLeast: 0), base.layers)
-    if dense > 0 { try base.readDenseWidth() }
-    for (dimension, fallback) in [
-      (LatentAttention.plain, 128), (LatentAttention.turning, 64), (LatentAttention.valueDim, 128),
-      (LatentAttention.latent, 512),
-    ] { base.sizes[dimension] = try config.size(dimension.name, default: fallback) }
-    let rankKey = LatentAttention.queryRank.name
-    base.sizes[LatentAttention.queryRank] =
-      config.object[rankKey] == nil ? defaultRank : try config.optionalSize(rankKey) ?? 0
-    base.sizes[.sharedFFN] = try config.size("n_shared_experts") * base.sizes[.moeFFN]
+    isListed = listsDense
+    if listsDense {
+      let types =
+        try config.optionalStrings("mlp_layer_types", count: base.layers)
+        ?? (0..<base.layers).map { $0 < defaultDense ? "dense" : "sparse" }
+      if let other = types.first(where: { !["dense", "sparse"].contains($0) }) {
+        throw ModelError("\(config.file): \"mlp_layer_types\" has \"\(other)\"; a layer is \"dense\" or \"sparse\"")
+      }
+      isDense = types.map { $0 == "dense" }
+    } else {
+      let dense = try config.size("first_k_dense_replace", default: defaultDense, atLeast: 0)
+      isDense = (0..<base.layers).map { $0 < dense }
+    }
+    if isDense.contains(true) { try base.readDenseWidth() }
+    if let latent {
+      for (dimension, fallback) in [
+        (LatentAttention.plain, latent.plain), (LatentAttention.turning, latent.turning),
+        (LatentAttention.valueDim, latent.value), (LatentAttention.latent, latent.latent),
+      ] { base.sizes[dimension] = try config.size(dimension.name, default: fallback) }
+      let rankKey = LatentAttention.queryRank.name
+      base.sizes[LatentAttention.queryRank] =
+        config.object[rankKey] == nil ? latent.rank : try config.optionalSize(rankKey) ?? 0
+    } else {
+      try base.readHeadDim()
+    }
+    base.sizes[.sharedFFN] = try config.size("n_shared_experts", default: latent == nil ? 1 : nil) * base.sizes[.moeFFN]
   }
 
   /// Takes the groups of experts in.
@@ -95,16 +121,34 @@ struct DeepSeekDecoder {
     return groups
   }
 
-  func describe(
-    router: (_ name: String, _ topK: Int) throws -> Router, interleaved: Bool, maxPositions: Int, mlpBias: Bool = false,
-    shapeRules: [ShapeRule] = []
-  ) throws -> ModelDescription {
-    let attention = LatentAttention(
+  /// DeepSeek-V3's router, with these values where the config says none.
+  mutating func sigmoidRouter(groups count: Int = 1, chosen: Int = 1, normalises: Bool, scale: Double) throws
+    -> (_ name: String, _ topK: Int) throws -> Router
+  {
+    let groups = try readGroups(score: .sumOfBestTwo, count: count, chosen: chosen)
+    let normalises = try config.flag("norm_topk_prob", default: normalises)
+    let scale = try config.positive("routed_scaling_factor", default: scale)
+    return { name, topK in
+      Router(
+        name, topK: topK, scoring: .sigmoid, normalises: normalises, correctionName: name + ".e_score_correction_bias",
+        groups: groups, scale: scale, computesInFloat32: true)
+    }
+  }
+
+  func latentAttention(interleaved: Bool, maxPositions: Int) throws -> LatentAttention {
+    LatentAttention(
       base.prefix + ".self_attn", sizes: base.sizes.sizes,
       rotary: try Rotary(
         config, dimension: base.sizes[LatentAttention.turning], RotaryFields(maxPositions: maxPositions)),
       interleaved: interleaved,
       bias: try config.flag("attention_bias", default: false), scale: try scale())
+  }
+
+  func describe(
+    router: (_ name: String, _ topK: Int) throws -> Router, attention: (_ layer: Int) throws -> any Block,
+    mlpBias: Bool = false, shapeRules: [ShapeRule] = [],
+    edit: @escaping @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in }
+  ) throws -> ModelDescription {
     let mlp = base.prefix + ".mlp"
     let experts = MixtureOfExperts(
       router: try router(mlp + ".gate", base.topK),
@@ -113,10 +157,10 @@ struct DeepSeekDecoder {
         mlp + ".shared_experts", activation: base.activation, bias: mlpBias,
         channels: .sharedFFN))
     let front = GatedMLP(mlp, activation: base.activation, bias: mlpBias)
-    let (dense, groups, topK, layers) = (dense, groups, base.topK, base.layers)
+    let (isDense, isListed, groups, topK, layers) = (isDense, isListed, groups, base.topK, base.layers)
     let extra = try config.size("num_nextn_predict_layers", default: 0, atLeast: 0, atMost: 64)
     return try base.describe(
-      attention: { _ in attention }, mlp: { layer -> any Block in layer < dense ? front : experts },
+      attention: attention, mlp: { layer -> any Block in isDense[layer] ? front : experts },
       derivedFields: [("n_shared_experts", { $0[.sharedFFN] / max($0[.moeFFN], 1) })],
       dropped: (0..<extra).map { module in
         (
@@ -125,18 +169,18 @@ struct DeepSeekDecoder {
             + "on the whole model's hidden states; the pruned config says num_nextn_predict_layers 0"
         )
       },
-      fixed: [.numAttentionHeads],
+      fixed: isLatent ? [.numAttentionHeads] : [],
       editConfig: { config, kept in
         if extra > 0 { config["num_nextn_predict_layers"] = .int(0) }
-        if kept.count != layers { config["first_k_dense_replace"] = .int(kept.count { $0 < dense }) }
+        edit(&config, kept)
+        guard kept.count != layers else { return }
+        if isListed { config["mlp_layer_types"] = .array(kept.map { .text(isDense[$0] ? "dense" : "sparse") }) }
+        if !isListed || config["first_k_dense_replace"] != nil {
+          config["first_k_dense_replace"] = .int(kept.count { isDense[$0] })
+        }
       },
       shapeRules: [
-        ShapeRule([.moeFFNHiddenSize, .moeSharedExpertIntermediateSize]) { sizes in
-          sizes[.sharedFFN] % max(sizes[.moeFFN], 1) == 0
-            ? nil
-            : "the config can only say the shared experts' size as n_shared_experts × moe_intermediate_size, so "
-              + "moe_shared_expert_intermediate_size has to be a multiple of moe_ffn_hidden_size"
-        },
+        .wholeSharedExperts("n_shared_experts"),
         ShapeRule([.numMoEExperts]) { groups?.refusal(experts: $0[.experts], topK: topK) },
       ] + shapeRules)
   }
@@ -155,10 +199,22 @@ struct DeepSeekDecoder {
 }
 
 /// Models with latent attention have as many key-value heads as heads.
-private enum LatentSample {
+enum LatentSample {
   static func config(_ modelType: String) -> JSON.Object {
     var config = Families.commonSample(modelType)
     config["num_key_value_heads"] = config["num_attention_heads"]
     return config
+  }
+}
+
+extension ShapeRule {
+  /// - Parameter key: the config field that counts shared experts.
+  static func wholeSharedExperts(_ key: String) -> ShapeRule {
+    ShapeRule([.moeFFNHiddenSize, .moeSharedExpertIntermediateSize]) { sizes in
+      sizes[.sharedFFN] % max(sizes[.moeFFN], 1) == 0
+        ? nil
+        : "the config can only say the shared experts' size as \(key) × moe_intermediate_size, so "
+          + "moe_shared_expert_intermediate_size has to be a multiple of moe_ffn_hidden_size"
+    }
   }
 }

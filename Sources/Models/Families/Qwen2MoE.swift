@@ -17,12 +17,7 @@ public enum Qwen2MoE: Family {
     let rotary = try Rotary(config, dimension: headDim, RotaryFields(maxPositions: 32768))
     let windows = try AlternatingWindows(config)
     let mlp = decoder.prefix + ".mlp"
-    let experts = MixtureOfExperts(
-      router: Router(mlp + ".gate", topK: decoder.topK, normalises: try config.flag("norm_topk_prob", default: false)),
-      experts: Experts(mlp + ".experts", nonlinearity: .activation(decoder.activation)),
-      shared: GatedMLP(
-        mlp + ".shared_expert", activation: decoder.activation, channels: .sharedFFN),
-      sharedGateName: mlp + ".shared_expert_gate")
+    let experts = decoder.qwenExperts(normalises: try config.flag("norm_topk_prob", default: false))
     let dense = GatedMLP(mlp, activation: decoder.activation)
     return try decoder.describe(
       attention: { layer in
@@ -34,6 +29,18 @@ public enum Qwen2MoE: Family {
         sparse.edit(&config, kept: kept)
         windows.edit(&config, kept: kept)
       })
+  }
+}
+
+extension SparseDecoder {
+  /// Qwen's mixture with a shared expert that has a gate.
+  func qwenExperts(normalises: Bool, layout: Experts.Layout = .gated) -> MixtureOfExperts {
+    let mlp = prefix + ".mlp"
+    return MixtureOfExperts(
+      router: Router(mlp + ".gate", topK: topK, normalises: normalises),
+      experts: Experts(mlp + ".experts", layout: layout, nonlinearity: .activation(activation)),
+      shared: GatedMLP(mlp + ".shared_expert", activation: activation, channels: .sharedFFN),
+      sharedGateName: mlp + ".shared_expert_gate")
   }
 }
 

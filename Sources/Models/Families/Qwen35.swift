@@ -1,3 +1,5 @@
+import JSON
+
 /// What Qwen3-Next and Qwen3.5 share: three layers of gated delta net to each of gated attention, norms by
 /// `1 + weight`, a quarter of each head with positions. Heads of either kind are kept.
 struct HybridQwen {
@@ -41,6 +43,20 @@ struct HybridQwen {
   ]
 }
 
+extension HybridQwen {
+  /// Those of Qwen3.5, also of the text model inside a vision-language checkpoint whose config has been replaced by the
+  /// text model's.
+  static func names(_ config: ConfigReader) -> TensorNames {
+    TensorNames(prefix: config.weightPrefix, otherPrefixes: ["model.language_model."])
+  }
+  static let dropped35 = dropped + [(prefix: "model.visual.", note: "the vision tower is left behind")]
+
+  func edit(_ config: inout JSON.Object, kept: [Int]) {
+    types.edit(&config, kept: kept)
+    if config["mtp_num_hidden_layers"] != nil { config["mtp_num_hidden_layers"] = .int(0) }
+  }
+}
+
 /// The dense text models of Qwen3.5 (`transformers` modeling_qwen3_5.py).
 public enum Qwen35: Family {
   public static let modelTypes = ["qwen3_5_text"]
@@ -51,13 +67,9 @@ public enum Qwen35: Family {
     let hybrid = try HybridQwen(
       config, layers: decoder.layers, sizes: &decoder.sizes, layout: .separate, epsilon: decoder.epsilon)
     decoder.fixed = [.numAttentionHeads]
-    // The text model inside a vision-language checkpoint whose config has been replaced by the text model's.
-    decoder.names = TensorNames(prefix: config.weightPrefix, otherPrefixes: ["model.language_model."])
-    decoder.dropped = HybridQwen.dropped + [(prefix: "model.visual.", note: "the vision tower is left behind")]
-    decoder.editConfig = { [types = hybrid.types] config, kept in
-      types.edit(&config, kept: kept)
-      if config["mtp_num_hidden_layers"] != nil { config["mtp_num_hidden_layers"] = .int(0) }
-    }
+    decoder.names = HybridQwen.names(config)
+    decoder.dropped = HybridQwen.dropped35
+    decoder.editConfig = hybrid.edit
     let activation = try Activation(config)
     return try decoder.describe(
       attention: { _, layer in hybrid.mixer(layer) }, mlp: { GatedMLP($0, activation: activation) })

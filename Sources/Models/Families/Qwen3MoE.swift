@@ -5,6 +5,13 @@ public enum Qwen3MoE: Family {
   public static let modelTypes = ["qwen3_moe"]
 
   public static func describe(_ config: ConfigReader) throws -> ModelDescription {
+    try describe(config, layout: .gated, normalises: config.flag("norm_topk_prob", default: false))
+  }
+
+  /// - Parameters:
+  ///   - layout: how experts are stored.
+  ///   - normalises: whether the weights of a token's experts add up to one.
+  static func describe(_ config: ConfigReader, layout: Experts.Layout, normalises: Bool) throws -> ModelDescription {
     var decoder = try SparseDecoder(
       config, expertsKeys: ["num_experts", "num_local_experts"], expertWidthKey: "moe_intermediate_size", topK: 8)
     try decoder.readHeadDim()
@@ -23,8 +30,8 @@ public enum Qwen3MoE: Family {
       outputBias: bias, normEpsilon: decoder.epsilon, window: window)
     let mlp = decoder.prefix + ".mlp"
     let experts = MixtureOfExperts(
-      router: Router(mlp + ".gate", topK: decoder.topK, normalises: try config.flag("norm_topk_prob", default: false)),
-      experts: Experts(mlp + ".experts", nonlinearity: .activation(decoder.activation)))
+      router: Router(mlp + ".gate", topK: decoder.topK, normalises: normalises),
+      experts: Experts(mlp + ".experts", layout: layout, nonlinearity: .activation(decoder.activation)))
     let dense = GatedMLP(mlp, activation: decoder.activation)
     return try decoder.describe(
       attention: { _ in attention }, mlp: { layer -> any Block in sparse.isDense(layer) ? dense : experts },

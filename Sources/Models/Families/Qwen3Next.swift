@@ -15,14 +15,8 @@ public enum Qwen3Next: Family {
     if sparse.hasDense { try decoder.readDenseWidth() }
     let hybrid = try HybridQwen(
       config, layers: decoder.layers, sizes: &decoder.sizes, layout: .grouped, epsilon: decoder.epsilon)
-    let mlp = decoder.prefix + ".mlp"
-    let experts = MixtureOfExperts(
-      router: Router(mlp + ".gate", topK: decoder.topK, normalises: try config.flag("norm_topk_prob", default: true)),
-      experts: Experts(mlp + ".experts", nonlinearity: .activation(decoder.activation)),
-      shared: GatedMLP(
-        mlp + ".shared_expert", activation: decoder.activation, channels: .sharedFFN),
-      sharedGateName: mlp + ".shared_expert_gate")
-    let dense = GatedMLP(mlp, activation: decoder.activation)
+    let experts = decoder.qwenExperts(normalises: try config.flag("norm_topk_prob", default: true))
+    let dense = GatedMLP(decoder.prefix + ".mlp", activation: decoder.activation)
     return try decoder.describe(
       attention: hybrid.mixer, mlp: { layer -> any Block in sparse.isDense(layer) ? dense : experts },
       dropped: HybridQwen.dropped, fixed: [.numAttentionHeads],

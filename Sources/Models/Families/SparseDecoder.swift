@@ -5,10 +5,15 @@ public struct SparseDecoder {
   public let config: ConfigReader
   public let layers: Int
   public let topK: Int
+  private let topKKey: String
   public let epsilon: Double
   public let activation: Activation
   public var sizes: DeclaredSizes
   public var normKind = Norm.Kind.rms
+  /// Other names that checkpoints may have; nil for Llama's.
+  public var names: TensorNames?
+  /// Whether the head is the embedding when the config does not say.
+  public var tiedByDefault = false
   /// What the names of a layer's weights begin with.
   public var prefix: String { config.weightPrefix + "layers.{layer}" }
   /// Experts of all layers together that a config is believed.
@@ -17,13 +22,15 @@ public struct SparseDecoder {
   /// - Parameters:
   ///   - expertsKeys: the spellings of the number of experts, the usual one first.
   ///   - expertWidthKey: the config key of an expert's size.
+  ///   - topKKey: the config key of experts per token: a number, or a list with the same one for each layer.
   ///   - fallback: experts per token when the config says none.
   ///   - hasKeyHeads: whether keys and values have heads of their own, in groups of which queries have theirs.
   ///   - config: the config.
   ///   - fallbackEpsilon: of norms when the config says none.
   public init(
-    _ config: ConfigReader, expertsKeys: [String], expertWidthKey: String, topK fallback: Int? = nil,
-    hasKeyHeads: Bool = true, epsilon fallbackEpsilon: Double = 1e-6
+    _ config: ConfigReader, expertsKeys: [String], expertWidthKey: String,
+    topKKey: String = "num_experts_per_tok", topK fallback: Int? = nil, hasKeyHeads: Bool = true,
+    epsilon fallbackEpsilon: Double = 1e-6
   ) throws {
     self.config = config
     layers = try config.layerCount("num_hidden_layers")
@@ -38,9 +45,10 @@ public struct SparseDecoder {
       }
     }
     let experts = try sizes.read(.experts, anyOf: expertsKeys, atMost: Self.largestExpertCount / layers)
-    topK = try config.size("num_experts_per_tok", default: fallback)
+    topK = try config.sizeOfEveryLayer(topKKey, default: fallback)
+    self.topKKey = topKKey
     guard topK <= experts else {
-      throw ModelError("\(config.file): num_experts_per_tok (\(topK)) is above the number of experts (\(experts))")
+      throw ModelError("\(config.file): \(topKKey) (\(topK)) is above the number of experts (\(experts))")
     }
     epsilon = try config.positive("rms_norm_eps", default: fallbackEpsilon)
     activation = try Activation(config)
@@ -81,7 +89,7 @@ public struct SparseDecoder {
     editConfig: @escaping @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in },
     shapeRules: [ShapeRule] = []
   ) throws -> ModelDescription {
-    let topK = topK
+    let (topK, topKKey) = (topK, topKKey)
     return ModelDescription(
       family: try config.string("model_type"), declared: sizes,
       embedding: Weight(config.weightPrefix + "embed_tokens.weight", [.vocabulary, .hidden]),
@@ -92,15 +100,27 @@ public struct SparseDecoder {
         ])
       },
       finalNorm: Norm(config.weightPrefix + "norm", epsilon: epsilon, kind: normKind),
-      isTied: try config.flag("tie_word_embeddings", default: false),
-      names: TensorNames(prefix: config.weightPrefix), derivedFields: derivedFields, dropped: dropped, fixed: fixed,
+      isTied: try config.flag("tie_word_embeddings", default: tiedByDefault),
+      names: names ?? TensorNames(prefix: config.weightPrefix), derivedFields: derivedFields, dropped: dropped,
+      fixed: fixed,
       editConfig: editConfig,
       shapeRules: [
         ShapeRule([.numMoEExperts]) { sizes in
           sizes[.experts] >= topK
-            ? nil : "a token goes to num_experts_per_tok = \(topK) experts, so at least \(topK) have to stay"
+            ? nil : "a token goes to \(topKKey) = \(topK) experts, so at least \(topK) have to stay"
         }
       ] + shapeRules)
+  }
+}
+
+extension ConfigReader {
+  /// A size that some configs list for each layer, where it is the same in all.
+  fileprivate func sizeOfEveryLayer(_ key: String, default fallback: Int?) throws -> Int {
+    guard let list = object[key]?.array else { return try size(key, default: fallback) }
+    guard let first = list.first?.int, first > 0, list.allSatisfy({ $0.int == first }) else {
+      throw ModelError("\(file): \"\(key)\" is a list; only the same number for every layer is supported")
+    }
+    return first
   }
 }
 

@@ -5,11 +5,14 @@ struct WindowedLayers: Sendable {
   private let windows: [Int?]
   private let boundary: Int?
 
-  init(_ config: ConfigReader) throws {
+  /// - Parameter alwaysFrom: max_window_layers when the config does not say, in a family that always has a window unless
+  ///   it is null; nil: only with `use_sliding_window`.
+  init(_ config: ConfigReader, alwaysFrom: Int? = nil) throws {
     let layers = try config.layerCount("num_hidden_layers")
-    let used = try config.flag("use_sliding_window", default: false)
+    let isNull = config.object["sliding_window"]?.isNull == true
+    let used = try alwaysFrom != nil ? !isNull : config.flag("use_sliding_window", default: false)
     let window = used ? try config.size("sliding_window", default: 4096) : nil
-    let first = try config.size("max_window_layers", default: 28, atLeast: 0)
+    let first = try config.size("max_window_layers", default: alwaysFrom ?? 28, atLeast: 0)
     // Said outright once layers go, also where the published default was meant.
     boundary = used || config.has("max_window_layers") ? first : nil
     if let types = try config.optionalStrings("layer_types", count: layers) {
@@ -18,7 +21,7 @@ struct WindowedLayers: Sendable {
         case "full_attention": return nil
         case "sliding_attention":
           guard let window else {
-            throw ModelError("\(config.file): a layer is \"sliding_attention\" without use_sliding_window")
+            throw ModelError("\(config.file): a layer is \"sliding_attention\" without a window in use")
           }
           return window
         default: throw ModelError("\(config.file): layer type \"\(type)\" is not supported for this family")

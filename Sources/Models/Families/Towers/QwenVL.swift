@@ -104,3 +104,54 @@ public enum Qwen35VL: Family {
     return try Qwen3VL.tower(config, deepstack: false).describe(config, defaults: defaults, Qwen35.describe)
   }
 }
+
+/// Qwen3.5's mixtures of experts as they are published (`transformers` modeling_qwen3_5_moe.py).
+public enum Qwen35MoEVL: Family {
+  public static let modelTypes = ["qwen3_5_moe"]
+  public static let sections = Tower.sections
+
+  public static func sample(modelType: String) -> JSON.Object {
+    Families.towerSample(modelType, text: "qwen3_5_moe_text", vision: ["hidden_size": 1152, "out_hidden_size": 2048])
+  }
+
+  public static func describe(_ config: ConfigReader) throws -> ModelDescription {
+    let defaults = JSON.Object(
+      type: "qwen3_5_moe_text",
+      [
+        "vocab_size": 248_320, "hidden_size": 2048, "num_hidden_layers": 40, "num_attention_heads": 16,
+        "num_key_value_heads": 2, "head_dim": 256, "num_experts": 256, "moe_intermediate_size": 512,
+      ])
+    return try Qwen3VL.tower(config, deepstack: false).describe(config, defaults: defaults, Qwen35MoE.describe)
+  }
+}
+
+/// The mixtures of experts of Qwen3-VL (`transformers` modeling_qwen3_vl_moe.py): Qwen3's, which are stored transposed.
+public enum Qwen3VLMoE: Family {
+  public static let modelTypes = ["qwen3_vl_moe"]
+  public static let sections = Tower.sections
+
+  public static func sample(modelType: String) -> JSON.Object {
+    Families.towerSample(modelType, text: "qwen3_vl_moe_text", vision: ["hidden_size": 1152, "out_hidden_size": 2048])
+  }
+
+  public static func describe(_ config: ConfigReader) throws -> ModelDescription {
+    let defaults = JSON.Object(
+      type: "qwen3_vl_moe_text",
+      [
+        "vocab_size": 151_936, "hidden_size": 2048, "intermediate_size": 5632, "num_hidden_layers": 24,
+        "num_attention_heads": 16, "num_key_value_heads": 16, "num_experts": 60, "num_experts_per_tok": 4,
+        "moe_intermediate_size": 1408, "rope_theta": 500_000,
+      ])
+    var model = try Qwen3VL.tower(config, deepstack: true).describe(config, defaults: defaults) { text in
+      try text.refuse("use_sliding_window", "layers of Qwen3-VL see all tokens")
+      return try Qwen3MoE.describe(text, layout: .stackedTransposed, normalises: true)
+    }
+    model.shapeRules.append(
+      ShapeRule([.hiddenSize, .moeFFNHiddenSize]) { sizes in
+        [1, 2].contains { $0 * sizes[.moeFFN] == sizes[.hidden] }
+          ? "`transformers` tells by their shape which way experts' matrices lie, so moe_ffn_hidden_size can be "
+            + "neither hidden_size nor half of it" : nil
+      })
+    return model
+  }
+}
