@@ -31,9 +31,11 @@ import warnings
 
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from mutation_cases import ABSENT, BASES, COMPARED_ELSEWHERE, VOCAB, mutations
+from towers import stacked
 
 TOLERANCE = 5e-5
 ROW, ROWS, LAST = 64, 3, 41  # the last row is short: lengths decide in some kinds of positions
@@ -101,6 +103,9 @@ class Original:
         model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
         draw(model)
         model.save_pretrained(folder)
+        if config.model_type == "qwen3_5_moe_text":  # as it is published, not as `transformers` saves it
+            file = folder / "model.safetensors"
+            save_file(stacked(load_file(file)), file, {"format": "pt"})
         (folder / "config.json").write_text(text)
         (folder / "generation_config.json").unlink(missing_ok=True)
         return self._shapes(model)
