@@ -38,7 +38,7 @@ def families(name, model):
         return experts, lambda m, e, x: m.act_fn(F.linear(x, m.up_proj[e])), reference_mamba.masked
     experts = [getattr(layer.mlp, "experts", None) for layer in model.model.layers]
     masked = reference_moe.masked
-    if "qwen3_next" in name:
+    if "qwen3_next" in name or "qwen3_5" in name:
         # Puts its own sizes in place of the others': so it comes last.
         import make_qwen3_next
 
