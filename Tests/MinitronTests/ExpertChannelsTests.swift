@@ -49,7 +49,8 @@ import Torch
     let found = try Set(Self.cases.map { try SourceModel(directory: $0.golden.directory).description.family })
     // Kimi K2 and GLM-4.5 have the experts and the router of DeepSeek V3, and an encoder beside the language model changes nothing in
     // it.
-    let others = Set(Families.builtIn.filter { !$0.sections.isEmpty }.flatMap { $0.modelTypes } + ["kimi_k2", "glm4_moe"])
+    let others = Set(
+      Families.builtIn.filter { !$0.sections.isEmpty }.flatMap { $0.modelTypes } + ["kimi_k2", "glm4_moe"])
     let expected = try Families.entries().filter { $0.hyperparameters.contains(.moeFFNHiddenSize) }.map(\.modelType)
     #expect(found == Set(expected).subtracting(others))
   }
