@@ -6,19 +6,16 @@ The bundled model and random ones that `transformers` makes (latent attention, a
 in float32 here and float64 there. A layer is left out by giving on what it reads. One line a model; the last line counts.
 """
 
-import argparse
 import json
-import pathlib
 import subprocess
-import sys
-import tempfile
 
 import torch
 import transformers
+import cases
+from cases import ROOT
 from refit import COMMON, deepseek, llama, made, nemotron
 from transformers import AutoModelForCausalLM
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROWS, LENGTH = 12, 64
 TOLERANCE = 1e-6  # Of the largest divergence, plus of each.
 
@@ -79,22 +76,13 @@ def compare(name, binary, work):
     return off, len(scores), kept, sorted(layer + 1 for layer in best[:2])
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", default=str(ROOT / ".build/release/coppice"))
-    parser.add_argument("models", nargs="*", default=list(MODELS))
-    options = parser.parse_args()
-    failed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for name in options.models:
-            off, count, kept, best = compare(name, options.binary, pathlib.Path(folder))
-            # Of the hybrid one that attends is kept whatever its rank.
-            good = off < TOLERANCE and (kept == best or name == "nemotron")
-            failed += not good
-            print(f"{'ok  ' if good else 'FAIL'} {name}: {count} layers, at most {off:.1e} off; kept {kept}", flush=True)
-    print(f"{len(options.models) - failed} of {len(options.models)} as they should be")
-    sys.exit(failed > 0)
+def check(name, binary, work):
+    off, count, kept, best = compare(name, binary, work)
+    assert off < TOLERANCE, f"{off:.1e} off"
+    # Of the hybrid one that attends is kept whatever its rank.
+    assert kept == best or name == "nemotron", f"kept {kept}, the best are {best}"
+    return f"{count} layers, at most {off:.1e} off; kept {kept}"
 
 
 if __name__ == "__main__":
-    main()
+    cases.run(__doc__, MODELS, check)

@@ -7,14 +7,11 @@ original's inputs alone, as Docs/recover.md says, and compared with the refitted
 line counts.
 """
 
-import argparse
-import pathlib
 import re
-import sys
-import tempfile
 
 import torch
 
+import cases
 import refit
 import refit_experts
 
@@ -93,22 +90,10 @@ def refit_locally(original, pruned, layers, tokens):
             parameter.copy_(found if parameter.ndim == 2 else parameter * found)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", default=str(refit.ROOT / ".build/release/coppice"))
-    parser.add_argument("models", nargs="*", default=list(refit.MODELS))
-    options = parser.parse_args()
-    failed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for name in options.models:
-            (key, off), moved = refit.compare(name, options, pathlib.Path(folder), "local", refit_locally)
-            # Where only layers are dropped no map's inputs are cut.
-            good = off < refit.TOLERANCE and (moved > 0 or name == "qwen3-layers")
-            failed += not good
-            print(f"{'ok  ' if good else 'FAIL'} {name}: {moved} tensors refitted, at most {off:.1e} off ({key})", flush=True)
-    print(f"{len(options.models) - failed} of {len(options.models)} as they should be")
-    sys.exit(failed > 0)
+def check(name, binary, work):
+    # Where only layers are dropped no map's inputs are cut.
+    return refit.words(*refit.compare(name, binary, work, "local", refit_locally), may_move_none=name == "qwen3-layers")
 
 
 if __name__ == "__main__":
-    main()
+    cases.run(__doc__, refit.MODELS, check)

@@ -8,13 +8,8 @@ bfloat16, and cut it gives what it makes of the dequantised model, byte for byte
 `transformers` loads it. One line a format; the last line counts.
 """
 
-import argparse
 import json
-import pathlib
-import shutil
 import subprocess
-import sys
-import tempfile
 
 import torch
 import transformers
@@ -22,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from transformers.integrations.finegrained_fp8 import Fp8Dequantize
 from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from cases import ROOT, add_tokenizer, run, tensors
+
 SIZES = dict(
     vocab_size=2048, hidden_size=96, intermediate_size=160, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16,
     max_position_embeddings=512)
@@ -155,13 +151,6 @@ FORMATS = {
 }
 
 
-def tensors(folder):
-    found = {}
-    for file in folder.glob("*.safetensors"):
-        found |= load_file(file)
-    return found
-
-
 def same(a, b):
     return a.dtype == b.dtype and a.shape == b.shape and torch.equal(a.view(torch.uint8), b.view(torch.uint8))
 
@@ -183,8 +172,7 @@ def check(name, binary, work):
     if file:
         (source / "hf_quant_config.json").write_text(json.dumps(file))
     for folder in (plain, source):
-        for companion in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
-            shutil.copy(ROOT / "Examples/model" / companion, folder)
+        add_tokenizer(folder)
     cut = CUT if name != "mxfp4" else {"hidden_size": 64, "moe_ffn_hidden_size": 32, "num_moe_experts": 3}
 
     def prune(model, out, cut):
@@ -211,26 +199,8 @@ def check(name, binary, work):
     assert set(ours) == set(other)
     for key, tensor in other.items():
         assert same(ours[key], tensor), f"{key} differs from the dequantised model's cut"
-    return len(expected)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", default=str(ROOT / ".build/release/coppice"))
-    parser.add_argument("formats", nargs="*", default=list(FORMATS))
-    options = parser.parse_args()
-    failed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for name in options.formats or FORMATS:
-            try:
-                print(f"ok   {name}: {check(name, options.binary, pathlib.Path(folder))} tensors", flush=True)
-            except AssertionError as error:
-                failed += 1
-                print(f"FAIL {name}: {error}", flush=True)
-    count = len(options.formats or FORMATS)
-    print(f"{count - failed} of {count} as they should be")
-    sys.exit(failed > 0)
+    return f"{len(expected)} tensors"
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, FORMATS, check)

@@ -7,22 +7,18 @@ refitted. From the original and the sliced model every linear map is solved here
 comes out is compared with the refitted model, tensor by tensor. One line a model; the last line counts.
 """
 
-import argparse
 import json
-import pathlib
 import re
-import shutil
 import subprocess
-import sys
-import tempfile
 
 import torch
 import transformers
 from transformers import AutoModelForCausalLM
 
+import cases
 import refit_experts
+from cases import ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROWS, LENGTH = 24, 64
 RIDGES = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1]
 MIDDLE = 3
@@ -41,8 +37,7 @@ def made(config, kind, folder):
             elif tensor.ndim > 1:
                 tensor.copy_(0.15 * torch.randn_like(tensor))
     model.float().save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
-        shutil.copy(ROOT / "Examples/model" / name, folder)
+    cases.add_tokenizer(folder)
 
 
 COMMON = dict(
@@ -287,14 +282,14 @@ def kept_columns(big, small, _):
     return list(range(small.weight.shape[1])) if big.weight.shape[1] == small.weight.shape[1] else []
 
 
-def compare(name, options, work, refitted_mode="sequential", remake=refit):
+def compare(name, binary, work, refitted_mode="sequential", remake=refit):
     make, architecture, *more = MODELS[name]
     model = work / f"{name}-model"
     make(model)
     flags = [
         "--hf_model_name_or_path", str(model), "--calib_dataset_name", str(ROOT / "Examples/data/calib.jsonl"), "--seq_length",
         str(LENGTH), "--calib_num_samples", str(ROWS)]
-    prune = [options.binary, "prune", *flags, *more, "--prune_export_config", json.dumps(architecture), "--compute_dtype", "float32"]
+    prune = [binary, "prune", *flags, *more, "--prune_export_config", json.dumps(architecture), "--compute_dtype", "float32"]
     outputs = []
     for mode in ("none", refitted_mode):
         output = work / f"{name}-{mode}"
@@ -302,7 +297,7 @@ def compare(name, options, work, refitted_mode="sequential", remake=refit):
             [*prune, "--output_hf_path", str(output), "--refit", mode, "--refit_rows", str(ROWS), "--prune_intermediate_ckpt",
              str(work / f"{name}-kept-{mode}"), "--quiet"], check=True)
         outputs.append(output)
-    listed = subprocess.run([options.binary, "tokenize", *flags], check=True, capture_output=True, text=True).stdout
+    listed = subprocess.run([binary, "tokenize", *flags], check=True, capture_output=True, text=True).stdout
     tokens = torch.tensor([json.loads(line) for line in listed.splitlines()][:ROWS])
     load = lambda folder: AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager", experts_implementation="eager").eval()
     original, pruned, refitted = load(model), load(outputs[0]), load(outputs[1])
@@ -318,21 +313,16 @@ def compare(name, options, work, refitted_mode="sequential", remake=refit):
     return worst, moved
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", default=str(ROOT / ".build/release/coppice"))
-    parser.add_argument("models", nargs="*", default=list(MODELS))
-    options = parser.parse_args()
-    failed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for name in options.models:
-            (key, off), moved = compare(name, options, pathlib.Path(folder))
-            good = off < TOLERANCE and moved > 0
-            failed += not good
-            print(f"{'ok  ' if good else 'FAIL'} {name}: {moved} tensors refitted, at most {off:.1e} off ({key})", flush=True)
-    print(f"{len(options.models) - failed} of {len(options.models)} as they should be")
-    sys.exit(failed > 0)
+def words(worst, moved, may_move_none=False):
+    key, off = worst
+    assert off < TOLERANCE, f"{key} is {off:.1e} off"
+    assert moved > 0 or may_move_none, "no tensor was refitted"
+    return f"{moved} tensors refitted, at most {off:.1e} off ({key})"
+
+
+def check(name, binary, work):
+    return words(*compare(name, binary, work))
 
 
 if __name__ == "__main__":
-    main()
+    cases.run(__doc__, MODELS, check)

@@ -14,20 +14,17 @@ Random tiny models, saved by `transformers` with norm weights that are not ones.
 One line a model; the last line counts.
 """
 
-import argparse
 import inspect
 import json
-import pathlib
-import shutil
 import subprocess
-import sys
-import tempfile
 
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+import cases
+from cases import ROOT, tensors
+
 ROWS, LENGTH, IMAGE = 12, 48, 2040
 TEXT = dict(
     vocab_size=2048, hidden_size=64, intermediate_size=96, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
@@ -149,8 +146,7 @@ def make(name, folder):
     model.to(torch.bfloat16).save_pretrained(folder)
     if name in PUBLISHED:
         save_file(PUBLISHED[name](tensors(folder)), folder / "model.safetensors", {"format": "pt"})
-    for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
-        shutil.copy(ROOT / "Examples/model" / file, folder)
+    cases.add_tokenizer(folder)
     (folder / "preprocessor_config.json").write_text('{"image_processor_type": "Some"}\n')
     torch.manual_seed(4)
     return type(model), image()
@@ -182,13 +178,6 @@ def run(*arguments):
     done = subprocess.run([str(a) for a in arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
-
-
-def tensors(folder):
-    found = {}
-    for file in folder.glob("*.safetensors"):
-        found |= load_file(file)
-    return found
 
 
 def apart(own):
@@ -249,8 +238,7 @@ def alone(source, folder):
     if kind == "qwen3_vl_moe_text":
         own = apart(own)
     save_file(own, folder / "model.safetensors", {"format": "pt"})
-    for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
-        shutil.copy(source / file, folder)
+    cases.add_tokenizer(folder)
 
 
 def own_name(name):
@@ -318,7 +306,7 @@ def check(name, binary, work):
         if name != "qwen3_vl_moe":
             compare(tensors(turned), tensors(work / f"{name}-plain-turned"))
         assert torch.isfinite(logits(load(kind, turned), image)).all()
-    return len(before), compared, sum(p.numel() for p in pruned.parameters())
+    return f"{len(before)} tensors, {compared} of the language model as pruned alone, {sum(p.numel() for p in pruned.parameters())} parameters left"
 
 
 def compare(after, text):
@@ -332,23 +320,5 @@ def compare(after, text):
     return compared
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", default=str(ROOT / ".build/release/coppice"))
-    parser.add_argument("models", nargs="*", default=list(MODELS))
-    options = parser.parse_args()
-    failed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for name in options.models or MODELS:
-            try:
-                whole, compared, count = check(name, options.binary, pathlib.Path(folder))
-                print(f"ok   {name}: {whole} tensors, {compared} of the language model as pruned alone, {count} parameters left", flush=True)
-            except AssertionError as error:
-                failed += 1
-                print(f"FAIL {name}: {error}", flush=True)
-    print(f"{len(options.models or MODELS) - failed} of {len(options.models or MODELS)} as they should be")
-    sys.exit(failed > 0)
-
-
 if __name__ == "__main__":
-    main()
+    cases.run(__doc__, MODELS, check)
