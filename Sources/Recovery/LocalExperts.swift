@@ -128,15 +128,13 @@ final class LocalExperts {
     }
     try solve(maps.down) { expert, kept in
       // A bias is one more input, which is kept.
-      let kept = try maps.biases[maps.down] == nil ? kept : kept + [weight(maps.down, of: whole)]
+      let kept = maps.biases[maps.down] == nil ? kept : kept + [inputs(of: maps.down)]
       guard let gram = own[expert], gram.tokens.solved >= kept.count, gram.tokens.heldBack > 0 else { return nil }
       return try RidgeRegression(moments: gram.moments(keeping: kept, isConstant: false))
     }
     return (found, counts)
   }
 
-  /// Inputs of the original's map.
-  private func weight(_ weight: Weight, of whole: LayerWeights) throws -> Int {
-    try whole.expert(0, of: weight).shape[maps.inputAxis - 1]
-  }
+  /// Those of the original's map.
+  private func inputs(of weight: Weight) -> Int { weight.axes[maps.inputAxis].size(model.sizes) }
 }

@@ -40,13 +40,15 @@ package final class Moments {
 /// Second moments of what goes into linear maps: sums over tokens in float64.
 package final class Gram {
   package private(set) var tokens = 0
-  /// Only the upper triangle counts.
+  /// Only the upper triangle counts, until it is mirrored.
   private let upper: Tensor
+  private var isMirrored = false
 
   /// Σ x xᵀ, `[N, N]`: no copy.
   package var sums: Tensor {
     get throws {
-      try upper.mirrorUpper()
+      if !isMirrored { try upper.mirrorUpper() }
+      isMirrored = true
       return upper
     }
   }
@@ -60,6 +62,7 @@ package final class Gram {
     guard x.shape[0] > 0 else { return }
     try TokenProducts.add(x, x, to: upper)
     tokens += x.shape[0]
+    isMirrored = false
   }
 }
 

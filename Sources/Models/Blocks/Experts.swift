@@ -121,10 +121,10 @@ public struct Experts: Sendable {
   }
 
   var maps: ExpertMaps {
-    guard case .interleaved(let both, let bias) = inputs, let downBias else {
-      return ExpertMaps(first: firstWeights, down: down, isTransposed: isTransposed)
-    }
-    return ExpertMaps(first: [both], down: down, biases: [both: bias, down: downBias], isTransposed: true)
+    var biases: [Weight: Weight] = [:]
+    if case .interleaved(let both, let bias) = inputs { biases[both] = bias }
+    biases[down] = downBias
+    return ExpertMaps(first: firstWeights, down: down, biases: biases, isTransposed: isTransposed)
   }
 
   /// The input of one expert's down projection: `[R, H]` → `[R, F]`.
