@@ -133,18 +133,29 @@ public final class CheckpointReader: Sendable {
   public func copy(
     _ name: String, keeping kept: [[Int]?] = [], to append: (UnsafeRawBufferPointer) throws -> Void
   ) throws {
+    try copy(name, pieces: [kept], to: append)
+  }
+
+  /// The same of several parts of a tensor, one after another.
+  public func copy(
+    _ name: String, pieces: [[[Int]?]], to append: (UnsafeRawBufferPointer) throws -> Void
+  ) throws {
     let (entry, file) = try found(name)
-    let slicer = try TensorSlicer(entry, keeping: kept)
+    let slicers = try pieces.map { try TensorSlicer(entry, keeping: $0) }
     if entry.isQuantised {
       let contents = try contents(of: name)
-      return try withExtendedLifetime(contents) { try slicer.append(from: contents.bytes, to: append) }
+      return try withExtendedLifetime(contents) {
+        for slicer in slicers { try slicer.append(from: contents.bytes, to: append) }
+      }
     }
-    var released = 0
-    try slicer.append(from: try file.bytes(of: entry), to: append) { consumed in
-      guard consumed - released >= 8 << 20 || consumed == entry.range.count else { return }
-      file.release(entry.range.lowerBound + released..<entry.range.lowerBound + consumed)
-      // Pages are released whole; the one that this stretch ends in belongs to the next as well.
-      released = max(released, consumed - (1 << 16))
+    for slicer in slicers {
+      var released = 0
+      try slicer.append(from: try file.bytes(of: entry), to: append) { consumed in
+        guard consumed - released >= 8 << 20 || consumed == entry.range.count else { return }
+        file.release(entry.range.lowerBound + released..<entry.range.lowerBound + consumed)
+        // Pages are released whole; the one that this stretch ends in belongs to the next as well.
+        released = max(released, consumed - (1 << 16))
+      }
     }
   }
 

@@ -58,7 +58,7 @@ package struct WeightFiles: Sendable {
 
   /// The same files, their tensors under other names.
   func renamed(_ names: [String: String], in directory: String) throws -> WeightFiles {
-    try WeightFiles(self, tensors: tensors.map { $0.named(names[$0.name] ?? $0.name) }, in: directory)
+    try replacing(tensors: tensors.map { $0.named(names[$0.name] ?? $0.name) }, in: directory)
   }
 
   func replacing(tensors: [TensorEntry], in directory: String) throws -> WeightFiles {

@@ -171,12 +171,10 @@ public struct Exporter {
           continue
         }
         try writer.write(part.target.name) { append in
-          for kept in part.pieces {
-            try model.checkpoint.copy(part.source.name, keeping: kept) { piece in
-              try append(piece)
-              done += piece.count
-              progress(done, total)
-            }
+          try model.checkpoint.copy(part.source.name, pieces: part.pieces) { piece in
+            try append(piece)
+            done += piece.count
+            progress(done, total)
           }
         }
       }

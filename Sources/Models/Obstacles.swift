@@ -3,7 +3,7 @@ import JSON
 
 extension Families {
   /// Sections of configs that hold a whole text model.
-  private static let textSections = ["text_config", "llm_config", "language_config", "thinker_config"]
+  private static let textSections = Quantisation.textSections + ["thinker_config"]
   /// Sections of configs that only multimodal models have.
   private static let otherSections = ["vision_config", "audio_config", "visual", "vit_config", "talker_config"]
 
@@ -39,7 +39,7 @@ extension Families {
       found.isReadable ? nil : found.place + (found.place.contains(" and ") ? " say" : " says")
     }
 
-    let type = try textType(config, text)
+    let type = try (text.has("model_type") ? text : config).string("model_type")
     let isSupported = modelTypes.contains(type)
     let supported = "supported are \(modelTypes.joined(separator: ", "))"
     switch (parts.first, isSupported) {
@@ -64,13 +64,5 @@ extension Families {
           + "\"\(type)\") is not supported either"
           + (quantised.map { " (and \($0) that the weights are quantised)" } ?? "") + "; \(supported)")
     }
-  }
-
-  /// The `model_type` of the text model: its own section's, or the whole model's.
-  private static func textType(_ config: ConfigReader, _ text: ConfigReader) throws -> String {
-    if text.has("model_type") { return try text.string("model_type") }
-    let type = try config.string("model_type")
-    // Sections without a type have the one that `transformers` gives them.
-    return modelTypes.contains(type + "_text") ? type + "_text" : type
   }
 }

@@ -33,6 +33,7 @@ public final class SourceModel: Sendable {
     let found = try described.matched(to: reader)
     (checkpoint, headNote) = (found.checkpoint, found.note)
     description = try found.model.rankingFollowers(in: found.checkpoint)
+    carriedTensors = description.carried(of: found.checkpoint.tensors)
     try verify()
   }
 
@@ -60,14 +61,7 @@ public final class SourceModel: Sendable {
   }
 
   /// Tensors that are carried along unchanged, in the checkpoint's order.
-  public var carriedTensors: [TensorEntry] {
-    let prefixes = description.carriedPrefixes
-    guard !prefixes.isEmpty else { return [] }
-    let own = Set(description.tensors().map(\.name))
-    return checkpoint.tensors.filter { entry in
-      prefixes.contains(where: entry.name.hasPrefix) && !own.contains(entry.name)
-    }
-  }
+  public let carriedTensors: [TensorEntry]
 
   private func verify() throws {
     var expected: [String: [Int]] = [:]
@@ -144,6 +138,15 @@ extension CheckpointReader {
 }
 
 extension ModelDescription {
+  /// Those of some tensors that are carried along.
+  fileprivate func carried(of tensors: [TensorEntry]) -> [TensorEntry] {
+    guard !carriedPrefixes.isEmpty else { return [] }
+    let own = Set(self.tensors().map(\.name))
+    return tensors.filter { entry in
+      carriedPrefixes.contains(where: entry.name.hasPrefix) && !own.contains(entry.name)
+    }
+  }
+
   /// The checkpoint with the names of this model's table of weights, and the model as its weights have it: where both
   /// an embedding and a head are stored and differ, the head is one of its own whatever the config says, and where a
   /// tied head alone is stored it is the embedding, too. So `transformers` reads them (`tie_weights`).

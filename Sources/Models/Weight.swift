@@ -7,7 +7,7 @@ public struct Weight: Sendable, Hashable {
   public let axes: [Axis]
   /// Always computed in float32 (routers).
   public let computesInFloat32: Bool
-  /// Stored the other way round, last axis first (GPT-2's `Conv1D`); turned as it is read, and back as it is written.
+  /// Stored turned, last axis first (GPT-2's `Conv1D`); turned as it is read, and back as it is written.
   public let isStoredTransposed: Bool
   /// Only ever an operand of a linear map, so it may be put into the order that products are quickest in.
   public let isProjection: Bool

@@ -14,7 +14,8 @@ public struct Quantisation: Sendable, Equatable {
 
   /// Keys of configs; the last is MLX's.
   private static let keys = ["quantization_config", "compression_config", "quantization"]
-  private static let sections = ["text_config", "llm_config", "language_config"]
+  /// Sections of configs that hold a language model's.
+  package static let textSections = ["text_config", "llm_config", "language_config"]
 
   /// What the config says, else what the file beside it does; nil where neither says anything.
   ///
@@ -79,7 +80,7 @@ public struct Quantisation: Sendable, Equatable {
 
   private static func said(_ config: JSON.Object) -> (key: String, object: JSON.Object)? {
     for key in keys {
-      for part in [config] + sections.compactMap({ config[$0]?.object }) {
+      for part in [config] + textSections.compactMap({ config[$0]?.object }) {
         if let object = part[key]?.object, object.count > 0 { return (key, object) }
       }
     }
@@ -99,7 +100,7 @@ public struct Quantisation: Sendable, Equatable {
   public static func removed(from config: JSON.Object) -> JSON.Object {
     var config = config
     for key in keys where config[key]?.object != nil { config[key] = nil }
-    for section in sections {
+    for section in textSections {
       guard var part = config[section]?.object, keys.contains(where: { part[$0]?.object != nil }) else { continue }
       for key in keys where part[key]?.object != nil { part[key] = nil }
       config[section] = .object(part)

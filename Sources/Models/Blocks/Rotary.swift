@@ -24,7 +24,7 @@ public struct Rotary: Sendable, Hashable {
     case halves
     /// Neighbours (GLM, Cohere).
     case neighbours
-    /// As `halves`, the other way round (nanochat).
+    /// As `halves`, in the other direction (nanochat).
     case halvesBackwards
   }
 

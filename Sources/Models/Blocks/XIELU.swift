@@ -29,7 +29,7 @@ public struct XIELU: Sendable {
     for first in stride(from: 0, to: rows.shape[0], by: step) {
       let part = try rows.narrow(dim: 0, start: first, length: min(step, rows.shape[0] - first))
       let wide = try part.to(.float32)
-      // eˣ − 1 by way of tanh, which is exact near zero as well.
+      // eˣ − 1 through tanh, which is exact near zero as well.
       let half = try wide.minimum(epsilon).multiplied(by: 0.5).tanh()
       let growth = try half.multiplied(by: 2).divided(by: half.negated().adding(1))
       let tail = try growth.subtracting(wide).multiplied(by: below)

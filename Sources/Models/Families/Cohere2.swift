@@ -1,5 +1,5 @@
 /// Command R7B and Command A (Cohere 2025, arXiv 2504.00698; `transformers` modeling_cohere2.py): attention and MLP side by side
-/// behind one LayerNorm without a bias, a factor on logits; layers that see all have no positions.
+/// after one LayerNorm without a bias, a factor on logits; layers that see all have no positions.
 public enum Cohere2: Family {
   public static let modelTypes = ["cohere2"]
 

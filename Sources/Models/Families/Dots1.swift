@@ -1,4 +1,4 @@
-/// dots.llm1 (rednote-hilab 2025, arXiv 2506.05767; `transformers` modeling_dots1.py): DeepSeek-V3's mixture behind Qwen3's attention.
+/// dots.llm1 (rednote-hilab 2025, arXiv 2506.05767; `transformers` modeling_dots1.py): DeepSeek-V3's mixture beside Qwen3's attention.
 public enum Dots1: Family {
   public static let modelTypes = ["dots1"]
 

@@ -1,6 +1,6 @@
 public import JSON
 
-/// GLM-4.5 to 4.7 (GLM team 2025, arXiv 2508.06471; `transformers` modeling_glm4_moe.py): DeepSeek-V3's mixture behind attention with
+/// GLM-4.5 to 4.7 (GLM team 2025, arXiv 2508.06471; `transformers` modeling_glm4_moe.py): DeepSeek-V3's mixture beside attention with
 /// positions in half of each head.
 public enum GLM4MoE: Family {
   public static let modelTypes = ["glm4_moe"]

@@ -1,6 +1,6 @@
 public import JSON
 
-/// GPT-2 (Radford et al. 2019; `transformers` modeling_gpt2.py): learned positions, LayerNorm, weights that lie the other way
+/// GPT-2 (Radford et al. 2019; `transformers` modeling_gpt2.py): learned positions, LayerNorm, weights that lie turned
 /// round. The loader takes head_dim from n_embd and n_head: so these keep their sizes.
 public enum GPT2: Family {
   public static let modelTypes = ["gpt2"]

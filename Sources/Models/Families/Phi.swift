@@ -1,5 +1,5 @@
 /// Phi-1, 1.5 and 2 (Gunasekar et al. 2023, arXiv 2306.11644; `transformers` modeling_phi.py): attention and a plain MLP side
-/// by side behind one LayerNorm, biases everywhere, the head's too, half of each head with positions.
+/// by side after one LayerNorm, biases everywhere, the head's too, half of each head with positions.
 public enum Phi: Family {
   public static let modelTypes = ["phi"]
 

@@ -1,6 +1,6 @@
 public import JSON
 
-/// Qwen2.5-VL (arXiv 2502.13923; `transformers` modeling_qwen2_5_vl.py): Qwen2 behind an encoder whose merger ends in its
+/// Qwen2.5-VL (arXiv 2502.13923; `transformers` modeling_qwen2_5_vl.py): Qwen2 after an encoder whose merger ends in its
 /// residual stream. On text its positions in time, height and width are the same, so they are ordinary ones.
 public enum Qwen25VL: Family {
   public static let modelTypes = ["qwen2_5_vl"]
