@@ -52,26 +52,32 @@ def measure(model, teacher, held):
     return {"kl": kl / count, "loss": loss / count}
 
 
-def train(model, teacher, text, held, steps, seed):
+def train(students, teacher, text, held, steps, seed):
+    """All students see the same rows, so that the teacher is asked once."""
     order = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.033)
-    found, last = {}, max(steps)
+    optimizers = {name: torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.033)
+                  for name, model in students.items()}
+    last = max(steps)
     for step in range(last + 1):
         if step in steps:
-            found[step] = measure(model.eval(), teacher, held)
+            yield step, {name: measure(model.eval(), teacher, held) for name, model in students.items()}
         if step == last:
-            return found
+            return
         rate = min((step + 1) / 20, 0.1 + 0.45 * (1 + math.cos(math.pi * step / last)))
-        for group in optimizer.param_groups:
-            group["lr"] = 1e-3 * rate
         part = text[torch.randint(len(text), (BATCH,), generator=order)]
         with torch.no_grad():
-            truth = teacher(part).logits
-        loss = divergence(truth, model(part).logits).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+            truth = teacher(part).logits.log_softmax(-1)
+        weight = truth.exp()
+        for name, model in students.items():
+            optimizer = optimizers[name]
+            for group in optimizer.param_groups:
+                group["lr"] = 1e-3 * rate
+            guess = model(part).logits.log_softmax(-1)
+            loss = (weight * (truth - guess)).sum(-1).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
 
 
 def main():
@@ -84,17 +90,20 @@ def main():
     tokenizer = AutoTokenizer.from_pretrained(MODEL)
     text, held = rows(DATA / "calib.jsonl", 4096, tokenizer), rows(DATA / "heldout.jsonl", 64, tokenizer)
     teacher = load(MODEL).eval()
-    lines = []
+    students = {}
     with tempfile.TemporaryDirectory() as work:
         bench = Bench(options.binary, work)
         for method in options.methods:
             start = pathlib.Path(work) / method.replace(", ", "-")
             bench.prune(start, [*METHODS[method], "--prune_export_config", json.dumps(SIZES[1])], kept=method[:4])
-            found = train(load(start), teacher, text, held, options.steps, 0)
-            lines.append({"method": method, "architecture": SIZES[1], "after": found})
-            print(f"{method:18}" + "".join(f"  {step:5}: kl {at['kl']:.3f} loss {at['loss']:.3f}" for step, at in found.items()), flush=True)
-            if options.out:
-                pathlib.Path(options.out).write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
+            students[method] = load(start)
+    lines = {method: {"method": method, "architecture": SIZES[1], "after": {}} for method in students}
+    for step, found in train(students, teacher, text, held, options.steps, 0):
+        for method, at in found.items():
+            lines[method]["after"][step] = at
+            print(f"{step:5} {method:18} kl {at['kl']:.3f} loss {at['loss']:.3f}", flush=True)
+        if options.out:
+            pathlib.Path(options.out).write_text(json.dumps(list(lines.values()), indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

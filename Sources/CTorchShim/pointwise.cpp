@@ -11,6 +11,30 @@ namespace {
   throw std::invalid_argument("this operation (number " + std::to_string(op) + ") does not exist in this form");
 }
 
+// libtorch computes the last few elements of a tensor, and of each thread's part, by other code than the rest, which for these three
+// rounds otherwise: a number would depend on what lies beside it. Made of exponentials they are the same wherever they lie.
+bool is_made_of_exponentials(const at::Tensor &a) { return a.is_cpu() && a.is_floating_point(); }
+
+at::Tensor widened(const at::Tensor &a) { return a.scalar_type() == at::kDouble ? a : a.to(at::kFloat); }
+
+at::Tensor even_sigmoid(const at::Tensor &a) {
+  if (!is_made_of_exponentials(a)) return at::sigmoid(a);
+  return at::reciprocal(at::add(at::exp(at::neg(widened(a))), 1)).to(a.scalar_type());
+}
+
+at::Tensor even_silu(const at::Tensor &a) {
+  if (!is_made_of_exponentials(a)) return at::silu(a);
+  const at::Tensor wide = widened(a);
+  return at::div(wide, at::add(at::exp(at::neg(wide)), 1)).to(a.scalar_type());
+}
+
+at::Tensor even_softplus(const at::Tensor &a) {
+  if (!is_made_of_exponentials(a)) return at::softplus(a);
+  // Above 20 it is its argument, to the last bit of a float.
+  const at::Tensor wide = widened(a);
+  return at::where(at::gt(wide, 20), wide, at::log1p(at::exp(at::clamp_max(wide, 20)))).to(a.scalar_type());
+}
+
 at::Tensor unary(ct_unary op, const at::Tensor &a) {
   switch (op) {
     case CT_NEG: return at::neg(a);
@@ -22,14 +46,14 @@ at::Tensor unary(ct_unary op, const at::Tensor &a) {
     case CT_LOG: return at::log(a);
     case CT_LOG1P: return at::log1p(a);
     case CT_TANH: return at::tanh(a);
-    case CT_SIGMOID: return at::sigmoid(a);
-    case CT_SILU: return at::silu(a);
+    case CT_SIGMOID: return even_sigmoid(a);
+    case CT_SILU: return even_silu(a);
     case CT_GELU: return at::gelu(a);
     case CT_GELU_TANH: return at::gelu(a, "tanh");
     case CT_RELU: return at::relu(a);
     case CT_COS: return at::cos(a);
     case CT_SIN: return at::sin(a);
-    case CT_SOFTPLUS: return at::softplus(a);
+    case CT_SOFTPLUS: return even_softplus(a);
     case CT_RECIPROCAL: return at::reciprocal(a);
     case CT_LOGICAL_NOT: return at::logical_not(a);
     case CT_IS_FINITE: return at::isfinite(a);
@@ -46,8 +70,8 @@ void unary_in_place(ct_unary op, at::Tensor &a) {
     case CT_RSQRT: at::rsqrt_(a); return;
     case CT_EXP: at::exp_(a); return;
     case CT_TANH: at::tanh_(a); return;
-    case CT_SIGMOID: at::sigmoid_(a); return;
-    case CT_SILU: at::silu_(a); return;
+    case CT_SIGMOID: a.copy_(even_sigmoid(a)); return;
+    case CT_SILU: a.copy_(even_silu(a)); return;
     case CT_GELU: at::gelu_(a); return;
     case CT_GELU_TANH: at::gelu_(a, "tanh"); return;
     case CT_RELU: at::relu_(a); return;

@@ -99,8 +99,8 @@ public struct GatedDeltaNet: Block {
       (mixed, state) = try mix(mixed, b, a, after: context.cache?.scans[context.layer], weights: weights)
       context.cache?.scans[context.layer] = state
     }
-    let normed = try norm.forward(mixed.to(x.dtype), weights: weights).to(.float32)  // [B, S, V, D]
-      .multiplied(by: gate.to(.float32).reshape(mixed.shape).silu())
+    let normed = try gate.to(.float32).reshape(mixed.shape)  // [B, S, V, D]
+      .gated(.silu, up: norm.forward(mixed.to(x.dtype), weights: weights).to(.float32))
     return try output.forward(
       normed.to(x.dtype).reshape([mixed.shape[0], mixed.shape[1], -1]), weights: weights, context: context)
   }

@@ -164,8 +164,7 @@ public struct Mamba2: Block {
   /// The RMS norm over each group of channels of `y × silu(gate)`, in float32.
   private func gatedNorm(_ y: Tensor, gate: Tensor, weights: LayerWeights) throws -> Tensor {
     let shape = y.shape
-    try y.multiply(by: gate.to(.float32).silu())
-    return try y.view([shape[0], shape[1], settings.normGroups, -1]).rmsNorm(weight: nil, eps: settings.epsilon)
+    return try gate.to(.float32).gated(.silu, up: y, into: y).view([shape[0], shape[1], settings.normGroups, -1]).rmsNorm(weight: nil, eps: settings.epsilon)
       .view(shape).multiplied(by: weights[norm].to(.float32))
   }
 }
