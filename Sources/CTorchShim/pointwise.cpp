@@ -12,27 +12,25 @@ namespace {
 }
 
 // libtorch computes the last few elements of a tensor, and of each thread's part, by other code than the rest, which for these three
-// rounds otherwise: a number would depend on what lies beside it. Made of exponentials they are the same wherever they lie.
-bool is_made_of_exponentials(const at::Tensor &a) { return a.is_cpu() && a.is_floating_point(); }
+// rounds otherwise: a number would depend on what lies beside it. Its exponentials, and what is rounded from doubles, do not.
+bool is_rounded_unevenly(const at::Tensor &a) { return a.is_cpu() && a.is_floating_point(); }
 
-at::Tensor widened(const at::Tensor &a) { return a.scalar_type() == at::kDouble ? a : a.to(at::kFloat); }
+at::Tensor exponential_of_minus(const at::Tensor &a) {
+  return at::exp(at::neg(a.scalar_type() == at::kDouble ? a : a.to(at::kFloat)));
+}
 
 at::Tensor even_sigmoid(const at::Tensor &a) {
-  if (!is_made_of_exponentials(a)) return at::sigmoid(a);
-  return at::reciprocal(at::add(at::exp(at::neg(widened(a))), 1)).to(a.scalar_type());
+  if (!is_rounded_unevenly(a)) return at::sigmoid(a);
+  return at::reciprocal(at::add(exponential_of_minus(a), 1)).to(a.scalar_type());
 }
 
 at::Tensor even_silu(const at::Tensor &a) {
-  if (!is_made_of_exponentials(a)) return at::silu(a);
-  const at::Tensor wide = widened(a);
-  return at::div(wide, at::add(at::exp(at::neg(wide)), 1)).to(a.scalar_type());
+  if (!is_rounded_unevenly(a)) return at::silu(a);
+  return at::div(a, at::add(exponential_of_minus(a), 1)).to(a.scalar_type());
 }
 
 at::Tensor even_softplus(const at::Tensor &a) {
-  if (!is_made_of_exponentials(a)) return at::softplus(a);
-  // Above 20 it is its argument, to the last bit of a float.
-  const at::Tensor wide = widened(a);
-  return at::where(at::gt(wide, 20), wide, at::log1p(at::exp(at::clamp_max(wide, 20)))).to(a.scalar_type());
+  return is_rounded_unevenly(a) ? at::softplus(a.to(at::kDouble)).to(a.scalar_type()) : at::softplus(a);
 }
 
 at::Tensor unary(ct_unary op, const at::Tensor &a) {
