@@ -87,19 +87,22 @@ public struct InspectCommand: ParsableCommand {
     metrics.params > 0 ? Double(part.params) / Double(metrics.params) : nil
   }
 
-  /// MiB at two bytes an element, as a memory target counts them.
+  /// MiB as a memory target counts them, and Model-Optimizer's total where it is another.
   private func memory(_ metrics: Metrics, _ parts: ModelParts) -> [(name: String, mib: Double)] {
-    func mib(_ elements: Int) -> Double { Double(2 * elements) / 1_048_576 }
-    return [
-      ("weights", mib(metrics.params)), ("caches", mib(parts.cacheElements)), ("total", metrics.memoryMB),
+    func mib(_ bytes: Int) -> Double { Double(bytes) / 1_048_576 }
+    let ours = [
+      ("weights", mib(2 * metrics.params)), ("caches", mib(parts.cacheBytes)), ("total", metrics.memoryMB),
     ]
+    return metrics.referenceMemoryMB == metrics.memoryMB ? ours : ours + [("reference", metrics.referenceMemoryMB)]
   }
 
   private func memoryTable(_ metrics: Metrics, _ parts: ModelParts) -> Table {
     var table = Table(
       title: "Memory in 16 bits, \(batchSize) × \(Format.grouped(seqLength)) tokens",
       columns: [Table.Column("Part"), Table.Column("MiB", .right)])
-    for (name, mib) in memory(metrics, parts) { table.add([name, Format.decimal(mib, places: 1)]) }
+    for (name, mib) in memory(metrics, parts) {
+      table.add([name == "reference" ? "total as Model-Optimizer counts" : name, Format.decimal(mib, places: 1)])
+    }
     return table
   }
 

@@ -18,8 +18,8 @@ struct ModelParts {
   }
 
   private(set) var parts: [Part] = []
-  /// Keys, values and states for the rows and tokens asked for, in elements.
-  private(set) var cacheElements = 0
+  /// Keys, values and states for the rows and tokens asked for.
+  private(set) var cacheBytes = 0
 
   init(_ model: ModelDescription, rows: Int, tokens: Int) {
     let sizes = model.sizes
@@ -28,7 +28,7 @@ struct ModelParts {
     for (number, layer) in model.layers.enumerated() {
       for sublayer in layer.sublayers {
         add(Self.name(of: sublayer.block), count(sublayer.block.weights), inLayer: number)
-        cacheElements += sublayer.block.cacheElements(rows: rows, tokens: tokens, sizes: sizes)
+        cacheBytes += sublayer.block.cacheBytes(rows: rows, tokens: tokens, sizes: sizes)
       }
       let norms = count(Set(layer.sublayers.flatMap { ($0.norm?.weights ?? []) + ($0.postNorm?.weights ?? []) }))
       if norms > 0 { add("norms", norms, inLayer: number) }

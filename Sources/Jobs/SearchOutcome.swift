@@ -10,16 +10,19 @@ public struct ModelCounts: Codable, Sendable, Equatable {
   public let activeParams: Int
   /// MiB of weights (2 bytes each), caches and states.
   public let memoryMB: Double
+  /// MiB as Model-Optimizer counts them; nil where that is the same.
+  public let referenceMemoryMB: Double?
 
   init(_ metrics: Metrics) {
     (params, activeParams, memoryMB) = (metrics.params, metrics.activeParams, metrics.memoryMB)
+    referenceMemoryMB = metrics.referenceMemoryMB == metrics.memoryMB ? nil : metrics.referenceMemoryMB
   }
 
   var json: [(String, JSON)] {
     [
       (Metric.params.name, .int(params)), (Metric.activeParams.name, .int(activeParams)),
       (Metric.memory.name, .double(memoryMB)),
-    ]
+    ] + (referenceMemoryMB.map { [(Metric.referenceMemory.name, .double($0))] } ?? [])
   }
 }
 

@@ -6,8 +6,10 @@ public enum Metric: Int, Sendable, CaseIterable {
   case params
   /// Weights one token uses.
   case activeParams
-  /// Weights (2 bytes each), key-value caches and states.
+  /// Weights (2 bytes each), key-value caches and states as they are held: a sliding window's tokens, a state's own type.
   case memory
+  /// The same as Model-Optimizer counts it: caches of all tokens, 2 bytes an element. Nothing is limited by it.
+  case referenceMemory
 
   /// A metric's row: everything that is particular to it.
   struct Facts {
@@ -17,25 +19,41 @@ public enum Metric: Int, Sendable, CaseIterable {
     let unit: String
     /// Of experts, only those that a token goes to.
     let isPerToken: Bool
-    let holdsCaches: Bool
-    /// Of one element; nil where elements themselves are counted.
+    let caches: Caches
+    /// Of a weight's element; nil where elements themselves are counted.
     let bytes: Int?
+
+    enum Caches { case none, held, ofTheReference }
   }
 
   var facts: Facts {
     switch self {
-    case .params: Facts(name: "params", unit: "parameters", isPerToken: false, holdsCaches: false, bytes: nil)
+    case .params: Facts(name: "params", unit: "parameters", isPerToken: false, caches: .none, bytes: nil)
     case .activeParams:
-      Facts(name: "active_params", unit: "active parameters", isPerToken: true, holdsCaches: false, bytes: nil)
-    case .memory: Facts(name: "memory_mb", unit: "MiB", isPerToken: false, holdsCaches: true, bytes: 2)
+      Facts(name: "active_params", unit: "active parameters", isPerToken: true, caches: .none, bytes: nil)
+    case .memory: Facts(name: "memory_mb", unit: "MiB", isPerToken: false, caches: .held, bytes: 2)
+    case .referenceMemory:
+      Facts(name: "memory_mb_reference", unit: "MiB", isPerToken: false, caches: .ofTheReference, bytes: 2)
     }
   }
 
   public var name: String { facts.name }
   var unit: String { facts.unit }
 
-  /// A count of elements in the unit of the metric's target.
-  func value(_ count: Int) -> Double { facts.bytes.map { Double($0 * count) / 1_048_576 } ?? Double(count) }
+  /// A count (of elements, or of bytes) in the unit of the metric's target.
+  func value(_ count: Int) -> Double { facts.bytes == nil ? Double(count) : Double(count) / 1_048_576 }
+
+  /// What one element of a weight counts.
+  var weightUnit: Int { facts.bytes ?? 1 }
+
+  /// Bytes that a block keeps of sequences, as the metric counts them.
+  func cacheBytes(_ block: any Block, rows: Int, tokens: Int, sizes: Sizes) -> Int {
+    switch facts.caches {
+    case .none: 0
+    case .held: block.cacheBytes(rows: rows, tokens: tokens, sizes: sizes)
+    case .ofTheReference: 2 * block.cacheElements(rows: rows, tokens: tokens, sizes: sizes)
+    }
+  }
 
   /// Which of several limited metrics candidates are ordered by: the first of these.
   static let byPriority: [Metric] = [.activeParams, .params, .memory]
@@ -43,7 +61,7 @@ public enum Metric: Int, Sendable, CaseIterable {
 
 /// What a pruned model would weigh, computed from the table of weights alone.
 public struct Metrics: Sendable, Equatable {
-  /// Elements, by metric.
+  /// Elements or bytes, by metric.
   private let counts: [Int]
 
   init(_ count: (Metric) -> Int) { counts = Metric.allCases.map(count) }
@@ -55,8 +73,10 @@ public struct Metrics: Sendable, Equatable {
   public var params: Int { counts[Metric.params.rawValue] }
   /// Weights one token uses.
   public var activeParams: Int { counts[Metric.activeParams.rawValue] }
-  /// MiB of weights (2 bytes each), key-value caches and states.
+  /// MiB of weights (2 bytes each), key-value caches and states as they are held.
   public var memoryMB: Double { self[.memory] }
+  /// MiB as Model-Optimizer counts them.
+  public var referenceMemoryMB: Double { self[.referenceMemory] }
 }
 
 /// Upper bounds of metrics; a candidate that meets one exactly fits.
@@ -116,7 +136,7 @@ public struct MetricsCounter: Sendable {
   public func metrics(of architecture: Architecture) -> Metrics {
     let outer = model.outerWeights.reduce(0) { $0 + $1.elementCount(architecture.sizes) }
     let perKind = kinds.map { counts($0, architecture.sizes) }
-    var totals = Metric.allCases.map { _ in outer }
+    var totals = Metric.allCases.map { $0.weightUnit * outer }
     for layer in architecture.layers {
       let own = architecture.layerSizes[layer].map { counts(model.layers[layer], $0) } ?? perKind[kindOfLayer[layer]]
       for metric in Metric.allCases { totals[metric.rawValue] += own[metric.rawValue] }
@@ -124,16 +144,17 @@ public struct MetricsCounter: Sendable {
     return Metrics { totals[$0.rawValue] }
   }
 
-  /// A layer's elements, by metric.
+  /// A layer's elements or bytes, by metric.
   private func counts(_ layer: LayerDescription, _ sizes: Sizes) -> [Int] {
     let all = layer.weights.reduce(0) { $0 + $1.elementCount(sizes) }
     let blocks = layer.sublayers.map(\.block)
     let idle = blocks.reduce(0) { sum, block in
       sum + block.weights.reduce(0) { $0 + $1.elementCount(sizes) } - block.activeElements(sizes: sizes)
     }
-    let cached = blocks.reduce(0) { $0 + $1.cacheElements(rows: rows, tokens: tokens, sizes: sizes) }
     return Metric.allCases.map { metric in
-      all - (metric.facts.isPerToken ? idle : 0) + (metric.facts.holdsCaches ? cached : 0)
+      blocks.reduce(metric.weightUnit * (all - (metric.facts.isPerToken ? idle : 0))) {
+        $0 + metric.cacheBytes($1, rows: rows, tokens: tokens, sizes: sizes)
+      }
     }
   }
 }

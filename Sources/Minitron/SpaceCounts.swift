@@ -68,7 +68,7 @@ struct SpaceCounts {
             add(weight, to: metric, kind: kind, perToken: metric.facts.isPerToken ? perToken : nil)
           }
         }
-        addCache(of: part.block, kind: kind, rows: rows, tokens: tokens)
+        for metric in Metric.allCases { addCache(of: part.block, to: metric, kind: kind, rows: rows, tokens: tokens) }
       }
     }
   }
@@ -81,7 +81,7 @@ struct SpaceCounts {
       products.flatMap { product in axis.segments.map { product + $0 } }
     }
     for product in products {
-      var coefficient = 1
+      var coefficient = metric.weightUnit
       var variables: [Int: [Variable]] = [:]
       for dimension in product {
         let limit = dimension == .experts ? perToken : nil
@@ -96,8 +96,8 @@ struct SpaceCounts {
   }
 
   /// Adds a block's cache, which is linear in each size: with sizes of zero and one its coefficients show.
-  private mutating func addCache(of block: any Block, kind: Int, rows: Int, tokens: Int) {
-    guard block.cacheElements(rows: rows, tokens: tokens, sizes: model.sizes) != 0 else { return }
+  private mutating func addCache(of block: any Block, to metric: Metric, kind: Int, rows: Int, tokens: Int) {
+    guard metric.cacheBytes(block, rows: rows, tokens: tokens, sizes: model.sizes) != 0 else { return }
     let carried = block.weights.flatMap(\.axes).flatMap(\.hyperparameters).filter { positions[$0] != nil }
     let open = Array(Set(carried))
     let subsets = 0..<(1 << open.count)
@@ -106,7 +106,7 @@ struct SpaceCounts {
       for (bit, hyperparameter) in open.enumerated() {
         if let dimension = hyperparameter.dimension { sizes[dimension] = subset >> bit & 1 }
       }
-      return block.cacheElements(rows: rows, tokens: tokens, sizes: sizes)
+      return metric.cacheBytes(block, rows: rows, tokens: tokens, sizes: sizes)
     }
     for subset in subsets {
       let coefficient = subsets.reduce(0) { sum, part in
@@ -117,9 +117,7 @@ struct SpaceCounts {
       for (bit, hyperparameter) in open.enumerated() where subset >> bit & 1 == 1 {
         if let position = positions[hyperparameter] { variables[position] = [.size] }
       }
-      for metric in Metric.allCases where metric.facts.holdsCaches {
-        add(coefficient, variables, to: metric, kind: kind)
-      }
+      add(coefficient, variables, to: metric, kind: kind)
     }
   }
 

@@ -69,14 +69,15 @@ public final class RotatedWeights {
     }
     let swapped = try axis == last ? tensor : tensor.transpose(axis, last)
     let rows = try swapped.reshape([-1, hidden])
-    let basis = try directions(keeping: count)
     let result = try Tensor.empty([rows.shape[0], count], dtype: tensor.dtype, device: directions.device)
     let step = max(Self.slice / hidden, 1)
     for first in stride(from: 0, to: rows.shape[0], by: step) {
       let length = min(step, rows.shape[0] - first)
       var part = try rows.narrow(dim: 0, start: first, length: length).to(device: directions.device).to(.float32)
       if let gain { part = try part.multiplied(by: gain) }
-      try result.narrow(dim: 0, start: first, length: length).copy(from: part.matmul(basis))
+      // All directions, whatever is kept: a product with fewer columns may round otherwise, and what was walked is what is exported.
+      let turned = try part.matmul(directions).narrow(dim: 1, start: 0, length: count)
+      try result.narrow(dim: 0, start: first, length: length).copy(from: turned)
     }
     let shaped = try result.reshape(Array(swapped.shape.dropLast()) + [count])
     return try axis == last ? shaped : shaped.transpose(axis, last).contiguous()

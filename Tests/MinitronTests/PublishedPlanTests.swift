@@ -48,7 +48,7 @@ import Testing
   private func expect(_ metrics: Metrics, _ expected: JSON?, _ what: String) {
     #expect(metrics.params == expected?["params"]?.int, "\(what)")
     #expect(metrics.activeParams == expected?["active_params"]?.int, "\(what)")
-    #expect(metrics.memoryMB == expected?["memory_mb"]?.double, "\(what)")
+    #expect(metrics.referenceMemoryMB == expected?["memory_mb"]?.double, "\(what)")
   }
 
   @Test(arguments: searches) func searchesAreThoseOfTheReference(_ search: Search) throws {
@@ -80,7 +80,7 @@ import Testing
     let search = try #require(Self.searches.first { $0.name == "nemotron-3-nano-30b-a3b" })
     let model = try model(search)
     func memory(rows: Int) -> Double {
-      MetricsCounter(model, rows: rows, tokens: 8192).metrics(of: Architecture(model)).memoryMB
+      MetricsCounter(model, rows: rows, tokens: 8192).metrics(of: Architecture(model)).referenceMemoryMB
     }
     func rounded(_ value: Double) -> String { String(format: "%.1f", value) }
     #expect(rounded(memory(rows: 0)) == "60230.1")

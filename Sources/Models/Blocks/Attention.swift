@@ -130,6 +130,10 @@ public struct Attention: Block {
     2 * rows * tokens * sizes[.kvHeads] * sizes[.headDim]
   }
 
+  public func cacheBytes(rows: Int, tokens: Int, sizes: Sizes) -> Int {
+    2 * cacheElements(rows: rows, tokens: min(tokens, window ?? tokens), sizes: sizes)
+  }
+
   /// Scores and sums over the causal half of each row.
   public func operations(rows: [Int], sizes: Sizes) -> Double {
     let inner = Double(sizes[.heads] * sizes[.headDim])

@@ -16,6 +16,9 @@ public protocol Block: Sendable {
   /// Elements kept between tokens while generating, for `rows` sequences of `tokens`: keys and values, or a
   /// state of fixed size. Full attention is assumed, whatever the window (as the reference's memory estimate does).
   func cacheElements(rows: Int, tokens: Int, sizes: Sizes) -> Int
+  /// The same in bytes: of a sliding window's tokens only, and states in the type that they are kept in. Keys, values and what
+  /// says nothing else takes 16 bits.
+  func cacheBytes(rows: Int, tokens: Int, sizes: Sizes) -> Int
   /// Elements kept of one sequence of `tokens` where many are continued together, step by step.
   func steppedElements(tokens: Int, sizes: Sizes) -> Int
   /// Whether what it keeps grows with the tokens: the keys and values of attention.
@@ -39,6 +42,9 @@ public protocol Block: Sendable {
 extension Block {
   public var taps: [Tap] { [] }
   public func cacheElements(rows: Int, tokens: Int, sizes: Sizes) -> Int { 0 }
+  public func cacheBytes(rows: Int, tokens: Int, sizes: Sizes) -> Int {
+    2 * cacheElements(rows: rows, tokens: tokens, sizes: sizes)
+  }
   public func steppedElements(tokens: Int, sizes: Sizes) -> Int {
     cacheElements(rows: 1, tokens: tokens, sizes: sizes)
   }

@@ -81,6 +81,11 @@ public struct GatedDeltaNet: Block {
     return rows * (channels * (sizes[Self.kernel] - 1) + valueHeads * keyDim * valueDim)
   }
 
+  /// The state is float32 (`transformers` modeling_qwen3_next.py, `mamba_ssm_dtype` of Qwen3.5's configs).
+  public func cacheBytes(rows: Int, tokens: Int, sizes: Sizes) -> Int {
+    2 * (cacheElements(rows: rows, tokens: tokens, sizes: sizes) + rows * valueHeads * keyDim * valueDim)
+  }
+
   /// Every token is compared with the state, enters it and leaves it, and the state decays.
   public func operations(rows: [Int], sizes: Sizes) -> Double {
     let state = Double(valueHeads * keyDim * valueDim)

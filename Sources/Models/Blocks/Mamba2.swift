@@ -29,6 +29,8 @@ public struct Mamba2: Block {
     /// Whether the two projections have biases.
     public var bias: Bool
     public var convolutionBias: Bool
+    /// Of an element of the scan's state where the model is served: 2, or 4 where the config asks for float32.
+    public var stateBytes = 2
 
     public init(
       groups: Int, normGroups: Int? = nil, epsilon: Double, activation: Activation = .silu,
@@ -69,6 +71,11 @@ public struct Mamba2: Block {
     let channels = convolution.axes[0].size(sizes)
     let inner = norm.axes[0].size(sizes)
     return rows * (channels * (sizes[.convKernel] - 1) + inner * sizes[.mambaState])
+  }
+
+  public func cacheBytes(rows: Int, tokens: Int, sizes: Sizes) -> Int {
+    let state = rows * norm.axes[0].size(sizes) * sizes[.mambaState]
+    return 2 * (cacheElements(rows: rows, tokens: tokens, sizes: sizes) - state) + settings.stateBytes * state
   }
 
   /// Every token enters and leaves the state: two products of it, and its decay.
@@ -164,7 +171,8 @@ public struct Mamba2: Block {
   /// The RMS norm over each group of channels of `y × silu(gate)`, in float32.
   private func gatedNorm(_ y: Tensor, gate: Tensor, weights: LayerWeights) throws -> Tensor {
     let shape = y.shape
-    return try gate.to(.float32).gated(.silu, up: y, into: y).view([shape[0], shape[1], settings.normGroups, -1]).rmsNorm(weight: nil, eps: settings.epsilon)
+    return try gate.to(.float32).gated(.silu, up: y, into: y).view([shape[0], shape[1], settings.normGroups, -1])
+      .rmsNorm(weight: nil, eps: settings.epsilon)
       .view(shape).multiplied(by: weights[norm].to(.float32))
   }
 }

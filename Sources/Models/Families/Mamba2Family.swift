@@ -17,10 +17,11 @@ public enum Mamba2Family: Family {
     }
     let groups = try MambaConfig.groups(config, heads: heads, headsKey: "num_heads")
     let epsilon = try config.positive("layer_norm_epsilon", default: 1e-5)
-    let settings = Mamba2.Settings(
+    var settings = Mamba2.Settings(
       groups: groups, epsilon: epsilon, activation: try Activation(config),
       stepLimit: try MambaConfig.range(config, "time_step_limit"), bias: try config.flag("use_bias", default: false),
       convolutionBias: try config.flag("use_conv_bias", default: true))
+    settings.stateBytes = try MambaConfig.stateBytes(config)
     let layer = LayerDescription([
       Sublayer(
         norm: Norm("backbone.layers.{layer}.norm", epsilon: epsilon),

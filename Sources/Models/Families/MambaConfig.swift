@@ -29,6 +29,11 @@ enum MambaConfig {
     try config.size(key, default: 128, atMost: 1 << 16)
   }
 
+  /// Bytes of an element of the recurrent state where the model is served; the model's own 16 bits where the config does not say.
+  static func stateBytes(_ config: ConfigReader, default type: String = "auto") throws -> Int {
+    try config.string("mamba_ssm_cache_dtype", default: type) == "float32" ? 4 : 2
+  }
+
   static func kernel(_ config: ConfigReader) throws -> Int {
     try config.size("conv_kernel", default: 4, atMost: 1 << 10)
   }

@@ -116,12 +116,12 @@ private struct Parts {
     sizes[.convKernel] = try MambaConfig.kernel(config)
     let shortest = try config.number("time_step_min", default: 0.001)
     guard shortest >= 0 else { throw ModelError("\(config.file): \"time_step_min\" should not be below zero") }
-    return Mamba2(
-      mixer,
-      settings: Mamba2.Settings(
-        groups: groups, epsilon: epsilon, activation: try Activation(config, key: "mamba_hidden_act"),
-        stepLimit: shortest ... .infinity, bias: try config.flag("use_bias", default: false),
-        convolutionBias: try config.flag("use_conv_bias", default: true)))
+    var settings = Mamba2.Settings(
+      groups: groups, epsilon: epsilon, activation: try Activation(config, key: "mamba_hidden_act"),
+      stepLimit: shortest ... .infinity, bias: try config.flag("use_bias", default: false),
+      convolutionBias: try config.flag("use_conv_bias", default: true))
+    settings.stateBytes = try MambaConfig.stateBytes(config, default: "float32")
+    return Mamba2(mixer, settings: settings)
   }
 
   mutating func attention(_ config: ConfigReader) throws -> Attention {
