@@ -11,6 +11,12 @@ extension Families {
     public let modelType: String
     /// In the order a walk through a model meets them.
     public let hyperparameters: [Hyperparameter]
+    /// Names of published checkpoints.
+    public let examples: [String]
+    /// Why hidden_size cannot be cut in a rotated basis; nil where it can.
+    public let rotationObstacle: String?
+    /// Whether an encoder of images stands beside the language model, and is carried along.
+    public let hasEncoder: Bool
   }
 
   /// Every supported type with what can be pruned in it: derived from the description of a sample model, so from
@@ -23,7 +29,9 @@ extension Families {
         let model = try describe(config: family.sample(modelType: type), file: "a sample of \(type)")
         // What has as many groups as members has one choice: nothing to prune.
         let prunable = model.hyperparameters.filter { model.value(of: $0) / max(model.groups(of: $0), 1) > 1 }
-        return Entry(modelType: type, hyperparameters: prunable)
+        return Entry(
+          modelType: type, hyperparameters: prunable, examples: PublishedModels.examples[type] ?? [],
+          rotationObstacle: model.rotationObstacle, hasEncoder: !model.carriedPrefixes.isEmpty)
       }
     }
   }
