@@ -46,6 +46,14 @@ import Testing
     #expect(try refusal(type, [("per_layer_config", layers)]).contains("\"per_layer_config\""))
   }
 
+  /// As `transformers` 5 saves a Qwen1.5-MoE.
+  @Test func aWindowThatIsNotInUseMayBeAnything() throws {
+    #expect(try refusal("qwen2_moe", [("sliding_window", .int(0)), ("use_sliding_window", .bool(false))]) == "nothing")
+    #expect(
+      try refusal("qwen2_moe", [("sliding_window", .int(0)), ("use_sliding_window", .bool(true))]).contains(
+        "\"sliding_window\""))
+  }
+
   @Test func sectionsForKindsOfLayersBelongToFamiliesThatHaveThem() throws {
     let section = JSON.object([("rope_type", .text("default")), ("rope_theta", .double(7))])
     let sections = JSON.object([("full_attention", section), ("sliding_attention", section)])

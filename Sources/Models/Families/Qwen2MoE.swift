@@ -54,8 +54,9 @@ struct AlternatingWindows: Sendable {
   init(_ config: ConfigReader, always: Int? = nil) throws {
     let layers = try config.layerCount("num_hidden_layers")
     let isUsed = try always != nil || config.flag("use_sliding_window", default: false)
-    let window =
-      config.object["sliding_window"] == nil ? always ?? 4096 : try config.optionalSize("sliding_window")
+    // What is not in use may be anything: `transformers` 5 writes 0.
+    let saysNothing = !isUsed || config.object["sliding_window"] == nil
+    let window = saysNothing ? always ?? 4096 : try config.optionalSize("sliding_window")
     let last = always == nil ? try config.size("max_window_layers", default: 28, atLeast: 0) : layers
     if let types = try config.optionalStrings("layer_types", count: layers) {
       windows = try types.map { type in
