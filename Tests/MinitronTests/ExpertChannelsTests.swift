@@ -47,10 +47,8 @@ import Torch
 
   @Test func everyFamilyWithExpertsHasACase() throws {
     let found = try Set(Self.cases.map { try SourceModel(directory: $0.golden.directory).description.family })
-    // Kimi K2 and GLM-4.5 have the experts and the router of DeepSeek V3, and an encoder beside the language model changes nothing in
-    // it.
-    let others = Set(
-      Families.builtIn.filter { !$0.sections.isEmpty }.flatMap { $0.modelTypes } + ["kimi_k2", "glm4_moe"])
+    // Kimi K2 has the experts and the router of DeepSeek V3, and an encoder beside the language model changes nothing in it.
+    let others = Set(Families.builtIn.filter { !$0.sections.isEmpty }.flatMap { $0.modelTypes } + ["kimi_k2"])
     let expected = try Families.entries().filter { $0.hyperparameters.contains(.moeFFNHiddenSize) }.map(\.modelType)
     #expect(found == Set(expected).subtracting(others))
   }
@@ -65,8 +63,11 @@ import Torch
       for (expert, found) in experts.enumerated() {
         let start = (layer * count + expert) * width
         let expected = Array(test.importance[start..<start + width])
-        // Means of few tokens, of values computed in float32 on both sides.
-        #expect(elementwiseDifference(found, expected) <= 1e-4, "layer \(layer + 1), expert \(expert + 1)")
+        // Means of few tokens, of values computed in float32 on both sides: what is near zero is a difference of larger numbers.
+        let floor = 1e-3 * (expected.map(abs).max() ?? 0)
+        #expect(
+          elementwiseDifference(found.map { $0 + floor }, expected.map { $0 + floor }) <= 1e-4,
+          "layer \(layer + 1), expert \(expert + 1)")
       }
     }
     let config = try ExportConfig(parsing: try #require(test.facts["export_config"]))
