@@ -113,10 +113,16 @@ def main():
 
     with tempfile.TemporaryDirectory() as work:
         bench = Bench(options.binary, work)
+
+        def cut_by_coppice(cut, method):
+            out = pathlib.Path(work) / "cut"
+            bench.prune(out, [*METHODS[method], "--prune_export_config", json.dumps(cut)], kept=method[:4])
+            return measure(load(out), teacher, held)
+
         for cut in ({"hidden_size": 160}, {"hidden_size": 128}):
             add(cut, "SliceGPT, a basis a block", slicegpt(Stream(load(MODEL)), text, held, cut["hidden_size"], teacher))
             for method in METHODS:
-                add(cut, method, bench.cut(cut, method))
+                add(cut, method, cut_by_coppice(cut, method))
         for cut in ({"ffn_hidden_size": 384}, {"ffn_hidden_size": 256}):
             scores = {
                 "Wanda's score": (lambda x, w: x.norm(dim=0) * w.abs().sum(0), False),
@@ -127,7 +133,7 @@ def main():
                 channels(model, text, cut["ffn_hidden_size"], score, compensates)
                 add(cut, method, measure(model, teacher, held))
             for method in ("channels", "channels, local", "channels, refitted"):
-                add(cut, method, bench.cut(cut, method))
+                add(cut, method, cut_by_coppice(cut, method))
     if options.out:
         pathlib.Path(options.out).write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
 

@@ -64,6 +64,7 @@ extension ComputeParameters.ComputeType: ExpressibleByArgument {}
 extension Prefilter: ExpressibleByArgument {}
 extension RefitMode: ExpressibleByArgument {}
 extension ResidualBasis: ExpressibleByArgument {}
+extension PredictionChoice: ExpressibleByArgument {}
 extension LayerScore: ExpressibleByArgument {}
 
 extension LayerRanking: ExpressibleByArgument {

@@ -37,6 +37,8 @@ struct ModelParts {
     if !model.finalNorm.weights.isEmpty { add("final_norm", count(model.finalNorm.weights), inLayer: nil) }
     let head = [model.head, model.headBias].compactMap { $0 }
     if !head.isEmpty { add("head", count(head), inLayer: nil) }
+    let further = model.predictionWeights.map(\.weight)
+    if !further.isEmpty { add("prediction", count(further), inLayer: nil) }
     // What leads from an encoder of images into the hidden size.
     if !model.others.isEmpty { add("projector", count(model.others), inLayer: nil) }
   }

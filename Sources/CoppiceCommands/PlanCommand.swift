@@ -58,7 +58,7 @@ public struct PlanCommand: ParsableCommand {
       "--prune_export_config", "--ss_channel_divisor", "--max_width_pruning", "--max_depth_pruning",
       "--hparams_to_skip", "--top_k", "--seq_length", "--inference_batch_size", "--calib_batch_size", "--layer_ranking",
       "--drop_layers", "--keep_layers",
-      "--json", "--quiet", "--basis", "--recover",
+      "--json", "--quiet", "--basis", "--recover", "--mtp",
       "--nproc", "--pp_size", "--num_layers_in_first_pipeline_stage", "--num_layers_in_last_pipeline_stage",
     ]
     if !isAlone { used.formUnion(["--calib_num_samples", "--compute_dtype", "--memory_budget"]) }

@@ -133,6 +133,13 @@ struct PruneOptions: ParsableArguments {
   @Flag(name: .flag("no_moe_grouped_gemm"), help: "As --expert_channels own: what the reference does with it.")
   var noGroupedGEMM = false
 
+  @Option(
+    name: .flag("mtp"),
+    help: ArgumentHelp(
+      "Modules that predict further tokens: drop (default), or keep, with hidden_size and num_layers alone to cut.",
+      valueName: "mode"))
+  var prediction: PredictionChoice?
+
   @Option(name: .flag("output_megatron_path"), help: .hidden)
   var megatronPath: String?
 
@@ -194,6 +201,7 @@ struct PruneOptions: ParsableArguments {
     request.refit = refit ?? (recover ? .sequential : .none)
     request.refitRows = refitRows
     request.refitCandidates = refitCandidates
+    request.prediction = prediction ?? .drop
     request.basis = basis ?? (recover ? .rotated : .channels)
     return request
   }

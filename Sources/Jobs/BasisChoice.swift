@@ -55,3 +55,11 @@ extension ModelDescription {
     return hidden * hidden * Double(norms) * Double(tokens)
   }
 }
+
+/// What becomes of the modules of a checkpoint that predict further tokens.
+public enum PredictionChoice: String, Codable, Sendable, CaseIterable {
+  /// Left out, as in the reference.
+  case drop
+  /// Kept, so that the pruned model can draft for itself; `hidden_size` and `num_layers` alone can be cut then.
+  case keep
+}

@@ -33,7 +33,7 @@ public struct CrewJob {
     // Rank 0 may find that there is nothing to do.
     if case .end = command { return }
     let directory = try ModelPlace.directory(request.model, revision: request.revision, events: events)
-    let model = try SourceModel(directory: directory)
+    let model = try SourceModel(directory: directory, keepsPrediction: request.prediction == .keep)
     if case .hash(let files) = command {
       try world.send(SharedHashes.found(files, of: model.checkpoint), to: 0)
       command = try CrewCommand(world.receiveBytes(from: 0))

@@ -36,8 +36,10 @@ public struct PlanJob {
   public func run() throws -> PlanOutcome {
     let directory = try ModelPlace.directory(request.model, revision: request.revision, need: .config, events: events)
     // Without weights, or with others than the config's, the config says what there is to plan.
-    let source = try? SourceModel(directory: directory)
-    let description = try source?.description ?? Families.describe(directory: directory)
+    let keeps = request.prediction == .keep
+    let source = try? SourceModel(directory: directory, keepsPrediction: keeps)
+    let described = try source?.description ?? Families.describe(directory: directory)
+    let description = try keeps && source == nil ? described.keepingPrediction() : described
     if let note = source?.headNote { try events.note(.checkpoint(note)) }
     let settings = try request.settings()
     try events.send(.described(family: description.family))

@@ -87,7 +87,10 @@ struct PruneInputs {
   }
 
   /// What results are made of: all that scores of importance are, and what is said of layers by hand.
-  var resultFingerprint: Fingerprint { candidateFingerprint(.finished) }
+  var resultFingerprint: Fingerprint {
+    candidateFingerprint(.finished)
+      .adding(request.prediction == .drop ? [] : [("mtp", request.prediction.rawValue)])
+  }
 
   /// What the scores of candidates with such weights are made of.
   func candidateFingerprint(_ weights: ScoredWeights) -> Fingerprint {

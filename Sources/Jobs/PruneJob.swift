@@ -98,7 +98,7 @@ public struct PruneJob {
     let directory = try ModelPlace.directory(
       request.model, revision: request.revision, events: events, beforeWeights: { try checkData(places) })
     try OutputPlace.check(output: request.output, model: directory, kept: request.keptScores)
-    let model = try SourceModel(directory: directory)
+    let model = try SourceModel(directory: directory, keepsPrediction: request.prediction == .keep)
     let description = model.description
     try events.send(.described(family: description.family))
     try request.checkBasis(for: description)

@@ -51,6 +51,8 @@ public struct PruneRequest: Codable, Sendable, Equatable {
   public var refitCandidates = 2
   /// What hidden_size is cut in.
   public var basis = ResidualBasis.channels
+  /// What becomes of modules that predict further tokens.
+  public var prediction = PredictionChoice.drop
 
   public init(model: String, output: String) {
     self.model = model
@@ -84,6 +86,7 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     case refitRows = "refit_rows"
     case refitCandidates = "refit_candidates"
     case basis
+    case prediction = "mtp"
   }
 
   public init(from decoder: any Decoder) throws {
@@ -108,6 +111,7 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     refitRows = try values.decodeIfPresent(Int.self, forKey: .refitRows)
     refitCandidates = try values.decodeIfPresent(Int.self, forKey: .refitCandidates) ?? refitCandidates
     basis = try values.decodeIfPresent(ResidualBasis.self, forKey: .basis) ?? basis
+    prediction = try values.decodeIfPresent(PredictionChoice.self, forKey: .prediction) ?? prediction
     search = try SearchParameters(from: decoder)
     evaluation = try EvaluationParameters(from: decoder)
     compute = try ComputeParameters(from: decoder)
@@ -135,6 +139,7 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     try values.encodeIfPresent(refitRows, forKey: .refitRows)
     try values.encode(refitCandidates, forKey: .refitCandidates)
     try values.encode(basis, forKey: .basis)
+    try values.encode(prediction, forKey: .prediction)
     try search.encode(to: encoder)
     try evaluation.encode(to: encoder)
     try compute.encode(to: encoder)

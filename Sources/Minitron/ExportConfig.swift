@@ -132,13 +132,17 @@ public struct ExportConfig: Sendable, Hashable, CustomStringConvertible {
       let (name, facts) = (entry.hyperparameter.rawValue, entry.hyperparameter.facts)
       let original = model.value(of: entry.hyperparameter)
       guard prunable.contains(entry.hyperparameter) else {
+        // What is not cut while modules are kept may be named with its size.
+        if model.keepsPrediction, original > 0, entry.value == original { continue }
         if !facts.isSearched, original > 0 {
           guard entry.value == original else { throw Self.neverPruned(name, original, found: entry.value) }
           continue
         }
         if !facts.isSearched { throw ModelError("a \(model.family) model has no \(name)") }
         let names = model.hyperparameters.map(\.rawValue).joined(separator: ", ")
-        throw ModelError("\(name) cannot be pruned in a \(model.family) model; it has \(names)")
+        throw ModelError(
+          "\(name) cannot be pruned in a \(model.family) model; it has \(names)"
+            + (model.predictionNote.map { " (\($0))" } ?? ""))
       }
       guard entry.value <= original else {
         throw ModelError("\(name) is \(original) in this model: it can be pruned to 1…\(original), not \(entry.value)")

@@ -92,6 +92,9 @@ public struct Exporter {
       parts += try description.layers[original].weights.flatMap { try tensors($0, from: original, to: position) }
     }
     parts += try description.outerWeights.dropFirst().flatMap { try tensors($0, from: nil, to: nil) }
+    for (weight, module) in description.predictionWeights {
+      parts += try tensors(weight, from: description.layers.count + module, to: selection.layers.count + module)
+    }
     // What nothing here computes with is carried along bit for bit.
     parts += model.carriedTensors.map { source in
       Part(

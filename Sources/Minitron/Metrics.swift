@@ -134,9 +134,12 @@ public struct MetricsCounter: Sendable {
 
   /// - Parameter architecture: its layers in any order.
   public func metrics(of architecture: Architecture) -> Metrics {
-    let outer = model.outerWeights.reduce(0) { $0 + $1.elementCount(architecture.sizes) }
+    func count(_ weights: some Sequence<Weight>) -> Int {
+      weights.reduce(0) { $0 + $1.elementCount(architecture.sizes) }
+    }
+    let (outer, further) = (count(model.outerWeights), count(model.predictionWeights.lazy.map(\.weight)))
     let perKind = kinds.map { counts($0, architecture.sizes) }
-    var totals = Metric.allCases.map { $0.weightUnit * outer }
+    var totals = Metric.allCases.map { $0.weightUnit * (outer + ($0.facts.isPerToken ? 0 : further)) }
     for layer in architecture.layers {
       let own = architecture.layerSizes[layer].map { counts(model.layers[layer], $0) } ?? perKind[kindOfLayer[layer]]
       for metric in Metric.allCases { totals[metric.rawValue] += own[metric.rawValue] }

@@ -58,6 +58,9 @@ struct SpaceCounts {
     for weight in model.outerWeights {
       for metric in Metric.allCases { add(weight, to: metric, kind: nil) }
     }
+    for metric in Metric.allCases where !metric.facts.isPerToken {
+      for (weight, _) in model.predictionWeights { add(weight, to: metric, kind: nil) }
+    }
     for (kind, layer) in kinds.enumerated() {
       // Branches side by side may read one norm.
       var seen: Set<Weight> = []

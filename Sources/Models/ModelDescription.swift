@@ -94,7 +94,7 @@ public struct ModelDescription: Sendable {
   public let editConfig: @Sendable (inout JSON.Object, _ keptLayers: [Int]) -> Void
   public let scales: OuterScales
   /// Hyperparameters that stand in axes and yet cannot change in this architecture.
-  public let fixed: Set<Hyperparameter>
+  public internal(set) var fixed: Set<Hyperparameter>
   /// A sequence that grows beyond so many tokens has the keys and values before it computed anew, once: they were rotated
   /// for a short sequence. nil where `transformers` keeps them as they are.
   public var recomputesBeyond: Int?
@@ -116,6 +116,9 @@ public struct ModelDescription: Sendable {
   public var followers: [Dimension: [Int]] = [:]
   /// What the names of tensors begin with that are carried along unchanged: a vision tower beside the language model.
   public var carriedPrefixes: [String] = []
+  /// Modules after the last layer that predict further tokens, where the family knows them, and whether they are kept.
+  public var prediction: PredictionModules?
+  public internal(set) var keepsPrediction = false
   /// What shapes have to obey: first what the architecture's own loader wants.
   public var shapeRules: [ShapeRule]
 
@@ -228,33 +231,6 @@ public struct ModelDescription: Sendable {
     max(hyperparameter.facts.groups.map { (sizes ?? self.sizes)[$0.dimension] } ?? 1, 1)
   }
 
-  /// How weights change in value once the sizes do: what is written for them is
-  /// `(offset + weight) × factor − offset`, in float32. Empty for most families.
-  ///
-  /// An architecture that computes the factor on embeddings from hidden_size would shift the balance between them
-  /// and what layers add. So every residual branch is scaled by the same factor, folded into the norms after the blocks;
-  /// norms over the residual stream, the final one too, do not see a scale. Where no norms stand after the blocks
-  /// (Gemma 1) the embedding itself makes up for it, and the final norm where it is the head, too.
-  public func rescaled(to changed: Sizes) -> [Weight: (offset: Double, factor: Double)] {
-    guard let scale = scales.embedding, scale(changed) != scale(sizes) else { return [:] }
-    let factor = scale(changed) / scale(sizes)
-    var rescaled: [Weight: (offset: Double, factor: Double)] = [:]
-    func fold(into norm: Norm) {
-      if let weight = norm.weight { rescaled[weight] = (norm.kind.offset, factor) }
-      if let bias = norm.bias { rescaled[bias] = (0, factor) }
-    }
-    let after = layers.flatMap(\.sublayers).map(\.postNorm)
-    if after.allSatisfy({ $0?.weight != nil }) {
-      after.compactMap { $0 }.forEach(fold)
-      // What is put in the place of embeddings has no such factor in the architecture.
-      for weight in others where weight.writesAxis != nil { rescaled[weight] = (0, factor) }
-    } else {
-      rescaled[embedding] = (0, 1 / factor)
-      if isTied { fold(into: finalNorm) }
-    }
-    return rescaled
-  }
-
   /// Every tensor of a checkpoint of this model in a shape (nil: as it is): name and shape, in order.
   public func tensors(of architecture: Architecture? = nil) -> [(name: String, shape: [Int])] {
     let architecture = architecture ?? Architecture(self)
@@ -265,7 +241,8 @@ public struct ModelDescription: Sendable {
       tensors += layers[original].weights.flatMap { $0.tensors(layer: position, sizes: sizes) }
     }
     let outer = outerWeights.map { (name: $0.name, shape: $0.shape(sizes)) }
-    return outer.prefix(1) + tensors + outer.dropFirst()
+    let further = predictionWeights.flatMap { $0.tensors(layer: architecture.layers.count + $1, sizes: sizes) }
+    return outer.prefix(1) + tensors + outer.dropFirst() + further
   }
 
   /// The whole config as it is.
@@ -290,6 +267,7 @@ public struct ModelDescription: Sendable {
       if config[key]?.int != now, config[key] != nil || value(sizes) != now { config[key] = .int(now) }
     }
     if kept.count != layers.count || config[layersField] == nil { config[layersField] = .int(kept.count) }
+    if !keepsPrediction, let field = prediction?.field, config[field] != nil { config[field] = .int(0) }
     editConfig(&config, kept)
     shortenLists(&config, keeping: kept)
     var whole = root.replacing(config, at: path[...])

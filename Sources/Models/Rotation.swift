@@ -132,6 +132,7 @@ extension ModelDescription {
       if let obstacle = about(norm, "the norm before a block") { return obstacle }
     }
     if let obstacle = about(finalNorm, "the final norm") { return obstacle }
+    if keepsPrediction { return "its multi-token-prediction modules are kept, whose norms nothing is measured of" }
     if fixed.contains(.hiddenSize) { return "its hidden_size cannot be cut" }
     if positions != nil { return "learned positions are added to its embeddings" }
     if embeddingNorm != nil { return "a norm stands over its embeddings" }

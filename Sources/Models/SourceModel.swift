@@ -17,10 +17,13 @@ public final class SourceModel: Sendable {
 
   /// - Throws: `ModelError` naming the first tensors that are missing, unexpected or misshapen; what the
   ///   checkpoint reader and the family throw.
-  public convenience init(directory: String) throws {
+  ///
+  /// - Parameter keepsPrediction: modules that predict further tokens belong to the model; otherwise they are left out.
+  public convenience init(directory: String, keepsPrediction: Bool = false) throws {
     try self.init(directory: directory) { config, file in
-      try Families.describe(
+      let description = try Families.describe(
         config: config, file: file, quantisation: Quantisation(config, directory: directory))
+      return try keepsPrediction ? description.keepingPrediction() : description
     }
   }
 
@@ -32,6 +35,11 @@ public final class SourceModel: Sendable {
     let described = try describe(reader.config, reader.configFile)
     let found = try described.matched(to: reader)
     (checkpoint, headNote) = (found.checkpoint, found.note)
+    if found.model.keepsPrediction, !found.checkpoint.tensors.contains(where: { found.model.isOfPrediction($0.name) }) {
+      throw ModelError(
+        "\(directory): the weights have no multi-token-prediction modules to keep, though the config may speak of them; leave "
+          + "them out, as by default")
+    }
     description = try found.model.rankingFollowers(in: found.checkpoint)
     carriedTensors = description.carried(of: found.checkpoint.tensors)
     try verify()

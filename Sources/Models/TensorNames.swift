@@ -70,5 +70,6 @@ extension ModelDescription {
   /// The line about the part of a checkpoint that this tensor belongs to and that is left out; nil for others.
   func discarded(by name: String) -> String? {
     dropped.first { name.hasPrefix($0.prefix) || (names.prefix + name).hasPrefix($0.prefix) }?.note
+      ?? leftOutPrediction(name)
   }
 }

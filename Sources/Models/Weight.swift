@@ -28,6 +28,14 @@ public struct Weight: Sendable, Hashable {
     (readsAxis, writesAxis) = (reads, writes)
   }
 
+  /// The same weight under another name.
+  func renamed(_ name: String) -> Weight {
+    Weight(
+      name, axes, computesInFloat32: computesInFloat32, isProjection: isProjection, reads: readsAxis,
+      writes: writesAxis,
+      isStoredTransposed: isStoredTransposed)
+  }
+
   /// Whether each expert has a tensor of its own.
   public var isPerExpert: Bool { name.contains("{expert}") }
 

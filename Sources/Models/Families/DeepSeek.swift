@@ -158,20 +158,11 @@ struct DeepSeekDecoder {
         channels: .sharedFFN))
     let front = GatedMLP(mlp, activation: base.activation, bias: mlpBias)
     let (isDense, isListed, groups, topK, layers) = (isDense, isListed, groups, base.topK, base.layers)
-    let extra = try config.size("num_nextn_predict_layers", default: 0, atLeast: 0, atMost: 64)
-    return try base.describe(
+    var model = try base.describe(
       attention: attention, mlp: { layer -> any Block in isDense[layer] ? front : experts },
       derivedFields: [("n_shared_experts", { $0[.sharedFFN] / max($0[.moeFFN], 1) })],
-      dropped: (0..<extra).map { module in
-        (
-          prefix: config.weightPrefix + "layers.\(layers + module).",
-          note: "the multi-token-prediction module (layer \(layers + module + 1)) is left behind: it was trained "
-            + "on the whole model's hidden states; the pruned config says num_nextn_predict_layers 0"
-        )
-      },
       fixed: isLatent ? [.numAttentionHeads] : [],
       editConfig: { config, kept in
-        if extra > 0 { config["num_nextn_predict_layers"] = .int(0) }
         edit(&config, kept)
         guard kept.count != layers else { return }
         if isListed { config["mlp_layer_types"] = .array(kept.map { .text(isDense[$0] ? "dense" : "sparse") }) }
@@ -183,6 +174,26 @@ struct DeepSeekDecoder {
         .wholeSharedExperts("n_shared_experts"),
         ShapeRule([.numMoEExperts]) { groups?.refusal(experts: $0[.experts], topK: topK) },
       ] + shapeRules)
+    model.prediction = try prediction(
+      LayerDescription(
+        model.layers.prefix(1).flatMap { [$0.sublayers[0], Sublayer(norm: $0.sublayers[1].norm, block: experts)] }))
+    return model
+  }
+
+  /// Layers after the last, numbered on, each with an embedding and a head of its own that are the model's.
+  private func prediction(_ layer: LayerDescription) throws -> PredictionModules? {
+    let count = try config.size("num_nextn_predict_layers", default: 0, atLeast: 0, atMost: 64)
+    let prefix = base.prefix + "."
+    let module =
+      PredictionModules.stem(prefix, norms: ["enorm", "hnorm"], map: "eh_proj") + layer.weights
+      + [Weight(prefix + "shared_head.norm.weight", [.hidden])]
+      + ["embed_tokens", "shared_head.head"].map { Weight(prefix + $0 + ".weight", [.vocabulary, .hidden]) }
+    return count == 0
+      ? nil
+      : PredictionModules(
+        prefixes: (0..<count).map { config.weightPrefix + "layers.\(base.layers + $0)." },
+        field: "num_nextn_predict_layers",
+        modules: Array(repeating: module, count: count))
   }
 
   /// `1 / √(channels of a head)`, times the square of YaRN's attention factor where the config asks for it.

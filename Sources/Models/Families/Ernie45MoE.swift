@@ -44,15 +44,7 @@ public enum Ernie45MoE: Family {
     var model = try decoder.describe(
       attention: { _ in attention }, mlp: { layer -> any Block in isDense[layer] ? dense : experts },
       derivedFields: shared == 0 ? [] : [("moe_num_shared_experts", count)],
-      dropped: [
-        (
-          prefix: config.weightPrefix + "mtp_",
-          note:
-            "the multi-token-prediction module (mtp_*) is left behind: it was trained on the whole model's hidden states"
-        )
-      ],
       editConfig: { config, kept in
-        if config["num_nextn_predict_layers"] != nil { config["num_nextn_predict_layers"] = .int(0) }
         guard kept.count != isDense.count else { return }
         // Layers with experts lie side by side, so those that are kept do.
         let sparse = kept.indices.filter { !isDense[kept[$0]] }
@@ -60,7 +52,28 @@ public enum Ernie45MoE: Family {
         config["moe_layer_end_index"] = .int(sparse.last ?? kept.count)
       },
       shapeRules: [.wholeSharedExperts("moe_num_shared_experts")])
+    model.prediction = try prediction(decoder, attention, dense)
     if bias { model.headBias = Weight("lm_head.bias", [.vocabulary]) }
     return model
+  }
+
+  /// Layers without experts after the others (`model.mtp_block.0`), as Baidu's checkpoints have them.
+  private static func prediction(_ decoder: SparseDecoder, _ attention: Attention, _ mlp: GatedMLP) throws
+    -> PredictionModules
+  {
+    let (prefix, field) = (decoder.config.weightPrefix, "num_nextn_predict_layers")
+    let layer = LayerDescription([
+      Sublayer(norm: decoder.norm(decoder.prefix + ".input_layernorm"), block: attention),
+      Sublayer(norm: decoder.norm(decoder.prefix + ".post_attention_layernorm"), block: mlp),
+    ])
+    return PredictionModules(
+      prefixes: [prefix + "mtp_"], field: field,
+      modules: (0..<(try decoder.config.size(field, default: 1, atLeast: 0, atMost: 64))).map { number in
+        [
+          Weight(prefix + "mtp_emb_norm.\(number).weight", [.hidden]),
+          Weight(prefix + "mtp_hidden_norm.\(number).weight", [.hidden]),
+          Weight(prefix + "mtp_linear_proj.\(number).weight", [.hidden, .hidden + .hidden]),
+        ] + PredictionModules.renamed(layer, decoder.prefix, to: prefix + "mtp_block.\(number)")
+      })
   }
 }

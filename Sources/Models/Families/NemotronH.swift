@@ -73,27 +73,21 @@ public enum NemotronH: Family {
         ])
       }
     }
-    return ModelDescription(
+    var model = ModelDescription(
       family: "nemotron_h", declared: parts.sizes,
       embedding: Weight("backbone.embeddings.weight", [.vocabulary, .hidden]), layers: layers,
       finalNorm: Norm("backbone.norm_f", epsilon: epsilon, kind: .rmsWide),
       // Never tied, whatever tie_word_embeddings says: so `transformers` has it.
       isTied: false, names: TensorNames(prefix: "backbone.", otherPrefixes: ["model."]),
-      dropped: [
-        (
-          prefix: "mtp.",
-          note:
-            "the multi-token-prediction layers (mtp.*) are left behind: they were trained on the whole model's hidden "
-            + "states; the pruned config says num_nextn_predict_layers 0"
-        )
-      ],
       editConfig: { config, kept in
-        if config["num_nextn_predict_layers"] != nil { config["num_nextn_predict_layers"] = .int(0) }
         guard let pattern = config["hybrid_override_pattern"]?.string.map(Array.init), pattern.count == kinds.count
         else { return }
         config["hybrid_override_pattern"] = .text(String(kept.map { pattern[$0] }))
       },
       shapeRules: parts.shapeRules)
+    model.prediction = PredictionModules(prefixes: ["mtp."], field: "num_nextn_predict_layers", modules: [])
+    model.prediction?.obstacle = "their layers have a pattern of their own, which is not read"
+    return model
   }
 }
 

@@ -33,14 +33,22 @@ struct HybridQwen {
     }
   }
 
-  /// The module that predicts a further token, where a checkpoint carries one.
-  static let dropped = [
-    (
-      prefix: "mtp.",
-      note:
-        "the multi-token-prediction module (mtp.*) is left behind: it was trained on the whole model's hidden states"
-    )
-  ]
+  /// Layers of full attention after the others, with these blocks, that predict further tokens.
+  func prediction(_ config: ConfigReader, field: String, norm: (String) -> Norm, mlp: any Block) throws
+    -> PredictionModules
+  {
+    let prefix = config.weightPrefix + "layers.{layer}"
+    let layer = LayerDescription([
+      Sublayer(norm: norm(prefix + ".input_layernorm"), block: full),
+      Sublayer(norm: norm(prefix + ".post_attention_layernorm"), block: mlp),
+    ])
+    let count = try config.size(field, default: 1, atLeast: 0, atMost: 64)
+    let stem = PredictionModules.stem("mtp.", norms: ["pre_fc_norm_embedding", "pre_fc_norm_hidden"], map: "fc")
+    return PredictionModules(
+      prefixes: ["mtp."], field: field,
+      modules: [stem + [Weight("mtp.norm.weight", [.hidden])]]
+        + (0..<count).map { PredictionModules.renamed(layer, prefix, to: "mtp.layers.\($0)") })
+  }
 }
 
 extension HybridQwen {
@@ -49,12 +57,11 @@ extension HybridQwen {
   static func names(_ config: ConfigReader) -> TensorNames {
     TensorNames(prefix: config.weightPrefix, otherPrefixes: ["model.language_model."])
   }
-  static let dropped35 = dropped + [(prefix: "model.visual.", note: "the vision tower is left behind")]
+  static let dropped35 = [(prefix: "model.visual.", note: "the vision tower is left behind")]
 
-  func edit(_ config: inout JSON.Object, kept: [Int]) {
-    types.edit(&config, kept: kept)
-    if config["mtp_num_hidden_layers"] != nil { config["mtp_num_hidden_layers"] = .int(0) }
-  }
+  static let predictionField35 = "mtp_num_hidden_layers"
+
+  func edit(_ config: inout JSON.Object, kept: [Int]) { types.edit(&config, kept: kept) }
 }
 
 /// The dense text models of Qwen3.5 (`transformers` modeling_qwen3_5.py).
@@ -71,7 +78,11 @@ public enum Qwen35: Family {
     decoder.dropped = HybridQwen.dropped35
     decoder.editConfig = hybrid.edit
     let activation = try Activation(config)
-    return try decoder.describe(
+    var model = try decoder.describe(
       attention: { _, layer in hybrid.mixer(layer) }, mlp: { GatedMLP($0, activation: activation) })
+    model.prediction = try hybrid.prediction(
+      config, field: HybridQwen.predictionField35, norm: decoder.norm,
+      mlp: GatedMLP(config.weightPrefix + "layers.{layer}.mlp", activation: activation))
+    return model
   }
 }

@@ -15,8 +15,11 @@ public enum Qwen35MoE: Family {
     let hybrid = try HybridQwen(
       config, layers: decoder.layers, sizes: &decoder.sizes, layout: .separate, epsilon: decoder.epsilon)
     let experts = decoder.qwenExperts(normalises: true, layout: .stacked)
-    return try decoder.describe(
+    var model = try decoder.describe(
       attention: hybrid.mixer, mlp: { _ in experts }, dropped: HybridQwen.dropped35, fixed: [.numAttentionHeads],
       editConfig: hybrid.edit)
+    model.prediction = try hybrid.prediction(
+      config, field: HybridQwen.predictionField35, norm: decoder.norm, mlp: experts)
+    return model
   }
 }

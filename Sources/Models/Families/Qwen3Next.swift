@@ -17,12 +17,15 @@ public enum Qwen3Next: Family {
       config, layers: decoder.layers, sizes: &decoder.sizes, layout: .grouped, epsilon: decoder.epsilon)
     let experts = decoder.qwenExperts(normalises: try config.flag("norm_topk_prob", default: true))
     let dense = GatedMLP(decoder.prefix + ".mlp", activation: decoder.activation)
-    return try decoder.describe(
+    var model = try decoder.describe(
       attention: hybrid.mixer, mlp: { layer -> any Block in sparse.isDense(layer) ? dense : experts },
-      dropped: HybridQwen.dropped, fixed: [.numAttentionHeads],
+      fixed: [.numAttentionHeads],
       editConfig: { [types = hybrid.types] config, kept in
         sparse.edit(&config, kept: kept)
         types.edit(&config, kept: kept)
       })
+    model.prediction = try hybrid.prediction(
+      config, field: "num_nextn_predict_layers", norm: decoder.norm, mlp: experts)
+    return model
   }
 }

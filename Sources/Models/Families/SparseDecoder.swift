@@ -70,8 +70,8 @@ public struct SparseDecoder {
     try sizes.read(.ffn, "intermediate_size")
   }
 
-  /// A norm of the residual stream, `name` after the layer's prefix.
-  private func norm(_ name: String) -> Norm { Norm(prefix + "." + name, epsilon: epsilon, kind: normKind) }
+  /// A norm over the residual stream, of this family's kind.
+  public func norm(_ name: String) -> Norm { Norm(name, epsilon: epsilon, kind: normKind) }
 
   /// - Parameters:
   ///   - fixed: what stands in axes and cannot change all the same.
@@ -95,11 +95,11 @@ public struct SparseDecoder {
       embedding: Weight(config.weightPrefix + "embed_tokens.weight", [.vocabulary, .hidden]),
       layers: try (0..<layers).map { layer in
         LayerDescription([
-          Sublayer(norm: norm("input_layernorm"), block: try attention(layer)),
-          Sublayer(norm: norm("post_attention_layernorm"), block: try mlp(layer)),
+          Sublayer(norm: norm(prefix + ".input_layernorm"), block: try attention(layer)),
+          Sublayer(norm: norm(prefix + ".post_attention_layernorm"), block: try mlp(layer)),
         ])
       },
-      finalNorm: Norm(config.weightPrefix + "norm", epsilon: epsilon, kind: normKind),
+      finalNorm: norm(config.weightPrefix + "norm"),
       isTied: try config.flag("tie_word_embeddings", default: tiedByDefault),
       names: names ?? TensorNames(prefix: config.weightPrefix), derivedFields: derivedFields, dropped: dropped,
       fixed: fixed,
