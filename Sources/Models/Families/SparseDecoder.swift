@@ -10,6 +10,7 @@ public struct SparseDecoder {
   public let activation: Activation
   public var sizes: DeclaredSizes
   public var normKind = Norm.Kind.rms
+  public var normBias = false
   /// Other names that checkpoints may have; nil for Llama's.
   public var names: TensorNames?
   /// Whether the head is the embedding when the config does not say.
@@ -70,8 +71,10 @@ public struct SparseDecoder {
     try sizes.read(.ffn, "intermediate_size")
   }
 
-  /// A norm of the residual stream, `name` after the layer's prefix.
-  private func norm(_ name: String) -> Norm { Norm(prefix + "." + name, epsilon: epsilon, kind: normKind) }
+  /// A norm of the residual stream.
+  private func norm(_ name: String) -> Norm {
+    Norm(name, epsilon: epsilon, kind: normKind, bias: normBias)
+  }
 
   /// - Parameters:
   ///   - fixed: what stands in axes and cannot change all the same.
@@ -95,21 +98,27 @@ public struct SparseDecoder {
       embedding: Weight(config.weightPrefix + "embed_tokens.weight", [.vocabulary, .hidden]),
       layers: try (0..<layers).map { layer in
         LayerDescription([
-          Sublayer(norm: norm("input_layernorm"), block: try attention(layer)),
-          Sublayer(norm: norm("post_attention_layernorm"), block: try mlp(layer)),
+          Sublayer(norm: norm(prefix + ".input_layernorm"), block: try attention(layer)),
+          Sublayer(norm: norm(prefix + ".post_attention_layernorm"), block: try mlp(layer)),
         ])
       },
-      finalNorm: Norm(config.weightPrefix + "norm", epsilon: epsilon, kind: normKind),
+      finalNorm: norm(config.weightPrefix + "norm"),
       isTied: try config.flag("tie_word_embeddings", default: tiedByDefault),
       names: names ?? TensorNames(prefix: config.weightPrefix), derivedFields: derivedFields, dropped: dropped,
       fixed: fixed,
       editConfig: editConfig,
-      shapeRules: [
-        ShapeRule([.numMoEExperts]) { sizes in
-          sizes[.experts] >= topK
-            ? nil : "a token goes to \(topKKey) = \(topK) experts, so at least \(topK) have to stay"
-        }
-      ] + shapeRules)
+      shapeRules: [.enoughExperts(topK, topKKey)] + shapeRules)
+  }
+}
+
+extension ShapeRule {
+  /// - Parameters:
+  ///   - topK: experts of a token.
+  ///   - key: the config key of it.
+  static func enoughExperts(_ topK: Int, _ key: String) -> ShapeRule {
+    ShapeRule([.numMoEExperts]) { sizes in
+      sizes[.experts] >= topK ? nil : "a token goes to \(key) = \(topK) experts, so at least \(topK) have to stay"
+    }
   }
 }
 
