@@ -47,7 +47,9 @@ public struct PlanJob {
     let byHand = try request.search.byHand(for: description)
     let choice = settings.layerChoice
     let ranking = try LayerOrder(request, description, settings, isCut: true).known(description)
-    if ranking == nil, Set(description.layers.map(\.weights)).count > 1 { try events.warn(.layersUnlike) }
+    if ranking == nil, !description.layersWeighTheSame(settings, request.search.constraints) {
+      try events.warn(.layersUnlike)
+    }
     for warning in try byHand?.validate(for: description) ?? [] { try events.warn(.architecture(warning)) }
     try settings.warnOfUnknown(in: description, events)
     try request.noteLayers(of: description, settings, events)

@@ -110,7 +110,7 @@ public struct PruneJob {
     let pruned = pruned(byHand, in: description)
     let layers = try LayerOrder(request, description, settings, isCut: pruned.contains(.numLayers))
     let ranking = layers.known(description)
-    let alike = Set(description.layers.map(\.weights)).count == 1
+    let alike = description.layersWeighTheSame(settings, request.search.constraints)
     // Where layers are unlike, counts depend on which of them are kept. Otherwise the search is done here and now, and a
     // target out of reach shows at once.
     var planned: SearchResult?

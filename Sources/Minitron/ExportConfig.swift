@@ -48,10 +48,10 @@ public struct ExportConfig: Sendable, Hashable, CustomStringConvertible {
         "the architecture should be a JSON object such as {\"hidden_size\": 3584}, found \(json.kind)")
     }
     guard object.count > 0 else { throw ModelError("the architecture is empty: name at least one hyperparameter") }
-    let known = Hyperparameter.allCases.map(\.rawValue)
+    let known = Hyperparameter.settable.map(\.rawValue)
     entries = []
     for (key, value) in object {
-      let hyperparameter = Hyperparameter(rawValue: key.description)
+      let hyperparameter = Hyperparameter(rawValue: key.description).flatMap { $0.follows ? nil : $0 }
       let other = Unchanging(rawValue: key.description)
       guard hyperparameter != nil || other != nil else {
         let hint = suggest(key.description, known).map { "; did you mean \"\($0)\"?" } ?? "."

@@ -47,7 +47,7 @@ extension ImportanceScores {
     func floats(_ value: JSON, _ name: String) throws -> [Float] { try numbers(value, name).map(Float.init) }
 
     layers = try numbers(json[Hyperparameter.numLayers.rawValue], "num_layers")
-    for hyperparameter in model.hyperparameters where hyperparameter.dimension != nil {
+    for hyperparameter in model.measured {
       let name = hyperparameter.rawValue
       if hyperparameter.facts.scope == .model {
         lists[hyperparameter] = .everywhere(try numbers(json[name], name).map(Float.init))

@@ -167,7 +167,7 @@ public final class ImportanceObserver: TapObserver {
     deviceScores = [:]
     var scores = ImportanceScores()
     scores.layers = model.layers.indices.map { rest.layers[$0]?.distance ?? 0 }
-    let measured = model.hyperparameters.filter { $0.dimension != nil }
+    let measured = model.measured
     var byLayer: [Hyperparameter: [[Float]?]] = [:]
     var everywhere: [Hyperparameter: [Float]] = [:]
     for hyperparameter in measured where hyperparameter.facts.scope == .layer {

@@ -71,7 +71,7 @@ public struct ImportanceScores: Sendable, Equatable {
     guard layers.count == model.layers.count, layers.allSatisfy(\.isFinite) else {
       throw ModelError("\(what): there should be \(model.layers.count) finite scores of num_layers")
     }
-    for hyperparameter in model.hyperparameters where hyperparameter.dimension != nil {
+    for hyperparameter in model.measured {
       try check(lists[hyperparameter], of: hyperparameter, in: model, what)
     }
   }
@@ -125,7 +125,7 @@ public struct ImportanceScores: Sendable, Equatable {
     }
     let sizes = config.completed(for: model).architecture(of: model, keeping: selection.layers).sizes
     // Groups first: their members go with them.
-    let changed = model.prunable.filter { hyperparameter in
+    let changed = (model.prunable + model.measured.filter(\.follows)).filter { hyperparameter in
       hyperparameter.dimension.map { sizes[$0] != model.sizes[$0] } ?? false
     }
     for hyperparameter in changed.sorted(by: { ($0.facts.members != nil ? 0 : 1) < ($1.facts.members != nil ? 0 : 1) })

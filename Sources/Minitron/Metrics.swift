@@ -129,7 +129,7 @@ public struct MetricsCounter: Sendable {
     self.model = model
     self.rows = rows
     self.tokens = tokens
-    (kinds, kindOfLayer) = model.kindsOfLayers
+    (kinds, kindOfLayer) = model.kindsOfLayers(rows: rows, tokens: tokens)
   }
 
   /// - Parameter architecture: its layers in any order.
@@ -163,17 +163,35 @@ public struct MetricsCounter: Sendable {
 }
 
 extension ModelDescription {
-  /// Layers with the same weights are of one kind: an example of each kind, and for each layer the number of its kind.
-  var kindsOfLayers: (kinds: [LayerDescription], kindOfLayer: [Int]) {
-    var numbers: [[Weight]: Int] = [:]
+  private struct Kind: Hashable {
+    let weights: [Weight]
+    let cacheBytes: Int
+  }
+
+  /// Layers with the same weights that keep as much of so many sequences are of one kind: an example of each kind, and for each layer
+  /// the number of its kind.
+  func kindsOfLayers(rows: Int, tokens: Int) -> (kinds: [LayerDescription], kindOfLayer: [Int]) {
+    var numbers: [Kind: Int] = [:]
     var kinds: [LayerDescription] = []
     let kindOfLayer = layers.map { layer in
-      let weights = layer.weights
-      if let number = numbers[weights] { return number }
-      numbers[weights] = kinds.count
+      let cached = layer.sublayers.reduce(0) { $0 + $1.block.cacheBytes(rows: rows, tokens: tokens, sizes: sizes) }
+      let kind = Kind(weights: layer.weights, cacheBytes: cached)
+      if let number = numbers[kind] { return number }
+      numbers[kind] = kinds.count
       kinds.append(layer)
       return kinds.count - 1
     }
     return (kinds, kindOfLayer)
+  }
+
+  /// Whether what is limited is the same whichever layers are kept.
+  ///
+  /// - Parameters:
+  ///   - settings: whose rows and tokens memory is counted for.
+  ///   - constraints: what is limited.
+  public func layersWeighTheSame(_ settings: SearchSettings, _ constraints: Constraints) -> Bool {
+    constraints[.memory] == nil
+      ? Set(layers.map(\.weights)).count <= 1
+      : kindsOfLayers(rows: settings.inferenceBatchSize, tokens: settings.seqLength).kinds.count <= 1
   }
 }

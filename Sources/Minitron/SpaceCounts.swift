@@ -43,7 +43,7 @@ struct SpaceCounts {
     columns = values.map { [Array(repeating: 1, count: $0.count)] }
     numbers = values.map { _ in [[]: 0] }
     terms = Metric.allCases.map { _ in [:] }
-    let (kinds, kindOfLayer) = model.kindsOfLayers
+    let (kinds, kindOfLayer) = model.kindsOfLayers(rows: rows, tokens: tokens)
     let depths = positions[.numLayers].map { values[$0] } ?? [ranking.count]
     kept = kinds.indices.map { kind in
       var (count, taken) = (0, 0)

@@ -44,6 +44,13 @@ public struct ConfigReader: Sendable {
     return ConfigReader(object, file: file, root: root, path: path, weightPrefix: weightPrefix, defaults: defaults)
   }
 
+  /// The same config without some keys, read so; what is written is not changed by it.
+  func without(_ keys: [String]) -> ConfigReader {
+    var object = object
+    for key in keys { object[key] = nil }
+    return ConfigReader(object, file: file, root: root, path: path, weightPrefix: weightPrefix, defaults: defaults)
+  }
+
   /// The language model inside a larger one, for the same family file that reads it alone.
   ///
   /// - Parameters:

@@ -48,6 +48,8 @@ public struct Dimension: Sendable, Hashable {
   public static let mambaGroups = Dimension(fixed: "n_groups")
   public static let mambaState = Dimension(fixed: "ssm_state_size")
   public static let convKernel = Dimension(fixed: "conv_kernel")
+  /// Channels of short convolutions: as many as the hidden size, each layer's own.
+  public static let convChannels = Dimension("conv_channels", .convChannels, leaders: [.hidden])
   public static let vocabulary = Dimension(fixed: "vocab_size")
 }
 
@@ -60,7 +62,7 @@ public struct Sizes: Sendable, Hashable {
   /// Zero for a dimension the architecture does not have.
   public subscript(dimension: Dimension) -> Int {
     get { dimension.literal ?? values[dimension.leader ?? dimension] ?? 0 }
-    set { values[dimension] = newValue }
+    set { if dimension.leader == nil { values[dimension] = newValue } }
   }
 
   /// These sizes with those that others give in their place.

@@ -12,6 +12,8 @@ public protocol Family: Sendable {
   static var sections: [String] { get }
   /// The config of a small model of this family, to tell what can be pruned in it. Has a default that suits most.
   static func sample(modelType: String) -> JSON.Object
+  /// Such configs of models in which different things can be pruned; that one alone for most.
+  static func samples(modelType: String) -> [JSON.Object]
 }
 
 /// Every family there is, one line each.
@@ -79,6 +81,14 @@ public enum Families {
     Dots1.self,
     Ernie45MoE.self,
     HunyuanMoE.self,
+    PhiMoE.self,
+    GraniteMoEHybrid.self,
+    Bamba.self,
+    FalconH1.self,
+    LFM2.self,
+    LFM2MoE.self,
+    Llama4.self,
+    DeepSeekSparse.self,
     Qwen25VL.self,
     Qwen3VL.self,
     Qwen35VL.self,

@@ -3,6 +3,7 @@ public import JSON
 extension Family {
   public static var sections: [String] { [] }
   public static func sample(modelType: String) -> JSON.Object { Families.commonSample(modelType) }
+  public static func samples(modelType: String) -> [JSON.Object] { [sample(modelType: modelType)] }
 }
 
 extension Families {
@@ -26,9 +27,15 @@ extension Families {
   public static func entries() throws -> [Entry] {
     try all.flatMap { family in
       try family.modelTypes.map { type in
+        var prunable: [Hyperparameter] = []
+        for sample in family.samples(modelType: type) {
+          let model = try describe(config: sample, file: "a sample of \(type)")
+          // What has as many groups as members has one choice: nothing to prune.
+          prunable += model.hyperparameters.filter {
+            model.value(of: $0) / max(model.groups(of: $0), 1) > 1 && !prunable.contains($0)
+          }
+        }
         let model = try describe(config: family.sample(modelType: type), file: "a sample of \(type)")
-        // What has as many groups as members has one choice: nothing to prune.
-        let prunable = model.hyperparameters.filter { model.value(of: $0) / max(model.groups(of: $0), 1) > 1 }
         return Entry(
           modelType: type, hyperparameters: prunable, examples: PublishedModels.examples[type] ?? [],
           rotationObstacle: model.rotationObstacle, hasEncoder: !model.carriedPrefixes.isEmpty)

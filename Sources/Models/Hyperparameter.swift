@@ -12,6 +12,8 @@ public enum Hyperparameter: String, Sendable, Hashable, CaseIterable {
   case numMoEExperts = "num_moe_experts"
   case moeFFNHiddenSize = "moe_ffn_hidden_size"
   case moeSharedExpertIntermediateSize = "moe_shared_expert_intermediate_size"
+  /// Nobody's to set: it is what hidden_size is, and which channels go is measured.
+  case convChannels = "conv_channels"
 
   /// Everything that is particular to this hyperparameter: one row each.
   public var facts: HyperparameterFacts {
@@ -41,11 +43,18 @@ public enum Hyperparameter: String, Sendable, Hashable, CaseIterable {
     case .moeSharedExpertIntermediateSize:
       HyperparameterFacts(
         .sharedFFN, .layer, step: .channels(512, withExperts: 256), preferredMultiple: 64, heading: "shared ffn")
+    case .convChannels: HyperparameterFacts(.convChannels, .layer, step: nil, heading: "conv channels")
     }
   }
 
   /// What it counts; nil for layers.
   public var dimension: Dimension? { facts.dimension }
+
+  /// Whether its value is another's: nobody sets it, and what is kept of it is chosen all the same.
+  public var follows: Bool { dimension?.leader != nil }
+
+  /// Those that can be set.
+  public static var settable: [Hyperparameter] { allCases.filter { !$0.follows } }
 
   /// Those that a search prunes unless told otherwise; the others are pruned by hand.
   public static var searched: [Hyperparameter] { allCases.filter(\.facts.isSearched) }

@@ -100,10 +100,14 @@ public struct ModelDescription: Sendable {
   public var recomputesBeyond: Int?
   /// Whether the model computes badly on text that does not begin with its BOS token.
   public var wantsBOS = false
+  /// The config key that says whether the head is the embedding.
+  public var tieField = "tie_word_embeddings"
   /// What is added to the logits, `[vocab]`.
   public var headBias: Weight?
   /// A learned vector for each position, added to the embeddings: `[positions, hidden]`. Sequences can be no longer.
   public var positions: Weight?
+  /// Tokens of a sequence beyond which nothing here computes what the architecture does, and why; nil for any number.
+  public var longestSequence: (tokens: Int, reason: String)?
   /// A norm without a weight over embeddings before the first layer.
   public var embeddingNorm: Norm?
   /// Weights outside the layers that nothing here computes with and that have axes of this model, such as the projection
@@ -186,49 +190,14 @@ public struct ModelDescription: Sendable {
   func untied() -> ModelDescription {
     var description = self
     description.isTied = false
-    description.config["tie_word_embeddings"] = .bool(false)
-    description.root["tie_word_embeddings"] = .bool(false)
+    description.config[tieField] = .bool(false)
+    description.root[tieField] = .bool(false)
     return description
   }
 
   /// Weights outside the layers, in the order in which they are written.
   public var outerWeights: [Weight] {
     [embedding] + [positions].compactMap { $0 } + finalNorm.weights + [head, headBias].compactMap { $0 } + others
-  }
-
-  /// What can be pruned, in the order a walk through the model meets it; some of it by hand alone.
-  public var prunable: [Hyperparameter] {
-    var seen: [Hyperparameter] = [.numLayers, .hiddenSize]
-    for layer in layers {
-      for weight in layer.weights {
-        for axis in weight.axes {
-          for hyperparameter in axis.hyperparameters where !seen.contains(hyperparameter) {
-            seen.append(hyperparameter)
-          }
-        }
-      }
-    }
-    return seen.filter { hyperparameter in
-      !fixed.contains(hyperparameter) && !(hyperparameter.facts.members.map(fixed.contains) ?? false)
-    }
-  }
-
-  /// What a search prunes, in the order a walk through the model meets it.
-  public var hyperparameters: [Hyperparameter] { prunable.filter(\.facts.isSearched) }
-
-  /// The original value of a hyperparameter.
-  public func value(of hyperparameter: Hyperparameter) -> Int {
-    hyperparameter.dimension.map { sizes[$0] } ?? layers.count
-  }
-
-  /// Groups within which a hyperparameter is ranked, each losing the same number; also what its values are
-  /// multiples of.
-  ///
-  /// - Parameters:
-  ///   - sizes: of an architecture that may have fewer groups; nil for the original.
-  ///   - hyperparameter: one that lives in groups.
-  public func groups(of hyperparameter: Hyperparameter, in sizes: Sizes? = nil) -> Int {
-    max(hyperparameter.facts.groups.map { (sizes ?? self.sizes)[$0.dimension] } ?? 1, 1)
   }
 
   /// Every tensor of a checkpoint of this model in a shape (nil: as it is): name and shape, in order.

@@ -65,8 +65,7 @@ final class ExpertRefit {
     let shares = try routed.shares.to(.float32)
     if site.experts == .down {
       guard let whole else { throw ModelError("the original's experts of layer \(layer + 1) were not seen") }
-      target = try block.expertInner(target, expert: original(routed.expert), weights: whole).to(.float32)
-        .multiplied(by: shares)
+      target = try block.expertInner(target, shares: shares, expert: original(routed.expert), weights: whole)
     } else {
       target = try target.to(.float32)
     }

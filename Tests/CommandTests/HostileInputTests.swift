@@ -38,7 +38,8 @@ import Testing
   @Test(arguments: [
     ([("vision_config", JSON.object([("depth", .int(2))]))], ["vision_config", "text"]),
     ([("quantization_config", JSON.object([("bits", .int(4))]))], ["quantization_config", "quantise"]),
-    ([("model_type", JSON.text("falcon_h1"))], ["falcon_h1", "qwen3"]), ([("model_type", JSON.int(3))], ["model_type"]),
+    ([("model_type", JSON.text("falcon_mamba"))], ["falcon_mamba", "qwen3"]),
+    ([("model_type", JSON.int(3))], ["model_type"]),
     ([("hidden_size", JSON.int(0))], ["hidden_size"]), ([("hidden_size", JSON.text("192"))], ["hidden_size"]),
     ([("hidden_size", JSON.int(-192))], ["hidden_size"]), ([("hidden_size", JSON.double(192.5))], ["hidden_size"]),
     ([("num_hidden_layers", JSON.int(1 << 24))], ["num_hidden_layers"]),

@@ -23,13 +23,13 @@ from moe_cases import CASES
 from reference_minitron import head_dim_of, logits_of
 from reference_moe import (
     AXES, GROUPED, IN_SMALL, NORMS_SPAN_HEADS, MoEStatistics, choose, is_latent, masked, matrix_of, original_sizes, parts,
-    route,
+    route, sparsely_mixed,
 )
 
 HERE = pathlib.Path(__file__).resolve().parent
 POOL = 500  # rows to pick from
 ROUNDING = 8e-3  # of a row's largest logit, the most that computing in bfloat16 may move it
-BY_NUMBER = ("mixtral", "minimax_m2")  # projections are w1, w2, w3
+BY_NUMBER = ("mixtral", "minimax_m2", "phimoe")  # projections are w1, w2, w3
 NOISE = 0.015  # (a case may ask for more) of the router's input, per channel, that must not change a choice
 
 
@@ -47,7 +47,7 @@ def load(folder, dtype=torch.float32):
 def published(config, name, shape):
     """The names and shapes under which a module's parameter is published: experts one by one, but in gpt-oss."""
     if config["model_type"] in BY_NUMBER:
-        name = name.replace(".mlp.", ".block_sparse_moe.")
+        name = name.replace(".mlp.router.", ".mlp.gate.").replace(".mlp.", ".block_sparse_moe.")
     name = name.replace(".gate.moe_statics.", ".moe_statics.")
     fused = re.fullmatch(r"(.*experts)\.(gate_up|down)_proj", name)
     if not fused or config["model_type"] in ("gpt_oss", "qwen3_5_moe_text"):
@@ -117,6 +117,9 @@ def router_inputs(model, tokens):
 
 
 def choices(config, router, x):
+    if config.model_type == "phimoe":
+        _, chosen, near = sparsely_mixed(x @ matrix_of(router).T, 2 * config.router_jitter_noise)
+        return torch.cat([chosen.sort(-1).values, near], -1)
     return route(config, router, x, list(range(matrix_of(router).shape[0])))[1].sort(-1).values
 
 
@@ -143,7 +146,9 @@ def steady_rows(model, rounded, rows, vocab, draw, level):
     found = []
     for _ in range(POOL):
         row = torch.randint(vocab, (1, rows[0]), generator=draw.generator)
-        if is_steady(model, rounded, row, draw, level):
+        length = rows[len(found)]
+        # A shorter row may have other positions.
+        if all(is_steady(model, rounded, row[:, :n], draw, level) for n in sorted({rows[0], length}, reverse=True)):
             found.append(row)
         if len(found) == len(rows):
             tokens = torch.cat(found)
@@ -200,6 +205,7 @@ def exported_config(config, kept, model):
     if not is_latent(settings):
         out |= {"num_attention_heads": size("num_attention_heads"), "head_dim": head_dim_of(settings)}
     named = {"mixtral": "num_local_experts", "gpt_oss": "num_local_experts", "minimax_m2": "num_local_experts",
+             "phimoe": "num_local_experts",
              "ernie4_5_moe": "moe_num_experts"}
     deep = is_latent(settings) or family in GROUPED
     out["n_routed_experts" if deep else named.get(family, "num_experts")] = size("num_moe_experts")
@@ -215,7 +221,7 @@ def exported_config(config, kept, model):
     if deep:
         out["n_shared_experts"] = shared // size("moe_ffn_hidden_size")
         out["first_k_dense_replace"] = sum(dense)
-    if family == "glm4_moe_lite":
+    if family == "glm4_moe_lite" or "mlp_layer_types" in config:
         out["mlp_layer_types"] = ["dense" if d else "sparse" for d in dense]
     if family == "ernie4_5_moe":
         out["moe_num_shared_experts"] = shared // size("moe_ffn_hidden_size")
@@ -289,8 +295,8 @@ def attempt(name, case, seed):
             same = lambda k: part and re.sub(r".*\.layers\.\d+\.|\.\d+(?=\.)", "", k) == part
             write(other, config | changes, {k: (v * 0 if same(k) else v) for k, v in state.items()})
             by = difference(logits_of(load(other), tokens, lengths), logits)
-        # A bias of keys moves no score relative to another but through positions.
-        if part != "self_attn.k_proj.bias":
+        # A bias of keys moves no score relative to another but through positions; an indexer picks all tokens of short rows.
+        if part != "self_attn.k_proj.bias" and "indexer" not in (part or ""):
             assert by > 2e-3, f"{name}: {what} moves the logits by {by}"
             least = min(least, (by, what))
     save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "expected.safetensors")

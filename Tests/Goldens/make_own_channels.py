@@ -20,10 +20,11 @@ from safetensors.torch import load_file, save_file
 
 import make_mamba
 import make_moe
+import reference_hybrid
 import reference_mamba
 import reference_moe
 from make_dense import compact
-from reference_minitron import attention_mask_of, best, logits_of
+from reference_minitron import best, logits_of
 
 HERE = pathlib.Path(__file__).resolve().parent
 # The files must not hang on the last digits of sums.
@@ -31,11 +32,15 @@ GAP = 1e-4
 
 
 def families(name, model):
-    """(experts of each layer or None, function of an expert's inner activations, the golden's own masks)."""
+    """(experts of each layer or None, function of an expert's inner activations, the golden's own masks); routers with
+    experts and no function where reference_hybrid.py knows."""
     if name.startswith("mamba/"):
         layers = model.model.layers if hasattr(model, "model") else model.backbone.layers
         experts = [getattr(layer.mixer, "experts", None) for layer in layers]
         return experts, lambda m, e, x: m.act_fn(F.linear(x, m.up_proj[e])), reference_mamba.masked
+    if name.startswith("hybrid/"):
+        mixtures = [reference_hybrid.mixture_of(layer) for layer in model.model.layers]
+        return mixtures, None, reference_hybrid.masked
     experts = [getattr(layer.mlp, "experts", None) for layer in model.model.layers]
     masked = reference_moe.masked
     if "qwen3_next" in name or "qwen3_5" in name:
@@ -55,17 +60,21 @@ def own_scores(model, experts, inner, tokens, lengths):
         for e in range(module.down_proj.shape[0]):
             token, place = torch.where(chosen == e)
             if len(token):
-                values = inner(module, e, x[token]).double() * shares[token, place, None].double()
+                share = shares[token, place, None]
+                weighed = reference_hybrid.weighed_inner
+                values = inner(module, e, x[token]).double() * share.double() if inner else weighed(module, e, x[token], share)
                 key = (layer, e)
                 sums[key] = sums.get(key, 0) + values.abs().mean(0) ** 2
 
-    handles = [
-        m.register_forward_pre_hook(lambda m, args, i=i: hook(i, m, *args[:3])) for i, m in enumerate(experts) if m is not None
-    ]
-    mask = attention_mask_of(lengths, tokens.shape[1])
+    if inner:
+        listen = lambda m, call: m.register_forward_pre_hook(lambda m, args: call(m, *args[:3]))
+    else:  # routers with their experts
+        listen = lambda found, call: reference_hybrid.on_routed(model.config, found, call)
+    handles = [listen(m, lambda *a, i=i: hook(i, *a)) for i, m in enumerate(experts) if m is not None]
+    experts = experts if inner else [m and m[1] for m in experts]
     for b in range(tokens.shape[0]):
         valid = int(lengths[b])
-        model(input_ids=tokens[b : b + 1], attention_mask=mask[b : b + 1], use_cache=False)
+        model(input_ids=tokens[b : b + 1, :valid], use_cache=False)
     for handle in handles:
         handle.remove()
     width = {layer: values.shape[0] for (layer, _), values in sums.items()}
@@ -85,7 +94,8 @@ def make(name):
     tokens, lengths = golden["tokens"], golden["lengths"].tolist()
     experts, inner, masked = families(name, model)
     scores = own_scores(model, experts, inner, tokens, lengths)
-    fused = model.config.model_type == "gpt_oss"  # down_proj is [E, F, H] there, else [E, H, F]
+    experts = experts if inner else [m and m[1] for m in experts]
+    fused = model.config.model_type in ("gpt_oss", "llama4_text")  # down_proj is [E, F, H] there, else [E, H, F]
     pruning = next(p for p in reversed(facts["prunings"]) if "moe_ffn_hidden_size" in p["export_config"])
     size = pruning["export_config"]["moe_ffn_hidden_size"]
     kept, gaps = [], []
@@ -128,7 +138,8 @@ def main(names):
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     every = sorted(str(p.parent.relative_to(HERE)) for p in HERE.glob("*/*/expected.json"))
-    for name in names or [n for n in every if n.startswith("moe/") or n in ("mamba/nemotron_h_experts", "mamba/nemotron_h_latent")]:
+    routed = lambda n: n.startswith("moe/") or "importance.num_moe_experts" in load_file(HERE / n / "expected.safetensors")
+    for name in names or [n for n in every if routed(n)]:
         make(name)
 
 

@@ -23,6 +23,7 @@ import make_dense
 import make_dense2
 import make_mamba
 import make_moe
+import reference_hybrid
 import reference_mamba
 import reference_minitron
 import reference_moe
@@ -33,11 +34,12 @@ HERE = pathlib.Path(__file__).resolve().parent
 # The files must not hang on the last digits of sums.
 GAP = 1e-4
 # Heads are of fixed number (latent attention, interleaved projections, hybrids of Qwen), or loaders tie them to hidden_size.
-WITHOUT = ("deepseek_v2", "deepseek_v3", "gpt_neox", "qwen3_next", "qwen3_5_text", "olmoe", "mamba2", "stablelm", "gpt2",
+WITHOUT = ("deepseek_v2", "deepseek_v3", "deepseek_v32", "glm_moe_dsa", "glm4_moe_lite", "gpt_neox", "qwen3_next", "qwen3_5_text", "olmoe", "mamba2", "stablelm", "gpt2",
            "helium")
 MEANS = {
     "dense": (make_dense.load, reference_minitron.masked), "dense2": (make_dense.load, make_dense2.masked),
     "moe": (make_moe.load, reference_moe.masked), "mamba": (make_mamba.load, reference_mamba.masked),
+    "hybrid": (make_moe.load, reference_hybrid.masked),
 }
 
 

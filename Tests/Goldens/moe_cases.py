@@ -290,4 +290,63 @@ CASES = {
          "identity": {}},
         {"base": {"rope_theta": 30.0}},
     ),
+    # SparseMixer's routing, whose reach is narrow.
+    "phimoe": _case(
+        "phimoe", "PhimoeForCausalLM", 2, 37,
+        HEADS | {"intermediate_size": 18, "num_local_experts": 4, "num_experts_per_tok": 2, "rope_theta": 1000.0,
+                 "router_jitter_noise": 0.1},
+        [12, 12, 7],
+        {"width": {"hidden_size": 25, "num_moe_experts": 3, "moe_ffn_hidden_size": 13}, "depth": {"num_layers": 1}},
+        {"reach": {"router_jitter_noise": 0.6}}, noise=0.006,
+    ),
+    # LayerNorms and biases throughout, the head's too; rows on both sides of the length at which the
+    # magnitude of positions changes.
+    "phimoe_longrope": _case(
+        "phimoe", "PhimoeForCausalLM", 3, 41,
+        HEADS | {"intermediate_size": 18, "num_local_experts": 6, "num_experts_per_tok": 2, "attention_bias": True,
+                 "lm_head_bias": True, "router_jitter_noise": 0.2, "sliding_window": 7, "rms_norm_eps": 1e-05,
+                 "original_max_position_embeddings": 11,
+                 "rope_scaling": {"type": "longrope", "short_mscale": 1.2, "long_mscale": 0.8, "long_factor": [
+                     1.0, 2.0, 3.0, 4.0], "short_factor": [1.0, 1.5, 1.2, 2.0], "original_max_position_embeddings": 11},
+                 "rope_theta": 1000.0},
+        [13, 13, 9],
+        {"width": {"hidden_size": 26, "num_moe_experts": 4, "moe_ffn_hidden_size": 13},
+         "depth": {"num_layers": 2},
+         "everything": {"num_layers": 2, "hidden_size": 28, "num_attention_heads": 2, "num_moe_experts": 5,
+                        "moe_ffn_hidden_size": 11},
+         "identity": {}},
+        {"window": {"sliding_window": None}, "reach": {"router_jitter_noise": 0.01}}, noise=0.006,
+    ),
+    # An indexer beside the attention, which picks all tokens of rows as short as these.
+    "deepseek_v32": _case(
+        "deepseek_v32", "DeepseekV32ForCausalLM", 3, 37,
+        LATENT | {"intermediate_size": 30, "moe_intermediate_size": 12, "q_lora_rank": 14, "n_routed_experts": 6,
+                  "n_shared_experts": 2, "num_experts_per_tok": 2, "first_k_dense_replace": 1,
+                  "routed_scaling_factor": 1.7, "index_topk": 512, "index_n_heads": 3, "index_head_dim": 8,
+                  "n_group": 2, "topk_group": 1, "rope_theta": 1000.0},
+        [14, 14, 9],
+        {"width": {"hidden_size": 26, "ffn_hidden_size": 23, "num_moe_experts": 4, "moe_ffn_hidden_size": 9,
+                   "moe_shared_expert_intermediate_size": 18},
+         "depth": {"num_layers": 2},
+         "everything": {"num_layers": 2, "hidden_size": 28, "ffn_hidden_size": 25, "num_moe_experts": 4,
+                        "moe_ffn_hidden_size": 10, "moe_shared_expert_intermediate_size": 20},
+         "identity": {}},
+        {"scale": {"routed_scaling_factor": 1.0}},
+    ),
+    # The same, with biases and layers without experts by a list.
+    "glm_moe_dsa": _case(
+        "glm_moe_dsa", "GlmMoeDsaForCausalLM", 3, 37,
+        LATENT | {"intermediate_size": 30, "moe_intermediate_size": 12, "q_lora_rank": 14, "n_routed_experts": 6,
+                  "n_shared_experts": 2, "num_experts_per_tok": 2, "mlp_layer_types": ["dense", "sparse", "sparse"],
+                  "routed_scaling_factor": 1.7, "index_topk": 512, "index_n_heads": 3, "index_head_dim": 8,
+                  "n_group": 1, "topk_group": 1, "rope_theta": 500.0, "attention_bias": True},
+        [14, 14, 9],
+        {"width": {"hidden_size": 26, "ffn_hidden_size": 23, "num_moe_experts": 4, "moe_ffn_hidden_size": 9,
+                   "moe_shared_expert_intermediate_size": 18},
+         "depth": {"num_layers": 2},
+         "everything": {"num_layers": 2, "hidden_size": 28, "ffn_hidden_size": 25, "num_moe_experts": 4,
+                        "moe_ffn_hidden_size": 10, "moe_shared_expert_intermediate_size": 20},
+         "identity": {}},
+        {"scale": {"routed_scaling_factor": 1.0}},
+    ),
 }

@@ -27,16 +27,16 @@ def parts(layer):
 
 SHARED = ("shared_expert", "shared_experts", "shared_mlp")
 # Routing by sigmoid and in groups, as DeepSeek-V3 does.
-GROUPED = ("deepseek_v3", "glm4_moe", "glm4_moe_lite", "dots1")
+GROUPED = ("deepseek_v3", "glm4_moe", "glm4_moe_lite", "dots1", "deepseek_v32", "glm_moe_dsa")
 # Experts as wide as the config's intermediate_size.
-IN_SMALL = ("mixtral", "olmoe", "gpt_oss", "minimax_m2", "hunyuan_v1_moe")
+IN_SMALL = ("mixtral", "olmoe", "gpt_oss", "minimax_m2", "hunyuan_v1_moe", "phimoe")
 NORMALISED = ("mixtral", "minimax_m2", "ernie4_5_moe", "hunyuan_v1_moe", "qwen3_5_moe_text")
 # Norms of queries and keys over all heads.
 NORMS_SPAN_HEADS = ("olmoe", "minimax_m2")
 
 
 def is_latent(config):
-    return config.model_type.startswith("deepseek") or config.model_type == "glm4_moe_lite"
+    return config.model_type.startswith("deepseek") or config.model_type in ("glm4_moe_lite", "glm_moe_dsa")
 
 
 def matrix_of(router):
@@ -57,7 +57,8 @@ def original_sizes(config):
     sizes = {"num_layers": config.num_hidden_layers, "hidden_size": config.hidden_size}
     if not latent:
         sizes["num_attention_heads"] = config.num_attention_heads
-    sizes["num_moe_experts"] = config.n_routed_experts if hasattr(config, "n_routed_experts") else config.num_experts
+    counts = (getattr(config, name, None) for name in ("n_routed_experts", "num_experts", "num_local_experts"))
+    sizes["num_moe_experts"] = next(count for count in counts if count)
     in_small = family in IN_SMALL
     sizes["moe_ffn_hidden_size"] = config.intermediate_size if in_small else config.moe_intermediate_size
     count = getattr(config, "n_shared_experts", None) or getattr(config, "moe_num_shared_experts", None)
@@ -89,6 +90,8 @@ def route(config, router, x, kept):
         logits = (x @ router.weight.T + router.bias).masked_fill(gone, never)
         values, chosen = logits.topk(k, dim=-1)
         return values.softmax(-1), chosen
+    if family == "phimoe":
+        return sparsely_mixed((x @ matrix.T).masked_fill(gone, never), 2 * config.router_jitter_noise)[:2]
     wide = x.float() if is_latent(config) or family in GROUPED + ("ernie4_5_moe",) else x
     logits = (wide @ matrix.to(wide.dtype).T).float().masked_fill(gone, never)
     scores = logits.sigmoid() if family in GROUPED + ("minimax_m2",) else logits.softmax(-1)
@@ -110,6 +113,20 @@ def route(config, router, x, kept):
         weights = weights / weights.sum(-1, keepdim=True)
     weights = weights * getattr(config, "routed_scaling_factor", 1.0)
     return weights, chosen
+
+
+def sparsely_mixed(logits, reach):
+    """SparseMixer outside training: the best expert, then the best of the rest, each with its share of those close to it; and
+    which those are, [T, 2 × E]."""
+    first, second = logits.sort(-1, descending=True).indices[:, :2].split(1, dim=-1)
+    weights, close, left = [], [], logits
+    for chosen in (first, second):
+        best = left.gather(-1, chosen)
+        near = ((best - logits) / torch.maximum(logits.abs(), best) <= reach) & left.isfinite()
+        weights.append(best.exp() / torch.where(near, left.exp(), 0.0).sum(-1, keepdim=True))
+        close.append(near)
+        left = left.scatter(-1, chosen, float("-inf"))
+    return torch.cat(weights, -1), torch.cat([first, second], -1), torch.cat(close, -1)
 
 
 def expert_inner(config, experts, e, x):
@@ -254,7 +271,16 @@ def flags_of(indices, size):
 
 def norm_over(norm, flags):
     """The norm's function with statistics over the flagged channels, zero elsewhere."""
-    count, epsilon = flags.sum(), norm.variance_epsilon
+    count = flags.sum()
+    if isinstance(norm, torch.nn.LayerNorm):
+
+        def centred(x):
+            y = x * flags
+            y = (y - y.sum(-1, keepdim=True) / count) * flags
+            return (y * torch.rsqrt(y.pow(2).sum(-1, keepdim=True) / count + norm.eps) * norm.weight + norm.bias) * flags
+
+        return centred
+    epsilon = norm.variance_epsilon
     return lambda x: x * flags * torch.rsqrt((x * flags).pow(2).sum(-1, keepdim=True) / count + epsilon) * norm.weight
 
 
@@ -284,7 +310,8 @@ def masked(model, kept):
         replace(model.model.norm, norm_over(model.model.norm, hidden))
     for i, layer in enumerate(model.model.layers):
         if i + 1 not in kept["num_layers"]:
-            replace(layer, lambda hidden_states, *_args, **_kwargs: hidden_states)
+            passed = lambda h: (h, None) if config.model_type == "glm_moe_dsa" else h
+            replace(layer, lambda hidden_states, *_args, passed=passed, **_kwargs: passed(hidden_states))
             continue
         if not is_latent(config):
             dim = head_dim_of(config)
@@ -340,6 +367,8 @@ AXES = [
     (r"self_attn\.(q_a_proj|kv_a_proj_with_mqa)\.weight", ["", "H"]),
     (r"self_attn\.(q_a_proj|kv_a_proj_with_mqa)\.bias", [""]),
     (r"self_attn\.(q_b_proj|kv_b_proj)\.weight", ["", ""]),
+    (r"indexer\.(wk|weights_proj)\.weight", ["", "H"]), (r"indexer\.wq_b\.weight", ["", ""]),
+    (r"indexer\.k_norm\.(weight|bias)", [""]),
     (r"self_attn\.(query|key)_layernorm\.weight", [""]),
     (r"self_attn\.(q_a_layernorm|kv_a_layernorm)\.weight", [""]),
     (r"shared_(experts?|mlp)\.(gate|up)_proj\.weight", ["S", "H"]),
@@ -354,5 +383,5 @@ AXES = [
     (r"(router\.bias|e_score_correction_bias)", ["E"]),
     (r"mlp\.(gate|up)_proj\.weight", ["F", "H"]), (r"mlp\.down_proj\.weight", ["H", "F"]),
     (r"mlp\.(gate|up)_proj\.bias", ["F"]), (r"mlp\.down_proj\.bias", ["H"]),
-    (r"\w*norm\.weight", ["H"]),
+    (r"\w*norm\.(weight|bias)", ["H"]), (r"lm_head\.bias", [""]),
 ]

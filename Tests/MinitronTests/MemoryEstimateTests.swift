@@ -29,6 +29,19 @@ import Testing
         == Array(repeating: Double(rows * 20 * token), count: 2))
   }
 
+  /// Layers with the same weights that differ in what they see.
+  @Test func onlyLayersWithAWindowAreCountedWithIt() throws {
+    let types = ["full_attention", "sliding_attention", "sliding_attention", "full_attention"]
+    let layer = 2 * 2 * 16 * 2
+    #expect(
+      try caches("dense/mistral_window", [("layer_types", .array(types.map { .text($0) }))])
+        == [Double(rows * (2 * 20 + 2 * 9) * layer), Double(rows * 4 * 20 * layer)])
+    let model = try Families.describe(directory: Golden.root + "/Tests/Goldens/dense2/gemma3_pattern")
+    let settings = SearchSettings()
+    #expect(model.layersWeighTheSame(settings, Constraints(params: 1)))
+    #expect(!model.layersWeighTheSame(settings, Constraints(memoryMB: 1)))
+  }
+
   @Test func statesHaveTheirOwnType() throws {
     // One layer of attention; three inputs of 80 channels, and a state of 8 for each of 48 channels.
     let attention = rows * tokens * 2 * 2 * 8 * 2

@@ -29,7 +29,7 @@ import Testing
     var scores = ImportanceScores()
     func some(_ count: Int) -> [Float] { (0..<count).map { _ in Float.random(in: 0..<1, using: &generator) } }
     scores.lists[.hiddenSize] = .everywhere(some(description.sizes[.hidden]))
-    for hyperparameter in description.hyperparameters where ![.hiddenSize, .numLayers].contains(hyperparameter) {
+    for hyperparameter in description.measured where hyperparameter != .hiddenSize {
       scores.lists[hyperparameter] = .byLayer(
         description.layers.map { _ in some(description.value(of: hyperparameter)) })
     }

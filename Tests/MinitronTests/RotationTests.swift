@@ -25,7 +25,7 @@ import Torch
       Set(refused) == [
         "gemma2", "gemma3_text", "olmo2", "gpt_neox", "nemotron", "starcoder2", "glm4", "olmo3", "gemma", "exaone4",
         "phi",
-        "stablelm", "gpt2", "cohere2", "nanochat",
+        "stablelm", "gpt2", "cohere2", "nanochat", "phimoe",
       ])
     for (type, reason) in [
       ("gemma2", "after its blocks"), ("olmo2", "after its blocks"), ("gpt_neox", "LayerNorm"),
@@ -87,6 +87,10 @@ import Torch
     var scores = ImportanceScores()
     scores.layers = description.layers.map { _ in 0 }
     scores.rotate(by: rotation)
+    for follower in description.measured where follower.follows {
+      scores.lists[follower] = .byLayer(
+        description.layers.map { _ in (0..<hidden).map { Float($0 * 7 % hidden) } })
+    }
     let selection = try scores.selection(for: config, of: description)
     #expect(try selection.keptDirections() == config[.hiddenSize])
     let walked = try Self.rotatedLogits(model, rotation, rows, selection)

@@ -34,6 +34,16 @@ LINEAR = dict(
     head_dim=16, linear_conv_kernel_dim=4, linear_key_head_dim=8, linear_value_head_dim=12, linear_num_key_heads=2,
     linear_num_value_heads=4, layer_types=["linear_attention", "full_attention"] * 2,
 )
+INDEXED = dict(
+    index_topk=64, index_head_dim=12, index_n_heads=3, num_nextn_predict_layers=0, routed_scaling_factor=1.3)
+SHORT = dict(norm_eps=1e-5, conv_L_cache=3)
+SCANS = dict(
+    mamba_n_heads=8, mamba_d_head=12, mamba_n_groups=2, mamba_d_state=16, mamba_d_conv=4, mamba_expand=2, mamba_chunk_size=16,
+)
+MAGNITUDES = {
+    "type": "longrope", "short_factor": [1.0, 1.5, 1.2, 2.0, 1.1, 1.3], "long_factor": [2.0, 3.0, 4.0, 5.0, 6.0, 7.0],
+    "short_mscale": 1.2, "long_mscale": 0.7, "original_max_position_embeddings": 50,
+}
 
 BASES = {
     "llama": DENSE | RMS | dict(head_dim=16),
@@ -95,16 +105,38 @@ BASES = {
         moe_intermediate_size=24, moe_num_experts=6, moe_k=2, moe_num_shared_experts=2, moe_layer_start_index=1),
     "hunyuan_v1_moe": DENSE | RMS | dict(
         head_dim=16, num_experts=6, moe_topk=2, rope_scaling={"type": "dynamic", "factor": 1.0, "alpha": 50.0}),
+    "granitemoehybrid": DENSE | RMS | SCANS | dict(
+        embedding_multiplier=1.5, logits_scaling=2.0, residual_multiplier=0.7, attention_multiplier=0.3, num_local_experts=6,
+        num_experts_per_tok=2, shared_intermediate_size=32, position_embedding_type="rope",
+        layer_types=["mamba", "attention"] * 2),
+    "bamba": DENSE | RMS | SCANS | dict(attn_layer_indices=[1, 3]),
+    "falcon_h1": DENSE | RMS | SCANS | dict(
+        mamba_d_ssm=96, mamba_rms_norm=True, lm_head_multiplier=0.6, embedding_multiplier=1.7, mlp_multipliers=[0.8, 1.3],
+        key_multiplier=0.6, attention_out_multiplier=1.4, attention_in_multiplier=0.8, ssm_in_multiplier=1.25,
+        ssm_multipliers=[1.3, 0.8, 1.5, 0.7, 1.2], ssm_out_multiplier=0.9),
+    "lfm2": DENSE | SHORT | dict(block_multiple_of=8, layer_types=["conv", "full_attention"] * 2),
+    "lfm2_moe": DENSE | SHORT | dict(
+        num_experts=6, num_experts_per_tok=2, moe_intermediate_size=24, num_dense_layers=1, routed_scaling_factor=1.7,
+        layer_types=["conv", "full_attention"] * 2),
+    "llama4_text": DENSE | RMS | dict(
+        head_dim=16, intermediate_size_mlp=36, num_local_experts=6, num_experts_per_tok=1, interleave_moe_layer_step=2,
+        no_rope_layers=[1, 0, 1, 1], attention_chunk_size=9, floor_scale=7, attn_scale=0.4),
+    "deepseek_v32": DENSE | RMS | MIXTURE | LATENT | INDEXED | dict(n_group=4, topk_group=2),
+    "glm_moe_dsa": DENSE | RMS | MIXTURE | LATENT | INDEXED | dict(n_group=4, topk_group=2),
+    "phimoe": DENSE | RMS | dict(
+        num_local_experts=6, num_experts_per_tok=2, attention_bias=True, lm_head_bias=True, sliding_window=9,
+        router_jitter_noise=0.3, rope_scaling=MAGNITUDES),
 } | mutation_dense.bases(DENSE, RMS)
 
 # By towers.py; Kimi K2 is DeepSeek-V3 by another name, which `transformers` does not know.
-COMPARED_ELSEWHERE = {"qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "gemma3", "mistral3", "llava", "kimi_k2"}
+COMPARED_ELSEWHERE = {"qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "gemma3", "mistral3", "llava", "llama4",
+                      "kimi_k2"}
 
 # No part of what a loss is computed with: bookkeeping, training, generation.
 IDLE = set(
     """transformers_version architectures output_hidden_states output_attentions return_dict dtype id2label label2id
     problem_type use_cache initializer_range bos_token_id eos_token_id output_router_logits router_aux_loss_coef
-    router_jitter_noise num_logits_to_keep classifier_dropout tie_encoder_decoder name_or_path torch_dtype
+    num_logits_to_keep classifier_dropout tie_encoder_decoder name_or_path torch_dtype
     use_mamba_kernels""".split()
 )
 
@@ -153,6 +185,19 @@ VALUES = dict(
     mlp_layer_types=[["sparse"] * LAYERS, ["sparse", "dense"] * 2, ["dense"] * LAYERS, ["dense", "nonsense"] * 2, ["dense"]],
     moe_num_experts=[8], moe_k=[1, 3, 6], moe_num_shared_experts=[0, 1, 3], moe_layer_start_index=[0, 2, 9, -1],
     moe_layer_end_index=[1, 2, 9, -1, -2], moe_layer_interval=[2, 3], moe_norm_min=[0.9, 3.0, 0.0],
+    shared_intermediate_size=[20], position_embedding_type=["rope", "nope", "alibi"], mamba_n_heads=[4, 16, 6],
+    mamba_n_groups=[1, 4, 3], mamba_d_state=[8], mamba_d_head=["auto", 6, 24], mamba_d_conv=[2, 3], mamba_expand=[1, 4],
+    mamba_chunk_size=[8, 256], mamba_conv_bias=_flag, attn_layer_indices=[[], [0], [0, 1, 2, 3], [9], [-1], [1, 1], ["1"]],
+    z_loss_coefficient=[0.5], mamba_d_ssm=[64, 48], mamba_norm_before_gate=_flag, mamba_rms_norm=_flag, projectors_bias=_flag,
+    lm_head_multiplier=_scale, mlp_multipliers=[[1.0, 1.0], [0.3, 2], [0, 1], [1.0], [1, 1, 1]], key_multiplier=_scale,
+    attention_out_multiplier=_scale, attention_in_multiplier=_scale, ssm_in_multiplier=_scale, ssm_out_multiplier=_scale,
+    ssm_multipliers=[[1.0] * 5, [0.5, 2, 0.7, 1.4, 3], [1.0] * 4, [1, 0, 1, 1, 1]],
+    conv_bias=_flag, conv_L_cache=[2, 4], block_multiple_of=[16, 1], block_ffn_dim_multiplier=[0.5, 2],
+    block_auto_adjust_ff_dim=_flag, full_attn_idxs=[[], [0], [0, 1, 2, 3], [9], [-1], ["1"]], num_dense_layers=[0, 2, 4, 9],
+    use_expert_bias=_flag, intermediate_size_mlp=[20], moe_layers=[[], [0], [0, 1, 2, 3], [9], [-1], ["1"]],
+    interleave_moe_layer_step=[1, 3, 9], attention_chunk_size=[1, 5, 64, 1000, 0], attn_temperature_tuning=_flag + [4],
+    floor_scale=[1, 20, 8192], attn_scale=[0.0, 2.0, -1.0], index_topk=[16, 65, 63, 0], index_head_dim=[16], index_n_heads=[2],
+    indexer_types=[["full"] * 4, ["full", "shared"] * 2, ["shared"] * 4, ["full"]], router_jitter_noise=[0.01, 0.9, 0.0], input_jitter_noise=[0.5], lm_head_bias=_flag,
     moe_topk=[1, 3, [2, 2, 2, 2], [1, 2, 2, 2], [3] * LAYERS, [2]], sep_token_id=[5],
 ) | mutation_dense.VALUES
 
@@ -177,6 +222,18 @@ LAYER_TYPES_OF = {
     "qwen3_next": [["linear_attention"] * 3 + ["full_attention"], ["full_attention"] * 4, ["linear_attention"] * 4,
                    ["sliding_attention"] * 4],
 }
+LAYER_TYPES_OF["granitemoehybrid"] = [
+    ["linear_attention", "full_attention"] * 2, ["mamba"] * 4, ["attention"] * 4, ["attention", "full_attention", "mamba",
+                                                                                    "linear_attention"],
+    ["sliding_attention", "mamba"] * 2, ["mamba"] * 3, ["moe"] * 4]
+LAYER_TYPES_OF["lfm2"] = LAYER_TYPES_OF["lfm2_moe"] = [
+    ["conv"] * 4, ["full_attention"] * 4, ["attention", "conv"] * 2, ["conv"] * 3, ["sliding_attention", "conv"] * 2,
+    ["linear_attention", "conv"] * 2, ["nonsense"] * 4]
+LAYER_TYPES_OF["llama4_text"] = [
+    ["full_attention"] * 4, ["chunked_attention"] * 4, ["chunked_attention", "full_attention"] * 2, ["attention"] * 4,
+    ["chunked_attention"] * 3, ["sliding_attention"] * 4]
+LAYER_TYPES_OF["deepseek_v32"] = LAYER_TYPES_OF["glm_moe_dsa"] = [
+    ["indexed_attention"] * 4, ["deepseek_sparse_attention"] * 4, ["full_attention"] * 4, ["indexed_attention"] * 3]
 LAYER_TYPES_OF["qwen3_5_text"] = LAYER_TYPES_OF["qwen3_5_moe_text"] = LAYER_TYPES_OF["qwen3_next"]
 
 
@@ -388,6 +445,46 @@ PAIRS = {
     + _crossed({"sliding_window": [None, ABSENT, 5]}, {"max_window_layers": [0, 3, ABSENT, 40]}),
     "ernie4_5_moe": _crossed({"moe_layer_start_index": [0, 2, ABSENT]}, {"moe_layer_end_index": [1, 2, ABSENT, -1]}),
     "hunyuan_v1_moe": mutation_dense.pairs(_crossed, _windowed)["hunyuan_v1_dense"],
+    "granitemoehybrid": _crossed({"num_local_experts": [0, 6, None]}, {"num_experts_per_tok": [0, 1, None]}) + _crossed(
+        {"mamba_d_head": ["auto", ABSENT, 12, 24]}, {"mamba_expand": [2, 4, ABSENT], "mamba_n_heads": [4, 8]}) + [
+            (f"layers_block_type {a}, layer_types {b}", {"layers_block_type": a, "layer_types": b})
+            for a in (["mamba"] * 4, ["attention", "mamba"] * 2, ["nonsense"] * 4)
+            for b in (ABSENT, None, ["mamba", "attention"] * 2, ["attention", "mamba"] * 2)],
+    "bamba": _crossed({"mamba_d_head": ["auto", ABSENT, 12, 24]}, {"mamba_expand": [2, 4, ABSENT], "mamba_n_heads": [4, 8]})
+    + [(f"{name} of bamba", {name: ["full_attention"] * 4}) for name in ("layer_types", "layers_block_type")],
+    "falcon_h1": _crossed({"mamba_d_ssm": [None, ABSENT, 64, 96]}, {"mamba_d_head": ["auto", ABSENT, 12, 24]}) + _crossed(
+        {"mamba_rms_norm": _flag}, {"mamba_norm_before_gate": [True, False, None, ABSENT]}) + [
+            (f"{name} of falcon_h1", {name: ["full_attention"] * 4}) for name in ("layer_types", "layers_block_type")],
+    "lfm2": _crossed({"layer_types": [ABSENT, None]}, {"full_attn_idxs": [[], [1], [0, 3], None, ABSENT, "1", [True]]}) + _crossed(
+        {"tie_embedding": [True, False, None]}, {"tie_word_embeddings": [True, False, None, ABSENT]}) + _crossed(
+        {"block_ff_dim": [36, None, "36"]}, {"block_auto_adjust_ff_dim": _flag}) + [("block_dim", {"block_dim": 7, "num_heads": 3})],
+    "lfm2_moe": _crossed({"tie_embedding": [True, False, None]}, {"tie_word_embeddings": [True, False, None, ABSENT]}) + _crossed(
+        {"norm_topk_prob": _flag}, {"use_expert_bias": _flag}) + [("idxs", {"layer_types": ABSENT, "full_attn_idxs": [1]})],
+    "deepseek_v32": _groups + _crossed({"mlp_layer_types": [ABSENT, None, ["dense", "sparse"] * 2]},
+                                       {"first_k_dense_replace": [0, 1, 3, ABSENT]}) + _crossed(
+        {"num_experts": [4, 8]}, {"n_routed_experts": [8, ABSENT]}),
+    "glm_moe_dsa": _groups + _crossed({"index_topk_freq": [0, 1, 2]}, {"index_skip_topk_offset": [ABSENT, 1]}) + [
+        (f"pattern {p}", {"index_topk_pattern": p}) for p in ("FFFF", "FSFS", ["full"] * 4, None)],
+    "llama4_text": _crossed({"no_rope_layers": [ABSENT, None, []]}, {"no_rope_layer_interval": [1, 2, 3, ABSENT]}) + _crossed(
+        {"attention_chunk_size": [None, ABSENT, 5]}, {"layer_types": [
+            ABSENT, ["full_attention"] * 4, ["chunked_attention"] * 4]}) + _crossed(
+        {"moe_layers": [ABSENT, None, [1]]}, {"interleave_moe_layer_step": [1, 3, ABSENT]}) + _crossed(
+        {"use_qk_norm": _flag}, {"attn_temperature_tuning": _flag}),
+    "phimoe": [(f"{label} {key}", {"rope_scaling": MAGNITUDES | {"type": kind, key: value}})
+               for kind in ("longrope", "yarn", "linear") for key, label, value in (
+                   ("short_mscale", "more", 2.5), ("long_mscale", "more", 2.5), ("long_mscale", "null", None),
+                   ("original_max_position_embeddings", "short", 20), ("original_max_position_embeddings", "long", 200),
+                   ("factor", "some", 4.0), ("attention_factor", "some", 0.3), ("short_mscale", "text", "1"))]
+    + [("longrope without magnitudes", {"rope_scaling": {k: v for k, v in MAGNITUDES.items() if "mscale" not in k}}),
+       ("magnitudes, default", {"rope_scaling": MAGNITUDES | {"type": "default"}}),
+       ("magnitudes, original outside", {"original_max_position_embeddings": 20}),
+       ("magnitudes, original outside alone", {"original_max_position_embeddings": 20, "rope_scaling": {
+           k: v for k, v in MAGNITUDES.items() if "original" not in k}}),
+       ("magnitudes, original nowhere", {"max_position_embeddings": 40, "rope_scaling": {
+           k: v for k, v in MAGNITUDES.items() if "original" not in k}}),
+       ("magnitudes inside partial", {"rope_scaling": MAGNITUDES | {"partial_rotary_factor": 0.5}}),
+       ("magnitudes in parameters", {"rope_scaling": ABSENT, "rope_theta": ABSENT, "rope_parameters": MAGNITUDES | {
+           "rope_type": "longrope", "rope_theta": 70.0}})],
     "qwen3_5_text": _crossed({"layer_types": [ABSENT]}, {"full_attention_interval": [1, 2, 3, 4]}),
     "deepseek_v2": _groups + _crossed({"topk_method": ["greedy", "group_limited_greedy", None]},
                                       {"norm_topk_prob": _flag, "n_group": [1, 2], "routed_scaling_factor": [1.0, 3.0]}),

@@ -68,7 +68,7 @@ def draw(model):
         normal = torch.randn(tensor.shape, generator=generator)
         if name.endswith("A_log"):
             value = normal * 0.5
-        elif name.endswith("e_score_correction_bias"):
+        elif name.endswith(("e_score_correction_bias", "expert_bias")):
             value = normal * 0.2
         elif name not in dict(model.named_parameters()):
             continue

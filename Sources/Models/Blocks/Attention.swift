@@ -39,6 +39,8 @@ public struct Attention: Block {
   private let rotary: Rotary?
   /// Positions a token sees, itself included; nil for all before it.
   private let window: Int?
+  /// What a token sees is cut at multiples of so many positions; nil where it is not.
+  private let chunks: AttentionChunks?
   /// The factor on scores before softmax.
   private let scale: Double
   /// The query projection also gives a gate for each channel, head by head: outputs × sigmoid(gate) (Qwen3-Next).
@@ -63,6 +65,7 @@ public struct Attention: Block {
   ///   - isStoredTransposed: whether weights lie `[in, out]` in the file.
   ///   - headDim: channels of a head.
   ///   - window: positions a token sees, itself included; nil for all before it.
+  ///   - chunk: positions of a chunk outside which a token sees nothing; nil for none.
   ///   - outputBias: whether the output projection has a bias.
   ///   - layout: how its weights are stored.
   ///   - prefix: what its weights' names begin with.
@@ -75,7 +78,7 @@ public struct Attention: Block {
     _ prefix: String, headDim: Int, rotary: Rotary?, qkvBias: Bool = false, outputBias: Bool = false,
     normEpsilon: Double? = nil, normKind: Norm.Kind = .rms, normBias: Bool = false, normSpan: NormSpan = .head,
     normNames: (queries: String, keys: String) = ("q_norm", "k_norm"), normsTurned: Bool = false, window: Int? = nil,
-    scale: Double? = nil, softcap: Double? = nil, growth: PositionGrowth? = nil, sinks: Bool = false,
+    chunk: Int? = nil, scale: Double? = nil, softcap: Double? = nil, growth: PositionGrowth? = nil, sinks: Bool = false,
     layout: Layout = .separate, outputName: String = "o_proj", isGated: Bool = false, isStoredTransposed: Bool = false
   ) {
     let heads = Axis.heads * .headDim
@@ -113,6 +116,7 @@ public struct Attention: Block {
     self.headDim = headDim
     self.rotary = rotary
     self.window = window
+    chunks = chunk.map { AttentionChunks(size: $0) }
     self.scale = scale ?? 1 / Double(headDim).squareRoot()
     self.softcap = softcap
     self.isGated = isGated
@@ -174,10 +178,15 @@ public struct Attention: Block {
     if let packed = context.packed { (k, v) = try packed.join(key: k, value: v) }
 
     let packing = context.packed?.packing
-    let attended = try Tensor.fusedAttention(
-      query: q, key: k, value: v, sinks: sinks.map { try weights[$0] },
-      segments: trimming == nil ? packing?.segments : packing?.wantedSegments, window: window, scale: scale,
-      softcap: softcap)
+    var segments = trimming == nil ? packing?.segments : packing?.wantedSegments
+    if let chunks { segments = segments?.flatMap(chunks.split) }
+    func attend(_ q: Tensor, _ k: Tensor, _ v: Tensor) throws -> Tensor {
+      try Tensor.fusedAttention(
+        query: q, key: k, value: v, sinks: sinks.map { try weights[$0] }, segments: segments, window: window,
+        scale: scale, softcap: softcap)
+    }
+    let alone = segments == nil ? chunks : nil
+    let attended = try alone?.attend(query: q, key: k, value: v, attend) ?? attend(q, k, v)
     var joined = try attended.reshape([asking.shape[0], asking.shape[1], -1])
     if let gate { joined = try joined.multiplied(by: gate.sigmoid()) }
     try context.observe(Self.tap, joined)

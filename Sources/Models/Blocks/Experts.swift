@@ -8,8 +8,8 @@ public struct Experts: Sendable {
   public enum Layout: Sendable {
     /// A tensor for each expert and projection; the names follow `<prefix>.{expert}.`. No gate: a plain MLP.
     case separate(gate: String?, up: String, down: String)
-    /// `gate_up_proj` `[E, 2F, H]`, gate's rows before up's, and `down_proj` `[E, H, F]`.
-    case stacked
+    /// `both` `[E, 2F, H]`, gate's rows before up's, and `down` `[E, H, F]`; the names follow the prefix.
+    case stacked(both: String = "gate_up_proj", down: String = "down_proj")
     /// Qwen3-VL: `gate_up_proj` `[E, H, 2F]`, gate's columns before up's, and `down_proj` `[E, F, H]`.
     case stackedTransposed
     /// gpt-oss: `gate_up_proj` `[E, H, 2F]`, gate and up taking turns, `down_proj` `[E, F, H]`, and biases.
@@ -60,9 +60,9 @@ public struct Experts: Sendable {
       inputs = gate.map { .gated(gate: weight($0, [.moeFFN, width], reads: axis(2)), up: second) } ?? .plain(second)
       self.down = weight(down, [width, .moeFFN], writes: axis(1))
       (downBias, isTransposed) = (nil, false)
-    case .stacked:
-      inputs = .stacked(Weight(prefix + ".gate_up_proj", [.experts, .moeFFN + .moeFFN, width], reads: axis(2)))
-      down = Weight(prefix + ".down_proj", [.experts, width, .moeFFN], writes: axis(1))
+    case .stacked(let both, let down):
+      inputs = .stacked(Weight(prefix + "." + both, [.experts, .moeFFN + .moeFFN, width], reads: axis(2)))
+      self.down = Weight(prefix + "." + down, [.experts, width, .moeFFN], writes: axis(1))
       (downBias, isTransposed) = (nil, false)
     case .stackedTransposed:
       inputs = .stacked(Weight(prefix + ".gate_up_proj", [.experts, width, .moeFFN + .moeFFN], reads: axis(1)))

@@ -18,6 +18,7 @@ public struct LatentAttention: Block {
   private let latentNorm: Norm
   private let expand: Linear
   private let output: Linear
+  private let indexer: TokenIndexer?
   private let sizes: Sizes
   private let rotary: Rotary
   private let isInterleaved: Bool
@@ -27,7 +28,12 @@ public struct LatentAttention: Block {
   ///   - sizes: of the dimensions above; `queryRank` zero where queries are projected in one step.
   ///   - interleaved: neighbouring channels turn by one another, not halves.
   ///   - scale: on scores before softmax.
-  init(_ prefix: String, sizes: Sizes, rotary: Rotary, interleaved: Bool, bias: Bool, scale: Double) {
+  ///   - indexer: what picks the tokens that are looked at; nil where all are.
+  init(
+    _ prefix: String, sizes: Sizes, rotary: Rotary, interleaved: Bool, bias: Bool, scale: Double,
+    indexer: TokenIndexer? = nil
+  ) {
+    self.indexer = indexer
     let queries = Axis.heads * (Axis(Self.plain) + Axis(Self.turning))
     let rank = Axis(Self.queryRank)
     if sizes[Self.queryRank] > 0 {
@@ -53,7 +59,7 @@ public struct LatentAttention: Block {
 
   public var weights: [Weight] {
     query.flatMap(\.weights) + (queryNorm?.weights ?? []) + compress.weights + latentNorm.weights + expand.weights
-      + output.weights
+      + output.weights + (indexer?.weights ?? [])
   }
 
   /// The latent and the turning channels of the keys are what generation keeps.

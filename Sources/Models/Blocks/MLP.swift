@@ -42,22 +42,28 @@ public struct GatedMLP: Block {
   let inputs: [Linear]
   let down: Linear
   let activation: Activation
+  /// A factor on what goes into the nonlinearity (Falcon-H1).
+  private let gateScale: Double
   private let tap: Tap
 
   /// - Parameters:
   ///   - ffn: the axis of its channels (a shared expert has one of its own).
   ///   - joined: the name of the projection that gate and up share, after the prefix; nil where each has its own.
+  ///   - names: those of the projections, after the prefix; gate's and up's where they do not share one.
+  ///   - gateScale: a factor on what goes into the nonlinearity.
   ///   - bias: whether there are biases.
   ///   - prefix: what its weights' names begin with.
   ///   - activation: the nonlinearity.
   public init(
-    _ prefix: String, activation: Activation, bias: Bool = false, channels ffn: Axis = .ffn, joined: String? = nil
+    _ prefix: String, activation: Activation, bias: Bool = false, channels ffn: Axis = .ffn, joined: String? = nil,
+    names: (gate: String, up: String, down: String) = ("gate_proj", "up_proj", "down_proj"), gateScale: Double = 1
   ) {
     inputs =
       joined.map { [Linear(prefix + "." + $0, [ffn + ffn, .hidden], bias: bias)] }
-      ?? [".gate_proj", ".up_proj"].map { Linear(prefix + $0, [ffn, .hidden], bias: bias) }
-    down = Linear(prefix + ".down_proj", [.hidden, ffn], bias: bias)
+      ?? [names.gate, names.up].map { Linear(prefix + "." + $0, [ffn, .hidden], bias: bias) }
+    down = Linear(prefix + "." + names.down, [.hidden, ffn], bias: bias)
     self.activation = activation
+    self.gateScale = gateScale
     tap = Tap(ffn, "input of the MLP's down projection")
   }
 
@@ -69,7 +75,7 @@ public struct GatedMLP: Block {
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     var projected = try weights.project(x, inputs, context: context)
     if projected.count == 1 { projected = try projected[0].chunk(2, dim: -1) }
-    let (gate, up) = (projected[0], projected[1])
+    let (gate, up) = (try gateScale == 1 ? projected[0] : projected[0].multiplied(by: gateScale), projected[1])
     let gated = try context.observing(tap, channels: gate.shape[2], of: x) {
       try activation(gate, times: up, tap: $0)
     }

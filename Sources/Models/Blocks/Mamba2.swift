@@ -9,9 +9,10 @@ public import Torch
 /// Heads are ranked within their groups, whose B and C they share; head_dim has one ranking for all heads of the layer.
 public struct Mamba2: Block {
   let input: Linear, output: Linear
-  let convolution: Weight, convolutionBias: Weight?
+  let convolution: CausalConvolution
   let stepBias: Weight, logDecay: Weight, skip: Weight
-  let norm: Weight
+  /// nil where the gate alone follows the scan.
+  let norm: Weight?
   private let settings: Settings
   private static let tap = Tap(.mambaHeads * .mambaHeadDim, "output of the Mamba input projection")
 
@@ -21,23 +22,52 @@ public struct Mamba2: Block {
     public var groups: Int
     /// Groups of channels that the gated norm runs over.
     public var normGroups: Int
+    /// What stands between the scan and the projection back.
+    public var gating: Gating
     public var epsilon: Double
     /// After the convolution.
     public var activation: Activation
     /// Bounds of Δ.
     public var stepLimit: ClosedRange<Double>
-    /// Whether the two projections have biases.
+    /// Whether the projection into the mixer has a bias, and the one back.
     public var bias: Bool
+    public var outputBias: Bool
     public var convolutionBias: Bool
     /// Of an element of the scan's state where the model is served: 2, or 4 where the config asks for float32.
     public var stateBytes = 2
+    /// Factors on z, x, B, C and Δ as they are projected (Falcon-H1).
+    public var multipliers: [Double]?
 
+    public enum Gating: Sendable {
+      /// The norm of the gated output (Mamba-2).
+      case beforeNorm
+      /// The norm, then the gate.
+      case afterNorm
+      /// The gate without a norm.
+      case alone
+    }
+
+    /// - Parameters:
+    ///   - groups: of heads that share B and C.
+    ///   - normGroups: of channels that the gated norm runs over; nil: as many.
+    ///   - gating: what stands between the scan and the projection back.
+    ///   - epsilon: of the gated norm.
+    ///   - activation: after the convolution.
+    ///   - stepLimit: bounds of Δ.
+    ///   - bias: whether the projection into the mixer has a bias.
+    ///   - outputBias: whether the projection back has one; nil: as the other.
+    ///   - convolutionBias: whether the convolution has one.
+    ///   - multipliers: five factors, on z, x, B, C and Δ as they are projected; nil for none.
     public init(
-      groups: Int, normGroups: Int? = nil, epsilon: Double, activation: Activation = .silu,
-      stepLimit: ClosedRange<Double> = 0 ... .infinity, bias: Bool = false, convolutionBias: Bool = true
+      groups: Int, normGroups: Int? = nil, gating: Gating = .beforeNorm, epsilon: Double,
+      activation: Activation = .silu, stepLimit: ClosedRange<Double> = 0 ... .infinity, bias: Bool = false,
+      outputBias: Bool? = nil, convolutionBias: Bool = true, multipliers: [Double]? = nil
     ) {
       self.groups = groups
       self.normGroups = normGroups ?? groups
+      self.gating = gating
+      self.outputBias = outputBias ?? bias
+      self.multipliers = multipliers
       self.epsilon = epsilon
       self.activation = activation
       self.stepLimit = stepLimit
@@ -51,36 +81,35 @@ public struct Mamba2: Block {
     let shared = Axis.mambaGroups * .mambaState
     let convolved = inner + shared + shared
     input = Linear(prefix + ".in_proj", [inner + convolved + .mambaHeads, .hidden], bias: settings.bias)
-    convolution = Weight(prefix + ".conv1d.weight", [convolved, .one, .convKernel])
-    convolutionBias = settings.convolutionBias ? Weight(prefix + ".conv1d.bias", [convolved]) : nil
+    convolution = CausalConvolution(prefix + ".conv1d", channels: convolved, bias: settings.convolutionBias)
     stepBias = Weight(prefix + ".dt_bias", [.mambaHeads])
     logDecay = Weight(prefix + ".A_log", [.mambaHeads])
     skip = Weight(prefix + ".D", [.mambaHeads])
-    norm = Weight(prefix + ".norm.weight", [inner])
-    output = Linear(prefix + ".out_proj", [.hidden, inner], bias: settings.bias)
+    norm = settings.gating == .alone ? nil : Weight(prefix + ".norm.weight", [inner])
+    output = Linear(prefix + ".out_proj", [.hidden, inner], bias: settings.outputBias)
     self.settings = settings
   }
 
   public var taps: [Tap] { [Self.tap] }
   public var weights: [Weight] {
-    input.weights + [convolution, convolutionBias, stepBias, logDecay, skip, norm].compactMap { $0 } + output.weights
+    input.weights + convolution.weights + [stepBias, logDecay, skip, norm].compactMap { $0 } + output.weights
   }
 
   /// The convolution's last inputs and the scan's state, whatever the number of tokens.
   public func cacheElements(rows: Int, tokens: Int, sizes: Sizes) -> Int {
-    let channels = convolution.axes[0].size(sizes)
-    let inner = norm.axes[0].size(sizes)
+    let channels = convolution.kernel.axes[0].size(sizes)
+    let inner = output.weight.axes[1].size(sizes)
     return rows * (channels * (sizes[.convKernel] - 1) + inner * sizes[.mambaState])
   }
 
   public func cacheBytes(rows: Int, tokens: Int, sizes: Sizes) -> Int {
-    let state = rows * norm.axes[0].size(sizes) * sizes[.mambaState]
+    let state = rows * output.weight.axes[1].size(sizes) * sizes[.mambaState]
     return 2 * (cacheElements(rows: rows, tokens: tokens, sizes: sizes) - state) + settings.stateBytes * state
   }
 
   /// Every token enters and leaves the state: two products of it, and its decay.
   public func operations(rows: [Int], sizes: Sizes) -> Double {
-    let state = Double(norm.axes[0].size(sizes) * sizes[.mambaState])
+    let state = Double(output.weight.axes[1].size(sizes) * sizes[.mambaState])
     return productOperations(rows: rows, sizes: sizes) + 6 * state * Double(rows.reduce(0, +))
   }
 
@@ -89,10 +118,12 @@ public struct Mamba2: Block {
   public func forward(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     // Sizes come from the weights, which may be sliced.
     let heads = try weights[logDecay].shape[0]
-    let inner = try weights[norm].shape[0]
-    let channels = try weights[convolution].shape[0]
-    let parts = try input.forward(x, weights: weights, context: context).split([inner, channels, heads], dim: 2)
+    let channels = try weights[convolution.kernel].shape[0]
+    let projected = try input.forward(x, weights: weights, context: context)
+    let inner = projected.shape[2] - channels - heads
+    var parts = try projected.split([inner, channels, heads], dim: 2)
     try context.observe(Self.tap, parts[1].narrow(dim: 2, start: 0, length: inner))
+    if let multipliers = settings.multipliers { parts = try scaled(parts, inner: inner, multipliers) }
     let step = try parts[2].to(.float32).adding(weights[stepBias].to(.float32)).softplus()
       .clamp(min: settings.stepLimit.lowerBound, max: settings.stepLimit.upperBound)
 
@@ -109,6 +140,18 @@ public struct Mamba2: Block {
       gatedNorm(y, gate: gate, weights: weights).to(x.dtype), weights: weights, context: context)
   }
 
+  /// z, x with B and C, and Δ, each by its factor.
+  private func scaled(_ parts: [Tensor], inner: Int, _ multipliers: [Double]) throws -> [Tensor] {
+    let shared = (parts[1].shape[2] - inner) / 2
+    let mixed = try zip(parts[1].split([inner, shared, shared], dim: 2), multipliers.dropFirst()).map {
+      try $0.multiplied(by: $1)
+    }
+    return [
+      try parts[0].multiplied(by: multipliers[0]), try Tensor.cat(mixed, dim: 2),
+      try parts[2].multiplied(by: multipliers[4]),
+    ]
+  }
+
   /// Convolution and scan over sequences, `[B, S, I + 2 G × K]` and Δ `[B, S, N]` → `[B, S, I]` float32. The scan's state
   /// is `[B, G, K, R × P]`.
   private func mix(_ x: Tensor, step: Tensor, after before: RecurrentState?, weights: LayerWeights) throws -> (
@@ -116,11 +159,12 @@ public struct Mamba2: Block {
   ) {
     let (rows, tokens) = (x.shape[0], x.shape[1])
     let heads = step.shape[2]
-    let inner = try weights[norm].shape[0]
+    let inner = try weights[output.weight].shape[1]
     let groups = settings.groups
     let shared = (x.shape[2] - inner) / 2
     let (headDim, size) = (inner / max(heads, 1), shared / max(groups, 1))
-    let (convolved, tail) = try convolve(x, after: before?.convolution, weights: weights)
+    let (summed, tail) = try convolution.forward(x, after: before?.convolution, weights: weights)
+    let convolved = try settings.activation(summed)
     let mixed = try convolved.split([inner, shared, shared], dim: 2)
     let scan = try StateSpaceScan(
       decay: weights[logDecay].to(.float32).exp().negated(), skip: weights[skip].to(.float32))
@@ -148,31 +192,14 @@ public struct Mamba2: Block {
     return (y, RecurrentState(convolution: try tail.clone(), state: try joined(states)))
   }
 
-  /// The causal convolution, channel by channel, and its activation: `[B, S, C]` → `[B, S, C]` float32, and a view of
-  /// the inputs that the next tokens need.
-  ///
-  /// A kernel of a few tokens is as many scaled sums of shifted inputs: where they lie, without the transposed copies
-  /// that convolution operators want, in a tenth of their time.
-  private func convolve(_ x: Tensor, after tail: Tensor?, weights: LayerWeights) throws -> (Tensor, tail: Tensor) {
-    let kernel = try weights[convolution].to(.float32).squeeze(1).transpose(0, 1).contiguous()  // [conv_kernel, C]
-    let reach = kernel.shape[0] - 1
-    let tokens = x.shape[1]
-    // What comes before the first token is zero.
-    let history = try tail ?? Tensor.zeros([x.shape[0], reach, x.shape[2]], dtype: x.dtype, device: x.device)
-    let padded = try Tensor.cat([history, x], dim: 1)
-    let wide = try padded.to(.float32)
-    func shifted(_ by: Int) throws -> Tensor { try wide.narrow(dim: 1, start: by, length: tokens) }
-    let y = try shifted(0).multiplied(by: kernel.select(dim: 0, index: 0))
-    for offset in 0..<reach { try y.addProduct(shifted(offset + 1), kernel.select(dim: 0, index: offset + 1)) }
-    if let bias = try weights[optional: convolutionBias] { try y.add(bias.to(.float32)) }
-    return (try settings.activation(y), try padded.narrow(dim: 1, start: tokens, length: reach))
-  }
-
-  /// The RMS norm over each group of channels of `y × silu(gate)`, in float32.
+  /// The RMS norm over each group of channels of `y × silu(gate)`, or the gate after it or alone, in float32.
   private func gatedNorm(_ y: Tensor, gate: Tensor, weights: LayerWeights) throws -> Tensor {
     let shape = y.shape
-    return try gate.to(.float32).gated(.silu, up: y, into: y).view([shape[0], shape[1], settings.normGroups, -1])
-      .rmsNorm(weight: nil, eps: settings.epsilon)
-      .view(shape).multiplied(by: weights[norm].to(.float32))
+    let gate = try gate.to(.float32)
+    if settings.gating != .afterNorm { _ = try gate.gated(.silu, up: y, into: y) }
+    guard let norm else { return y }
+    let normed = try y.view([shape[0], shape[1], settings.normGroups, -1])
+      .rmsNorm(weight: nil, eps: settings.epsilon).view(shape).multiplied(by: weights[norm].to(.float32))
+    return try settings.gating == .afterNorm ? gate.gated(.silu, up: normed, into: normed) : normed
   }
 }

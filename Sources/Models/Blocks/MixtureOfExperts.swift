@@ -13,14 +13,24 @@ public struct MixtureOfExperts: Block {
   let latent: (enter: Linear, leave: Linear)?
   /// An MLP that every token passes (Qwen2-MoE, DeepSeek).
   let shared: (any Block)?
+  /// Whether the router weighs what experts read, and not what they give (Llama 4).
+  let weighsInput: Bool
   /// `[1, H]`: the shared expert's output is weighted by the sigmoid of this projection.
   let sharedGate: Weight?
 
+  /// - Parameters:
+  ///   - router: chooses a token's experts.
+  ///   - experts: the routed ones.
+  ///   - latent: projections around them, where these work in a space of their own.
+  ///   - shared: an MLP that every token passes.
+  ///   - sharedGateName: the name of the projection whose sigmoid weighs the shared one; nil for none.
+  ///   - weighsInput: whether the router weighs what experts read, and not what they give.
   public init(
     router: Router, experts: Experts, latent: (enter: Linear, leave: Linear)? = nil, shared: (any Block)? = nil,
-    sharedGateName: String? = nil
+    sharedGateName: String? = nil, weighsInput: Bool = false
   ) {
     self.router = router
+    self.weighsInput = weighsInput
     self.experts = experts
     self.latent = latent
     self.shared = shared
@@ -44,14 +54,17 @@ public struct MixtureOfExperts: Block {
 
   public var expertMaps: ExpertMaps { experts.maps }
 
-  /// What a routed expert's last projection reads: `[R, H]` → `[R, F]`, before the router weighs it.
+  /// What a routed expert's last projection reads: `[R, H]` → `[R, F]`, weighed by the router.
   ///
   /// - Parameters:
-  ///   - rows: of what the experts read.
+  ///   - rows: of what the experts read, not weighed.
+  ///   - shares: `[R, 1]`, what the router weighs them with.
   ///   - expert: 0-based.
   ///   - weights: the layer's.
-  public func expertInner(_ rows: Tensor, expert: Int, weights: LayerWeights) throws -> Tensor {
-    try experts.inner(rows, expert: expert, weights: weights)
+  public func expertInner(_ rows: Tensor, shares: Tensor, expert: Int, weights: LayerWeights) throws -> Tensor {
+    let entering = try weighsInput ? rows.multiplied(by: shares.to(rows.dtype)) : rows
+    let inner = try experts.inner(entering, expert: expert, weights: weights).to(.float32)
+    return try weighsInput ? inner : inner.multiplied(by: shares.to(.float32))
   }
 
   public func expertProjection(_ weight: Weight, of part: Tensor) throws -> Tensor? {
@@ -135,9 +148,10 @@ public struct MixtureOfExperts: Block {
         for map in maps { try context.observe(map, routed: routed, input.narrow(dim: 0, start: 0, length: rows.count)) }
       }
       try show(own, to: experts.firstWeights)
-      let inner = try experts.inner(own, expert: expert, weights: weights)
+      let entered = try weighsInput ? own.multiplied(by: share) : own
+      let inner = try experts.inner(entered, expert: expert, weights: weights)
       // Weighed while they are narrow, as the reference does; a bias after them is weighed all the same.
-      try inner.multiply(by: share)
+      if !weighsInput { try inner.multiply(by: share) }
       try show(inner, to: [experts.down])
       let output = try experts.output(inner, share: share, expert: expert, weights: weights)
         .narrow(dim: 0, start: 0, length: rows.count)

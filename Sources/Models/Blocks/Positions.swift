@@ -88,22 +88,26 @@ public final class Positions {
     let both = try Tensor.cat([angles, angles], dim: 1)
     let direction: Float = rotary.pairs == .halvesBackwards ? -1 : 1
     let table = (
-      cosine: try both.cos().multiplied(by: Double(scale)).to(dtype).to(device: device),
-      sine: try both.sin().multiplied(by: Double(direction * scale)).to(dtype).to(device: device)
+      cosine: try both.cos().multiplied(by: scale).to(dtype).to(device: device),
+      sine: try both.sin().multiplied(by: scale).multiplied(by: Double(direction)).to(dtype).to(device: device)
     )
     tables.made[key] = table
     return table
   }
 
-  /// Inverse frequencies: `[1, D / 2]`, or `[S, D / 2]` where tokens of one packed row turn by different ones.
-  private func frequencies(_ rotary: Rotary, length: Int) throws -> (inverse: Tensor, scale: Float) {
+  /// Inverse frequencies `[1, D / 2]` and the factor on cosines and sines `[1, 1]`, or `[S, …]` where tokens of one packed row
+  /// turn by different ones.
+  private func frequencies(_ rotary: Rotary, length: Int) throws -> (inverse: Tensor, scale: Tensor) {
     let governing = places == nil ? [length] : lengths.map(rotary.governingLength)
     let distinct = Set(governing)
     let (first, scale) = rotary.frequencies(length: governing.first ?? 0)
-    guard distinct.count > 1 else { return (try Tensor(first, shape: [1, first.count]), scale) }
-    let byLength = Dictionary(uniqueKeysWithValues: distinct.map { ($0, rotary.frequencies(length: $0).inverse) })
+    guard distinct.count > 1 else {
+      return (try Tensor(first, shape: [1, first.count]), try Tensor([scale], shape: [1, 1]))
+    }
+    let byLength = Dictionary(uniqueKeysWithValues: distinct.map { ($0, rotary.frequencies(length: $0)) })
     return (
-      try Tensor(governing.flatMap { byLength[$0] ?? first }, shape: [governing.count, first.count]), scale
+      try Tensor(governing.flatMap { byLength[$0]?.inverse ?? first }, shape: [governing.count, first.count]),
+      try Tensor(governing.map { byLength[$0]?.scale ?? scale }, shape: [governing.count, 1])
     )
   }
 

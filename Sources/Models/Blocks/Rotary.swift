@@ -33,6 +33,22 @@ public struct Rotary: Sendable, Hashable {
   public let scaling: Scaling
   public let maxPositions: Int
   public var pairs = Pairs.halves
+  /// The factor on cosines and sines in the place of the scaling's own; nil for that.
+  public var magnitudes: Magnitudes?
+
+  /// A factor for sequences of up to `original` tokens, and one for longer ones (Phi-3.5-MoE).
+  public struct Magnitudes: Sendable, Hashable {
+    let (short, long): (Double, Double)
+    let original: Int
+
+    /// - Parameters:
+    ///   - short: for sequences of up to `original` tokens.
+    ///   - long: for longer ones.
+    ///   - original: tokens.
+    public init(short: Double, long: Double, original: Int) {
+      (self.short, self.long, self.original) = (short, long, original)
+    }
+  }
 
   init(dimension: Int, theta: Double, scaling: Scaling, maxPositions: Int) {
     self.dimension = dimension
@@ -43,7 +59,8 @@ public struct Rotary: Sendable, Hashable {
 
   /// Sequences of up to so many tokens are rotated by the same frequencies, whatever their length.
   var uniformLength: Int {
-    switch scaling {
+    if let magnitudes { return magnitudes.original }
+    return switch scaling {
     case .dynamic: maxPositions
     case .longrope(_, _, let original, _): Int(original)
     default: .max
@@ -52,7 +69,8 @@ public struct Rotary: Sendable, Hashable {
 
   /// A length that stands for all those whose sequences are rotated by the same frequencies as one of `length` tokens.
   func governingLength(_ length: Int) -> Int {
-    switch scaling {
+    if magnitudes != nil { return length > uniformLength ? .max : 0 }
+    return switch scaling {
     case .dynamic: max(length, maxPositions)
     case .longrope: length > uniformLength ? .max : 0
     default: 0
@@ -62,6 +80,13 @@ public struct Rotary: Sendable, Hashable {
   /// Inverse frequencies (`dimension / 2` of them) and the factor on cosines and sines, for a sequence of
   /// `length` tokens. In float32 step by step, as `transformers` does.
   func frequencies(length: Int) -> (inverse: [Float], scale: Float) {
+    guard let magnitudes else { return scaledFrequencies(length: length) }
+    // Only the factor knows of the length.
+    let scale = length > magnitudes.original ? magnitudes.long : magnitudes.short
+    return (scaledFrequencies(length: 0).inverse, Float(scale))
+  }
+
+  private func scaledFrequencies(length: Int) -> (inverse: [Float], scale: Float) {
     let exponents = stride(from: 0, to: dimension, by: 2).map { Float($0) / Float(dimension) }
     func inverse(_ base: Float) -> [Float] { exponents.map { 1 / powf(base, $0) } }
     let plain = inverse(Float(theta))
@@ -107,12 +132,20 @@ public struct Rotary: Sendable, Hashable {
 }
 
 /// A factor on queries that grows with the logarithm of their position, in steps of the length that a model was first
-/// trained on (Llama 4, Ministral 3): 1 + beta × log(1 + ⌊position / length⌋).
+/// trained on (Llama 4, Ministral 3): 1 + beta × log(1 + ⌊(position + first) / length⌋).
 public struct PositionGrowth: Sendable, Hashable {
   public let beta: Double
   public let length: Int
+  /// The number of the first position.
+  public let first: Int
 
-  public init(beta: Double, length: Int) { (self.beta, self.length) = (beta, length) }
+  /// - Parameters:
+  ///   - beta: how strongly queries grow.
+  ///   - length: positions of a step.
+  ///   - first: the number of the first position.
+  public init(beta: Double, length: Int, first: Int = 0) {
+    (self.beta, self.length, self.first) = (beta, length, first)
+  }
 
-  func factor(_ position: Int) -> Float { 1 + Float(beta) * logf(1 + Float(position / max(length, 1))) }
+  func factor(_ position: Int) -> Float { 1 + Float(beta) * logf(1 + Float((position + first) / max(length, 1))) }
 }

@@ -12,6 +12,9 @@ public struct Router: Sendable {
     case softmaxOfChosen
     /// Each expert's sigmoid (DeepSeek-V3, arXiv 2412.19437).
     case sigmoid
+    /// SparseMixer (Liu et al. 2024, arXiv 2409.12136; Phi-3.5-MoE) as it is outside training: the best expert, then the best of
+    /// the others; the share of each is softmax over those whose logits are no further below it than this part of them.
+    case sparseMixer(reach: Double)
   }
 
   /// Routing limited to the best few groups of experts (DeepSeek-V2, arXiv 2405.04434).
@@ -45,6 +48,8 @@ public struct Router: Sendable {
   let normalises: Bool
   /// What they are divided by at least when they are; nil for a hair more than they add up to.
   let leastSum: Double?
+  /// That hair.
+  let hair: Double
   let scale: Double
 
   /// - Parameters:
@@ -55,13 +60,15 @@ public struct Router: Sendable {
   ///   - topK: experts of a token.
   ///   - groups: those that are chosen among first; nil for none.
   ///   - leastSum: what they are divided by at least when they are; nil for a hair more than they add up to.
+  ///   - hair: how much more.
   ///   - correctionAxes: of the bias of the choice.
   ///   - normalises: whether the chosen experts' shares add up to one.
   ///   - bias: whether there are biases.
   ///   - scoring: how experts are scored.
   public init(
     _ name: String, topK: Int, scoring: Scoring = .softmax, normalises: Bool = false, leastSum: Double? = nil,
-    bias: Bool = false, correctionName: String? = nil, correctionAxes: [Axis] = [.experts], groups: Groups? = nil,
+    hair: Double = 1e-20, bias: Bool = false, correctionName: String? = nil, correctionAxes: [Axis] = [.experts],
+    groups: Groups? = nil,
     scale: Double = 1, computesInFloat32: Bool = false
   ) {
     weight = Weight(name + ".weight", [.experts, .hidden], computesInFloat32: computesInFloat32, reads: 1)
@@ -72,6 +79,7 @@ public struct Router: Sendable {
     self.groups = groups
     self.normalises = normalises
     self.leastSum = leastSum
+    self.hair = hair
     self.scale = scale
   }
 
@@ -85,6 +93,7 @@ public struct Router: Sendable {
       let (values, experts) = try logits.topK(topK, dim: 1)
       return (try values.softmax(dim: 1), experts)
     }
+    if case .sparseMixer(let reach) = scoring { return try sparselyMixed(logits, reach: reach) }
     let scores: Tensor
     if case .sigmoid = scoring {
       scores = try logits.to(.float32).sigmoid()
@@ -98,10 +107,26 @@ public struct Router: Sendable {
     var chosen = try scores.gather(dim: 1, index: experts)
     if normalises {
       let sum = try chosen.sum(dims: [1], keepDim: true)
-      chosen = try chosen.divided(by: leastSum.map { try sum.clamp(min: $0) } ?? sum.adding(1e-20))
+      chosen = try chosen.divided(by: leastSum.map { try sum.clamp(min: $0) } ?? sum.adding(hair))
     }
     if scale != 1 { chosen = try chosen.multiplied(by: scale) }
     return (chosen, experts)
+  }
+
+  /// One expert after another, each with its share among those close to it.
+  private func sparselyMixed(_ logits: Tensor, reach: Double) throws -> (weights: Tensor, experts: Tensor) {
+    let size = try logits.abs()
+    var open = logits
+    var (shares, chosen): ([Tensor], [Tensor]) = ([], [])
+    for _ in 0..<topK {
+      let (most, expert) = try open.topK(1, dim: 1)
+      let isFar = try most.subtracting(logits).divided(by: size.maximum(most)).gt(reach)
+      shares.append(try open.maskedFill(isFar, -.infinity).softmax(dim: 1).gather(dim: 1, index: expert))
+      chosen.append(expert)
+      let gone = try Tensor.full(expert.shape, -.infinity, dtype: logits.dtype, device: logits.device)
+      open = try open.scatter(dim: 1, index: expert, source: gone)
+    }
+    return (try Tensor.cat(shares, dim: 1).to(.float32), try Tensor.cat(chosen, dim: 1))
   }
 }
 

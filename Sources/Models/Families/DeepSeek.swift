@@ -56,7 +56,7 @@ struct DeepSeekDecoder {
     var (rank, plain, turning, value, latent) = (1536, 128, 64, 128, 512)
   }
 
-  private(set) var base: SparseDecoder
+  var base: SparseDecoder
   private let isLatent: Bool
   /// Layers without experts: the first few, or those that a list names.
   private let isDense: [Bool]
@@ -68,10 +68,11 @@ struct DeepSeekDecoder {
   ///   - latent: nil for attention with heads of keys and values.
   ///   - defaultDense: first_k_dense_replace when the config does not mention it.
   ///   - listsDense: whether `mlp_layer_types` says which layers have no experts, in place of first_k_dense_replace.
+  ///   - countsDense: whether first_k_dense_replace says it all the same where there is no list.
   ///   - epsilon: of norms when the config says none.
   init(
-    _ config: ConfigReader, latent: Latent?, defaultDense: Int, listsDense: Bool = false, topK: Int? = nil,
-    epsilon: Double = 1e-6
+    _ config: ConfigReader, latent: Latent?, defaultDense: Int, listsDense: Bool = false, countsDense: Bool = false,
+    topK: Int? = nil, epsilon: Double = 1e-6
   ) throws {
     isLatent = latent != nil
     base = try SparseDecoder(
@@ -80,8 +81,8 @@ struct DeepSeekDecoder {
     guard try config.size("moe_layer_freq", default: 1) == 1 else {
       throw ModelError("\(config.file): \"moe_layer_freq\" other than 1 is not supported")
     }
-    isListed = listsDense
-    if listsDense {
+    isListed = listsDense && !(countsDense && !config.has("mlp_layer_types"))
+    if isListed {
       let types =
         try config.optionalStrings("mlp_layer_types", count: base.layers)
         ?? (0..<base.layers).map { $0 < defaultDense ? "dense" : "sparse" }
@@ -105,7 +106,8 @@ struct DeepSeekDecoder {
     } else {
       try base.readHeadDim()
     }
-    base.sizes[.sharedFFN] = try config.size("n_shared_experts", default: latent == nil ? 1 : nil) * base.sizes[.moeFFN]
+    base.sizes[.sharedFFN] =
+      try config.size("n_shared_experts", default: latent == nil || countsDense ? 1 : nil) * base.sizes[.moeFFN]
   }
 
   /// Takes the groups of experts in.
@@ -135,13 +137,14 @@ struct DeepSeekDecoder {
     }
   }
 
-  func latentAttention(interleaved: Bool, maxPositions: Int) throws -> LatentAttention {
+  func latentAttention(interleaved: Bool, maxPositions: Int, indexer: TokenIndexer? = nil) throws -> LatentAttention {
     LatentAttention(
       base.prefix + ".self_attn", sizes: base.sizes.sizes,
       rotary: try Rotary(
         config, dimension: base.sizes[LatentAttention.turning], RotaryFields(maxPositions: maxPositions)),
       interleaved: interleaved,
-      bias: try config.flag("attention_bias", default: false), scale: try scale())
+      bias: try config.flag("attention_bias", default: false), scale: try scale(),
+      indexer: indexer)
   }
 
   func describe(

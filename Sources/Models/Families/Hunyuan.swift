@@ -62,13 +62,16 @@ public enum HunyuanMoE: Family {
         guard let size = config["intermediate_size"], let other = config["moe_intermediate_size"] else { return }
         config["moe_intermediate_size"] = other.array == nil ? size : .array(kept.map { _ in size })
       },
-      shapeRules: [
-        ShapeRule([.moeFFNHiddenSize, .moeSharedExpertIntermediateSize]) { sizes in
-          sizes[.sharedFFN] == sizes[.moeFFN]
-            ? nil
-            : "intermediate_size is the size of routed and shared experts both, so moe_shared_expert_intermediate_size "
-              + "has to be moe_ffn_hidden_size"
-        }
-      ])
+      shapeRules: [.sharedExpertOfSameSize])
+  }
+}
+
+extension ShapeRule {
+  /// One field for the size of routed experts and of the shared one.
+  static let sharedExpertOfSameSize = ShapeRule([.moeFFNHiddenSize, .moeSharedExpertIntermediateSize]) { sizes in
+    sizes[.sharedFFN] == sizes[.moeFFN]
+      ? nil
+      : "intermediate_size is the size of routed and shared experts both, so moe_shared_expert_intermediate_size "
+        + "has to be moe_ffn_hidden_size"
   }
 }

@@ -16,17 +16,19 @@ enum MambaConfig {
   }
 
   /// Groups of heads; they must come out even.
-  static func groups(_ config: ConfigReader, heads: Int, headsKey: String) throws -> Int {
-    let groups = try config.size("n_groups", default: 8)
+  static func groups(
+    _ config: ConfigReader, heads: Int, headsKey: String, key: String = "n_groups", default fallback: Int = 8
+  ) throws -> Int {
+    let groups = try config.size(key, default: fallback)
     guard heads % groups == 0 else {
-      throw ModelError("\(config.file): \(headsKey) (\(heads)) should be a multiple of n_groups (\(groups))")
+      throw ModelError("\(config.file): \(headsKey) (\(heads)) should be a multiple of \(key) (\(groups))")
     }
     return groups
   }
 
   /// Sizes of the recurrent state, within bounds that keep what a cache of them takes countable.
-  static func state(_ config: ConfigReader, _ key: String) throws -> Int {
-    try config.size(key, default: 128, atMost: 1 << 16)
+  static func state(_ config: ConfigReader, _ key: String, default fallback: Int = 128) throws -> Int {
+    try config.size(key, default: fallback, atMost: 1 << 16)
   }
 
   /// Bytes of an element of the recurrent state where the model is served; the model's own 16 bits where the config does not say.
@@ -34,7 +36,9 @@ enum MambaConfig {
     try config.string("mamba_ssm_cache_dtype", default: type) == "float32" ? 4 : 2
   }
 
-  static func kernel(_ config: ConfigReader) throws -> Int {
-    try config.size("conv_kernel", default: 4, atMost: 1 << 10)
+  static func kernel(
+    _ config: ConfigReader, _ key: String = "conv_kernel", default fallback: Int = 4
+  ) throws -> Int {
+    try config.size(key, default: fallback, atMost: 1 << 10)
   }
 }

@@ -62,5 +62,16 @@ enum PublishedModels {
     "smollm3": ["HuggingFaceTB/SmolLM3-3B", "HuggingFaceTB/SmolLM3-3B-Base"],
     "stablelm": ["stabilityai/stablelm-2-1_6b", "stabilityai/stablelm-3b-4e1t"],
     "starcoder2": ["bigcode/starcoder2-3b", "bigcode/starcoder2-15b"],
+    "phimoe": ["microsoft/Phi-3.5-MoE-instruct", "microsoft/Phi-mini-MoE-instruct"],
+    "granitemoehybrid": [
+      "ibm-granite/granite-4.0-h-tiny", "ibm-granite/granite-4.0-h-small", "ibm-granite/granite-4.0-micro",
+    ],
+    "bamba": ["ibm-ai-platform/Bamba-9B-v2", "ibm-ai-platform/Bamba-9B-v1"],
+    "falcon_h1": ["tiiuae/Falcon-H1-0.5B-Base", "tiiuae/Falcon-H1-7B-Base", "tiiuae/Falcon-H1-34B-Base"],
+    "lfm2": ["LiquidAI/LFM2-350M", "LiquidAI/LFM2-1.2B", "LiquidAI/LFM2-2.6B"],
+    "lfm2_moe": ["LiquidAI/LFM2-8B-A1B"],
+    "llama4_text": ["the language models of meta-llama/Llama-4-Scout-17B-16E"],
+    "deepseek_v32": ["deepseek-ai/DeepSeek-V3.2", "deepseek-ai/DeepSeek-V3.2-Exp"],
+    "glm_moe_dsa": ["zai-org/GLM-5"],
   ]
 }

@@ -14,7 +14,7 @@ public enum Qwen35MoE: Family {
     try decoder.sizes.read(.sharedFFN, "shared_expert_intermediate_size", default: 512)
     let hybrid = try HybridQwen(
       config, layers: decoder.layers, sizes: &decoder.sizes, layout: .separate, epsilon: decoder.epsilon)
-    let experts = decoder.qwenExperts(normalises: true, layout: .stacked)
+    let experts = decoder.qwenExperts(normalises: true, layout: .stacked())
     var model = try decoder.describe(
       attention: hybrid.mixer, mlp: { _ in experts }, dropped: HybridQwen.dropped35, fixed: [.numAttentionHeads],
       editConfig: hybrid.edit)

@@ -10,6 +10,7 @@ public struct SparseDecoder {
   public let activation: Activation
   public var sizes: DeclaredSizes
   public var normKind = Norm.Kind.rms
+  public var normBias = false
   /// Other names that checkpoints may have; nil for Llama's.
   public var names: TensorNames?
   /// Whether the head is the embedding when the config does not say.
@@ -71,7 +72,7 @@ public struct SparseDecoder {
   }
 
   /// A norm over the residual stream, of this family's kind.
-  public func norm(_ name: String) -> Norm { Norm(name, epsilon: epsilon, kind: normKind) }
+  public func norm(_ name: String) -> Norm { Norm(name, epsilon: epsilon, kind: normKind, bias: normBias) }
 
   /// - Parameters:
   ///   - fixed: what stands in axes and cannot change all the same.
@@ -104,12 +105,18 @@ public struct SparseDecoder {
       names: names ?? TensorNames(prefix: config.weightPrefix), derivedFields: derivedFields, dropped: dropped,
       fixed: fixed,
       editConfig: editConfig,
-      shapeRules: [
-        ShapeRule([.numMoEExperts]) { sizes in
-          sizes[.experts] >= topK
-            ? nil : "a token goes to \(topKKey) = \(topK) experts, so at least \(topK) have to stay"
-        }
-      ] + shapeRules)
+      shapeRules: [.enoughExperts(topK, topKKey)] + shapeRules)
+  }
+}
+
+extension ShapeRule {
+  /// - Parameters:
+  ///   - topK: experts of a token.
+  ///   - key: the config key of it.
+  static func enoughExperts(_ topK: Int, _ key: String) -> ShapeRule {
+    ShapeRule([.numMoEExperts]) { sizes in
+      sizes[.experts] >= topK ? nil : "a token goes to \(key) = \(topK) experts, so at least \(topK) have to stay"
+    }
   }
 }
 

@@ -1,0 +1,554 @@
+"""Minitron's statistics, choices and masks for models whose layers are a mixer and an MLP, in plain PyTorch.
+
+The companion of reference_mamba.py for models of make_hybrid.py: hooks on the modules of an unchanged `transformers` model. Where a
+layer has several mixers side by side they share its norm, whose output counts once.
+
+Shapes: T tokens, K experts of a token, H hidden.
+"""
+
+import contextlib
+import re
+
+import torch
+import torch.nn.functional as F
+
+from reference_minitron import attention_mask_of, best, head_dim_of, keep_layers
+
+# Published names of parameters that modules call otherwise.
+RENAMED = {
+    "granitemoehybrid": {
+        r"block_sparse_moe\.experts\.gate_up_proj$": "block_sparse_moe.input_linear.weight",
+        r"block_sparse_moe\.experts\.down_proj$": "block_sparse_moe.output_linear.weight",
+        r"block_sparse_moe\.router\.weight$": "block_sparse_moe.router.layer.weight",
+    },
+}
+SHARED = "moe_shared_expert_intermediate_size"
+BRANCHES = ("mamba", "self_attn", "conv", "shared_mlp", "block_sparse_moe", "feed_forward")
+SHORT = ("lfm2", "lfm2_moe")  # short convolutions in place of Mamba-2
+
+
+def layers_of(model):
+    return model.model.layers
+
+
+def last_norm(model):
+    return next(getattr(model.model, n) for n in ("final_layernorm", "embedding_norm", "norm") if hasattr(model.model, n))
+
+
+def norms_of(layer):
+    """The norms over the residual stream, in order."""
+    pairs = [("operator_norm", "ffn_norm"), ("input_layernorm", "pre_ff_layernorm"), ("input_layernorm", "post_attention_layernorm")]
+    return [getattr(layer, n) for n in next(p for p in pairs if all(hasattr(layer, n) for n in p))]
+
+
+def common_of(layer):
+    """The projection back of the MLP that every token passes, and what its width is called; None where there is none."""
+    if hasattr(layer, "shared_mlp"):
+        return layer.shared_mlp.output_linear, "ffn_hidden_size" if layer.block_sparse_moe is None else SHARED
+    if hasattr(layer.feed_forward, "shared_expert"):
+        return layer.feed_forward.shared_expert.down_proj, SHARED
+    down = getattr(layer.feed_forward, "down_proj", None) or getattr(layer.feed_forward, "w2", None)
+    return down and (down, "ffn_hidden_size")
+
+
+def mixture_of(layer):
+    """(router, experts); None of a layer without."""
+    mixture = getattr(layer, "block_sparse_moe", None)
+    if mixture is not None:
+        return mixture.router, mixture.experts
+    mixture = getattr(layer, "feed_forward", None)
+    if not hasattr(mixture, "experts"):
+        return None
+    if hasattr(mixture, "router"):  # Llama 4: its experts do not see what was chosen
+        object.__setattr__(mixture.experts, "outer", mixture)
+        return mixture.router, mixture.experts
+    mixture.gate.choice_bias = getattr(mixture, "expert_bias", None)
+    return mixture.gate, mixture.experts
+
+
+def mamba_of(layer):
+    return getattr(layer, "mamba", None)
+
+
+def attention_of(layer):
+    return getattr(layer, "self_attn", None)
+
+
+def short_of(layer):
+    """The short convolution of a layer; None where there is none."""
+    return getattr(layer, "conv", None)
+
+
+def heads_out(attention):
+    return getattr(attention, "o_proj", None) or attention.out_proj
+
+
+def sizes_of(config):
+    """Every hyperparameter's original size, and the groups it is ranked in."""
+    sizes = {
+        "hidden_size": config.hidden_size, "num_layers": config.num_hidden_layers,
+        "num_attention_heads": config.num_attention_heads,
+    }
+    groups = {"num_attention_heads": config.num_key_value_heads}
+    if config.model_type == "lfm2":
+        # The module's own rule says how wide its MLPs are.
+        width = config.intermediate_size
+        if config.block_auto_adjust_ff_dim:
+            width = int(config.block_ffn_dim_multiplier * int(2 * width / 3))
+            width = -(-width // config.block_multiple_of) * config.block_multiple_of
+        return sizes | {"conv_channels": config.hidden_size, "ffn_hidden_size": width}, groups
+    if config.model_type == "lfm2_moe":
+        return sizes | {
+            "conv_channels": config.hidden_size, "ffn_hidden_size": config.intermediate_size,
+            "num_moe_experts": config.num_experts, "moe_ffn_hidden_size": config.moe_intermediate_size}, groups
+    if config.model_type == "llama4_text":
+        width = config.intermediate_size
+        sparse = {"num_moe_experts": config.num_local_experts, "moe_ffn_hidden_size": width, SHARED: width}
+        dense = {"ffn_hidden_size": config.intermediate_size_mlp} if len(config.moe_layers) < config.num_hidden_layers else {}
+        return sizes | sparse | dense, groups
+    sizes |= {"mamba_num_heads": config.mamba_n_heads, "mamba_head_dim": config.mamba_d_head}
+    if config.model_type != "granitemoehybrid":
+        sizes["ffn_hidden_size"] = config.intermediate_size
+    elif config.num_local_experts == 0:
+        sizes["ffn_hidden_size"] = config.shared_intermediate_size
+    else:
+        sizes |= {"num_moe_experts": config.num_local_experts, "moe_ffn_hidden_size": config.intermediate_size,
+                  SHARED: config.shared_intermediate_size}
+    return sizes, groups | {"mamba_num_heads": config.mamba_n_groups}
+
+
+def routed(config, router, x, kept):
+    """Weights and experts, [T, K] each, of tokens [T, H], with only the kept experts in reach."""
+    gone = torch.ones(len(router.weight), dtype=torch.bool)
+    gone[list(kept)] = False
+    if config.model_type == "lfm2_moe":
+        scores = (x @ router.weight.T).float().sigmoid()
+        choice = scores if router.choice_bias is None else scores + router.choice_bias
+        chosen = choice.masked_fill(gone, float("-inf")).topk(config.num_experts_per_tok, dim=-1).indices
+        weights = scores.gather(1, chosen)
+        if config.norm_topk_prob:
+            weights = weights / (weights.sum(-1, keepdim=True) + 1e-6)
+        return weights * config.routed_scaling_factor, chosen
+    logits = (x @ router.weight.T).float().masked_fill(gone, float("-inf"))
+    if config.model_type == "llama4_text":
+        values, chosen = logits.topk(config.num_experts_per_tok, dim=-1)
+        return values.sigmoid(), chosen
+    values, chosen = logits.topk(config.num_experts_per_tok, dim=-1)
+    return values.softmax(-1), chosen
+
+
+def is_turned(experts):
+    """Whether weights lie [in, out], and what experts read is weighed in place of what they give (Llama 4)."""
+    return hasattr(experts, "outer")
+
+
+def inner_of(experts, e, x):
+    both = experts.gate_up_proj[e]
+    gate, up = (x @ (both if is_turned(experts) else both.T)).chunk(2, dim=-1)
+    return F.silu(gate) * up
+
+
+def weighed_inner(experts, e, x, share):
+    """The input of an expert's down projection for tokens [T, H] that are weighed by [T, 1]."""
+    if is_turned(experts):
+        return inner_of(experts, e, x * share.to(x.dtype)).double()
+    return inner_of(experts, e, x).double() * share.double()
+
+
+def output_of(experts, e, inner):
+    down = experts.down_proj[e]
+    return inner @ (down if is_turned(experts) else down.T).to(inner.dtype)
+
+
+def on_routed(config, found, call):
+    """Calls back with experts, tokens [T, H], choices and shares [T, K] whenever a mixture is asked."""
+    router, experts = found
+    if not is_turned(experts):
+        return experts.register_forward_pre_hook(lambda m, args: call(m, *args[:3]))
+
+    def outer(_m, args):
+        x = args[0].reshape(-1, args[0].shape[-1])
+        shares, chosen = routed(config, router, x, range(len(router.weight)))
+        call(experts, x, chosen, shares)
+
+    return experts.outer.register_forward_pre_hook(outer)
+
+
+class Statistics:
+    """Sums of squared token means per tap, and the cosine of every token over every layer."""
+
+    def __init__(self, model):
+        self.config = model.config
+        self.sizes, _ = sizes_of(model.config)
+        self.sums, self.experts = {}, {}  # (layer, tap): [C]; layer: (summed norms [E], tokens [E])
+        self.cosines = [[] for _ in layers_of(model)]
+        self.valid = 0  # tokens of the row under way
+
+    def _add(self, layer, tap, x):
+        a = (x if x.dim() == 2 else x[0])[: self.valid].abs().double().mean(dim=0)
+        self.sums[layer, tap] = self.sums.get((layer, tap), 0) + a**2
+
+    def _add_experts(self, layer, module, x, chosen, shares):
+        x, chosen, shares = x[: self.valid], chosen[: self.valid], shares[: self.valid].double()
+        norms, counts = torch.zeros(module.num_experts).double(), torch.zeros(module.num_experts).double()
+        total = 0
+        for e in range(module.num_experts):
+            token, place = torch.where(chosen == e)
+            inner = weighed_inner(module, e, x[token], shares[token, place, None])
+            norms[e] = output_of(module, e, inner).norm(dim=-1).sum()
+            counts[e] = len(token)
+            total = total + inner.abs().sum(dim=0)
+        before = self.experts.get(layer, (0, 0))
+        self.experts[layer] = (before[0] + norms, before[1] + counts)
+        key = (layer, "moe_ffn_hidden_size")
+        self.sums[key] = self.sums.get(key, 0) + (total / chosen.numel()) ** 2
+
+    def _hooks(self, model):
+        def reads(module, i, tap):
+            return module.register_forward_pre_hook(lambda _m, args: self._add(i, tap, args[0]))
+
+        wide = self.sizes.get("mamba_num_heads", 0) * self.sizes.get("mamba_head_dim", 0)
+        for i, layer in enumerate(layers_of(model)):
+            for place, norm in enumerate(norms_of(layer)):
+                yield norm.register_forward_hook(lambda _m, _a, out, i=i, p=place: self._add(i, f"hidden {p}", out))
+            if (mamba := mamba_of(layer)) is not None:
+                yield mamba.in_proj.register_forward_hook(
+                    lambda _m, _a, out, i=i: self._add(i, "mamba", out[..., wide : 2 * wide]))
+            if (attention := attention_of(layer)) is not None:
+                yield reads(heads_out(attention), i, "heads")
+            if (short := short_of(layer)) is not None:
+                yield reads(short.out_proj, i, "conv_channels")
+            if (common := common_of(layer)) is not None:
+                yield reads(common[0], i, common[1])
+            if (found := mixture_of(layer)) is not None:
+                yield on_routed(model.config, found, lambda m, *args, i=i: self._add_experts(i, m, *args))
+
+            def over_layer(_m, args, kwargs, out, i=i):
+                before = args[0] if args else kwargs["hidden_states"]
+                after = out[0] if isinstance(out, tuple) else out
+                before, after = before[0, : self.valid].float(), after[0, : self.valid].float()
+                self.cosines[i].append(F.cosine_similarity(before, after, dim=-1).double())
+
+            yield layer.register_forward_hook(over_layer, with_kwargs=True)
+
+    @torch.no_grad()
+    def run(self, model, tokens, lengths):
+        mask = attention_mask_of(lengths, tokens.shape[1])
+        handles = list(self._hooks(model))
+        try:
+            for b in range(tokens.shape[0]):
+                self.valid = int(lengths[b])
+                model.model(input_ids=tokens[b : b + 1], attention_mask=mask[b : b + 1], use_cache=False)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return self
+
+    def layer_scores(self, micro_batch):
+        """[L]: 1 − mean cosine over a micro-batch's tokens, summed over micro-batches."""
+        scores = []
+        for rows in self.cosines:
+            batches = [rows[i : i + micro_batch] for i in range(0, len(rows), micro_batch)]
+            scores.append(sum(1 - torch.cat(batch).mean() for batch in batches))
+        return torch.stack(scores).float()
+
+    def importances(self):
+        """hidden_size [H]; of what the layers have [L, …], zeros where a layer lacks it. Float32."""
+        out = {"hidden_size": sum(v.sqrt() for (_, tap), v in self.sums.items() if tap.startswith("hidden")).float()}
+        for name, size in self.sizes.items():
+            if name not in ("hidden_size", "num_layers"):
+                out[name] = torch.zeros(len(self.cosines), size)
+        for (i, tap), value in self.sums.items():
+            if tap == "mamba":
+                x = value.sqrt().view(self.sizes["mamba_num_heads"], -1)
+                out["mamba_num_heads"][i], out["mamba_head_dim"][i] = x.norm(dim=1), x.norm(dim=0)
+            elif tap == "heads":
+                out["num_attention_heads"][i] = value.sqrt().view(self.sizes["num_attention_heads"], -1).norm(dim=1)
+            elif not tap.startswith("hidden"):
+                out[tap][i] = value.sqrt()
+        for i, (norms, counts) in self.experts.items():
+            out["num_moe_experts"][i] = norms / (counts + 1e-8)
+        return out
+
+
+def lacks(layer, name):
+    """Whether a layer has nothing of a hyperparameter."""
+    if name.startswith("mamba"):
+        return mamba_of(layer) is None
+    if name in ("ffn_hidden_size", SHARED):
+        return (common_of(layer) or (None, None))[1] != name
+    if name in ("num_moe_experts", "moe_ffn_hidden_size"):
+        return mixture_of(layer) is None
+    if name == "conv_channels":
+        return short_of(layer) is None
+    return name == "num_attention_heads" and attention_of(layer) is None
+
+
+def choose(model, importances, layer_scores, export_config):
+    """The kept sets for an architecture, and the smallest relative gap at any cut. Layers that lack something keep an empty list."""
+    sizes, groups = sizes_of(model.config)
+    target, gaps = sizes | export_config, []
+    target["conv_channels"] = target["hidden_size"]  # as many as the hidden size, which of them is each layer's own affair
+
+    def keep(scores, count):
+        indices, gap = best(scores, count)
+        gaps.append(gap)
+        return indices
+
+    attention = [i for i, layer in enumerate(layers_of(model)) if attention_of(layer) is not None]
+    kept_layers, gap = keep_layers(layer_scores, target["num_layers"], attention)
+    gaps.append(gap)
+    kept = {"hidden_size": keep(importances["hidden_size"], target["hidden_size"]), "num_layers": [i + 1 for i in kept_layers]}
+    for name, rows in importances.items():
+        if name == "hidden_size":
+            continue
+        parts = groups.get(name) or 1
+        assert target[name] % parts == 0
+        size = sizes[name] // parts
+        kept[name] = [
+            [] if lacks(layer, name)
+            else [g * size + i for g in range(parts) for i in keep(row[g * size : (g + 1) * size], target[name] // parts)]
+            for row, layer in zip(rows, layers_of(model))
+        ]
+    gaps = [gap for gap in gaps if gap is not None]
+    return kept, (min(gaps) if gaps else None)
+
+
+def flags_of(indices, size):
+    flags = torch.zeros(size)
+    flags[list(indices)] = 1
+    return flags
+
+
+def channels_of(kept, layer, head_dim):
+    """The kept channels of Mamba heads × head_dim."""
+    return [h * head_dim + d for h in kept["mamba_num_heads"][layer] for d in kept["mamba_head_dim"][layer]]
+
+
+@contextlib.contextmanager
+def masked(model, kept):
+    """The model with everything that is not kept masked out, its weights untouched. Norms, the gated ones of mixers too, take their
+    means over what is kept."""
+    config = model.config
+    sizes, _ = sizes_of(config)
+    hidden = flags_of(kept["hidden_size"], config.hidden_size)
+    narrow = len(kept["hidden_size"]) < config.hidden_size
+    handles, replaced = [], []
+
+    def replace(module, forward):
+        replaced.append(module)
+        module.forward = forward
+
+    def input_mask(module, flags):
+        handles.append(module.register_forward_pre_hook(lambda _m, args: (args[0] * flags, *args[1:])))
+
+    def output_mask(module):
+        def hook(_m, _a, out):
+            return (out[0] * hidden, *out[1:]) if isinstance(out, tuple) else out * hidden
+
+        handles.append(module.register_forward_hook(hook))
+
+    def norm_over_kept(norm):
+        epsilon = getattr(norm, "variance_epsilon", None) or norm.eps
+
+        def forward(x):
+            y = x.float() * hidden
+            return norm.weight * (y * torch.rsqrt(y.pow(2).sum(-1, keepdim=True) / hidden.sum() + epsilon))
+
+        replace(norm, forward)
+
+    def gated_over_kept(norm, flags):
+        groups, after = config.mamba_n_groups, getattr(norm, "norm_before_gate", False)
+        count = int(flags.sum()) // groups
+
+        def forward(x, gate):
+            gate = F.silu(gate.float())
+            y = (x.float() * (1 if after else gate) * flags).unflatten(-1, (groups, -1))
+            y = (y * torch.rsqrt(y.pow(2).sum(-1, keepdim=True) / count + norm.variance_epsilon)).flatten(-2)
+            return norm.weight * y * (gate if after else 1)
+
+        replace(norm, forward)
+
+    if narrow:
+        output_mask(model.model.embed_tokens)
+        norm_over_kept(last_norm(model))
+    for i, layer in enumerate(layers_of(model)):
+        if i + 1 not in kept["num_layers"]:
+            keeps_tuple = config.model_type in ("bamba", "falcon_h1")
+            replace(layer, lambda hidden_states, *_a, keeps_tuple=keeps_tuple, **_k:
+                    (hidden_states, None) if keeps_tuple else hidden_states)
+            continue
+        if narrow:
+            for norm in norms_of(layer):
+                norm_over_kept(norm)
+            for name in BRANCHES:
+                if getattr(layer, name, None) is not None:
+                    output_mask(getattr(layer, name))
+        if (mamba := mamba_of(layer)) is not None:
+            dim = sizes["mamba_head_dim"]
+            flags = flags_of(channels_of(kept, i, dim), sizes["mamba_num_heads"] * dim)
+            gated_over_kept(mamba.norm, flags) if hasattr(mamba.norm, "weight") else input_mask(mamba.out_proj, flags)
+        if (attention := attention_of(layer)) is not None:
+            heads = flags_of(kept["num_attention_heads"][i], config.num_attention_heads)
+            input_mask(heads_out(attention), heads.repeat_interleave(head_dim_of(config)))
+        if (short := short_of(layer)) is not None:
+            input_mask(short.out_proj, flags_of(kept["conv_channels"][i], config.hidden_size))
+        if (common := common_of(layer)) is not None:
+            input_mask(common[0], flags_of(kept[common[1]][i], sizes[common[1]]))
+        if (found := mixture_of(layer)) is not None:
+            channels = flags_of(kept["moe_ffn_hidden_size"][i], sizes["moe_ffn_hidden_size"])
+
+            def chosen(x, *_bias, router=found[0], i=i):
+                return None, *routed(config, router, x, kept["num_moe_experts"][i])
+
+            def mixed(x, chosen, weights, experts=found[1], channels=channels):
+                out = torch.zeros_like(x)
+                for e in chosen.unique().tolist():
+                    at = (chosen == e).nonzero()
+                    inner = weighed_inner(experts, e, x[at[:, 0]], weights[at[:, 0], at[:, 1], None]).to(x.dtype)
+                    out.index_add_(0, at[:, 0], output_of(experts, e, inner * channels))
+                return out
+
+            def whole(x, router=found[0], experts=found[1], mixed=mixed, i=i):
+                x = x.reshape(-1, x.shape[-1])
+                weights, chosen = routed(config, router, x, kept["num_moe_experts"][i])
+                return experts.outer.shared_expert(x) + mixed(x, chosen, weights), None
+
+            if is_turned(found[1]):
+                replace(found[1].outer, whole)
+            else:
+                replace(found[0], chosen)
+                replace(found[1], mixed)
+    try:
+        yield model
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module in replaced:
+            del module.forward
+
+
+# Axes of published tensors, by the end of their names; "" stays whole.
+AXES = [
+    (r"(embed_tokens|lm_head)\.weight", ["", "H"]),
+    (r"self_attn\.q_proj\.weight", ["N", "H"]), (r"self_attn\.q_proj\.bias", ["N"]),
+    (r"self_attn\.[kv]_proj\.weight", ["", "H"]), (r"self_attn\.[kv]_proj\.bias", [""]),
+    (r"self_attn\.o_proj\.weight", ["H", "N"]), (r"self_attn\.o_proj\.bias", ["H"]),
+    (r"mamba\.in_proj\.weight", ["projected", "H"]), (r"mamba\.in_proj\.bias", ["projected"]),
+    (r"mamba\.conv1d\.weight", ["convolved", "", ""]), (r"mamba\.conv1d\.bias", ["convolved"]),
+    (r"mamba\.(A_log|D|dt_bias)", ["mamba heads"]), (r"mamba\.norm\.weight", ["inner"]),
+    (r"mamba\.out_proj\.weight", ["H", "inner"]), (r"mamba\.out_proj\.bias", ["H"]),
+    (r"shared_mlp\.input_linear\.weight", ["both", "H"]), (r"shared_mlp\.output_linear\.weight", ["H", "F"]),
+    (r"feed_forward\.(gate|up)_proj\.weight", ["F", "H"]), (r"feed_forward\.down_proj\.weight", ["H", "F"]),
+    (r"feed_forward\.(gate|up)_proj\.bias", ["F"]), (r"feed_forward\.down_proj\.bias", ["H"]),
+    (r"moe\.input_linear\.weight", ["E", "both of an expert", "H"]), (r"moe\.output_linear\.weight", ["E", "H", "M"]),
+    (r"router\.layer\.weight", ["E", "H"]),
+    (r"self_attn\.out_proj\.weight", ["H", "N"]), (r"self_attn\.[qk]_layernorm\.weight", [""]),
+    (r"conv\.in_proj\.weight", ["short, three", "H"]), (r"conv\.in_proj\.bias", ["short, three"]),
+    (r"conv\.conv\.weight", ["short", "", ""]), (r"conv\.conv\.bias", ["short"]),
+    (r"conv\.out_proj\.weight", ["H", "short"]), (r"conv\.out_proj\.bias", ["H"]),
+    (r"experts\.\d+\.w[13]\.weight", ["M", "H"]), (r"experts\.\d+\.w2\.weight", ["H", "M"]),
+    (r"feed_forward\.w[13]\.weight", ["F", "H"]), (r"feed_forward\.w2\.weight", ["H", "F"]),
+    (r"feed_forward\.gate\.weight", ["E", "H"]), (r"feed_forward\.expert_bias", ["E"]),
+    (r"experts\.gate_up_proj", ["E", "H", "both of an expert"]), (r"experts\.down_proj", ["E", "M", "H"]),
+    (r"feed_forward\.router\.weight", ["E", "H"]),
+    (r"shared_expert\.(gate|up)_proj\.weight", ["S", "H"]), (r"shared_expert\.down_proj\.weight", ["H", "S"]),
+    (r"\w*norm\.weight", ["H"]),
+]
+
+
+def indices_of(kept, model, layer):
+    config = model.config
+    sizes, _ = sizes_of(config)
+    dim = head_dim_of(config)
+    of = lambda name: kept[name][layer] if name in kept else []
+    ffn = SHARED if "ffn_hidden_size" not in sizes else "ffn_hidden_size"
+    twice = lambda indices, size: indices + [size + i for i in indices]
+    if config.model_type == "llama4_text":
+        mixer = {}
+    elif config.model_type in SHORT:
+        short = of("conv_channels")
+        mixer = {"short": short, "short, three": [part * config.hidden_size + c for part in range(3) for c in short]}
+    else:
+        wide = sizes["mamba_num_heads"] * sizes["mamba_head_dim"]
+        shared = 2 * config.mamba_n_groups * config.mamba_d_state
+        inner = channels_of(kept, layer, sizes["mamba_head_dim"])
+        convolved = inner + list(range(wide, wide + shared))
+        mixer = {
+            "inner": inner, "convolved": convolved, "mamba heads": of("mamba_num_heads"),
+            "projected": inner + [wide + c for c in convolved] + [2 * wide + shared + h for h in of("mamba_num_heads")],
+        }
+    return mixer | {
+        "": None, "H": kept["hidden_size"], "N": [h * dim + d for h in of("num_attention_heads") for d in range(dim)],
+        "F": of(ffn), "S": of(SHARED), "both": twice(of(ffn), sizes[ffn]), "E": of("num_moe_experts"), "M": of("moe_ffn_hidden_size"),
+        "both of an expert": twice(of("moe_ffn_hidden_size"), sizes.get("moe_ffn_hidden_size", 0)),
+    }
+
+
+def sliced(state, model, kept):
+    """The tensors that a pruned checkpoint holds, by index-selecting the original's. Layers are renumbered."""
+    out = {}
+    for name, tensor in state.items():
+        layer = int(name.split(".layers.")[1].split(".")[0]) if ".layers." in name else None
+        if layer is not None and layer + 1 not in kept["num_layers"]:
+            continue
+        axes = next(axes for pattern, axes in AXES if re.search(rf"(^|\.|_){pattern}$", name))
+        indices = indices_of(kept, model, layer or 0)
+        if expert := re.search(r"\.experts\.(\d+)\.", name):
+            if int(expert[1]) not in indices["E"]:
+                continue
+            name = name.replace(expert[0], f".experts.{indices['E'].index(int(expert[1]))}.")
+        for dim, axis in enumerate(axes):
+            if indices[axis] is not None:
+                tensor = tensor.index_select(dim, torch.tensor(indices[axis]))
+        if layer is not None:
+            name = name.replace(f".layers.{layer}.", f".layers.{kept['num_layers'].index(layer + 1)}.")
+        out[name] = tensor.contiguous()
+    return out
+
+
+def exported_config(config, sizes, kept, model):
+    """config.json of the pruned model."""
+    settings = model.config
+    granite = settings.model_type == "granitemoehybrid"
+    target = sizes_of(settings)[0] | sizes
+    layers = [n - 1 for n in kept["num_layers"]]
+    out = dict(config) | {
+        "hidden_size": target["hidden_size"], "num_hidden_layers": len(layers), "head_dim": head_dim_of(settings),
+        "num_attention_heads": target["num_attention_heads"],
+    }
+    if settings.model_type == "llama4_text":
+        assert target[SHARED] == target["moe_ffn_hidden_size"]
+        return out | {
+            "intermediate_size": target[SHARED], "num_local_experts": target["num_moe_experts"],
+            "intermediate_size_mlp": target.get("ffn_hidden_size", 1),
+            "no_rope_layers": [settings.no_rope_layers[i] for i in layers],
+            "moe_layers": [at for at, i in enumerate(layers) if i in settings.moe_layers]}
+    if settings.model_type in SHORT:
+        out["intermediate_size"] = target["ffn_hidden_size"]
+        if "layer_types" in config:
+            out["layer_types"] = [config["layer_types"][i] for i in layers]
+        if "full_attn_idxs" in config:
+            out["full_attn_idxs"] = [at for at, i in enumerate(layers) if i in config["full_attn_idxs"]]
+        if settings.model_type == "lfm2":
+            out.pop("block_ff_dim", None)
+            return out | {"block_auto_adjust_ff_dim": False}
+        return out | {"num_experts": target["num_moe_experts"], "moe_intermediate_size": target["moe_ffn_hidden_size"],
+                      "num_dense_layers": sum(i < config["num_dense_layers"] for i in layers)}
+    out |= {"mamba_n_heads": target["mamba_num_heads"], "mamba_d_head": target["mamba_head_dim"]}
+    inner = target["mamba_num_heads"] * target["mamba_head_dim"]
+    if settings.model_type == "falcon_h1":
+        out["mamba_d_ssm"] = inner
+    else:
+        assert inner % target["hidden_size"] == 0, (inner, target["hidden_size"])
+        out["mamba_expand"] = inner // target["hidden_size"]
+    if "ffn_hidden_size" in target:
+        out["shared_intermediate_size" if granite else "intermediate_size"] = target["ffn_hidden_size"]
+    else:
+        out |= {"num_local_experts": target["num_moe_experts"], "intermediate_size": target["moe_ffn_hidden_size"],
+                "shared_intermediate_size": target[SHARED]}
+    if "layer_types" in config:
+        out["layer_types"] = [config["layer_types"][i] for i in layers]
+    if "attn_layer_indices" in config:
+        out["attn_layer_indices"] = [at for at, i in enumerate(layers) if i in config["attn_layer_indices"]]
+    return out
