@@ -88,7 +88,8 @@ struct SpaceCounts {
       var variables: [Int: [Variable]] = [:]
       for dimension in product {
         let limit = dimension == .experts ? perToken : nil
-        if let position = dimension.hyperparameter.flatMap({ positions[$0] }) {
+        // What is as large as another dimension changes with it.
+        if let position = (dimension.leader ?? dimension).hyperparameter.flatMap({ positions[$0] }) {
           variables[position, default: []].append(limit.map { .used(perToken: $0) } ?? .size)
         } else {
           coefficient *= min(model.sizes[dimension], limit ?? .max)
@@ -101,7 +102,8 @@ struct SpaceCounts {
   /// Adds a block's cache, which is linear in each size: with sizes of zero and one its coefficients show.
   private mutating func addCache(of block: any Block, to metric: Metric, kind: Int, rows: Int, tokens: Int) {
     guard metric.cacheBytes(block, rows: rows, tokens: tokens, sizes: model.sizes) != 0 else { return }
-    let carried = block.weights.flatMap(\.axes).flatMap(\.hyperparameters).filter { positions[$0] != nil }
+    let carried = block.weights.flatMap(\.axes).flatMap(\.dimensions).compactMap { ($0.leader ?? $0).hyperparameter }
+      .filter { positions[$0] != nil }
     let open = Array(Set(carried))
     let subsets = 0..<(1 << open.count)
     let values = subsets.map { subset in
