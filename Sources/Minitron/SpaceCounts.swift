@@ -83,7 +83,9 @@ struct SpaceCounts {
     for product in products {
       var coefficient = 1
       var variables: [Int: [Variable]] = [:]
-      for dimension in product {
+      for member in product {
+        // What has another's size counts as that.
+        let dimension = member.leader ?? member
         let limit = dimension == .experts ? perToken : nil
         if let position = dimension.hyperparameter.flatMap({ positions[$0] }) {
           variables[position, default: []].append(limit.map { .used(perToken: $0) } ?? .size)
@@ -98,7 +100,8 @@ struct SpaceCounts {
   /// Adds a block's cache, which is linear in each size: with sizes of zero and one its coefficients show.
   private mutating func addCache(of block: any Block, kind: Int, rows: Int, tokens: Int) {
     guard block.cacheElements(rows: rows, tokens: tokens, sizes: model.sizes) != 0 else { return }
-    let carried = block.weights.flatMap(\.axes).flatMap(\.hyperparameters).filter { positions[$0] != nil }
+    let carried = block.weights.flatMap(\.axes).flatMap(\.dimensions)
+      .compactMap { ($0.leader ?? $0).hyperparameter }.filter { positions[$0] != nil }
     let open = Array(Set(carried))
     let subsets = 0..<(1 << open.count)
     let values = subsets.map { subset in
