@@ -86,10 +86,11 @@ struct SpaceCounts {
     for product in products {
       var coefficient = metric.weightUnit
       var variables: [Int: [Variable]] = [:]
-      for dimension in product {
+      for member in product {
+        // What has another's size counts as that.
+        let dimension = member.leader ?? member
         let limit = dimension == .experts ? perToken : nil
-        // What is as large as another dimension changes with it.
-        if let position = (dimension.leader ?? dimension).hyperparameter.flatMap({ positions[$0] }) {
+        if let position = dimension.hyperparameter.flatMap({ positions[$0] }) {
           variables[position, default: []].append(limit.map { .used(perToken: $0) } ?? .size)
         } else {
           coefficient *= min(model.sizes[dimension], limit ?? .max)

@@ -97,6 +97,7 @@ public enum Families {
     Gemma3VL.self,
     Mistral3.self,
     LLaVA.self,
+    Llama4VL.self,
   ]
 
   public static var modelTypes: [String] { all.flatMap { $0.modelTypes } }

@@ -20,10 +20,9 @@ from transformers.utils.logging import disable_progress_bar
 from hybrid_cases import CASES
 from make_dense import SMALLEST_GAP, TOLERANCES, Draw, compact, difference, write
 from make_moe import POOL, ROUNDING, load
-from reference_hybrid import (
-    RENAMED, Statistics, choose, exported_config, masked, mixture_of, layers_of, routed, sizes_of, sliced,
-)
+from reference_hybrid import RENAMED, Statistics, choose, layers_of, masked, mixture_of, routed
 from reference_minitron import logits_of
+from sliced_hybrid import exported_config, sliced
 
 HERE = pathlib.Path(__file__).resolve().parent
 NOISE = 0.01  # of a router's input, per channel, that must not change a choice

@@ -35,7 +35,7 @@ LINEAR = dict(
     linear_num_value_heads=4, layer_types=["linear_attention", "full_attention"] * 2,
 )
 INDEXED = dict(
-    index_topk=64, index_head_dim=12, index_n_heads=3, num_nextn_predict_layers=0, routed_scaling_factor=1.3)
+    index_topk=64, index_head_dim=12, index_n_heads=3, num_nextn_predict_layers=0, kv_lora_rank=14)
 SHORT = dict(norm_eps=1e-5, conv_L_cache=3)
 SCANS = dict(
     mamba_n_heads=8, mamba_d_head=12, mamba_n_groups=2, mamba_d_state=16, mamba_d_conv=4, mamba_expand=2, mamba_chunk_size=16,

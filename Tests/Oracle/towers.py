@@ -33,6 +33,7 @@ CUT = {"hidden_size": 48, "ffn_hidden_size": 64, "num_layers": 3}
 # Qwen2.5-VL computes the size of a head from these two.
 MIXED = {"hidden_size": 48, "num_moe_experts": 4, "moe_ffn_hidden_size": 16, "num_layers": 3}
 CUTS = {"qwen2_5_vl": CUT | {"hidden_size": 32, "num_attention_heads": 2},
+        "llama4": MIXED | {"moe_shared_expert_intermediate_size": 16, "ffn_hidden_size": 64},
         "qwen3_5_moe": MIXED | {"moe_shared_expert_intermediate_size": 24}, "qwen3_vl_moe": MIXED | {"ffn_hidden_size": 64}}
 QWEN_VISION = dict(depth=2, hidden_size=32, intermediate_size=48, num_heads=2, patch_size=4, spatial_merge_size=2, temporal_patch_size=2,
                    out_hidden_size=64)
@@ -126,10 +127,26 @@ def llava(text="llama", **more):
     return transformers.LlavaForConditionalGeneration(config), plain_image(16, 16)
 
 
+# What Llama 4's forward pass reads of its language model's outputs and these do not have (5.24.0).
+transformers.modeling_outputs.MoeCausalLMOutputWithPast.image_outputs = None
+
+
+def llama4():
+    config = transformers.Llama4Config(
+        text_config=dict(TEXT, model_type="llama4_text", head_dim=16, intermediate_size=32, intermediate_size_mlp=96,
+                         num_local_experts=6, num_experts_per_tok=1, interleave_moe_layer_step=2, attention_chunk_size=16,
+                         floor_scale=8, pad_token_id=0),
+        vision_config=dict(hidden_size=32, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2, image_size=16,
+                           patch_size=4, pixel_shuffle_ratio=0.5, projector_input_dim=48, projector_output_dim=48,
+                           vision_output_dim=48),
+        image_token_index=IMAGE, boi_token_index=IMAGE + 1, eoi_token_index=IMAGE + 2)
+    return transformers.Llama4ForConditionalGeneration(config), plain_image(4, 16)
+
+
 MODELS = {
     "qwen2_5_vl": qwen2_5_vl, "qwen2_5_vl-tied": lambda: qwen2_5_vl(tied=True), "qwen3_vl": qwen3_vl,
     "qwen3_vl-untied": lambda: qwen3_vl(tied=False), "qwen3_5": qwen3_5,
-    "qwen3_5_moe": qwen3_5_moe, "qwen3_vl_moe": qwen3_vl_moe, "gemma3": gemma3, "mistral3": mistral3, "llava": llava,
+    "qwen3_5_moe": qwen3_5_moe, "qwen3_vl_moe": qwen3_vl_moe, "gemma3": gemma3, "mistral3": mistral3, "llava": llava, "llama4": llama4,
     "llava-qwen2": lambda: llava("qwen2"), "llava-mistral": lambda: llava("mistral", sliding_window=None),
 }
 

@@ -71,6 +71,7 @@ enum PublishedModels {
     "lfm2": ["LiquidAI/LFM2-350M", "LiquidAI/LFM2-1.2B", "LiquidAI/LFM2-2.6B"],
     "lfm2_moe": ["LiquidAI/LFM2-8B-A1B"],
     "llama4_text": ["the language models of meta-llama/Llama-4-Scout-17B-16E"],
+    "llama4": ["meta-llama/Llama-4-Scout-17B-16E", "meta-llama/Llama-4-Maverick-17B-128E"],
     "deepseek_v32": ["deepseek-ai/DeepSeek-V3.2", "deepseek-ai/DeepSeek-V3.2-Exp"],
     "glm_moe_dsa": ["zai-org/GLM-5"],
   ]

@@ -21,6 +21,29 @@ public enum LLaVA: Family {
   }
 }
 
+/// Llama 4 (Meta 2025; `transformers` modeling_llama4.py) with its encoder of images, which ends in an adapter of its own width.
+public enum Llama4VL: Family {
+  public static let modelTypes = ["llama4"]
+  public static let sections = Tower.sections
+
+  public static func sample(modelType: String) -> JSON.Object {
+    var config = Families.towerSample(modelType, text: "llama4_text", vision: ["vision_output_dim": 4096])
+    config["text_config"] = JSON.object(Llama4.sample(modelType: "llama4_text"))
+    return config
+  }
+
+  public static func describe(_ config: ConfigReader) throws -> ModelDescription {
+    var tower = Tower(prefix: "language_model.model.", carried: ["vision_model."])
+    tower.heads = ["language_model.lm_head.weight"]
+    tower.addOutput(
+      "multi_modal_projector.linear_1", width: try config.vision().size("vision_output_dim", default: 7680), bias: false
+    )
+    return try tower.describe(config, defaults: config.textDefaults("llama4_text")) { text in
+      try config.describe(text, by: [Llama4.self])
+    }
+  }
+}
+
 /// Mistral Small 3.1 and its successors with an encoder of images (`transformers` modeling_mistral3.py).
 public enum Mistral3: Family {
   public static let modelTypes = ["mistral3"]
