@@ -171,6 +171,30 @@ model("nemotron_h", "Nemotron-3-Nano-30B-A3B", "2688 1856 52 32 2 131072", head_
       moe_intermediate_size=1856, moe_shared_expert_intermediate_size=3712,
       hybrid_override_pattern="MEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEMEM*EMEMEMEME")
 
+model("phimoe", "Phi-3.5-MoE", "4096 6400 32 32 8 32064", num_local_experts=16, attention_bias=True, lm_head_bias=True)
+model("phimoe", "Phi-mini-MoE", "4096 960 32 16 4 32064", num_local_experts=16, attention_bias=True, lm_head_bias=True)
+model("granitemoehybrid", "granite-4.0-h-tiny", "1536 512 40 12 4 100352", num_local_experts=64, num_experts_per_tok=6,
+      shared_intermediate_size=1024, mamba_n_heads=48, mamba_d_head=64, mamba_d_state=128, mamba_n_groups=1, mamba_expand=2,
+      layer_types=["attention" if i in (5, 15, 25, 35) else "mamba" for i in range(40)], **tied)
+model("granitemoehybrid", "granite-4.0-micro", "2560 8192 40 40 8 100352", num_local_experts=0, shared_intermediate_size=8192,
+      layer_types=["attention"] * 40, position_embedding_type="rope", mamba_n_heads=80, mamba_d_head=64, mamba_n_groups=1, **tied)
+model("bamba", "Bamba-9B", "4096 14336 32 32 8 128256", mamba_n_heads=128, mamba_d_head=64, mamba_d_state=128, mamba_n_groups=1,
+      attn_layer_indices=[9, 18, 27])
+model("falcon_h1", "Falcon-H1-0.5B", "1024 2048 36 8 2 32784", head_dim=64, mamba_d_ssm=1536, mamba_n_heads=24, mamba_d_head=64,
+      mamba_d_state=128, mamba_n_groups=1)
+model("falcon_h1", "Falcon-H1-7B", "3072 12288 44 12 2 130048", head_dim=128, mamba_d_ssm=3072, mamba_n_heads=24,
+      mamba_d_head=128, mamba_d_state=256, mamba_n_groups=1)
+model("lfm2", "LFM2-350M", "1024 6656 16 16 8 65536", layer_types=[
+    "full_attention" if i in (2, 5, 8, 10, 12, 14) else "conv" for i in range(16)])
+model("lfm2", "LFM2-1.2B", "2048 12288 16 32 8 65536", layer_types=[
+    "full_attention" if i in (2, 5, 8, 10, 12, 14) else "conv" for i in range(16)])
+model("lfm2_moe", "LFM2-8B-A1B", "2048 7168 24 32 8 65536", moe_intermediate_size=1792, num_experts=32, num_experts_per_tok=4,
+      num_dense_layers=2, layer_types=["full_attention" if i in (2, 6, 10, 14, 18, 21) else "conv" for i in range(24)])
+model("llama4_text", "language model of Llama-4-Scout", "5120 8192 48 40 8 202048", num_local_experts=16, intermediate_size_mlp=16384,
+      head_dim=128, interleave_moe_layer_step=1)
+model("deepseek_v32", "DeepSeek-V3.2", "7168 18432 61 128 128 129280")
+model("glm_moe_dsa", "GLM-5", "6144 12288 78 64 64 154880")
+
 
 def tower(kind, name, sizes, **fields):
     """An image-text model: the sizes and fields are its language model's."""
@@ -197,6 +221,8 @@ tower("qwen3_5_moe", "Qwen3.5-35B-A3B", "2048 0 40 16 2 248320", head_dim=256, m
       shared_expert_intermediate_size=512, num_experts=256, num_experts_per_tok=8, **untied)
 tower("qwen3_5_moe", "Qwen3.5-122B-A10B", "3072 0 48 32 2 248320", head_dim=256, moe_intermediate_size=1024,
       shared_expert_intermediate_size=1024, num_experts=256, num_experts_per_tok=8, **untied)
+tower("llama4", "Llama-4-Scout", "5120 8192 48 40 8 202048", num_local_experts=16, intermediate_size_mlp=16384, head_dim=128,
+      interleave_moe_layer_step=1, **untied)
 tower("gemma3", "gemma-3-4b", "2560 10240 34 8 4 262208", head_dim=256)
 tower("gemma3", "gemma-3-12b", "3840 15360 48 16 8 262208", head_dim=256)
 tower("gemma3", "gemma-3-27b", "5376 21504 62 32 16 262208", head_dim=128, query_pre_attn_scalar=168)
@@ -235,7 +261,9 @@ def counted(config):
     with torch.device("meta"):
         if hasattr(config, "vision_config"):
             whole = AutoModelForImageTextToText.from_config(config)
-            text, head = whole.model.language_model, whole.lm_head
+            text = getattr(whole, "model", whole).language_model
+            head = whole.lm_head if hasattr(whole, "lm_head") else text.lm_head
+            text = getattr(text, "model", text)
             shared = config.tie_word_embeddings
             return stored(text) + (0 if shared else stored(head))
         whole = AutoModelForCausalLM.from_config(config)

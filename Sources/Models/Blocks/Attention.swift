@@ -135,7 +135,7 @@ public struct Attention: Block {
   }
 
   public func cacheBytes(rows: Int, tokens: Int, sizes: Sizes) -> Int {
-    2 * cacheElements(rows: rows, tokens: min(tokens, window ?? tokens), sizes: sizes)
+    2 * cacheElements(rows: rows, tokens: min(tokens, window ?? chunks?.size ?? tokens), sizes: sizes)
   }
 
   /// Scores and sums over the causal half of each row.

@@ -30,6 +30,9 @@ public struct SideBySide: Block {
   public func cacheElements(rows: Int, tokens: Int, sizes: Sizes) -> Int {
     parts.reduce(0) { $0 + $1.block.cacheElements(rows: rows, tokens: tokens, sizes: sizes) }
   }
+  public func cacheBytes(rows: Int, tokens: Int, sizes: Sizes) -> Int {
+    parts.reduce(0) { $0 + $1.block.cacheBytes(rows: rows, tokens: tokens, sizes: sizes) }
+  }
   public func steppedElements(tokens: Int, sizes: Sizes) -> Int {
     parts.reduce(0) { $0 + $1.block.steppedElements(tokens: tokens, sizes: sizes) }
   }
