@@ -58,7 +58,7 @@ public struct FamiliesCommand: ParsableCommand {
     var table = Table(
       title: "Supported models",
       columns: [
-        Table.Column("model_type"), Table.Column("published checkpoints, and what can be pruned", isFlexible: true),
+        Table.Column("model_type"), Table.Column("published, prunable", isFlexible: true),
       ])
     // A terminal's table breaks its lines itself.
     let width = console.output.isTTY ? Int.max : 70

@@ -18,7 +18,9 @@ public final class SourceModel: Sendable {
   /// - Throws: `ModelError` naming the first tensors that are missing, unexpected or misshapen; what the
   ///   checkpoint reader and the family throw.
   ///
-  /// - Parameter keepsPrediction: modules that predict further tokens belong to the model; otherwise they are left out.
+  /// - Parameters:
+  ///   - directory: where `config.json` and the weights are.
+  ///   - keepsPrediction: modules that predict further tokens belong to the model; otherwise they are left out.
   public convenience init(directory: String, keepsPrediction: Bool = false) throws {
     try self.init(directory: directory) { config, file in
       let description = try Families.describe(
