@@ -23,7 +23,9 @@ import Testing
   @Test func everyTypeHasAPublishedCheckpoint() throws {
     let entries = try Program.run(["families", "--json"]).json?["families"]?.array ?? []
     #expect(entries.count > 50)
-    for entry in entries { #expect(entry["examples"]?.array?.isEmpty == false, "\(entry["model_type"]?.string ?? "?")") }
+    for entry in entries {
+      #expect(entry["examples"]?.array?.isEmpty == false, "\(entry["model_type"]?.string ?? "?")")
+    }
   }
 
   /// After a change that is meant: `COPPICE_RECORD_HELP=1 swift test … --filter FamiliesCommandTests`.

@@ -119,7 +119,9 @@ import Torch
       // Fewer rows at a time, of which some processors' products add up in another order.
       for (few, many) in zip(try continued(small, prompts, subjects: subjects, count: 8), together) {
         #expect(few.map(\.tokens) == many.map(\.tokens))
-        for (one, other) in zip(few.flatMap(\.logits), many.flatMap(\.logits)) { #expect(relativeDifference(one, other) < 1e-5) }
+        for (one, other) in zip(few.flatMap(\.logits), many.flatMap(\.logits)) {
+          #expect(relativeDifference(one, other) < 1e-5)
+        }
       }
     }
   }
