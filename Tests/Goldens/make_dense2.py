@@ -7,23 +7,20 @@ parameters the published module has; statistics and masks are hooks on its modul
 """
 
 import contextlib
-import logging
 import pathlib
 import re
 import sys
 import tempfile
 import types
-import zlib
 
 import torch
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
-from transformers.utils.logging import disable_progress_bar
 
 import reference_minitron as reference
 from dense2_cases import CASES as SECOND
 from dense3_cases import CASES as THIRD
-from make_dense import SMALLEST_GAP, TOLERANCES, Draw, compact, difference, load, write
+from make_dense import SMALLEST_GAP, TOLERANCES, Draw, compact, difference, load, make_all, write
 from reference_minitron import choose, head_dim_of, logits_of
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -421,20 +418,5 @@ def attempt(name, case, seed):
     return sum(f.stat().st_size for f in folder.iterdir()), note
 
 
-def main(names):
-    disable_progress_bar()
-    logging.getLogger("transformers").setLevel(logging.ERROR)
-    torch.set_num_threads(1)
-    torch.set_grad_enabled(False)
-    for name in names or CASES:
-        for retry in range(20):
-            size, note = attempt(name, CASES[name], zlib.crc32(name.encode()) + retry)
-            if size:
-                break
-            print(f"{name}: seed + {retry} passed over: {note}", flush=True)
-        assert size, f"{name}: no seed serves"
-        print(f"{name}: {size} bytes{'' if size < 250_000 else ' (TOO MANY)'}, {note}", flush=True)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    make_all(sys.argv[1:], CASES, attempt, seeds=20)

@@ -5,20 +5,17 @@
 Versions that made the files in the repository: torch 2.11.0, transformers 5.24.0. The layout is that of mamba/ (README.md).
 """
 
-import logging
 import pathlib
 import re
 import sys
 import tempfile
-import zlib
 
 import torch
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
-from transformers.utils.logging import disable_progress_bar
 
 from hybrid_cases import CASES
-from make_dense import SMALLEST_GAP, TOLERANCES, Draw, compact, difference, write
+from make_dense import SMALLEST_GAP, TOLERANCES, Draw, compact, difference, make_all, write
 from make_moe import POOL, ROUNDING, load
 from reference_hybrid import RENAMED, Statistics, choose, layers_of, masked, mixture_of, routed
 from reference_minitron import logits_of
@@ -189,20 +186,5 @@ def attempt(name, case, seed):
     return sum(f.stat().st_size for f in folder.iterdir()), note
 
 
-def main(names):
-    disable_progress_bar()
-    logging.getLogger("transformers").setLevel(logging.ERROR)
-    torch.set_num_threads(1)
-    torch.set_grad_enabled(False)
-    for name in names or CASES:
-        for retry in range(40):
-            size, note = attempt(name, CASES[name], zlib.crc32(name.encode()) + retry)
-            if size:
-                break
-            print(f"{name}: seed + {retry} passed over: {note}", flush=True)
-        assert size, f"{name}: no seed serves"
-        print(f"{name}: {size} bytes{'' if size < 250_000 else ' (TOO MANY)'}, {note}", flush=True)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    make_all(sys.argv[1:], CASES, attempt, seeds=40)

@@ -6,18 +6,15 @@ Versions that made the files in the repository: torch 2.11.0, transformers 5.24.
 """
 
 import json
-import logging
 import pathlib
 import sys
 import tempfile
-import zlib
 
 import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
-from transformers.utils.logging import disable_progress_bar
 
-from make_dense import SMALLEST_GAP, TOLERANCES, Draw, compact, difference, load_state, write
+from make_dense import SMALLEST_GAP, TOLERANCES, Draw, compact, difference, load_state, make_all, write
 from mamba_cases import CASES
 from reference_mamba import Statistics, choose, kind_of, base_of, masked, sizes_of, sliced
 from reference_minitron import logits_of
@@ -265,20 +262,5 @@ def attempt(name, case, seed):
     return sum(f.stat().st_size for f in folder.iterdir()), note
 
 
-def main(names):
-    disable_progress_bar()
-    logging.getLogger("transformers").setLevel(logging.ERROR)
-    torch.set_num_threads(1)
-    torch.set_grad_enabled(False)
-    for name in names or CASES:
-        for retry in range(60):
-            size, note = attempt(name, CASES[name], zlib.crc32(name.encode()) + retry)
-            if size:
-                break
-            print(f"{name}: seed + {retry} passed over: {note}", flush=True)
-        assert size, f"{name}: no seed serves"
-        print(f"{name}: {size} bytes{'' if size < 250_000 else ' (TOO MANY)'}, {note}", flush=True)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    make_all(sys.argv[1:], CASES, attempt, seeds=60)

@@ -6,19 +6,16 @@ Versions that made the files in the repository: torch 2.11.0, transformers 5.24.
 experts are decided by a hair: rounding to bfloat16 must not send it elsewhere.
 """
 
-import logging
 import pathlib
 import re
 import sys
 import tempfile
-import zlib
 
 import torch
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
-from transformers.utils.logging import disable_progress_bar
 
-from make_dense import SMALLEST_GAP, TOLERANCES, Draw, compact, difference, write
+from make_dense import SMALLEST_GAP, TOLERANCES, Draw, compact, difference, make_all, write
 from moe_cases import CASES
 from reference_minitron import head_dim_of, logits_of
 from reference_moe import (
@@ -174,26 +171,33 @@ def indices_of(kept, config, layer):
     }
 
 
-def sliced(state, config, kept):
-    """The tensors that a pruned checkpoint holds; layers and experts are numbered anew."""
+def by_axes(state, kept, axes, indices_of, before=r"(^|\.)"):
+    """The tensors that a pruned checkpoint holds; layers and experts are numbered anew.
+
+    axes: of tensors, by the end of their names, which stands after `before`; indices_of: what of each axis is kept in a layer.
+    """
     out = {}
     for name, tensor in state.items():
         layer = int(name.split(".layers.")[1].split(".")[0]) if ".layers." in name else None
         if layer is not None and layer + 1 not in kept["num_layers"]:
             continue
-        axes = next(axes for pattern, axes in AXES if re.search(rf"(^|\.){pattern}$", name))
-        indices = indices_of(kept, config, layer or 0)
+        own = next(own for pattern, own in axes if re.search(rf"{before}{pattern}$", name))
+        indices = indices_of(layer or 0)
         if expert := re.search(r"\.experts\.(\d+)\.", name):
             if int(expert[1]) not in indices["E"]:
                 continue
             name = name.replace(expert[0], f".experts.{indices['E'].index(int(expert[1]))}.")
-        for dim, axis in enumerate(axes):
+        for dim, axis in enumerate(own):
             if indices[axis] is not None:
                 tensor = tensor.index_select(dim, torch.tensor(indices[axis]))
         if layer is not None:
             name = name.replace(f".layers.{layer}.", f".layers.{kept['num_layers'].index(layer + 1)}.")
         out[name] = tensor.contiguous()
     return out
+
+
+def sliced(state, config, kept):
+    return by_axes(state, kept, AXES, lambda layer: indices_of(kept, config, layer))
 
 
 def exported_config(config, kept, model):
@@ -308,20 +312,5 @@ def attempt(name, case, seed):
     return sum(f.stat().st_size for f in folder.iterdir()), note
 
 
-def main(names):
-    disable_progress_bar()
-    logging.getLogger("transformers").setLevel(logging.ERROR)
-    torch.set_num_threads(1)
-    torch.set_grad_enabled(False)
-    for name in names or CASES:
-        for retry in range(30):
-            size, note = attempt(name, CASES[name], zlib.crc32(name.encode()) + retry)
-            if size:
-                break
-            print(f"{name}: seed + {retry} passed over: {note}", flush=True)
-        assert size, f"{name}: no seed serves"
-        print(f"{name}: {size} bytes{'' if size < 250_000 else ' (TOO MANY)'}, {note}", flush=True)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    make_all(sys.argv[1:], CASES, attempt, seeds=30)

@@ -203,4 +203,4 @@ make_moe.AXES = [
 ] + make_moe.AXES
 
 if __name__ == "__main__":
-    make_moe.main(sys.argv[1:])
+    make_moe.make_all(sys.argv[1:], make_moe.CASES, make_moe.attempt, seeds=30)

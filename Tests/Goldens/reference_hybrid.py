@@ -11,7 +11,8 @@ import contextlib
 import torch
 import torch.nn.functional as F
 
-from reference_minitron import attention_mask_of, best, head_dim_of, keep_layers
+import reference_mamba
+from reference_minitron import best, head_dim_of, keep_layers
 
 # Published names of parameters that modules call otherwise.
 RENAMED = {
@@ -173,7 +174,7 @@ def on_routed(config, found, call):
     return experts.outer.register_forward_pre_hook(outer)
 
 
-class Statistics:
+class Statistics(reference_mamba.Statistics):
     """Sums of squared token means per tap, and the cosine of every token over every layer."""
 
     def __init__(self, model):
@@ -229,27 +230,6 @@ class Statistics:
                 self.cosines[i].append(F.cosine_similarity(before, after, dim=-1).double())
 
             yield layer.register_forward_hook(over_layer, with_kwargs=True)
-
-    @torch.no_grad()
-    def run(self, model, tokens, lengths):
-        mask = attention_mask_of(lengths, tokens.shape[1])
-        handles = list(self._hooks(model))
-        try:
-            for b in range(tokens.shape[0]):
-                self.valid = int(lengths[b])
-                model.model(input_ids=tokens[b : b + 1], attention_mask=mask[b : b + 1], use_cache=False)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return self
-
-    def layer_scores(self, micro_batch):
-        """[L]: 1 − mean cosine over a micro-batch's tokens, summed over micro-batches."""
-        scores = []
-        for rows in self.cosines:
-            batches = [rows[i : i + micro_batch] for i in range(0, len(rows), micro_batch)]
-            scores.append(sum(1 - torch.cat(batch).mean() for batch in batches))
-        return torch.stack(scores).float()
 
     def importances(self):
         """hidden_size [H]; of what the layers have [L, …], zeros where a layer lacks it. Float32."""

@@ -1,9 +1,6 @@
 """What a pruned checkpoint of the models in hybrid/ holds: its tensors, sliced, and its config. See make_hybrid.py."""
 
-import re
-
-import torch
-
+from make_moe import by_axes
 from reference_hybrid import SHARED, SHORT, channels_of, sizes_of
 from reference_minitron import head_dim_of
 
@@ -65,25 +62,7 @@ def indices_of(kept, model, layer):
 
 
 def sliced(state, model, kept):
-    """The tensors that a pruned checkpoint holds, by index-selecting the original's. Layers are renumbered."""
-    out = {}
-    for name, tensor in state.items():
-        layer = int(name.split(".layers.")[1].split(".")[0]) if ".layers." in name else None
-        if layer is not None and layer + 1 not in kept["num_layers"]:
-            continue
-        axes = next(axes for pattern, axes in AXES if re.search(rf"(^|\.|_){pattern}$", name))
-        indices = indices_of(kept, model, layer or 0)
-        if expert := re.search(r"\.experts\.(\d+)\.", name):
-            if int(expert[1]) not in indices["E"]:
-                continue
-            name = name.replace(expert[0], f".experts.{indices['E'].index(int(expert[1]))}.")
-        for dim, axis in enumerate(axes):
-            if indices[axis] is not None:
-                tensor = tensor.index_select(dim, torch.tensor(indices[axis]))
-        if layer is not None:
-            name = name.replace(f".layers.{layer}.", f".layers.{kept['num_layers'].index(layer + 1)}.")
-        out[name] = tensor.contiguous()
-    return out
+    return by_axes(state, kept, AXES, lambda layer: indices_of(kept, model, layer), before=r"(^|\.|_)")
 
 
 def exported_config(config, sizes, kept, model):
