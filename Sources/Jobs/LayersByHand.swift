@@ -88,7 +88,6 @@ extension ModelDescription {
 extension PruneRequest {
   /// Says what layers by hand mean for a search.
   func noteLayers(of description: ModelDescription, _ settings: SearchSettings, _ events: RunEvents) throws {
-    if let note = description.predictionNote { try events.note(.checkpoint(note)) }
     let choice = settings.layerChoice
     if search.isByHand { return }
     func depths(_ settings: SearchSettings) -> [Int] {

@@ -37,7 +37,9 @@ public struct PlanJob {
     let directory = try ModelPlace.directory(request.model, revision: request.revision, need: .config, events: events)
     // Without weights, or with others than the config's, the config says what there is to plan.
     let keeps = request.prediction == .keep
-    let source = try? SourceModel(directory: directory, keepsPrediction: keeps)
+    var source = try? SourceModel(directory: directory)
+    // Weights that lack what is to be kept are told of.
+    if keeps, source != nil { source = try SourceModel(directory: directory, keepsPrediction: true) }
     let described = try source?.description ?? Families.describe(directory: directory)
     let description = try keeps && source == nil ? described.keepingPrediction() : described
     if let note = source?.headNote { try events.note(.checkpoint(note)) }
@@ -53,6 +55,7 @@ public struct PlanJob {
     for warning in try byHand?.validate(for: description) ?? [] { try events.warn(.architecture(warning)) }
     try settings.warnOfUnknown(in: description, events)
     try request.noteLayers(of: description, settings, events)
+    if let note = description.predictionNote { try events.note(.checkpoint(note)) }
     let space = byHand.map { SearchSpace($0) } ?? SearchSpace(description, settings)
     let result = try space.search(
       description, settings, request.search.constraints, layerRanking: ranking, events: events)

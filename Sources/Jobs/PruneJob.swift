@@ -150,6 +150,7 @@ public struct PruneJob {
     for warning in inputs.companions.warnings { try events.warn(.companions(warning)) }
     try settings.warnOfUnknown(in: description, events)
     try request.noteLayers(of: description, settings, events)
+    if let note = description.predictionNote { try events.note(.checkpoint(note)) }
     if request.layerScore == .kl, layers.score == nil { try events.note(.layerScoreUnused) }
     try inputs.warnOfLength(model, events)
     try inputs.hashWeights(of: model, events, with: world, request.layout(of: description, world))

@@ -190,8 +190,8 @@ extension ModelDescription {
   ///   - settings: whose rows and tokens memory is counted for.
   ///   - constraints: what is limited.
   public func layersWeighTheSame(_ settings: SearchSettings, _ constraints: Constraints) -> Bool {
-    constraints[.memory] == nil
-      ? Set(layers.map(\.weights)).count <= 1
-      : kindsOfLayers(rows: settings.inferenceBatchSize, tokens: settings.seqLength).kinds.count <= 1
+    // Without a target of memory what layers keep does not matter.
+    let rows = constraints[.memory] == nil ? 0 : settings.inferenceBatchSize
+    return kindsOfLayers(rows: rows, tokens: settings.seqLength).kinds.count <= 1
   }
 }

@@ -149,6 +149,16 @@ public struct ConfigReader: Sendable {
     }
   }
 
+  /// A list of 0-based numbers of layers; nil where there is none.
+  func layerNumbers(_ key: String) throws -> Set<Int>? {
+    guard let value = object[key], !value.isNull else { return nil }
+    let numbers = value.array?.compactMap(\.int) ?? []
+    guard let list = value.array, numbers.count == list.count else {
+      throw wrong(key, "a list of layer numbers from 0 on", value)
+    }
+    return Set(numbers)
+  }
+
   /// A list of numbers above zero.
   func positives(_ key: String, count: Int) throws -> [Double] {
     let numbers = object[key]?.array?.map(\.double) ?? []

@@ -86,6 +86,21 @@ import Testing
     }
   }
 
+  /// A plan refuses what a run of pruning would.
+  @Test func modulesThatTheWeightsLackAreNotPlannedWith() throws {
+    let golden = Golden.root + "/Tests/Goldens/moe/qwen3_next"
+    func plan(_ directory: String) throws -> Program.Result {
+      try Program.run(["plan", "--hf_model_name_or_path", directory, "--mtp", "keep", "--prune_target_params", "1M"])
+    }
+    try plan(golden).expectFailure(saying: "the weights have no multi-token-prediction modules")
+    try withTemporaryDirectory { directory in
+      try FileManager.default.copyItem(atPath: golden + "/config.json", toPath: directory + "/config.json")
+      let planned = try plan(directory)
+      planned.expectSuccess()
+      #expect(planned.error.contains("multi-token-prediction modules are kept"))
+    }
+  }
+
   @Test func aLayerRankingIsCheckedLayerByLayer() throws {
     try withTemporaryDirectory { directory in
       for (ranking, isGood) in [

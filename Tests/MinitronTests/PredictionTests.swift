@@ -46,6 +46,12 @@ import Torch
   private static func write(_ test: Case, to directory: String) throws {
     var edited = try EditedCheckpoint(Golden.root + "/Tests/Goldens/" + test.golden)
     edited.config[test.field] = .int(1)
+    try complete(&edited)
+    try edited.write(to: directory)
+  }
+
+  /// What the config describes and the checkpoint lacks.
+  private static func complete(_ edited: inout EditedCheckpoint) throws {
     let description = try Families.describe(config: edited.config, file: "config.json").keepingPrediction()
     let own = Set(edited.tensors.map(\.name))
     for (number, (name, shape)) in description.tensors().enumerated() where !own.contains(name) {
@@ -53,7 +59,6 @@ import Torch
       edited.tensors.append(
         EditedCheckpoint.Entry(name: name, type: .float32, shape: shape, bytes: values.withUnsafeBytes(Array.init)))
     }
-    try edited.write(to: directory)
   }
 
   private static func selection(_ model: ModelDescription) -> (selection: Selection, kept: [Int]) {
@@ -90,6 +95,33 @@ import Torch
       #expect(counts(description).params > counts(plain.description).params)
       #expect(counts(description).activeParams == counts(plain.description).activeParams)
       #expect(counts(description).params == model.checkpoint.tensors.reduce(0) { $0 + $1.elementCount })
+    }
+  }
+
+  @Test func theyAreKeptBesideAnEncoder() throws {
+    var edited = try EditedCheckpoint(Golden.root + "/Tests/Goldens/dense2/qwen35_list")
+    var text = edited.config
+    (text["model_type"], text["mtp_num_hidden_layers"]) = (.text("qwen3_5_text"), .int(1))
+    let hidden = try #require(text["hidden_size"]?.int)
+    let vision = JSON.Object([
+      ("hidden_size", .int(8)), ("out_hidden_size", .int(hidden)), ("spatial_merge_size", .int(2)),
+    ])
+    edited.config = JSON.Object([
+      ("model_type", .text("qwen3_5")), ("text_config", .object(text)), ("vision_config", .object(vision)),
+    ])
+    for index in edited.tensors.indices where edited.tensors[index].name.hasPrefix("model.") {
+      edited.tensors[index].name = "model.language_model." + edited.tensors[index].name.dropFirst("model.".count)
+    }
+    try Self.complete(&edited)
+    try withTemporaryDirectory { directory in
+      try edited.write(to: directory + "/model")
+      let model = try SourceModel(directory: directory + "/model", keepsPrediction: true)
+      let (selection, kept) = Self.selection(model.description)
+      try Exporter(model, selection: selection).write(to: directory + "/out", record: .null, importance: nil)
+      let pruned = try model.sibling(directory: directory + "/out")
+      #expect(pruned.checkpoint.config["text_config"]?["mtp_num_hidden_layers"]?.int == 1)
+      #expect(try pruned.tensor("mtp.fc.weight").shape == [kept.count, 2 * kept.count])
+      #expect(try pruned.tensor("mtp.layers.0.mlp.up_proj.weight").shape[1] == kept.count)
     }
   }
 

@@ -14,7 +14,7 @@ public enum Bamba: Family {
   public static func describe(_ config: ConfigReader) throws -> ModelDescription {
     var decoder = try MambaDecoder(config, epsilon: 1e-5, keys: 8)
     try decoder.sizes.read(.ffn, "intermediate_size")
-    let attending = try Self.attending(config)
+    let attending = try config.layerNumbers("attn_layer_indices") ?? []
     let mixer = try decoder.mixer()
     // What the config has outside the section of positions is overwritten with a half.
     let attention = try decoder.attention(
@@ -31,15 +31,5 @@ public enum Bamba: Family {
         guard kept.count != layers, config["attn_layer_indices"]?.array != nil else { return }
         config["attn_layer_indices"] = .array(kept.indices.filter { attending.contains(kept[$0]) }.map { .int($0) })
       })
-  }
-
-  /// The layers (0-based) that have attention.
-  private static func attending(_ config: ConfigReader) throws -> Set<Int> {
-    guard config.has("attn_layer_indices") else { return [] }
-    let list = config.object["attn_layer_indices"]?.array?.map(\.int) ?? [nil]
-    guard list.allSatisfy({ $0 != nil }) else {
-      throw ModelError("\(config.file): \"attn_layer_indices\" should be a list of layer numbers from 0 on")
-    }
-    return Set(list.compactMap { $0 })
   }
 }

@@ -34,7 +34,7 @@ public enum DeepSeekV2: Family {
 }
 
 /// DeepSeek-V3, V3.1 and R1 (arXiv 2412.19437; `transformers` modeling_deepseek_v3.py), and Kimi K2, which is computed by
-/// the same code: routing by sigmoid with a bias on the choice. The modules that predict further tokens are left out.
+/// the same code: routing by sigmoid with a bias on the choice, and modules that predict further tokens.
 public enum DeepSeekV3: Family {
   public static let modelTypes = ["deepseek_v3", "kimi_k2"]
 
@@ -177,9 +177,7 @@ struct DeepSeekDecoder {
         .wholeSharedExperts("n_shared_experts"),
         ShapeRule([.numMoEExperts]) { groups?.refusal(experts: $0[.experts], topK: topK) },
       ] + shapeRules)
-    model.prediction = try prediction(
-      LayerDescription(
-        model.layers.prefix(1).flatMap { [$0.sublayers[0], Sublayer(norm: $0.sublayers[1].norm, block: experts)] }))
+    model.prediction = try prediction(base.layer(attention(0), experts))
     return model
   }
 

@@ -96,29 +96,32 @@ public struct DenseDecoder {
   /// A norm over the residual stream, of this family's kind.
   public func norm(_ name: String) -> Norm { Norm(name, epsilon: epsilon, kind: normKind, bias: normBias) }
 
+  /// What the names of a layer's weights begin with.
+  var prefix: String { config.weightPrefix + "layers.{layer}" }
+
+  /// A layer of these blocks, with norms where the family has them.
+  func layer(_ attention: any Block, _ mlp: any Block) -> LayerDescription {
+    let (names, blocks) = (norms.names, [attention, mlp])
+    let isParallel = if case .shared = norms { true } else { false }
+    return LayerDescription(
+      blocks.indices.map { index in
+        Sublayer(
+          norm: names.before[index].map { norm(prefix + "." + $0) }, block: blocks[index],
+          postNorm: names.after[index].map { norm(prefix + "." + $0) }, residualScale: residualScale)
+      }, isParallel: isParallel)
+  }
+
   /// - Parameters:
   ///   - attention: the attention of a layer, from its names' prefix and number (0-based).
   ///   - mlp: its MLP, from its names' prefix.
   public func describe(
     attention: (_ prefix: String, _ layer: Int) throws -> any Block, mlp: (_ prefix: String) throws -> any Block
   ) throws -> ModelDescription {
-    let prefix = config.weightPrefix + "layers.{layer}"
     let feedForward = try mlp(prefix + ".mlp")
-    let isParallel = if case .shared = norms { true } else { false }
-    let descriptions = try (0..<layers).map { layer in
-      let names = norms.names
-      let blocks = [try attention(prefix + ".self_attn", layer), feedForward]
-      return LayerDescription(
-        blocks.indices.map { index in
-          Sublayer(
-            norm: names.before[index].map { norm(prefix + "." + $0) }, block: blocks[index],
-            postNorm: names.after[index].map { norm(prefix + "." + $0) }, residualScale: residualScale)
-        }, isParallel: isParallel)
-    }
     return ModelDescription(
       family: try config.string("model_type"), declared: sizes,
       embedding: Weight(config.weightPrefix + "embed_tokens.weight", [.vocabulary, .hidden]),
-      layers: descriptions,
+      layers: try (0..<layers).map { layer(try attention(prefix + ".self_attn", $0), feedForward) },
       finalNorm: norm(config.weightPrefix + finalNorm),
       isTied: try config.flag("tie_word_embeddings", default: tiedByDefault), names: names,
       dropped: dropped, scales: scales, fixed: fixed,

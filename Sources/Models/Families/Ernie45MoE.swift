@@ -62,10 +62,7 @@ public enum Ernie45MoE: Family {
     -> PredictionModules
   {
     let (prefix, field) = (decoder.config.weightPrefix, "num_nextn_predict_layers")
-    let layer = LayerDescription([
-      Sublayer(norm: decoder.norm(decoder.prefix + ".input_layernorm"), block: attention),
-      Sublayer(norm: decoder.norm(decoder.prefix + ".post_attention_layernorm"), block: mlp),
-    ])
+    let layer = decoder.layer(attention, mlp)
     return PredictionModules(
       prefixes: [prefix + "mtp_"], field: field,
       modules: (0..<(try decoder.config.size(field, default: 1, atLeast: 0, atMost: 64))).map { number in

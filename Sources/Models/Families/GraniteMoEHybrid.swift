@@ -53,9 +53,7 @@ public enum GraniteMoEHybrid: Family {
     try decoder.sizes.read(.moeFFN, "intermediate_size")
     let topK = try config.size("num_experts_per_tok", default: 2)
     let rule = ShapeRule.enoughExperts(topK, "num_experts_per_tok")
-    if let reason = rule.refusal(of: Architecture(layers: [], sizes: decoder.sizes.sizes)) {
-      throw ModelError("\(config.file): \(reason)")
-    }
+    try rule.check(decoder.sizes, config)
     let block = decoder.prefix + ".block_sparse_moe"
     return (
       MixtureOfExperts(

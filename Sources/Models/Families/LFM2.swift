@@ -45,14 +45,8 @@ public enum LFM2: Family {
   /// `layer_types`, else the layers in `full_attn_idxs`, else all.
   private static func attends(_ config: ConfigReader, layers: Int) throws -> [Bool] {
     if let listed = try ShortConvolutionDecoder.listed(config, layers: layers) { return listed }
-    guard let value = config.object["full_attn_idxs"], !value.isNull else {
-      return Array(repeating: true, count: layers)
-    }
-    let numbers = value.array?.map(\.int) ?? [nil]
-    guard numbers.allSatisfy({ $0 != nil }) else {
-      throw ModelError("\(config.file): \"full_attn_idxs\" should be a list of layer numbers from 0 on")
-    }
-    return (0..<layers).map { numbers.contains($0) }
+    let numbers = try config.layerNumbers("full_attn_idxs")
+    return (0..<layers).map { numbers?.contains($0) ?? true }
   }
 }
 
@@ -83,9 +77,7 @@ public enum LFM2MoE: Family {
     try decoder.sizes.read(.moeFFN, "moe_intermediate_size", default: 1792)
     let topK = try config.size("num_experts_per_tok", default: 4)
     let rule = ShapeRule.enoughExperts(topK, "num_experts_per_tok")
-    if let reason = rule.refusal(of: Architecture(layers: [], sizes: decoder.sizes.sizes)) {
-      throw ModelError("\(config.file): \(reason)")
-    }
+    try rule.check(decoder.sizes, config)
     let block = decoder.prefix + ".feed_forward"
     let experts = MixtureOfExperts(
       router: Router(

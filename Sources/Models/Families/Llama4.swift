@@ -64,12 +64,8 @@ private struct Llama4Layers: Sendable {
       throw ModelError("\(config.file): a layer is \"chunked_attention\", but there is no \"\(key)\"")
     }
     self.chunk = chunk
-    if let list = config.object["moe_layers"], !list.isNull {
-      let numbers = list.array?.map(\.int) ?? [nil]
-      guard numbers.allSatisfy({ $0 != nil }) else {
-        throw ModelError("\(config.file): \"moe_layers\" should be a list of layer numbers from 0 on")
-      }
-      areSparse = (0..<count).map { numbers.contains($0) }
+    if let numbers = try config.layerNumbers("moe_layers") {
+      areSparse = (0..<count).map(numbers.contains)
     } else {
       let step = try config.size("interleave_moe_layer_step", default: 1)
       areSparse = (1...count).map { $0 % step == 0 }

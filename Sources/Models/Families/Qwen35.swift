@@ -33,15 +33,15 @@ struct HybridQwen {
     }
   }
 
-  /// Layers of full attention after the others, with these blocks, that predict further tokens.
-  func prediction(_ config: ConfigReader, field: String, norm: (String) -> Norm, mlp: any Block) throws
-    -> PredictionModules
-  {
-    let prefix = config.weightPrefix + "layers.{layer}"
-    let layer = LayerDescription([
-      Sublayer(norm: norm(prefix + ".input_layernorm"), block: full),
-      Sublayer(norm: norm(prefix + ".post_attention_layernorm"), block: mlp),
-    ])
+  /// Layers of full attention after the others that predict further tokens.
+  ///
+  /// - Parameters:
+  ///   - field: the config's key of how many there are.
+  ///   - layer: a layer of the model with this attention.
+  func prediction(
+    _ config: ConfigReader, field: String, layer: (_ attention: any Block) -> LayerDescription
+  ) throws -> PredictionModules {
+    let (prefix, layer) = (config.weightPrefix + "layers.{layer}", layer(full))
     let count = try config.size(field, default: 1, atLeast: 0, atMost: 64)
     let stem = PredictionModules.stem("mtp.", norms: ["pre_fc_norm_embedding", "pre_fc_norm_hidden"], map: "fc")
     return PredictionModules(
@@ -80,9 +80,8 @@ public enum Qwen35: Family {
     let activation = try Activation(config)
     var model = try decoder.describe(
       attention: { _, layer in hybrid.mixer(layer) }, mlp: { GatedMLP($0, activation: activation) })
-    model.prediction = try hybrid.prediction(
-      config, field: HybridQwen.predictionField35, norm: decoder.norm,
-      mlp: GatedMLP(config.weightPrefix + "layers.{layer}.mlp", activation: activation))
+    let mlp = GatedMLP(decoder.prefix + ".mlp", activation: activation)
+    model.prediction = try hybrid.prediction(config, field: HybridQwen.predictionField35) { decoder.layer($0, mlp) }
     return model
   }
 }

@@ -18,8 +18,7 @@ public enum Qwen35MoE: Family {
     var model = try decoder.describe(
       attention: hybrid.mixer, mlp: { _ in experts }, dropped: HybridQwen.dropped35, fixed: [.numAttentionHeads],
       editConfig: hybrid.edit)
-    model.prediction = try hybrid.prediction(
-      config, field: HybridQwen.predictionField35, norm: decoder.norm, mlp: experts)
+    model.prediction = try hybrid.prediction(config, field: HybridQwen.predictionField35) { decoder.layer($0, experts) }
     return model
   }
 }

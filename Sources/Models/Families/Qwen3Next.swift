@@ -24,8 +24,7 @@ public enum Qwen3Next: Family {
         sparse.edit(&config, kept: kept)
         types.edit(&config, kept: kept)
       })
-    model.prediction = try hybrid.prediction(
-      config, field: "num_nextn_predict_layers", norm: decoder.norm, mlp: experts)
+    model.prediction = try hybrid.prediction(config, field: "num_nextn_predict_layers") { decoder.layer($0, experts) }
     return model
   }
 }

@@ -74,6 +74,14 @@ public struct SparseDecoder {
   /// A norm over the residual stream, of this family's kind.
   public func norm(_ name: String) -> Norm { Norm(name, epsilon: epsilon, kind: normKind, bias: normBias) }
 
+  /// A layer of attention and an MLP or a mixture, each after its norm.
+  func layer(_ attention: any Block, _ mlp: any Block) -> LayerDescription {
+    LayerDescription([
+      Sublayer(norm: norm(prefix + ".input_layernorm"), block: attention),
+      Sublayer(norm: norm(prefix + ".post_attention_layernorm"), block: mlp),
+    ])
+  }
+
   /// - Parameters:
   ///   - fixed: what stands in axes and cannot change all the same.
   ///   - shapeRules: what the family's loader wants beyond enough experts.
@@ -90,16 +98,10 @@ public struct SparseDecoder {
     editConfig: @escaping @Sendable (inout JSON.Object, [Int]) -> Void = { _, _ in },
     shapeRules: [ShapeRule] = []
   ) throws -> ModelDescription {
-    let (topK, topKKey) = (topK, topKKey)
     return ModelDescription(
       family: try config.string("model_type"), declared: sizes,
       embedding: Weight(config.weightPrefix + "embed_tokens.weight", [.vocabulary, .hidden]),
-      layers: try (0..<layers).map { layer in
-        LayerDescription([
-          Sublayer(norm: norm(prefix + ".input_layernorm"), block: try attention(layer)),
-          Sublayer(norm: norm(prefix + ".post_attention_layernorm"), block: try mlp(layer)),
-        ])
-      },
+      layers: try (0..<layers).map { layer(try attention($0), try mlp($0)) },
       finalNorm: norm(config.weightPrefix + "norm"),
       isTied: try config.flag("tie_word_embeddings", default: tiedByDefault),
       names: names ?? TensorNames(prefix: config.weightPrefix), derivedFields: derivedFields, dropped: dropped,
@@ -110,6 +112,13 @@ public struct SparseDecoder {
 }
 
 extension ShapeRule {
+  /// - Throws: `ModelError` where the config's own sizes are against it.
+  func check(_ sizes: DeclaredSizes, _ config: ConfigReader) throws {
+    if let reason = refusal(of: Architecture(layers: [], sizes: sizes.sizes)) {
+      throw ModelError("\(config.file): \(reason)")
+    }
+  }
+
   /// - Parameters:
   ///   - topK: experts of a token.
   ///   - key: the config key of it.
