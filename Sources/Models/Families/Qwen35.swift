@@ -57,7 +57,7 @@ extension HybridQwen {
   static func names(_ config: ConfigReader) -> TensorNames {
     TensorNames(prefix: config.weightPrefix, otherPrefixes: ["model.language_model."])
   }
-  static let dropped35 = [(prefix: "model.visual.", note: "the vision tower is left behind")]
+  static let dropped35 = [(prefix: "model.visual.", note: "the vision tower is left out")]
 
   static let predictionField35 = "mtp_num_hidden_layers"
 
