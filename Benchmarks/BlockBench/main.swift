@@ -48,7 +48,7 @@ func scan(_ name: String, heads: Int, width: Int, groups: Int, state size: Int, 
     let state = try StateSpaceScan.emptyState(groups: groups, size: size, heads: heads, headDim: width, device: .cpu)
     let work = try x.clone()
     let (whole, products) = try medians(repeats, before: { try work.copy(from: x) }) {
-      try scan(x: work, step: step, input: b, output: c, state: state)
+      _ = try scan(x: work, step: step, input: b, output: c, state: state)
     } _: {
       for _ in 0..<tokens / length {
         _ = try cs.matmul(bs.transpose(1, 2))

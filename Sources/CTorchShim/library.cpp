@@ -129,6 +129,7 @@ extern "C" __attribute__((visibility("default"))) const ct_api *coppice_torch_ap
     coppice::fill_rotary_kernels(api);
     coppice::fill_attention_kernels(api);
     coppice::fill_backward_kernels(api);
+    coppice::fill_autograd(api);
     coppice::fill_ranks(api);
     coppice::fill_nccl(api);
     return api;

@@ -2,6 +2,8 @@
 
 #include "shim.hpp"
 
+#include <c10/core/GradMode.h>
+
 #include <cmath>
 
 namespace coppice {
@@ -13,7 +15,10 @@ namespace {
 
 // libtorch computes the last few elements of a tensor, and of each thread's part, by other code than the rest, which for these three
 // rounds otherwise: a number would depend on what lies beside it. Its exponentials, and what is rounded from doubles, do not.
-bool is_rounded_unevenly(const at::Tensor &a) { return a.is_cpu() && a.is_floating_point(); }
+// Their gradients, though, would not be finite where exponentials are not.
+bool is_rounded_unevenly(const at::Tensor &a) {
+  return a.is_cpu() && a.is_floating_point() && !(gradients && c10::GradMode::is_enabled() && a.requires_grad());
+}
 
 at::Tensor exponential_of_minus(const at::Tensor &a) {
   return at::exp(at::neg(a.scalar_type() == at::kDouble ? a : a.to(at::kFloat)));
@@ -132,15 +137,33 @@ at::Scalar number(const at::Tensor &a, double b) {
 
 void fill_pointwise(ct_api &api) {
   api.unary = [](ct_unary op, ct_tensor *a, ct_out out) -> ct_error CT_CALL(*out = box(unary(op, a->value)));
-  api.unary_ = [](ct_unary op, ct_tensor *a) -> ct_error CT_CALL(unary_in_place(op, writable(a)));
+  api.unary_ = [](ct_unary op, ct_tensor *a) -> ct_error CT_CALL({
+    if (is_kept(a->value)) {
+      a->value = unary(op, a->value);
+    } else {
+      unary_in_place(op, writable(a));
+    }
+  });
   api.binary = [](ct_binary op, ct_tensor *a, ct_tensor *b, ct_out out) -> ct_error
     CT_CALL(*out = box(binary(op, a->value, b->value)));
   api.binary_ = [](ct_binary op, ct_tensor *a, ct_tensor *b) -> ct_error
-    CT_CALL(binary_in_place(op, writable(a), b->value));
+    CT_CALL({
+      if (is_kept(a->value, b->value)) {
+        a->value = binary(op, a->value, b->value).to(a->value.scalar_type());
+      } else {
+        binary_in_place(op, writable(a), b->value);
+      }
+    });
   api.scalar = [](ct_binary op, ct_tensor *a, double b, ct_out out) -> ct_error
     CT_CALL(*out = box(binary(op, a->value, number(a->value, b))));
   api.scalar_ = [](ct_binary op, ct_tensor *a, double b) -> ct_error
-    CT_CALL(binary_in_place(op, writable(a), number(a->value, b)));
+    CT_CALL({
+      if (is_kept(a->value)) {
+        a->value = binary(op, a->value, number(a->value, b)).to(a->value.scalar_type());
+      } else {
+        binary_in_place(op, writable(a), number(a->value, b));
+      }
+    });
   api.clamp = [](ct_tensor *a, const double *minimum, const double *maximum, ct_out out) -> ct_error CT_CALL({
     std::optional<at::Scalar> low;
     std::optional<at::Scalar> high;
@@ -150,9 +173,21 @@ void fill_pointwise(ct_api &api) {
   });
   api.fill_ = [](ct_tensor *a, double value) -> ct_error CT_CALL(writable(a).fill_(value));
   api.add_scaled_ = [](ct_tensor *a, ct_tensor *b, double scale) -> ct_error
-    CT_CALL(writable(a).add_(b->value, number(a->value, scale)));
+    CT_CALL({
+    if (is_kept(a->value, b->value)) {
+      a->value = a->value.add(b->value, number(a->value, scale)).to(a->value.scalar_type());
+    } else {
+      writable(a).add_(b->value, number(a->value, scale));
+    }
+  });
   api.add_product_ = [](ct_tensor *a, ct_tensor *b, ct_tensor *c, double scale) -> ct_error
-    CT_CALL(writable(a).addcmul_(b->value, c->value, number(a->value, scale)));
+    CT_CALL({
+    if (is_kept(a->value, b->value) || is_kept(a->value, c->value)) {
+      a->value = a->value.addcmul(b->value, c->value, number(a->value, scale));
+    } else {
+      writable(a).addcmul_(b->value, c->value, number(a->value, scale));
+    }
+  });
 }
 
 }  // namespace coppice

@@ -31,6 +31,7 @@ void fill_row_kernels(ct_api &api);
 void fill_rotary_kernels(ct_api &api);
 void fill_attention_kernels(ct_api &api);
 void fill_backward_kernels(ct_api &api);
+void fill_autograd(ct_api &api);
 void fill_ranks(ct_api &api);
 void fill_nccl(ct_api &api);
 
@@ -50,6 +51,10 @@ char *describe(const char *text);
 
 // True where the memory came through `borrow`, whatever view of it this is.
 bool is_borrowed(const at::Tensor &tensor);
+
+// For functions that change a tensor: whether the change has to be another tensor, because gradients of what is there are
+// recorded. Views are changed where they are: libtorch knows of that, and refuses where the old values are needed.
+bool is_kept(const at::Tensor &tensor, const at::Tensor &other = {});
 
 // For in-place functions: throws where the memory is read-only.
 at::Tensor &writable(ct_tensor *tensor);

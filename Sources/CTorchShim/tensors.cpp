@@ -2,6 +2,8 @@
 
 #include "shim.hpp"
 
+#include <c10/core/GradMode.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -36,6 +38,11 @@ void check_size(at::IntArrayRef shape, int32_t dtype, size_t bytes) {
 
 bool is_borrowed(const at::Tensor &tensor) {
   return tensor.has_storage() && tensor.storage().data_ptr().get_deleter() == &end_loan;
+}
+
+bool is_kept(const at::Tensor &tensor, const at::Tensor &other) {
+  const bool depends = tensor.requires_grad() || (other.defined() && other.requires_grad());
+  return gradients && c10::GradMode::is_enabled() && depends && !tensor.is_view();
 }
 
 at::Tensor &writable(ct_tensor *tensor) {

@@ -44,7 +44,7 @@ public final class OutputClaim: Sendable {
             removeTree(join(parent, leftover))
           }
         }
-        Unfinished.remove(try Self.makeTemporary(join(parent, ".\(name).partial-\(getpid())")))
+        Unfinished.remove(try makeUnfinishedDirectory(join(parent, ".\(name).partial-\(getpid())")))
       } catch {
         lock.remove()
         throw error
@@ -70,7 +70,7 @@ public final class OutputClaim: Sendable {
   /// - Throws: `CheckpointError`: `.exists` when something has come to the destination meanwhile; `.io`. Whatever `build`
   ///   throws.
   public func publish(build: (_ temporary: String) throws -> Void) throws {
-    let temporary = try Self.makeTemporary(join(parent, ".\(name).partial-\(getpid())"))
+    let temporary = try makeUnfinishedDirectory(join(parent, ".\(name).partial-\(getpid())"))
     do {
       try build(temporary)
       try synchronizeTree(temporary)
@@ -89,19 +89,6 @@ public final class OutputClaim: Sendable {
 
   /// Throws when the destination's disk has less room than `bytes`.
   public func requireSpace(_ bytes: Int) throws { try Checkpoint.requireSpace(bytes, in: parent) }
-
-  private static func makeTemporary(_ start: String) throws -> String {
-    for attempt in 0..<1000 {
-      let path = "\(start)-\(attempt)"
-      do {
-        try Unfinished.create(path, .tree) {
-          guard mkdir(path, 0o777) == 0 else { throw systemError("create the directory", path) }
-        }
-        return path
-      } catch  where errno == EEXIST { continue }
-    }
-    throw systemError("create the directory", start, EEXIST)
-  }
 }
 
 /// The lock of one destination.

@@ -83,6 +83,12 @@ public final class OutputHead {
     return try finish(x.linear(weight: few), rows: picked)
   }
 
+  /// The same for rows that follow one another, of which only a view is taken.
+  public func logits(_ x: Tensor, slice: Range<Int>) throws -> Tensor {
+    let part = try weight().narrow(dim: 0, start: slice.lowerBound, length: slice.count)
+    return try finish(x.linear(weight: part), slice: slice)
+  }
+
   /// `[M, H]` → `[M, V]` in float32.
   public func logits(_ x: Tensor) throws -> Tensor {
     try finish(x.linear(weight: weight()))
@@ -90,14 +96,18 @@ public final class OutputHead {
 
   /// Adds the head's bias, scales and caps logits, for families that do.
   ///
-  /// - Parameter rows: of the vocabulary; nil for all.
-  private func finish(_ logits: Tensor, rows: Tensor? = nil) throws -> Tensor {
+  /// - Parameters:
+  ///   - rows: of the vocabulary; nil for all.
+  ///   - slice: the same where they follow one another.
+  private func finish(_ logits: Tensor, rows: Tensor? = nil, slice: Range<Int>? = nil) throws -> Tensor {
     let description = weights.model.description
     let scales = description.scales
     var logits = try logits.to(.float32)
     if let weight = description.headBias {
-      let bias = try weights.model.tensor(weight.name).to(.float32)
-      logits = try logits.adding((rows.map { try bias.indexSelect(dim: 0, $0) } ?? bias).to(device: weights.device))
+      var bias = try weights.model.tensor(weight.name).to(.float32)
+      if let rows { bias = try bias.indexSelect(dim: 0, rows) }
+      if let slice { bias = try bias.narrow(dim: 0, start: slice.lowerBound, length: slice.count) }
+      logits = try logits.adding(bias.to(device: weights.device))
     }
     if let factor = scales.logits { logits = try logits.multiplied(by: factor) }
     if let softcap = scales.softcap {

@@ -79,3 +79,25 @@ package func synchronizeTree(_ path: String) throws {
   }
   try synchronizeDirectory(path)
 }
+
+/// Makes an empty directory that is removed with everything in it unless it is finished (see `Unfinished`).
+///
+/// - Parameter start: its path, but for a number at the end that nothing has yet.
+package func makeUnfinishedDirectory(_ start: String) throws -> String {
+  for attempt in 0..<1000 {
+    let path = "\(start)-\(attempt)"
+    do {
+      try Unfinished.create(path, .tree) {
+        guard mkdir(path, 0o777) == 0 else { throw systemError("create the directory", path) }
+      }
+      return path
+    } catch  where errno == EEXIST { continue }
+  }
+  throw systemError("create the directory", start, EEXIST)
+}
+
+/// Gives a finished file its name, where there must be nothing yet.
+package func move(_ path: String, to destination: String) throws {
+  guard kind(of: destination) == .absent else { throw systemError("create", destination, EEXIST) }
+  guard rename(path, destination) == 0 else { throw systemError("create", destination) }
+}

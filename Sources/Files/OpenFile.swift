@@ -102,6 +102,18 @@ package final class OpenFile: Sendable {
     }
   }
 
+  /// Reads from a byte on until the buffer is full or the file ends; gives the number of bytes read.
+  package func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(FileError) -> Int {
+    var done = 0
+    while done < buffer.count {
+      let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[done...])
+      let count = pread(descriptor, rest.baseAddress, rest.count, off_t(offset + done))
+      if count == 0 { break }
+      if count > 0 { done += count } else if errno != EINTR { throw systemError("read", path) }
+    }
+    return done
+  }
+
   /// Writes all of a buffer, however many calls that takes.
   package func write(_ buffer: UnsafeRawBufferPointer) throws(FileError) {
     var rest = buffer

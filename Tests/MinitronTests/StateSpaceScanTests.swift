@@ -61,10 +61,9 @@ import Torch
           try Tensor(values, shape: [tokens] + shape).narrow(dim: 0, start: start, length: length)
         }
         defer { start += length }
-        let y = try part(x, [heads, width])
-        try scan(
-          x: y, step: part(step, [heads]), input: part(input, [groups, size]), output: part(output, [groups, size]),
-          state: state)
+        let y = try scan(
+          x: part(x, [heads, width]), step: part(step, [heads]), input: part(input, [groups, size]),
+          output: part(output, [groups, size]), state: state)
         return try y.floats()
       }
     }

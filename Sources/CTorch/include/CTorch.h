@@ -32,7 +32,7 @@ typedef ct_tensor *_Nullable *_Nonnull ct_out;
 typedef const int64_t *_Nullable ct_dims;
 
 // Raised whenever the layout of `ct_api` or the meaning of a number below changes.
-#define CT_ABI 11
+#define CT_ABI 12
 
 // The one libtorch that this code is written and checked against.
 #define CT_LIBTORCH_VERSION "2.11.0"
@@ -41,6 +41,11 @@ enum { CT_KEEP = -1 };
 
 // Takes bytes over that are valid during the call.
 typedef void (*_Nonnull ct_receive)(void *_Nonnull context, const void *_Nullable bytes, size_t count);
+
+// What AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) does with a gradient.
+typedef struct ct_adamw {
+  double rate, beta1, beta2, eps, decay;
+} ct_adamw;
 
 typedef enum ct_dtype : int32_t {
   CT_FLOAT32,
@@ -153,6 +158,22 @@ typedef struct ct_api {
   void (*_Nonnull release_memory)(void);
   // Autograd is off on every thread until it asks for it; returns what the switch was.
   bool (*_Nonnull set_gradients)(bool on);
+
+  bool (*_Nonnull records_gradients)(void);
+  // A tensor over the same memory that nothing recorded has led to; gradients can be asked by it where they are wanted. What
+  // was made while nothing was recorded is copied.
+  ct_error (*_Nonnull leaf)(ct_tensor *a, bool wanted, ct_out out);
+  // What Σ outputs · given changes by, per element of each input: NULL for an input that has no bearing. What was recorded
+  // is gone afterwards.
+  ct_error (*_Nonnull gradients)(
+    ct_tensor *_Nonnull const *_Nonnull outputs, ct_tensor *_Nonnull const *_Nonnull given, size_t count,
+    ct_tensor *_Nonnull const *_Nonnull inputs, size_t input_count, ct_tensor *_Nullable *_Nonnull out);
+  // Step number `step` (from 1) in place: weights, the running means of their gradients and of those's squares, all of one
+  // type.
+  ct_error (*_Nonnull adamw)(
+    ct_tensor *_Nonnull const *_Nonnull weights, ct_tensor *_Nonnull const *_Nonnull slopes,
+    ct_tensor *_Nonnull const *_Nonnull means, ct_tensor *_Nonnull const *_Nonnull squares, size_t count,
+    const ct_adamw *rule, int64_t step);
 
   // Tensors: life and facts. These do not fail.
   void (*_Nonnull tensor_free)(ct_tensor *tensor);

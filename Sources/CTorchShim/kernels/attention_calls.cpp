@@ -1,7 +1,7 @@
 // Attention: by the kernels where they fit, else by libtorch's operators.
 
-#include "heads.hpp"
 #include "parallel.hpp"
+#include "recorded.hpp"
 
 #include <ATen/MemoryOverlap.h>
 #include <ATen/Parallel.h>
@@ -120,6 +120,23 @@ at::Tensor attend_segments_with_operators(
   return at::cat(parts, 1);
 }
 
+// The same where gradients are recorded. `attend` sees to each segment by itself.
+at::Tensor attend_recorded_segments(
+  const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, const at::Tensor &sinks, Segments segments,
+  const AttentionOptions &options) {
+  std::vector<at::Tensor> parts;
+  for (const ct_segment &s : segments) {
+    auto keys = [&](const at::Tensor &x) {
+      at::Tensor own = x.narrow(1, s.own, s.keys);
+      return s.prefix_keys > 0 ? at::cat({x.narrow(1, s.prefix, s.prefix_keys), own}, 1) : own;
+    };
+    parts.push_back(recorded_attention(q.narrow(1, s.query, s.queries), keys(k), keys(v), sinks, options));
+  }
+  return at::cat(parts, 1);
+}
+
+}  // namespace
+
 at::Tensor attend(
   at::Tensor q, at::Tensor k, at::Tensor v, at::Tensor sinks, Segments segments, const AttentionOptions &options,
   ct_tensor *into, ct_tensor *lse_box) {
@@ -143,7 +160,13 @@ at::Tensor attend(
     TORCH_CHECK(
       sinks.dim() == 1 && sinks.size(0) == q.size(2) && sinks.device() == q.device(), "sinks have shape ",
       sinks.sizes(), ", but there are ", q.size(2), " heads");
-    sinks = sinks.to(at::kFloat).contiguous();
+    sinks = in_float32(sinks).contiguous();
+  }
+  if (is_recorded(q, k, v, sinks)) {
+    TORCH_CHECK(!lse_box, "where gradients are recorded, log-sums are kept without being asked for");
+    return hand_over(
+      into, segments.empty() ? recorded_attention(q, k, v, sinks, options)
+                             : attend_recorded_segments(q, k, v, sinks, segments, options));
   }
   const int64_t shape[4] = {q.size(0), q.size(1), q.size(2), v.size(3)};
   at::Tensor lse = lse_box ? writable(lse_box) : at::Tensor();
@@ -203,8 +226,6 @@ at::Tensor attend(
                                        : attend_segments_with_operators(q, k, v, sinks, segments, options);
   return into ? out.copy_(result) : result.contiguous();
 }
-
-}  // namespace
 
 void fill_attention_kernels(ct_api &api) {
   api.attention_kernel = [](

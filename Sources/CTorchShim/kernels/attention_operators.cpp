@@ -8,9 +8,6 @@
 
 namespace coppice {
 
-namespace {
-
-// What queries `first` … `first + count - 1` do not see, [count, keys] of booleans; undefined where they see everything.
 at::Tensor unseen(
   const at::Tensor &q, const at::Tensor &k, int64_t first, int64_t count, const AttentionOptions &options) {
   if (!options.causal) return {};
@@ -21,6 +18,8 @@ at::Tensor unseen(
   return options.window > 0 ? hidden.logical_or_(back >= options.window) : hidden;
 }
 
+namespace {
+
 // Everything in float32, and with grouped heads repeated. Scores are written to memory, for so many queries at a time
 // that they take 256 MiB.
 at::Tensor attend_block_by_block(
@@ -28,7 +27,7 @@ at::Tensor attend_block_by_block(
   const AttentionOptions &options, const at::Tensor &lse) {
   constexpr int64_t kScores = 64 << 20;
   auto heads = [&](const at::Tensor &x) {
-    return x.transpose(1, 2).to(at::kFloat).repeat_interleave(q.size(2) / x.size(2), 1);
+    return in_float32(x.transpose(1, 2)).repeat_interleave(q.size(2) / x.size(2), 1);
   };
   const at::Tensor keys = heads(k).transpose(2, 3), values = heads(v);
   const int64_t step = std::max<int64_t>(1, kScores / (q.size(0) * q.size(2) * k.size(1)));

@@ -1,6 +1,6 @@
 // The way back through norms, gates and attention: by the kernels where they fit, else by libtorch's operators.
 
-#include "rows.hpp"
+#include "recorded.hpp"
 
 #include <ATen/MemoryOverlap.h>
 
@@ -19,6 +19,8 @@ void check_same(const char *what, const at::Tensor &x, const at::Tensor &other) 
     " has shape ", other.sizes(), " and type ", other.scalar_type(), ", the input ", x.sizes(), " and ",
     x.scalar_type());
 }
+
+}  // namespace
 
 // The gradients of the input and of the weight [C] float32 (undefined without a weight).
 std::pair<at::Tensor, at::Tensor> norm_backward(
@@ -58,17 +60,19 @@ std::pair<at::Tensor, at::Tensor> norm_backward(
     });
     return {dx, weight.defined() ? sums.sum(0) : at::Tensor()};
   }
-  at::Tensor wide = x.to(at::kFloat);
+  at::Tensor wide = in_float32(x);
   at::Tensor scale = rstd.view(x.sizes().slice(0, static_cast<size_t>(x.dim() - 1))).unsqueeze(-1);
-  at::Tensor g = dy.to(at::kFloat);
+  at::Tensor g = in_float32(dy);
   at::Tensor dw;
   if (weight.defined()) {
     dw = at::mul(g, wide).mul_(scale).reshape({-1, shape.channels}).sum(0);
-    g = at::mul(g, weight.to(at::kFloat).add(offset));
+    g = at::mul(g, in_float32(weight).add(offset));
   }
   at::Tensor mean = at::mul(g, wide).mean({-1}, /*keepdim=*/true).mul_(scale).mul_(scale);
   return {at::sub(g, at::mul(wide, mean)).mul_(scale).to(x.scalar_type()), dw};
 }
+
+namespace {
 
 // act and its derivative by operators, in float32.
 std::pair<at::Tensor, at::Tensor> activate(ct_gate kind, const at::Tensor &v) {
@@ -91,6 +95,8 @@ std::pair<at::Tensor, at::Tensor> activate(ct_gate kind, const at::Tensor &v) {
   }
   throw std::invalid_argument("unknown activation number " + std::to_string(kind));
 }
+
+}  // namespace
 
 // The gradients of gate and up (undefined without up).
 std::pair<at::Tensor, at::Tensor> gate_backward(ct_gate kind, at::Tensor dy, at::Tensor x, at::Tensor up) {
@@ -116,15 +122,17 @@ std::pair<at::Tensor, at::Tensor> gate_backward(ct_gate kind, at::Tensor dy, at:
     for_blocks(shape, nullptr, [&](const Block &block) { table->gate_backward[*element][kind](call, block); });
     return {dgate, dup};
   }
-  auto [active, slope] = activate(kind, x.to(at::kFloat));
-  at::Tensor g = dy.to(at::kFloat);
+  auto [active, slope] = activate(kind, in_float32(x));
+  at::Tensor g = in_float32(dy);
   at::Tensor dup;
   if (up.defined()) {
     dup = g.mul(active).to(x.scalar_type());
-    g = g.mul(up.to(at::kFloat));
+    g = g.mul(in_float32(up));
   }
   return {g.mul(slope).to(x.scalar_type()), dup};
 }
+
+namespace {
 
 // The gradients of queries, keys and values [B, S, N, D], by libtorch's backward pass that computes scores again block by
 // block. It knows equally many heads on both sides, so that shared keys are repeated and their gradients added up.

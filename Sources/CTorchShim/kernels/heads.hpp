@@ -18,6 +18,9 @@ struct AttentionOptions {
   double scale, softcap;
 };
 
+// What queries `first` … `first + count - 1` do not see, [count, keys] of booleans; undefined where they see everything.
+at::Tensor unseen(const at::Tensor &q, const at::Tensor &k, int64_t first, int64_t count, const AttentionOptions &options);
+
 // Attention by libtorch's operators, for what the kernels do not take: other devices and types, autograd. Sinks ([N]
 // float32) and log-sums ([B, S, N] float32) may be undefined.
 at::Tensor attend_with_operators(

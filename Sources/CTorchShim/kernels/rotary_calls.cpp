@@ -1,6 +1,6 @@
 // Rotary positions: by the kernels where they fit, else by libtorch's operators.
 
-#include "heads.hpp"
+#include "recorded.hpp"
 
 #include <ATen/MemoryOverlap.h>
 
@@ -19,8 +19,6 @@ Heads dense_heads(at::Tensor &x) {
   return *heads_of(x);
 }
 
-namespace {
-
 at::Tensor rotate(
   at::Tensor x, at::Tensor cosine, at::Tensor sine, int64_t width, const at::Tensor &weight, double eps, ct_tensor *into) {
   TORCH_CHECK(x.dim() == 4, "rotary positions take a tensor [B, S, N, D], not one of shape ", x.sizes());
@@ -34,6 +32,10 @@ at::Tensor rotate(
   TORCH_CHECK(
     !weight.defined() || (weight.dim() == 1 && weight.size(0) == x.size(3)), "the weight of the norm has shape ",
     weight.defined() ? weight.sizes() : at::IntArrayRef(), ", but there are ", x.size(3), " channels");
+  if (is_recorded(x, weight)) {
+    if (weight.defined()) x = recorded_norm(x, {}, weight, eps, std::nullopt).first;
+    return hand_over(into, recorded_rotation(x, cosine, sine, width));
+  }
   const Table *table = chosen();
   auto element = element_of(x);
   auto same = [&](const at::Tensor &other) { return plain(other) && other.scalar_type() == x.scalar_type(); };
@@ -65,7 +67,7 @@ at::Tensor rotate(
     if (x.numel() == 0 || heads_of(out)) return out;
   }
   if (weight.defined()) {
-    at::Tensor wide = x.to(at::kFloat);
+    at::Tensor wide = in_float32(x);
     at::Tensor scale = at::rsqrt(at::mean(at::square(wide), {-1}, /*keepdim=*/true).add_(eps));
     x = at::mul(weight, at::mul(wide, scale).to(x.scalar_type()));
   }
@@ -78,8 +80,6 @@ at::Tensor rotate(
   if (width < x.size(3)) out = at::cat({out, x.narrow(3, width, x.size(3) - width)}, 3);
   return into ? destination(into, out).copy_(out) : out;
 }
-
-}  // namespace
 
 void fill_rotary_kernels(ct_api &api) {
   api.rotary_kernel = [](

@@ -1,7 +1,7 @@
 // Norms, gated activations and statistics: by the kernels where they fit, else by libtorch's operators.
 
 #include "parallel.hpp"
-#include "rows.hpp"
+#include "recorded.hpp"
 
 #include <ATen/MemoryOverlap.h>
 
@@ -11,8 +11,6 @@
 namespace coppice {
 
 using namespace kernels;
-
-namespace {
 
 at::Tensor norm(
   at::Tensor x, ct_tensor *residual_box, ct_tensor *weight_box, double eps, const double *offset, ct_tensor *sum_box,
@@ -39,6 +37,14 @@ at::Tensor norm(
     !weight_box || (weight.dim() == 1 && weight.size(0) == shape.channels), "the weight has shape ", weight.sizes(),
     ", but there are ", shape.channels, " channels");
 
+  if (is_recorded(x, residual, weight)) {
+    TORCH_CHECK(!rstd_box, "where gradients are recorded, reciprocal roots are kept without being asked for");
+    auto [out, added] =
+      recorded_norm(x, residual, weight, eps, offset ? std::optional<double>(*offset) : std::nullopt);
+    if (sum_box) sum_box->value = added;
+    if (tap) tap_with_operators(*tap, out.detach());
+    return hand_over(into, out);
+  }
   const Table *table = chosen();
   auto element = element_of(x);
   bool fits = table && element && plain(x) && (!residual_box || plain(residual)) &&
@@ -70,17 +76,19 @@ at::Tensor norm(
     at::add_out(sum, x, residual);
     x = sum;
   }
-  at::Tensor wide = x.to(at::kFloat);
+  at::Tensor wide = in_float32(x);
   at::Tensor scale = at::rsqrt(at::mean(at::square(wide), {-1}, /*keepdim=*/true).add_(eps));
   if (rstd_box) rstd.copy_(scale.view(rstd.sizes()));
   at::Tensor out = at::mul(wide, scale);
-  if (weight_box && offset) out = at::mul(out, weight.to(at::kFloat).add(*offset));
+  if (weight_box && offset) out = at::mul(out, in_float32(weight).add(*offset));
   out = out.to(x.scalar_type());
   if (weight_box && !offset) out = at::mul(weight, out);
   if (tap) tap_with_operators(*tap, out);
   if (into) return destination(into, out).copy_(out);
   return out;
 }
+
+namespace {
 
 at::Tensor activate(ct_gate kind, const at::Tensor &x) {
   switch (kind) {
@@ -93,6 +101,8 @@ at::Tensor activate(ct_gate kind, const at::Tensor &x) {
   throw std::invalid_argument("unknown activation number " + std::to_string(kind));
 }
 
+}  // namespace
+
 at::Tensor gate(ct_gate kind, at::Tensor x, ct_tensor *up_box, ct_tensor *into, const ct_tap *tap_box) {
   TORCH_CHECK(kind >= 0 && kind < kGates, "unknown activation number ", static_cast<int>(kind));
   RowShape shape(x);
@@ -101,6 +111,11 @@ at::Tensor gate(ct_gate kind, at::Tensor x, ct_tensor *up_box, ct_tensor *into, 
     !up_box || (up.sizes() == x.sizes() && up.scalar_type() == x.scalar_type()), "gate has shape ", x.sizes(),
     " and type ", x.scalar_type(), ", but the other factor ", up.sizes(), " and ", up.scalar_type());
   auto tap = tap_of(tap_box, x);
+  if (is_recorded(x, up)) {
+    at::Tensor out = recorded_gate(kind, x, up);
+    if (tap) tap_with_operators(*tap, out.detach());
+    return hand_over(into, out);
+  }
   const Table *table = chosen();
   auto element = element_of(x);
   if (table && element && plain(x) && (!up_box || plain(up))) {
@@ -123,6 +138,8 @@ at::Tensor gate(ct_gate kind, at::Tensor x, ct_tensor *up_box, ct_tensor *into, 
   if (into) return destination(into, out).copy_(out);
   return out;
 }
+
+namespace {
 
 void column_sums(at::Tensor x, const ct_tap *tap_box) {
   auto tap = tap_of(tap_box, x);
@@ -210,8 +227,15 @@ void fill_row_kernels(ct_api &api) {
     const Table *table = chosen();
     return table ? table->name : "off";
   };
-  api.share_out = [](int64_t count, void *context, void (*task)(void *, int64_t)) -> ct_error CT_CALL(
-    parallel(count, std::numeric_limits<int64_t>::max(), [&](int64_t index) { task(context, index); }));
+  api.share_out = [](int64_t count, void *context, void (*task)(void *, int64_t)) -> ct_error CT_CALL({
+    // Whether gradients are recorded is said thread by thread.
+    const bool records = gradients;
+    parallel(count, std::numeric_limits<int64_t>::max(), [&](int64_t index) {
+      const bool before = std::exchange(gradients, records);
+      task(context, index);
+      gradients = before;
+    });
+  });
   api.set_kernels = [](const char *name) -> ct_error CT_CALL(TORCH_CHECK(
     choose(name), "there are no kernels named \"", name, "\" for this machine"));
   api.norm_kernel = [](

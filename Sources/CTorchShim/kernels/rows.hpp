@@ -22,6 +22,9 @@ std::optional<kernels::Element> element_of(const at::Tensor &x);
 // Whether kernels may see this tensor: on the CPU and outside autograd.
 bool plain(const at::Tensor &x);
 
+// The same numbers in float32, or in float64 where they are wider already.
+inline at::Tensor in_float32(const at::Tensor &x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); }
+
 // Strides of a tensor of that many elements whose last axis is dense; nothing for other layouts.
 std::optional<kernels::Tokens> rows_of(const at::Tensor &x, const RowShape &shape);
 

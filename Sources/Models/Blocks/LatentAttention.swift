@@ -96,8 +96,9 @@ public struct LatentAttention: Block {
       q = try query[1].forward(queryNorm.forward(q, weights: weights), weights: weights, context: context)
     }
     q = try q.reshape([rows, asking.shape[1], heads, plain + turning])
-    _ = try rotate(
-      q.narrow(dim: 3, start: plain, length: turning), trimming?.wantedPositions ?? context.positions)
+    q = try q.changing(dim: 3, start: plain, length: turning) {
+      try rotate($0, trimming?.wantedPositions ?? context.positions)
+    }
 
     let compressed = try compress.forward(x, weights: weights, context: context).split([latent, turning], dim: 2)
     var small = try latentNorm.forward(compressed[0], weights: weights)  // [B, S, latent]

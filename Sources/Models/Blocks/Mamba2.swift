@@ -178,11 +178,9 @@ public struct Mamba2: Block {
         try before?.state.select(dim: 0, index: row).clone()
         ?? StateSpaceScan.emptyState(groups: groups, size: size, heads: heads, headDim: headDim, device: x.device)
       states.append(carried)
-      let y = try part(mixed[0], [heads, headDim])
-      try scan(
-        x: y, step: part(step, [heads]), input: part(mixed[1], [groups, size]),
+      return try scan(
+        x: part(mixed[0], [heads, headDim]), step: part(step, [heads]), input: part(mixed[1], [groups, size]),
         output: part(mixed[2], [groups, size]), state: carried)
-      return y
     }
     /// One row's needs no copy.
     func joined(_ list: [Tensor]) throws -> Tensor {
@@ -196,9 +194,9 @@ public struct Mamba2: Block {
   private func gatedNorm(_ y: Tensor, gate: Tensor, weights: LayerWeights) throws -> Tensor {
     let shape = y.shape
     let gate = try gate.to(.float32)
-    if settings.gating != .afterNorm { _ = try gate.gated(.silu, up: y, into: y) }
-    guard let norm else { return y }
-    let normed = try y.view([shape[0], shape[1], settings.normGroups, -1])
+    let gated = settings.gating == .afterNorm ? y : try gate.gated(.silu, up: y, into: y)
+    guard let norm else { return gated }
+    let normed = try gated.view([shape[0], shape[1], settings.normGroups, -1])
       .rmsNorm(weight: nil, eps: settings.epsilon).view(shape).multiplied(by: weights[norm].to(.float32))
     return try settings.gating == .afterNorm ? gate.gated(.silu, up: normed, into: normed) : normed
   }

@@ -125,8 +125,10 @@ public struct MixtureOfExperts: Block {
     let sources = try indices(padded.map { Int64($0 / router.topK) })
     let sorted = try shares.reshape([-1, 1]).indexSelect(dim: 0, indices(padded.map(Int64.init)))
       .to(tokens.dtype)
+    // One result for all pieces, or one each where gradients are recorded.
     let outputs = try Tensor.empty(
       [grouping.order.count, entering.shape[1]], dtype: tokens.dtype, device: device)
+    let parts = LibTorch.isRecording ? TaskResults(count: pieces.list.count) : nil
     let statistics = try context.observer.map { _ in
       try ExpertStatistics(pieces: pieces, channels: experts.width(weights), device: device)
     }
@@ -155,7 +157,11 @@ public struct MixtureOfExperts: Block {
       try show(inner, to: [experts.down])
       let output = try experts.output(inner, share: share, expert: expert, weights: weights)
         .narrow(dim: 0, start: 0, length: rows.count)
-      try outputs.narrow(dim: 0, start: rows.lowerBound, length: rows.count).copy(from: output)
+      if let parts {
+        parts[number] = output
+      } else {
+        try outputs.narrow(dim: 0, start: rows.lowerBound, length: rows.count).copy(from: output)
+      }
       try statistics?.add(number, inner: inner, output: output)
     }
     // Small products of many experts: each thread takes its own, and nobody waits within one.
@@ -168,7 +174,7 @@ public struct MixtureOfExperts: Block {
     if let observer = context.observer, let statistics {
       try statistics.report(to: observer, layer: context.layer, pieces, grouping, ends: ends)
     }
-    let result = try outputs.indexSelect(dim: 0, indices(grouping.places))
+    let result = try (parts?.joined(dim: 0) ?? outputs).indexSelect(dim: 0, indices(grouping.places))
       .view([tokens.shape[0], router.topK, entering.shape[1]]).sum(dims: [1])
     return try latent?.leave.forward(result, weights: weights, context: context) ?? result
   }

@@ -111,7 +111,7 @@ public final class Positions {
     )
   }
 
-  /// Lets `rotate` rotate `[B, S, N, D]` in place: all rows at once, or stretches of rows that turn by the same frequencies.
+  /// Lets `rotate` rotate `[B, S, N, D]`, in place unless gradients are recorded: all rows at once, or stretches of rows that turn by the same frequencies.
   private func eachStretch(_ x: Tensor, _ rotary: Rotary, _ rotate: (Tensor, Table) throws -> Tensor) throws -> Tensor {
     let governing = places == nil ? lengths.map(rotary.governingLength) : []
     guard Set(governing).count > 1 else {
@@ -121,31 +121,32 @@ public final class Positions {
       throw ModelError("\(x.shape[0]) rows have positions for \(governing.count)")
     }
     var row = 0
+    var parts: [Tensor] = []
     while row < governing.count {
       let end = governing[row...].firstIndex { $0 != governing[row] } ?? governing.count
-      _ = try rotate(x.narrow(dim: 0, start: row, length: end - row), table(rotary, length: governing[row]))
+      parts.append(
+        try rotate(x.narrow(dim: 0, start: row, length: end - row), table(rotary, length: governing[row])))
       row = end
     }
-    return x
+    return LibTorch.isRecording ? try Tensor.cat(parts, dim: 0) : x
   }
 
-  /// Rotates the first `rotary.dimension` channels of `[B, S, N, D]` in place, halves in one pass; channels after those
-  /// (partial rotary) pass as they are.
+  /// Rotates the first `rotary.dimension` channels of `[B, S, N, D]`, in place unless gradients are recorded; channels after
+  /// those (partial rotary) pass as they are.
   ///
   /// - Parameter norm: the weight `[D]` and epsilon of an RMS norm over each head before it turns.
   func rotate(_ x: Tensor, _ rotary: Rotary, norm: (weight: Tensor, eps: Double)? = nil) throws -> Tensor {
     if rotary.pairs == .neighbours {
       let x = try norm.map { try x.fusedRMSNorm(weight: $0.weight, eps: $0.eps) } ?? x
-      let isWhole = rotary.dimension == x.shape[3]
-      _ = try rotateNeighbours(isWhole ? x : x.narrow(dim: 3, start: 0, length: rotary.dimension), rotary)
-      return x
+      if rotary.dimension == x.shape[3] { return try rotateNeighbours(x, rotary) }
+      return try x.changing(dim: 3, start: 0, length: rotary.dimension) { try rotateNeighbours($0, rotary) }
     }
     return try eachStretch(x, rotary) { part, table in
       try part.rotated(cosine: table.cosine, sine: table.sine, width: rotary.dimension, norm: norm, into: part)
     }
   }
 
-  /// Rotates neighbouring channels of `[B, S, N, D]` by one another, in place, as GLM and DeepSeek lay them out; they come
+  /// Rotates neighbouring channels of `[B, S, N, D]` by one another, in place unless gradients are recorded, as GLM and DeepSeek lay them out; they come
   /// back as two halves, which scores do not see as long as queries and keys both do.
   func rotateNeighbours(_ x: Tensor, _ rotary: Rotary) throws -> Tensor {
     try eachStretch(x, rotary) { part, table in
@@ -153,5 +154,18 @@ public final class Positions {
       let halves = try part.reshape(Array(shape.dropLast()) + [shape[3] / 2, 2]).transpose(3, 4).reshape(shape)
       return try halves.rotated(cosine: table.cosine, sine: table.sine, width: rotary.dimension, into: part)
     }
+  }
+}
+
+extension Tensor {
+  /// With a stretch of one dimension changed, which `change` does in place unless gradients are recorded.
+  func changing(dim: Int, start: Int, length: Int, _ change: (Tensor) throws -> Tensor) throws -> Tensor {
+    let changed = try change(narrow(dim: dim, start: start, length: length))
+    guard LibTorch.isRecording else { return self }
+    let end = start + length
+    var parts = [changed]
+    if start > 0 { parts.insert(try narrow(dim: dim, start: 0, length: start), at: 0) }
+    if end < shape[dim] { parts.append(try narrow(dim: dim, start: end, length: shape[dim] - end)) }
+    return try Tensor.cat(parts, dim: dim)
   }
 }

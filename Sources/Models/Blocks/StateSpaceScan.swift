@@ -36,16 +36,18 @@ public struct StateSpaceScan {
   /// One row. Everything is float32.
   ///
   /// - Parameters:
-  ///   - x: `[S, N, P]`; y takes its place.
+  ///   - x: `[S, N, P]`; y takes its place unless gradients are recorded.
   ///   - step: Δ, `[S, N]`, not below zero.
   ///   - input: B, `[S, G, K]`.
   ///   - output: C, `[S, G, K]`.
-  ///   - state: what came before, `[G, K, R × P]`; updated in place.
-  public func callAsFunction(x: Tensor, step: Tensor, input: Tensor, output: Tensor, state: Tensor) throws {
+  ///   - state: what came before, `[G, K, R × P]`; updated in place unless gradients are recorded.
+  /// - Returns: y, `[S, N, P]`.
+  public func callAsFunction(x: Tensor, step: Tensor, input: Tensor, output: Tensor, state: Tensor) throws -> Tensor {
     let (groups, perGroup) = (input.shape[1], x.shape[1] / max(input.shape[1], 1))
     // A few groups of heads at a time: what one chunk of them takes fits the processor's cache.
     let band = max(Self.headsAtOnce / max(perGroup, 1), 1)
-    try LibTorch.parallel((groups + band - 1) / band) { index in
+    let bands = TaskResults(count: (groups + band - 1) / band)
+    try LibTorch.parallel(bands.count) { index in
       let first = index * band
       let count = min(band, groups - first)
       func heads(_ whole: Tensor, dim: Int) throws -> Tensor {
@@ -54,16 +56,26 @@ public struct StateSpaceScan {
       func shared(_ whole: Tensor, dim: Int) throws -> Tensor {
         try whole.narrow(dim: dim, start: first, length: count)
       }
-      try scan(
+      bands[index] = try scan(
         x: heads(x, dim: 1), step: heads(step, dim: 1), input: shared(input, dim: 1), output: shared(output, dim: 1),
         state: shared(state, dim: 0), decay: heads(decay, dim: 0).unsqueeze(1), skip: heads(skip, dim: 0).unsqueeze(1))
     }
+    return LibTorch.isRecording ? try bands.joined(dim: 1) : x
   }
 
   /// The same for some of the groups; `decay` and `skip` are `[N, 1]`.
   private func scan(
     x: Tensor, step: Tensor, input: Tensor, output: Tensor, state: Tensor, decay: Tensor, skip: Tensor
-  ) throws {
+  ) throws -> Tensor {
+    let isRecording = LibTorch.isRecording
+    /// Of numbers that the way back may need there is another copy then.
+    func scale(_ values: Tensor, _ factors: Tensor) throws -> Tensor {
+      if isRecording { return try values.multiplied(by: factors) }
+      try values.multiply(by: factors)
+      return values
+    }
+    var state = state
+    var results: [Tensor] = []
     let (tokens, heads, width) = (x.shape[0], x.shape[1], x.shape[2])
     let groups = input.shape[1]
     let perGroup = heads / max(groups, 1)
@@ -86,13 +98,15 @@ public struct StateSpaceScan {
       let mixing = try Self.decays(reached.unsqueeze(2).subtracting(reached.unsqueeze(1)))  // [N, Q, Q]
       let mask = try causal.narrow(dim: 0, start: 0, length: length).narrow(dim: 1, start: 0, length: length)
       let scores = try c.matmul(b.transpose(1, 2)).multiplied(by: mask)  // [G, Q, Q]
-      try mixing.view([groups, perGroup, length, length]).multiply(by: scores.unsqueeze(1))
+      let reaching = try scale(mixing.view([groups, perGroup, length, length]), scores.unsqueeze(1))
+        .view([heads, length, length])
       let put = try xs.multiplied(by: perToken(steps.multiplied(by: lost.negated().exp())))  // [Q, N, P]
-      let within = try mixing.matmul(put.transpose(0, 1))  // [N, Q, P]
+      let within = try reaching.matmul(put.transpose(0, 1))  // [N, Q, P]
 
       // From the chunks before: one product for all heads of a group.
-      let sum = try c.matmul(state).view([groups, length, perGroup, width])
-      try sum.multiply(by: Self.decays(reached).view([groups, perGroup, length]).transpose(1, 2).unsqueeze(3))
+      let sum = try scale(
+        c.matmul(state).view([groups, length, perGroup, width]),
+        Self.decays(reached).view([groups, perGroup, length]).transpose(1, 2).unsqueeze(3))
       try sum.addProduct(
         within.view([groups, perGroup, length, width]).transpose(1, 2),
         lost.exp().view([groups, perGroup, length]).transpose(1, 2).unsqueeze(3))
@@ -100,13 +114,20 @@ public struct StateSpaceScan {
       // The state after the chunk.
       let remains = try Self.decays(end.subtracting(logarithms).to(.float32)).multiplied(by: steps)
       let weighted = try xs.multiplied(by: perToken(remains)).view([length, groups, perGroup * width]).transpose(0, 1)
-      try state.view([groups, -1, perGroup, width])
-        .multiply(by: Self.decays(end.to(.float32)).view([groups, 1, perGroup, 1]))
-      try state.add(b.transpose(1, 2).matmul(weighted))
-
-      try xs.multiply(by: skip)
-      try xs.view([length, groups, perGroup, width]).add(sum.transpose(0, 1))
+      let faded = try Self.decays(end.to(.float32)).view([groups, 1, perGroup, 1])
+      let entering = try b.transpose(1, 2).matmul(weighted)
+      if isRecording {
+        state = try state.view([groups, -1, perGroup, width]).multiplied(by: faded).view(state.shape).adding(entering)
+        let grouped = try xs.multiplied(by: skip).view([length, groups, perGroup, width])
+        results.append(try grouped.adding(sum.transpose(0, 1)).view(xs.shape))
+      } else {
+        try state.view([groups, -1, perGroup, width]).multiply(by: faded)
+        try state.add(entering)
+        try xs.multiply(by: skip)
+        try xs.view([length, groups, perGroup, width]).add(sum.transpose(0, 1))
+      }
     }
+    return isRecording ? try Tensor.cat(results, dim: 0) : x
   }
 
   /// Decays by their logarithms. What is as good as nothing is not let fall below 1e-35: arithmetic on numbers too small
