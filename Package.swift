@@ -96,6 +96,7 @@ let package = Package(
     swiftTarget("Execution", ["JSON", "Models", "Checkpoint", "Files", "Messages", "Torch"]),
     swiftTarget("Minitron", ["JSON", "Checkpoint", "Files", "Messages", "Models", "Execution", "Torch"]),
     swiftTarget("Recovery", ["JSON", "Checkpoint", "Files", "Models", "Execution", "Minitron", "Torch", crypto]),
+    swiftTarget("Training", ["JSON", "Checkpoint", "Files", "Models", "Execution", "Torch"]),
     swiftTarget(
       "Evaluation",
       ["JSON", "Messages", "Datasets", "Execution", "Minitron", "Models", "Tokenization", "Torch"]),
@@ -103,7 +104,7 @@ let package = Package(
       "Jobs",
       [
         "JSON", "Messages", "Formatting", "Torch", "Checkpoint", "Files", "Hub", "Tokenization", "ChatTemplates",
-        "Datasets", "Models", "Execution", "Minitron", "Evaluation", "Ranks", "Recovery", crypto,
+        "Datasets", "Models", "Execution", "Minitron", "Evaluation", "Ranks", "Recovery", "Training", crypto,
       ]),
     swiftTarget(
       "CoppiceCommands",
@@ -129,6 +130,9 @@ let package = Package(
     .executableTarget(
       name: "parity", dependencies: ["Models", "Execution", "Minitron", "Torch"], path: "Benchmarks/Parity",
       swiftSettings: strict),
+    .executableTarget(
+      name: "gradients", dependencies: ["Checkpoint", "Models", "Execution", "Training", "Torch"],
+      path: "Tests/Gradients", swiftSettings: strict),
     tests("JSONTests", ["JSON"]),
     tests("TorchTests", ["Torch", "CTorch", "TestSupport"]),
     tests("FilesTests", ["Files", "JSON"]),

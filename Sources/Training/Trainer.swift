@@ -1,0 +1,186 @@
+import Execution
+import Models
+import Torch
+
+// Shapes: B rows, S tokens, M = B × S, H hidden.
+
+/// How a model is trained.
+public struct TrainingRule: Sendable, Equatable {
+  public var loss: LossRule
+  public var rate: LearningRate
+  /// What weights shrink by at each step, × the learning rate: matrices only.
+  public var weightDecay: Double
+  /// Gradients are scaled down to this norm where theirs is larger; 0 for never.
+  public var clip: Double
+  /// Whether what lies between a layer's ends is computed again on the way back, which saves its memory.
+  public var recomputes: Bool
+
+  public init(
+    loss: LossRule = LossRule(), rate: LearningRate, weightDecay: Double = 0.033, clip: Double = 1,
+    recomputes: Bool = true
+  ) {
+    (self.loss, self.rate, self.weightDecay, self.clip, self.recomputes) = (loss, rate, weightDecay, clip, recomputes)
+  }
+}
+
+/// What a step came to.
+public struct StepOutcome: Sendable, Equatable {
+  /// The step's number, from 1.
+  public let step: Int
+  /// Means over the tokens that are learned.
+  public let losses: LossSums
+  /// What was minimised.
+  public let loss: Double
+  /// Of the gradients, before they are clipped.
+  public let gradientNorm: Double
+  public let rate: Double
+  public let tokens: Int
+
+  /// Whether anything in it is not a number, so that the weights were left as they are.
+  public var isBroken: Bool { !loss.isFinite || !gradientNorm.isFinite }
+}
+
+/// Trains a model to give a teacher's distributions.
+public final class Trainer {
+  public let model: TrainedModel
+  public let rule: TrainingRule
+  private let teacher: Teacher?
+  /// Steps that are done.
+  public internal(set) var step = 0
+
+  public init(_ model: TrainedModel, teacher: Teacher?, rule: TrainingRule) {
+    (self.model, self.teacher, self.rule) = (model, teacher, rule)
+  }
+
+  /// Learns from these micro-batches together: one step of the optimizer.
+  ///
+  /// The loss is the mean over micro-batches of the means over their tokens, as Megatron's is.
+  public func learn(from batches: [TrainingBatch]) throws -> StepOutcome {
+    let (losses, gradients) = try (gradients(batches), model.parameters.filter { $0.gradient != nil })
+    let norm = try Self.norm(gradients.compactMap(\.gradient))
+    let rate = rule.rate.rate(atStep: step + 1)
+    let loss = Self.loss(losses, rule.loss)
+    let outcome = StepOutcome(
+      step: step + 1, losses: losses, loss: loss, gradientNorm: norm, rate: rate,
+      tokens: batches.reduce(0) { $0 + $1.tokenCount })
+    defer { model.parameters.forEach { $0.dropGradient() } }
+    guard !outcome.isBroken else { return outcome }
+    step += 1
+    if rule.clip > 0, norm > rule.clip {
+      for parameter in gradients { try parameter.gradient?.multiply(by: rule.clip / (norm + 1e-6)) }
+    }
+    for decays in [true, false] {
+      let group = gradients.filter { $0.decays == decays }
+      let moments = try group.map { try $0.currentMoments() }
+      try Tensor.applyAdamW(
+        group.map(\.value), gradients: group.compactMap(\.gradient), means: moments.map(\.means),
+        squares: moments.map(\.squares),
+        rule: AdamWRule(rate: rate, weightDecay: decays ? rule.weightDecay : 0), step: step)
+    }
+    model.dropCopies()
+    return outcome
+  }
+
+  /// The gradients of all parameters, and the losses they are of.
+  public func gradients(_ batches: [TrainingBatch]) throws -> LossSums {
+    let theirs = try teacher?.states(batches.map(\.batch))
+    var sum = LossSums()
+    for (number, batch) in batches.enumerated() {
+      let states = theirs?[number]
+      sum = sum + (try LibTorch.recording { try pass(batch, theirs: states, of: batches.count, learns: true) })
+    }
+    return sum
+  }
+
+  /// The losses of rows that nothing is learned from: means over the tokens.
+  ///
+  /// - Parameter progress: called with the number of tokens so far.
+  public func losses(_ batches: [TrainingBatch], progress: (Int) -> Void = { _ in }) throws -> LossSums {
+    var sum = LossSums()
+    var tokens = 0
+    let whole = batches.reduce(0) { $0 + $1.weight }
+    for batch in batches {
+      let states = try teacher?.states([batch.batch])
+      let share = batch.weight / max(whole, 1)
+      let found = try LibTorch.recording { try pass(batch, theirs: states?.first, of: 1, learns: false) }
+      sum.divergence += found.divergence * share
+      sum.crossEntropy += found.crossEntropy * share
+      tokens += batch.tokenCount
+      progress(tokens)
+    }
+    return sum
+  }
+
+  static func loss(_ sums: LossSums, _ rule: LossRule) -> Double {
+    let rule = rule.isBalanced ? rule.balanced(by: sums) : rule
+    return (rule.divergence == 0 ? 0 : rule.divergence * sums.divergence)
+      + (rule.crossEntropy == 0 ? 0 : rule.crossEntropy * sums.crossEntropy)
+  }
+
+  /// One micro-batch there and, where something is learned, back.
+  private func pass(_ batch: TrainingBatch, theirs: Tensor?, of count: Int, learns: Bool) throws -> LossSums {
+    let layers = model.description.layers
+    let width = batch.width
+    let tokens = try Tensor(batch.flat(batch.inputs, filling: 0).map(Int64.init), shape: [batch.inputs.count, width])
+    let lengths = batch.inputs.map(\.count)
+    let positions = Positions(count: width, dtype: model.dtype).rows(lengths: lengths)
+    var h = try model.embed(tokens)
+    var passes: [LayerPass] = []
+    for layer in layers.indices {
+      var pass = LayerPass(
+        layer, context: ForwardContext(layer: layer, lengths: lengths, positions: positions), input: h)
+      h = try pass.forward(model, keepsRecord: learns && !rule.recomputes)
+      if learns { passes.append(pass) }
+    }
+    let (states, norm) = try finalStates(h, wantsGradient: learns)
+    let flat = try states.reshape([-1, states.shape[2]]).leaf(wantsGradient: false)
+    let head = try StudentHead(model)
+    let share = 1 / max(batch.weight, 1) / Double(count)
+    let weights = try Tensor(
+      batch.flat(batch.shares, filling: 0).map { $0 * Float(share) }, shape: [flat.shape[0]])
+    let targets = try Tensor(batch.flat(batch.targets, filling: 0).map(Int64.init), shape: [flat.shape[0]])
+    let slope = learns ? try Tensor.zeros(flat.shape, dtype: .float32) : nil
+    let teaching = try theirs.flatMap { states in try teacher.map { (states: states, head: try $0.slicedHead()) } }
+    func measured(_ rule: LossRule, _ backward: ((Range<Int>, Tensor) throws -> Void)?) throws -> LossSums {
+      try VocabularyLoss(rule: rule)(
+        flat, head: head, teacher: teaching, targets: targets, weights: weights, backward: backward)
+    }
+    let isBalanced = rule.loss.isBalanced && learns
+    let loss = isBalanced ? rule.loss.balanced(by: try measured(rule.loss, nil)) : rule.loss
+    let losses = try measured(
+      loss, slope.map { slope in { try slope.add(head.backward($1, states: flat, $0)) } })
+    guard let slope else { return losses }
+    let last = try slope.to(model.dtype).reshape(states.shape)
+    let slopes = try Tensor.gradients(of: [states], given: [last], by: [norm.input] + norm.leaves.map(\.leaf))
+    for (slope, leaf) in zip(slopes.dropFirst(), norm.leaves) {
+      if let slope { try leaf.parameter.add(slope) }
+    }
+    var back = slopes[0] ?? last
+    for number in passes.indices.reversed() {
+      back = try passes[number].backward(model, slope: back)
+      passes.removeLast()
+    }
+    try model.addEmbeddingGradient(back, tokens: tokens)
+    return losses
+  }
+
+  /// The final norm, recorded.
+  private func finalStates(
+    _ h: Tensor, wantsGradient: Bool
+  ) throws -> (states: Tensor, record: (input: Tensor, leaves: [(parameter: Parameter, leaf: Tensor)])) {
+    let input = try h.leaf(wantsGradient: wantsGradient)
+    let leaves = try model.finalNorm().map {
+      (parameter: $0, leaf: try model.copy($0).leaf(wantsGradient: wantsGradient))
+    }
+    let weights = TrainedModel.collect(leaves.map { ($0.parameter.name, $0.leaf) })
+    return (try model.description.finalNorm.forward(input, weights: weights), (input, leaves))
+  }
+
+  /// Of all gradients together.
+  static func norm(_ gradients: [Tensor]) throws -> Double {
+    try gradients.reduce(0) { sum, gradient in
+      let norm = try gradient.norm(p: 2).item()
+      return sum + norm * norm
+    }.squareRoot()
+  }
+}
