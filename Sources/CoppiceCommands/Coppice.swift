@@ -12,7 +12,8 @@ public struct Coppice: ParsableCommand {
       """,
     version: coppiceVersion,
     subcommands: [
-      PruneCommand.self, PlanCommand.self, InspectCommand.self, FamiliesCommand.self, EvalCommand.self,
+      PruneCommand.self, DistillCommand.self, PlanCommand.self, InspectCommand.self, FamiliesCommand.self,
+      EvalCommand.self,
       GenerateCommand.self, CalibrateCommand.self, RenderCommand.self, EncodeCommand.self, DecodeCommand.self,
       TokenizeCommand.self,
       DownloadCommand.self,

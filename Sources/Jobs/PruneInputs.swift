@@ -163,7 +163,7 @@ struct PruneInputs {
   }
 
   /// The hash of all that decides how text becomes tokens.
-  private static func hash(_ tokenizer: Tokenizer, file: String) throws -> String {
+  static func hash(_ tokenizer: Tokenizer, file: String) throws -> String {
     var hash = SHA256()
     hash.update(data: try WholeFile.read(file, limit: Tokenizer.largestFile))
     hash.update(data: Array(tokenizer.settings.serialized().utf8))

@@ -2,6 +2,7 @@ import Formatting
 public import Messages
 public import Minitron
 public import Recovery
+public import Training
 
 /// What happens in a run, for those who watch it.
 public enum RunEvent: Sendable {
@@ -94,6 +95,10 @@ public enum RunNote: Sendable {
   /// Answers that a run which was ended has left.
   case answersKept(Int, of: Int, file: String)
   case written(output: String, params: Int, original: Int, ExportConfig)
+  /// What the steps since the last such note came to.
+  case learned(StepOutcome, of: Int, tokensPerSecond: Double)
+  case validated(step: Int, LossSums)
+  case trainingPaused(step: Int, of: Int)
 
   public var message: Message {
     switch self {
@@ -158,6 +163,16 @@ public enum RunNote: Sendable {
       """
     case .measuring(let name, let walk): "\(name): \(walk)"
     case .answersKept(let count, let all, let file): "\(count) of \(all) conversations are there already (\(file))"
+    case .learned(let step, let all, let speed):
+      Message(
+        "step \(step.step) of \(all): KL \(Format.decimal(step.losses.divergence, places: 4)), loss \(Format.decimal(step.losses.crossEntropy, places: 4)), lr \(step.rate), gradient \(Format.decimal(step.gradientNorm, places: 3)), \(Format.grouped(Int(speed))) tokens/s"
+      )
+    case .validated(let step, let losses):
+      Message(
+        "after step \(step), on text that is held back: KL \(Format.decimal(losses.divergence, places: 4)), loss \(Format.decimal(losses.crossEntropy, places: 4))"
+      )
+    case .trainingPaused(let step, let all):
+      "ended after step \(step) of \(all), as asked for; the same command goes on from there"
     case .written(let output, let params, let original, let config):
       Message(
         "\(output): \(Format.count(params)) of \(Format.count(original)) parameters, "
@@ -185,6 +200,8 @@ public enum RunWarning: Sendable {
   case saveFailed(reason: String)
   /// The reference model has another tokenizer.
   case otherTokenizer(reference: String, model: String)
+  /// A validation is asked for, and there is no text for it.
+  case nothingToValidateOn
   /// Layers are unlike, and the request does not say which of them are kept.
   case layersUnlike
 
@@ -206,6 +223,10 @@ public enum RunWarning: Sendable {
     case .saveFailed(let reason): "scores could not be kept for resuming: \(reason)"
     case .otherTokenizer(let reference, let model):
       "\(reference) has another tokenizer.json than \(model): are its tokens the same?"
+    case .nothingToValidateOn:
+      """
+      nothing is held back to validate on: more documents, or another \(parameter: "split"), would give some
+      """
     case .layersUnlike:
       """
       the layers of this model are unlike: counts are provisional until \(parameter: "layer_ranking") says which of them \

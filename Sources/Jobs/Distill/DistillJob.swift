@@ -1,0 +1,161 @@
+import Checkpoint
+import Execution
+import Files
+import JSON
+import Messages
+import Minitron
+import Models
+import Tokenization
+import Torch
+public import Training
+
+/// What a distillation has come to.
+public struct DistillOutcome: Sendable, Equatable {
+  /// Steps that are done, and those that were asked for.
+  public let steps: Int
+  public let wanted: Int
+  /// Where the model is; nil where training is not over.
+  public let exported: String?
+  /// The newest saved state; nil where nothing was saved.
+  public let state: String?
+  /// Held-out losses, the newest; nil where none were measured.
+  public let validation: LossSums?
+  public let metrics: String
+  public let computeType: String
+}
+
+/// Has a model learn from another (Hinton et al. 2015, arXiv 1503.02531), as Model-Optimizer's distillation of pruned models
+/// does: the student follows the teacher's distribution of every next token.
+///
+/// A run that was ended goes on from its newest saved state, to the same bytes.
+public struct DistillJob {
+  private let request: DistillRequest
+  private let events: RunEvents
+
+  /// - Parameter listeners: told what happens in the run.
+  /// - Throws: `RequestError` for a request that no model could meet.
+  public init(_ request: DistillRequest, listeners: [any RunListener] = []) throws {
+    try request.validate()
+    self.request = request
+    events = RunEvents(listeners)
+  }
+
+  /// Trains, as far as the request goes.
+  ///
+  /// - Throws: what is wrong with the models, the data or the output; `RunError` where the loss is no number any more.
+  public func run() throws -> DistillOutcome {
+    let student = try SourceModel(directory: ModelPlace.directory(request.student, events: events))
+    let teacher = try SourceModel(directory: ModelPlace.directory(request.teacher, events: events))
+    for note in student.notes { try events.note(.checkpoint(note)) }
+    if let obstacle = TrainedModel.obstacle(student) {
+      throw RunError("\(student.checkpoint.directory): \(obstacle)")
+    }
+    let exported = request.exported ?? request.output + "/hf"
+    for model in [student, teacher] {
+      try OutputPlace.check(output: request.output, model: model.checkpoint.directory, kept: nil)
+    }
+    let tokenizer = try Tokenizer(directory: student.checkpoint.directory)
+    try checkVocabulary(student, teacher, tokenizer)
+    let claim = request.validatesOnly ? nil : try OutputClaim(exported)
+    defer { withExtendedLifetime(claim) {} }
+    return try student.checkpoint.blamingChanges {
+      try teacher.checkpoint.blamingChanges { try train(student, teacher, tokenizer, exported, claim) }
+    }
+  }
+
+  /// Both have to have the same tokens under the same numbers.
+  private func checkVocabulary(_ student: SourceModel, _ teacher: SourceModel, _ tokenizer: Tokenizer) throws {
+    let (own, other) = (student.description.sizes[.vocabulary], teacher.description.sizes[.vocabulary])
+    guard own == other else {
+      throw RunError(
+        """
+        the teacher has a vocabulary of \(other) tokens and the student one of \(own): distillation compares distributions \
+        over the same tokens
+        """)
+    }
+    let theirs = try Tokenizer(directory: teacher.checkpoint.directory)
+    guard let token = (0..<own).first(where: { tokenizer.token(of: $0) != theirs.token(of: $0) }) else { return }
+    func name(_ tokenizer: Tokenizer) -> String { tokenizer.token(of: token).map { "\"\($0)\"" } ?? "none" }
+    throw RunError(
+      """
+      teacher and student have different tokenizers: token \(token) is \(name(theirs)) for the teacher and \
+      \(name(tokenizer)) for the student
+      """)
+  }
+
+  private func train(
+    _ student: SourceModel, _ teacher: SourceModel, _ tokenizer: Tokenizer, _ exported: String, _ claim: OutputClaim?
+  ) throws -> DistillOutcome {
+    if let limit = student.description.exceededPositions(request.seqLength) {
+      try events.warn(.rowsTooLong(tokens: request.seqLength, limit: limit))
+    }
+    if let hint = try request.compute.typeHint(for: student) { try events.note(.computeType(hint)) }
+    guard try request.compute.device.place() == .cpu else {
+      throw RunError("distillation computes on the CPU so far; choose \(parameter: "device") cpu")
+    }
+    let data = try DistillData(request, model: student, tokenizer: tokenizer, events: events)
+    let hashing = events.progress("fingerprint", total: nil, unit: "bytes")
+    let hashes = try [student, teacher].map { try $0.checkpoint.sha256(progress: { done, _ in hashing.update(done) }) }
+    hashing.finish()
+    let dtype = try request.compute.dtype(for: student)
+    let made = Fingerprint(settings(dtype) + [("student", hashes[0]), ("teacher", hashes[1])] + data.madeOf)
+    let trainer = Trainer(
+      try TrainedModel(student, dtype: dtype), teacher: Teacher(try request.compute.executor(teacher)),
+      rule: rule(student, dtype))
+    let run = DistillRun(
+      request: request, events: events, trainer: trainer, data: data, made: made,
+      state: TrainingState(directory: request.output + "/checkpoints"),
+      metrics: DistillMetrics(
+        directory: request.output, title: "Distillation of \(request.student) from \(request.teacher)",
+        settings: made.fields.map { ($0.name, $0.value) }, steps: request.steps))
+    let found = try request.validatesOnly ? run.validate() : run.train()
+    let isOver = trainer.step == request.steps && !request.validatesOnly
+    if isOver { try export(trainer.model, to: exported, made, found, claim) }
+    return DistillOutcome(
+      steps: trainer.step, wanted: request.steps, exported: isOver ? exported : nil,
+      state: run.state.steps().last.map(run.state.path), validation: found, metrics: run.metrics.path,
+      computeType: "\(dtype)")
+  }
+
+  private func rule(_ student: SourceModel, _ dtype: DType) -> TrainingRule {
+    TrainingRule(
+      loss: LossRule(
+        divergence: request.divergenceScale, crossEntropy: request.learnsText ? 1 : 0,
+        temperature: request.temperature, isBalanced: request.learnsText),
+      rate: LearningRate(
+        peak: request.rate, end: request.leastRate, warmup: min(request.warmup, request.steps), steps: request.steps),
+      recomputes: request.recomputes
+        ?? (TrainedModel.recordBytes(
+          student.description, tokens: request.microBatch * request.seqLength, elementSize: dtype.byteCount)
+          > request.compute.budget / 4))
+  }
+
+  /// What decides about the weights that come of it, besides models and data.
+  private func settings(_ dtype: DType) -> [(String, String)] {
+    [
+      ("distillation", "1"), ("seq_length", "\(request.seqLength)"), ("mbs", "\(request.microBatch)"),
+      ("gbs", "\(request.globalBatch)"), ("train_iters", "\(request.steps)"), ("lr", "\(request.rate)"),
+      ("min_lr", "\(request.leastRate)"), ("lr_warmup_iters", "\(request.warmup)"), ("seed", "\(request.seed)"),
+      ("no_skip_lm_loss", "\(request.learnsText)"), ("kd_loss_scale", "\(request.divergenceScale)"),
+      ("logit_kl_temperature", "\(request.temperature)"), ("compute_dtype", "\(dtype)"),
+    ]
+  }
+
+  private func export(
+    _ model: TrainedModel, to path: String, _ made: Fingerprint, _ validation: LossSums?, _ claim: OutputClaim?
+  ) throws {
+    var exporter = try Exporter(model.model, selection: Selection(all: model.description))
+    exporter.replacement = { try model.stored($0, layer: $1) }
+    let progress = events.progress("writing", total: try exporter.byteCount(), unit: "bytes")
+    var record: [(String, JSON)] = [
+      ("coppice_version", .text(coppiceVersion)), ("distilled_from", .text(request.teacher)), ("made_of", made.json),
+    ]
+    if let validation {
+      record.append(
+        ("validation", .object([("kl", .double(validation.divergence)), ("loss", .double(validation.crossEntropy))])))
+    }
+    try exporter.write(
+      to: path, record: .object(record), importance: nil, claim: claim, progress: { done, _ in progress.update(done) })
+    progress.finish()
+  }
+}

@@ -1,0 +1,64 @@
+import Files
+import Foundation
+import JSON
+import Training
+
+/// A run's numbers for those who watch it: `metrics.jsonl`, event files for TensorBoard below `tensorboard`, and the curves as a
+/// page, `report.html`. What is noted of steps that are done again after a resume is replaced.
+final class DistillMetrics {
+  let path: String
+  private let directory: String
+  private let title: String
+  private let settings: [(name: String, value: String)]
+  private let steps: Int
+  private var lines: [JSON] = []
+  private var events: EventFile?
+
+  /// - Parameters:
+  ///   - directory: the run's output.
+  ///   - title: of the page.
+  ///   - settings: names and values, for the page.
+  ///   - steps: of the run in all.
+  init(directory: String, title: String, settings: [(name: String, value: String)], steps: Int) {
+    (self.directory, self.title, self.settings, self.steps) = (directory, title, settings, steps)
+    path = directory + "/metrics.jsonl"
+  }
+
+  /// Keeps what is there of steps up to this one.
+  func begin(after step: Int) throws {
+    try makeDirectories(directory)
+    if kind(of: path) == .file, step > 0 {
+      let text = String(decoding: try WholeFile.read(path, limit: 1 << 30), as: UTF8.self)
+      lines = text.split(separator: "\n").compactMap { try? JSON(parsing: $0.utf8) }
+        .filter { $0["step"]?.int.map { $0 <= step } ?? false }
+    }
+    try AtomicFile.write(lines.map { $0.serialized() + "\n" }.joined().utf8, to: path)
+    events = try EventFile(directory: directory + "/tensorboard")
+  }
+
+  func add(_ recent: Recent, of outcome: StepOutcome) throws {
+    let means = recent.means
+    try add(
+      [
+        ("kl", means.divergence), ("loss", means.crossEntropy), ("lr", outcome.rate),
+        ("gradient_norm", outcome.gradientNorm), ("tokens_per_second", recent.rate),
+      ], step: outcome.step)
+  }
+
+  func add(validation: LossSums, step: Int) throws {
+    try add(
+      [("validation_kl", validation.divergence), ("validation_loss", validation.crossEntropy)], step: step)
+  }
+
+  private func add(_ values: [(name: String, value: Double)], step: Int) throws {
+    let line = JSON.object([("step", .int(step))] + values.map { ($0.name, .double($0.value)) })
+    lines.append(line)
+    guard let file = FileHandle(forWritingAtPath: path) else { throw systemError("write", path) }
+    defer { try? file.close() }
+    try file.seekToEnd()
+    try file.write(contentsOf: Data((line.serialized() + "\n").utf8))
+    try events?.add(values, step: step)
+    let page = DistillReport(title: title, settings: settings, lines: lines, steps: steps).html
+    try Array(page.utf8).withUnsafeBytes { try AtomicFile.write($0, to: directory + "/report.html", isDurable: false) }
+  }
+}
