@@ -97,6 +97,8 @@ struct PruneOptions: ParsableArguments {
   @Flag(name: .flag("recover"), help: "As --basis rotated --refit sequential: what loses least before any training.")
   var recover = false
 
+  @OptionGroup(title: "Run-off") var runOff: RunOffOptions
+
   @Option(name: .flag("seed"), help: ArgumentHelp("Order in which several datasets are mixed.", valueName: "n"))
   var seed = PruneRequest.defaults.seed
 
@@ -201,6 +203,7 @@ struct PruneOptions: ParsableArguments {
     request.refit = refit ?? (recover ? .sequential : .none)
     request.refitRows = refitRows
     request.refitCandidates = refitCandidates
+    (request.runOffTokens, request.runOffRate) = (try runOff.count(), runOff.rate)
     request.prediction = prediction ?? .drop
     request.basis = basis ?? (recover ? .rotated : .channels)
     return request

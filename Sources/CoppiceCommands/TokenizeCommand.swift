@@ -1,12 +1,17 @@
 public import ArgumentParser
+import Formatting
 import Jobs
 import Report
 
-/// `coppice tokenize`: the rows that a run would calibrate on.
+/// `coppice tokenize`: the rows that a run would calibrate on, or all text as an indexed dataset.
 public struct TokenizeCommand: ParsableCommand {
   public static let configuration = CommandConfiguration(
     commandName: "tokenize",
-    abstract: "Print the rows that prune would calibrate on, a JSON list of token numbers a line. Needs no libtorch.")
+    abstract: "Turn text into token numbers: rows as prune takes them, or files that distill takes. Needs no libtorch.",
+    discussion: """
+      Prints the rows that prune would calibrate on, a JSON list of token numbers a line. With --output_prefix all documents are \
+      written instead, each with EOS after it, as PREFIX.bin and PREFIX.idx: an indexed dataset of Megatron's.
+      """)
 
   @OptionGroup(title: "Model") var model: ModelOptions
 
@@ -27,6 +32,13 @@ public struct TokenizeCommand: ParsableCommand {
   @Option(name: .flag("seed"), help: ArgumentHelp("Order in which several datasets are mixed.", valueName: "n"))
   var seed = PruneRequest.defaults.seed
 
+  @Option(
+    name: .flag("output_prefix"), parsing: .unconditional,
+    help: ArgumentHelp(
+      "Write all documents as PREFIX.bin and PREFIX.idx, which must not be there.", valueName: "prefix"),
+    completion: .file())
+  var prefix: String?
+
   @Flag(name: .flag("quiet"), help: "Print results, warnings and errors only.")
   var quiet = false
 
@@ -46,7 +58,13 @@ public struct TokenizeCommand: ParsableCommand {
     request.evaluation.beginsWithBOS = beginsWithBOS
     request.seed = seed
     let console = Console(quiet: quiet)
-    for row in try RowsJob(request, listeners: [ConsoleListener(console, json: true)]).run() {
+    let job = RowsJob(request, listeners: [ConsoleListener(console, json: true)])
+    if let prefix {
+      let (documents, tokens) = try job.write(to: prefix)
+      return try console.result(
+        "\(prefix).bin: \(Format.grouped(documents)) documents, \(Format.grouped(tokens)) tokens")
+    }
+    for row in try job.run() {
       try console.result("[" + row.map(String.init).joined(separator: ", ") + "]")
     }
   }

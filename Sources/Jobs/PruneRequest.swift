@@ -49,6 +49,10 @@ public struct PruneRequest: Codable, Sendable, Equatable {
   public var refitRows: Int?
   /// How many of the best candidates of a search are refitted one after another before the choice between them.
   public var refitCandidates = 2
+  /// Tokens that the best candidates of a search learn from before the choice between them; nil: none.
+  public var runOffTokens: Int?
+  /// The highest learning rate of that.
+  public var runOffRate = 1e-4
   /// What hidden_size is cut in.
   public var basis = ResidualBasis.channels
   /// What becomes of modules that predict further tokens.
@@ -85,6 +89,8 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     case refit
     case refitRows = "refit_rows"
     case refitCandidates = "refit_candidates"
+    case runOffTokens = "kd_runoff"
+    case runOffRate = "kd_runoff_lr"
     case basis
     case prediction = "mtp"
   }
@@ -110,6 +116,8 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     refit = try values.decodeIfPresent(RefitMode.self, forKey: .refit) ?? refit
     refitRows = try values.decodeIfPresent(Int.self, forKey: .refitRows)
     refitCandidates = try values.decodeIfPresent(Int.self, forKey: .refitCandidates) ?? refitCandidates
+    runOffTokens = try values.decodeIfPresent(Int.self, forKey: .runOffTokens)
+    runOffRate = try values.decodeIfPresent(Double.self, forKey: .runOffRate) ?? runOffRate
     basis = try values.decodeIfPresent(ResidualBasis.self, forKey: .basis) ?? basis
     prediction = try values.decodeIfPresent(PredictionChoice.self, forKey: .prediction) ?? prediction
     search = try SearchParameters(from: decoder)
@@ -138,6 +146,8 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     try values.encode(refit, forKey: .refit)
     try values.encodeIfPresent(refitRows, forKey: .refitRows)
     try values.encode(refitCandidates, forKey: .refitCandidates)
+    try values.encodeIfPresent(runOffTokens, forKey: .runOffTokens)
+    try values.encode(runOffRate, forKey: .runOffRate)
     try values.encode(basis, forKey: .basis)
     try values.encode(prediction, forKey: .prediction)
     try search.encode(to: encoder)
@@ -176,6 +186,13 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     // One is held back, to judge by.
     if let refitRows { try atLeast(2, refitRows, "refit_rows") }
     try atLeast(1, refitCandidates, "refit_candidates")
+    if let runOffTokens { try atLeast(1, runOffTokens, "kd_runoff") }
+    guard runOffRate > 0, runOffRate.isFinite else {
+      throw RequestError("\(parameter: "kd_runoff_lr") should be a number above zero, found \(runOffRate)")
+    }
+    guard runOffTokens == nil || !search.isByHand else {
+      throw RequestError("\(parameter: "kd_runoff") chooses among the candidates of a search; by hand there is one")
+    }
   }
 
   /// What is wrong with it as the request of a run.

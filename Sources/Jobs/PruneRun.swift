@@ -58,7 +58,8 @@ struct PruneRun {
     var search = SearchOutcome(found, job.settings, original: description.counts(job.settings), forecast: forecast)
     try events.send(.searched(search))
     if request.refit == .none || !request.racing { try scorer.score(&search, executor, scores) }
-    let finished = try scoreRefitted(&search, task, scores)
+    var finished = try scoreRefitted(&search, task, scores)
+    try runOff(&search, &finished, scores)
     try events.send(.chosen(search))
     guard let best = search.best, let score = best.deliveredScore else { throw RunError("no candidate was scored") }
     let selection = try scores.selection(for: best.config, of: description)
@@ -166,6 +167,16 @@ struct PruneRun {
 
   // MARK: Export
 
+  /// What writes a selection's weights, refitted where they are.
+  func exporter(
+    _ selection: Selection, _ refitted: (files: RefitFiles, counts: RefitCounts)?, _ scores: ImportanceScores?
+  ) throws -> Exporter {
+    var exporter = try Exporter(
+      model, selection: selection, rotation: scores?.rotation, companions: inputs.companions)
+    if let refitted { exporter.replacement = { try refitted.files.found($1)?.weights[$0] } }
+    return exporter
+  }
+
   /// - Parameter score: further entries of `coppice.json`.
   private func export(
     _ selection: Selection, _ refitted: (files: RefitFiles, counts: RefitCounts)?, _ scores: ImportanceScores?,
@@ -174,13 +185,11 @@ struct PruneRun {
     _ card: ModelCard, _ report: SearchReport
   ) throws {
     let config = outcome.architecture
-    var exporter = try Exporter(
-      model, selection: selection, rotation: scores?.rotation, companions: inputs.companions)
+    let exporter = try exporter(selection, refitted, scores)
     if let rotation = scores?.rotation, let kept = try selection.keptDirections() {
       let share = rotation.shares.prefix(kept).reduce(0) { $0 + Double($1) }
       try events.note(.rotated(kept: kept, of: rotation.hidden, share: share))
     }
-    if let refitted { exporter.replacement = { try refitted.files.found($1)?.weights[$0] } }
     let namingCode = exporter.filesNamingCode
     if !namingCode.isEmpty { try events.note(.codeLeftOut(files: namingCode)) }
     let progress = events.progress("writing", total: try exporter.byteCount(), unit: "bytes")

@@ -99,6 +99,8 @@ public enum RunNote: Sendable {
   case learned(StepOutcome, of: Int, tokensPerSecond: Double)
   case validated(step: Int, LossSums)
   case trainingPaused(step: Int, of: Int)
+  case runOffBegins(candidates: Int, tokens: Int, heldBack: Int)
+  case runOff(ExportConfig, SearchOutcome.Candidate.RunOff)
 
   public var message: Message {
     switch self {
@@ -170,6 +172,14 @@ public enum RunNote: Sendable {
     case .validated(let step, let losses):
       Message(
         "after step \(step), on text that is held back: KL \(Format.decimal(losses.divergence, places: 4)), loss \(Format.decimal(losses.crossEntropy, places: 4))"
+      )
+    case .runOffBegins(let candidates, let tokens, let rows):
+      Message(
+        "run-off: the \(candidates) best candidates learn from the original, the better ones \(Format.count(tokens)) tokens; judged on \(rows) rows that are held back"
+      )
+    case .runOff(let config, let found):
+      Message(
+        "\(config): KL \(Format.decimal(found.before, places: 4)), after \(Format.count(found.tokens)) tokens \(Format.decimal(found.after, places: 4))"
       )
     case .trainingPaused(let step, let all):
       "ended after step \(step) of \(all), as asked for; the same command goes on from there"

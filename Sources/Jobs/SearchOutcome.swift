@@ -53,6 +53,19 @@ public struct SearchOutcome: Codable, Sendable, Equatable {
     public internal(set) var refittedScore: ScoreOutcome?
     /// Of the weights as they would be written, refitted one after another; nil where that was not done.
     public internal(set) var finishedScore: ScoreOutcome?
+    /// Of a run-off: divergence from the original on text that is held back, before and after a short distillation. Nil for
+    /// those that were not in it.
+    public internal(set) var runOff: RunOff?
+
+    /// What a short distillation came to.
+    public struct RunOff: Codable, Sendable, Equatable {
+      /// KL(original ‖ candidate) in nats per token.
+      public let before: Double
+      public let after: Double
+      /// Tokens that were learned from.
+      public let tokens: Int
+    }
+
     /// What comes nearest to what would be written.
     public var deliveredScore: ScoreOutcome? { finishedScore ?? refittedScore ?? score }
     /// Of a race: left before all was asked.
@@ -106,6 +119,14 @@ public struct SearchOutcome: Codable, Sendable, Equatable {
     self.original = original
   }
 
+  /// Chooses another candidate than the best by score.
+  mutating func choose(_ number: Int) {
+    guard let scoring else { return }
+    self.scoring = Scoring(
+      function: scoring.function, unit: scoring.unit, isShare: scoring.isShare, best: number,
+      certainty: scoring.certainty)
+  }
+
   /// The winner; nil before candidates are scored.
   public var best: Candidate? { scoring.map { candidates[$0.best] } }
 
@@ -133,6 +154,12 @@ public struct SearchOutcome: Codable, Sendable, Equatable {
               for (name, score) in candidate.scores {
                 if let score { entries.append((name, .double(score.mean))) }
               }
+            }
+            if let runOff = candidate.runOff {
+              entries += [
+                ("kl", .double(runOff.before)), ("kl_distilled", .double(runOff.after)),
+                ("kd_tokens", .int(runOff.tokens)),
+              ]
             }
             return .object(entries)
           })
@@ -173,6 +200,16 @@ extension SearchOutcome {
     if candidates.contains(where: { $0.finishedScore != nil }) {
       columns.append(("finished", candidates.map { text($0.finishedScore) }))
     }
+    if candidates.contains(where: { $0.runOff != nil }) {
+      columns.append(("KL", candidates.map { $0.runOff.map { Format.decimal($0.before, places: 3) } ?? "" }))
+      columns.append(
+        (
+          "distilled",
+          candidates.map { candidate in
+            candidate.runOff.map { "\(Format.decimal($0.after, places: 3)) (\(Format.count($0.tokens)))" } ?? ""
+          }
+        ))
+    }
     guard scoring.certainty != nil else { return columns }
     let asked = candidates.map {
       Format.grouped(($0.refittedScore ?? $0.score)?.items ?? 0) + ($0.isOut ? ", out" : "")
@@ -206,6 +243,11 @@ extension SearchOutcome {
         "local: with each map refitted for itself"
           + (candidates.contains { $0.finishedScore != nil }
             ? "; finished: refitted one after another, as written" : ""))
+    }
+    if candidates.contains(where: { $0.runOff != nil }) {
+      notes.append(
+        "KL, distilled: from the original on text that is held back, before and after learning from so many tokens; "
+          + "the least of those that learned longest is chosen")
     }
     if candidates.contains(where: \.isClose) {
       notes.append("≈ differs from the best by less than two standard errors of the difference: it may be as good")

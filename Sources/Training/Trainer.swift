@@ -111,7 +111,7 @@ public final class Trainer {
     return sum
   }
 
-  static func loss(_ sums: LossSums, _ rule: LossRule) -> Double {
+  package static func loss(_ sums: LossSums, _ rule: LossRule) -> Double {
     let rule = rule.isBalanced ? rule.balanced(by: sums) : rule
     return (rule.divergence == 0 ? 0 : rule.divergence * sums.divergence)
       + (rule.crossEntropy == 0 ? 0 : rule.crossEntropy * sums.crossEntropy)

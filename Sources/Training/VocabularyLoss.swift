@@ -1,5 +1,5 @@
 import Models
-import Torch
+package import Torch
 
 // Shapes: M tokens, H hidden, V vocabulary, R rows of a slice of it.
 
@@ -21,7 +21,7 @@ public struct LossRule: Sendable, Equatable {
   }
 
   /// The rule for a micro-batch of these losses.
-  func balanced(by losses: LossSums) -> LossRule {
+  package func balanced(by losses: LossSums) -> LossRule {
     var rule = self
     rule.isBalanced = false
     if losses.divergence > 0 { rule.divergence *= losses.crossEntropy / losses.divergence }
@@ -47,7 +47,7 @@ public struct LossSums: Sendable, Equatable {
 }
 
 /// Makes logits of states, for a stretch of the vocabulary at a time.
-protocol SlicedHead {
+package protocol SlicedHead {
   /// V.
   var vocabulary: Int { get }
   /// `[M, H]` → `[M, R]` float32.
@@ -58,13 +58,17 @@ protocol SlicedHead {
 ///
 /// The vocabulary is taken a slice at a time, twice: for the sums that probabilities are divided by, and for the gradients. Slices
 /// of the first time are used again as long as they take little memory, and computed again otherwise.
-struct VocabularyLoss {
+package struct VocabularyLoss {
   /// Rows of the vocabulary at a time. Fewer make small products, more need more memory.
-  static let slice = 8192
+  private let slice: Int
   /// Bytes of logits that are kept for the second time.
-  static let keptBytes = 256 << 20
+  private let keptBytes: Int
 
-  let rule: LossRule
+  private let rule: LossRule
+
+  package init(rule: LossRule, slice: Int = 8192, keptBytes: Int = 256 << 20) {
+    (self.rule, self.slice, self.keptBytes) = (rule, slice, keptBytes)
+  }
 
   /// - Parameters:
   ///   - states: the student's, after the final norm, `[M, H]`.
@@ -74,14 +78,14 @@ struct VocabularyLoss {
   ///   - backward: called with a slice of the vocabulary and the gradient by its logits, `[M, R]` float32; nil where only the
   ///     losses are wanted.
   /// - Returns: the losses, × the rule's shares nowhere.
-  func callAsFunction(
+  package func callAsFunction(
     _ states: Tensor, head: any SlicedHead, teacher: (states: Tensor, head: any SlicedHead)?, targets: Tensor,
     weights: Tensor, backward: ((_ rows: Range<Int>, _ slope: Tensor) throws -> Void)?
   ) throws -> LossSums {
     let vocabulary = head.vocabulary
-    let slices = stride(from: 0, to: vocabulary, by: Self.slice).map { $0..<min($0 + Self.slice, vocabulary) }
+    let slices = stride(from: 0, to: vocabulary, by: slice).map { $0..<min($0 + slice, vocabulary) }
     let sides = teacher == nil ? 1 : 2
-    let keeps = sides * states.shape[0] * vocabulary * 4 <= Self.keptBytes
+    let keeps = sides * states.shape[0] * vocabulary * 4 <= keptBytes
     var own = Side(states, head, keeps: keeps)
     var other = teacher.map { Side($0.states, $0.head, keeps: keeps) }
     let isSoft = rule.temperature != 1 && teacher != nil

@@ -1,0 +1,152 @@
+import Execution
+import Files
+import Formatting
+import JSON
+import Minitron
+import Models
+import Recovery
+import Torch
+import Training
+
+// A run-off: the best candidates learn from the original for a while, and the one that comes nearest to it is chosen (Muralidharan et
+// al. 2024, arXiv 2407.14679, section 2.4, calls it lightweight retraining). Half of them are out at half the tokens.
+
+extension PruneRun {
+  /// How many candidates are in a run-off at most.
+  static let runOffCandidates = 4
+
+  /// Has the best candidates learn, as they would be written, and chooses among them.
+  ///
+  /// - Parameter finished: candidates that are refitted already; those that are made here are added.
+  func runOff(
+    _ search: inout SearchOutcome, _ finished: inout [ExportConfig: (files: RefitFiles, counts: RefitCounts)],
+    _ scores: ImportanceScores
+  ) throws {
+    guard let tokens = request.runOffTokens else { return }
+    guard executor.weights.device == .cpu else {
+      throw RunError("\(parameter: "kd_runoff") computes on the CPU so far; choose \(parameter: "device") cpu")
+    }
+    let order = search.candidates.indices
+      .filter { !search.candidates[$0].isOut && search.candidates[$0].deliveredScore != nil }
+      .sorted { (search.candidates[$0].deliveredScore?.mean ?? 0) > (search.candidates[$1].deliveredScore?.mean ?? 0) }
+    var contestants = Array(order.prefix(Self.runOffCandidates))
+    let rows = try RunOffRows(inputs.text.calibrationRows().rows, tokens: tokens)
+    try events.note(
+      .runOffBegins(candidates: contestants.count, tokens: rows.steps * rows.stepTokens, heldBack: rows.held.count))
+    // Half the way for all, the rest for the better half.
+    for isLast in contestants.count > 2 ? [false, true] : [true] {
+      let goal = isLast ? rows.steps : rows.steps / 2
+      for number in contestants {
+        let config = search.candidates[number].config
+        let selection = try scores.selection(for: config, of: model.description)
+        if request.refit != .none, finished[config] == nil { finished[config] = try refit(selection, config) }
+        search.candidates[number].runOff = try learn(
+          config, selection, finished[config] ?? nil, scores, rows, steps: goal,
+          before: search.candidates[number].runOff)
+      }
+      contestants.sort {
+        (search.candidates[$0].runOff?.after ?? .infinity) < (search.candidates[$1].runOff?.after ?? .infinity)
+      }
+      if !isLast { contestants = Array(contestants.prefix((contestants.count + 1) / 2)) }
+    }
+    if let best = contestants.first { search.choose(best) }
+    if let place = runOffDirectory { removeTree(place) }
+  }
+
+  private var runOffDirectory: String? { store.directory.map { $0 + "/runoff" } }
+
+  /// One candidate's way to so many steps; where an earlier run has been further, from there.
+  private func learn(
+    _ config: ExportConfig, _ selection: Selection, _ refitted: (files: RefitFiles, counts: RefitCounts)?,
+    _ scores: ImportanceScores, _ rows: RunOffRows, steps: Int, before: SearchOutcome.Candidate.RunOff?
+  ) throws -> SearchOutcome.Candidate.RunOff {
+    let made = inputs.resultFingerprint.adding([
+      ("export_config", config.json.serialized()), ("kd_runoff", "\(rows.steps) steps of \(rows.stepTokens) tokens"),
+      ("kd_runoff_lr", "\(request.runOffRate)"),
+    ])
+    guard let directory = runOffDirectory else {
+      throw RunError("\(parameter: "kd_runoff") wants a place for its states: \(parameter: "prune_intermediate_ckpt")")
+    }
+    let place = directory + "/" + made.key
+    let student = place + "/model"
+    if kind(of: student) != .directory {
+      try exporter(selection, refitted, scores).write(to: student, record: .object([]), importance: nil)
+    }
+    let source = try SourceModel(directory: student)
+    let dtype = executor.weights.dtype
+    let trainer = Trainer(
+      try TrainedModel(source, dtype: dtype),
+      teacher: Teacher(Executor(model, dtype: dtype, budget: executor.budget / 2)),
+      rule: TrainingRule(
+        rate: LearningRate(
+          peak: request.runOffRate, end: request.runOffRate / 10, warmup: rows.steps / 10, steps: rows.steps),
+        recomputes: TrainedModel.recordBytes(source.description, tokens: rows.stepTokens, elementSize: dtype.byteCount)
+          > executor.budget / 4))
+    let state = TrainingState(directory: place + "/states")
+    var first = before?.before
+    if let step = state.steps().last(where: { $0 <= steps }) {
+      try state.load(step, into: trainer) { stored in
+        guard made.differences(from: stored["run"] ?? .null).isEmpty else {
+          throw RunError("\(place) is of another run")
+        }
+        first = first ?? stored["before"]?.double
+      }
+    }
+    let start = try first ?? trainer.losses(rows.held).divergence
+    let progress = events.progress(
+      "run-off", total: (steps - trainer.step) * rows.stepTokens, unit: "tokens")
+    var done = 0
+    while trainer.step < steps {
+      let outcome = try trainer.learn(from: rows.batches(step: trainer.step))
+      guard !outcome.isBroken else {
+        throw RunError(
+          "\(config): the loss of step \(outcome.step) is \(outcome.loss); a smaller \(parameter: "kd_runoff_lr") may help"
+        )
+      }
+      done += outcome.tokens
+      progress.update(done)
+    }
+    progress.finish()
+    if !state.steps().contains(steps) {
+      try state.save(trainer, record: .object([("run", made.json), ("before", .double(start))]))
+      state.keepNewest(1)
+    }
+    let after = try trainer.losses(rows.held).divergence
+    let found = SearchOutcome.Candidate.RunOff(before: start, after: after, tokens: steps * rows.stepTokens)
+    try events.note(.runOff(config, found))
+    return found
+  }
+}
+
+/// Calibration rows of a run-off: an eighth of them is held back.
+private struct RunOffRows {
+  let held: [TrainingBatch]
+  let steps: Int
+  let stepTokens: Int
+  private let rows: [[Int32]]
+  private let atOnce: Int
+
+  /// - Parameter tokens: that each finalist learns from, at least.
+  init(_ all: [[Int32]], tokens: Int) throws {
+    let whole = all.filter { $0.count > 1 }
+    guard whole.count > 1 else {
+      throw RunError("\(parameter: "kd_runoff") needs two calibration rows or more, one to be held back")
+    }
+    let kept = max(whole.count / 8, 1)
+    held = whole.suffix(min(kept, 32)).map { TrainingBatch(rows: [$0]) }
+    rows = Array(whole.dropLast(kept))
+    let width = max((rows.map(\.count).max() ?? 2) - 1, 1)
+    // Steps of some thousands of tokens, and of eight rows where rows are long.
+    atOnce = min(max(2048 / width, 8), rows.count)
+    stepTokens = atOnce * width
+    steps = max((tokens + stepTokens - 1) / stepTokens, 2)
+  }
+
+  func batches(step: Int) -> [TrainingBatch] {
+    let first = step * atOnce
+    let own = (first..<first + atOnce).map { rows[$0 % rows.count] }
+    // Together they are quicker; the mean is the same for rows of one length.
+    let isOne = stepTokens <= 4096 && own.allSatisfy { $0.count == own[0].count }
+    return isOne ? [TrainingBatch(rows: own)] : own.map { TrainingBatch(rows: [$0]) }
+  }
+}
