@@ -8,7 +8,8 @@ import Testing
   private static let folder = Golden.root + "/Tests/CommandTests/Help"
 
   private static let commands = [
-    "prune", "plan", "inspect", "families", "eval", "generate", "render", "encode", "decode", "tokenize",
+    "prune", "distill", "plan", "inspect", "families", "eval", "generate", "calibrate", "render", "encode", "decode",
+    "tokenize",
     "download", "login", "cache", "doctor",
   ]
 

@@ -1,8 +1,8 @@
 """Gradients of Coppice's blocks against those of PyTorch, elementwise, on every family's golden checkpoint.
 
-Usage: gradients.py PROGRAM [WORDS …]
+Usage: gradients.py --binary PROGRAM [WORDS …]
 
-PROGRAM is the built `gradients` (Tests/Gradients). WORDS choose checkpoints by their names. Losses are cross-entropy of the next
+PROGRAM is the built `gradients` (Tests/Gradients), or one in whose folder that lies. WORDS choose checkpoints by their names. Losses are cross-entropy of the next
 token, and KL from a teacher: the same model with other weights. All in float32. A tensor's gradient may differ by 1e-4 of
 its largest element; where a router's choice decides, both sides must have chosen alike, which they do in float32.
 """
@@ -135,7 +135,7 @@ def compare(program, directory, with_teacher, record):
 
 
 def main():
-    program, words = sys.argv[1], sys.argv[2:]
+    program, words = os.path.join(os.path.dirname(sys.argv[2]), "gradients"), sys.argv[3:]
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     directories = sorted(os.path.dirname(path) for path in glob.glob(f"{GOLDENS}/*/*/config.json"))

@@ -1,6 +1,6 @@
 """`coppice distill` against a plain loop of PyTorch and `transformers`: the losses of each of 100 steps.
 
-Usage: training.py COPPICE [WORDS …]
+Usage: training.py --binary COPPICE [WORDS …]
 
 WORDS choose checkpoints of Tests/Goldens. The student is the golden checkpoint, the teacher the same with other weights. Both sides
 learn from the same rows, in float32, by AdamW with warm-up, a cosine, weight decay on matrices alone and clipped gradients; a loss
@@ -138,7 +138,7 @@ def compare(coppice, directory):
 
 
 def main():
-    coppice, words = sys.argv[1], sys.argv[2:] or ["llama3", "qwen3_tied", "gemma2_tied", "mixtral", "nemotron_h_pattern", "deepseek_v3"]
+    coppice, words = sys.argv[2], sys.argv[3:] or ["llama3", "qwen3_tied", "gemma2_tied", "mixtral", "nemotron_h_pattern", "deepseek_v3"]
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     bad = 0

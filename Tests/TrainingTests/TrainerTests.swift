@@ -42,7 +42,8 @@ import Training
     for (a, b) in zip(kept.model.parameters, again.model.parameters) {
       let (first, second) = (try a.gradient?.floats() ?? [], try b.gradient?.floats() ?? [])
       // What is computed without being recorded is rounded elsewhere.
-      #expect(first.count == second.count && relativeDifference(first, second) < 1e-4, "\(a.name.text)")
+      #expect(first.count == second.count)
+      if !first.isEmpty { #expect(relativeDifference(first, second) < 1e-4, "\(a.name.text)") }
     }
   }
 

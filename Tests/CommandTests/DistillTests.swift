@@ -1,0 +1,187 @@
+import Checkpoint
+import Foundation
+import JSON
+import TestSupport
+import Testing
+
+/// The bundled model, cut by half and taught by the original.
+@Suite struct DistillTests {
+  /// A cut of the bundled model, made once.
+  private static let student: Result<String, any Error> = Result {
+    let place = NSTemporaryDirectory() + "coppice-distill-\(ProcessInfo.processInfo.processIdentifier)"
+    try? FileManager.default.removeItem(atPath: place)
+    try Program.run([
+      "prune", "--quiet", "--hf_model_name_or_path", Program.model, "--output_hf_path", place, "--prune_export_config",
+      "{\"hidden_size\": 96, \"ffn_hidden_size\": 192, \"num_layers\": 5}", "--calib_dataset_name",
+      Program.data + "/calib.jsonl", "--calib_num_samples", "32", "--seq_length", "96",
+    ]).expectSuccess()
+    return place
+  }
+
+  private func arguments(_ output: String, steps: Int = 12, _ more: [String] = []) throws -> [String] {
+    [
+      "distill", "--student_hf_path", try Self.student.get(), "--teacher_hf_path", Program.model, "--output_dir",
+      output,
+      "--seq_length", "64", "--mbs", "4", "--gbs", "8", "--train_iters", "\(steps)", "--lr", "2e-3",
+      "--lr_warmup_iters",
+      "3", "--eval_interval", "6", "--eval_iters", "1", "--log_interval", "3",
+    ] + more
+  }
+
+  private let text = ["--data_paths", Program.data + "/calib.jsonl"]
+
+  private func metrics(_ output: String) throws -> [JSON] {
+    try String(contentsOfFile: output + "/metrics.jsonl", encoding: .utf8).split(separator: "\n")
+      .map { try JSON(parsing: Array($0.utf8)) }
+  }
+
+  @Test func theStudentComesNearerToItsTeacher() throws {
+    try withTemporaryDirectory { place in
+      let output = place + "/out"
+      let result = try Program.run(arguments(output, steps: 30, text + ["--json"]))
+      result.expectSuccess()
+      #expect(result.json?["steps"] == .int(30) && result.json?["output"]?.string == output + "/hf")
+      let (before, after) = (try Program.divergence(Self.student.get()), try Program.divergence(output + "/hf"))
+      #expect(after < 0.5 * before, "\(before) → \(after)")
+      let lines = try metrics(output)
+      let held = lines.compactMap { $0["validation_kl"]?.double }
+      #expect(held.count == 6 && (held.last ?? .infinity) < (held.first ?? 0))
+      #expect(lines.compactMap { $0["kl"]?.double }.count == 10)
+      // The result is a checkpoint like the student, with what it was made of.
+      let (own, other) = (
+        try CheckpointReader(directory: output + "/hf"), try CheckpointReader(directory: Self.student.get())
+      )
+      #expect(own.tensors.map(\.name).sorted() == other.tensors.map(\.name).sorted())
+      #expect(own.config == other.config)
+      let record = try JSON(
+        parsing: Array(try #require(FileManager.default.contents(atPath: output + "/hf/coppice.json"))))
+      #expect(record["distilled_from"]?.string == Program.model)
+      let page = try String(contentsOfFile: output + "/report.html", encoding: .utf8)
+      #expect(page.contains("<svg") && !page.contains("http") && !page.contains("<script"))
+      #expect(try FileManager.default.contentsOfDirectory(atPath: output + "/tensorboard").count == 1)
+    }
+  }
+
+  @Test func aRunThatWasEndedGoesOnToTheSameBytes() throws {
+    try withTemporaryDirectory { place in
+      try Program.run(arguments(place + "/whole", text)).expectSuccess()
+      let paused = try Program.run(arguments(place + "/parts", text + ["--exit_interval", "5", "--json"]))
+      paused.expectSuccess()
+      #expect(paused.json?["steps"] == .int(5) && paused.json?["output"] == .null)
+      try Program.run(arguments(place + "/parts", text)).expectSuccess()
+      let files = try ["whole", "parts"].map {
+        try #require(FileManager.default.contents(atPath: "\(place)/\($0)/hf/model.safetensors"))
+      }
+      #expect(files[0] == files[1])
+      #expect(try metrics(place + "/parts").compactMap { $0["step"]?.int } == [0, 3, 6, 6, 9, 12, 12])
+      // The finished result is never overwritten, and a state is of one run alone.
+      let again = try Program.run(arguments(place + "/whole", text))
+      #expect(again.code == 1 && again.error.contains("exists already"))
+      let other = try Program.run(
+        arguments(place + "/parts", text + ["--seed", "7", "--hf_export_path", place + "/x"]))
+      #expect(other.code == 1 && other.error.contains("seed was 1234 and is 7") && other.error.contains("--fresh"))
+    }
+  }
+
+  /// Text that `tokenize` has written is learned from as it is; so are answers, and random tokens.
+  @Test func allKindsOfDataAreLearnedFrom() throws {
+    try withTemporaryDirectory { place in
+      let tokenized = try Program.run([
+        "tokenize", "--hf_model_name_or_path", Program.model, "--calib_dataset_name", Program.data + "/calib.jsonl",
+        "--output_prefix", place + "/text",
+      ])
+      tokenized.expectSuccess()
+      #expect(tokenized.output.contains("documents"))
+      try Program.run(arguments(place + "/plain", text)).expectSuccess()
+      try Program.run(arguments(place + "/indexed", ["--data_paths", place + "/text"])).expectSuccess()
+      let files = try ["plain", "indexed"].map {
+        try #require(FileManager.default.contents(atPath: "\(place)/\($0)/hf/model.safetensors"))
+      }
+      #expect(files[0] == files[1])
+      try FileManager.default.createDirectory(atPath: place + "/sft", withIntermediateDirectories: true)
+      let rows = (1...20).map { "{\"input\": \"What is \($0) and \($0)? \", \"output\": \"It is \($0 * 2).\"}\n" }
+      for name in ["training", "validation"] {
+        try Data(rows.joined().utf8).write(to: URL(fileURLWithPath: "\(place)/sft/\(name).jsonl"))
+      }
+      let answers = ["--sft", "--sft_dataset_root", place + "/sft", "--no_skip_lm_loss"]
+      try Program.run(arguments(place + "/answers", answers)).expectSuccess()
+      let losses = try metrics(place + "/answers").compactMap { $0["loss"]?.double }
+      #expect((losses.last ?? .infinity) < 0.7 * (losses.first ?? 0), "\(losses)")
+      try Program.run(arguments(place + "/mock", steps: 2, ["--use_mock_data"])).expectSuccess()
+      let only = try Program.run(arguments(place + "/only", ["--validate_only", "--json"] + text))
+      only.expectSuccess()
+      #expect(only.json?["steps"] == .int(0) && (only.json?["validation_kl"]?.double ?? 0) > 0)
+    }
+  }
+
+  static let wrong: [(arguments: [String], says: String)] = [
+    (["--gbs", "6"], "--gbs 6 should be a multiple of --mbs 4"),
+    (["--train_iters", "0"], "--train_iters should be at least 1"),
+    (["--lr", "0"], "--lr should be a number above zero"), (["--min_lr", "1"], "--min_lr should be from 0"),
+    (["--split", "1,2"], "--split should be three numbers"), (["--split", "0,1,0"], "--split should be three shares"),
+    (["--use_mock_data"], "more than one kind of data"), (["--sft"], "--sft and --sft_dataset_root belong together"),
+    (["--student_megatron_path", "x"], "pickles"), (["--student_hf_model", "x"], "should be --student_hf_path"),
+    (["--recompute_granularity", "some"], "full, selective or none"),
+    (["--logit_kl_temperature", "nan"], "above zero"),
+    (["--seq_length", "99999999999"], "out of all bounds"),
+    (["--data_paths", "1.0"], "a weight stands before each name"),
+    (["--data_paths", "a", "2.0", "b"], "a weight stands before each name"),
+  ]
+
+  @Test(arguments: wrong) func wrongUsageIsSaid(_ wrong: (arguments: [String], says: String)) throws {
+    let result = try Program.run(arguments("/nonexistent/out", text + wrong.arguments))
+    #expect(result.code == 64 && result.error.contains(wrong.says), "\(result.error)")
+  }
+
+  @Test func teachersOfOtherTokensAreRefused() throws {
+    try withTemporaryDirectory { place in
+      let teacher = place + "/teacher"
+      try FileManager.default.copyItem(atPath: Program.model, toPath: teacher)
+      let file = teacher + "/tokenizer.json"
+      let text = try String(contentsOfFile: file, encoding: .utf8)
+      try text.replacingOccurrences(of: "\"!\"", with: "\"!!!\"").write(toFile: file, atomically: true, encoding: .utf8)
+      var words = try arguments(place + "/out", self.text)
+      words[4] = teacher
+      let result = try Program.run(words)
+      #expect(result.code == 1 && result.error.contains("different tokenizers: token"), "\(result.error)")
+      #expect(!FileManager.default.fileExists(atPath: place + "/out"))
+    }
+  }
+
+  @Test func referencesFlagsWithoutABearingAreSaid() throws {
+    try withTemporaryDirectory { place in
+      let result = try Program.run(
+        arguments(
+          place + "/out", steps: 1,
+          ["--use_mock_data", "--tp_size", "8", "--wandb_project", "p", "--recompute_granularity", "full"]))
+      result.expectSuccess()
+      #expect(result.error.contains("--tp_size: no bearing") && result.error.contains("nothing is sent anywhere"))
+    }
+  }
+
+  /// A run-off tells the divergence of its candidates before and after, and chooses by it.
+  @Test func aRunOffChoosesByWhatDistillationGives() throws {
+    try withTemporaryDirectory { place in
+      let result = try Program.run([
+        "prune", "--json", "--hf_model_name_or_path", Program.model, "--output_hf_path", place + "/out",
+        "--prune_intermediate_ckpt", place + "/scores", "--prune_target_params", "2.4M", "--ss_channel_divisor", "32",
+        "--mmlu_dataset", Program.data + "/mmlu", "--prune_score_func", "mmlu_1pct_bs1", "--calib_dataset_name",
+        Program.data + "/calib.jsonl", "--calib_num_samples", "40", "--seq_length", "64", "--top_k", "3", "--kd_runoff",
+        "4K",
+        "--kd_runoff_lr", "1e-3",
+      ])
+      result.expectSuccess()
+      let candidates = try #require(result.json?["candidates"]?.array)
+      let ran = candidates.filter { $0["kl_distilled"] != nil }
+      #expect(ran.count == 3)
+      for candidate in ran {
+        #expect((candidate["kl_distilled"]?.double ?? 9) < (candidate["kl"]?.double ?? 0))
+      }
+      let most = ran.compactMap { $0["kd_tokens"]?.int }.max()
+      let finalists = ran.filter { $0["kd_tokens"]?.int == most }
+      let best = finalists.min { ($0["kl_distilled"]?.double ?? 9) < ($1["kl_distilled"]?.double ?? 9) }
+      #expect(result.json?["best"]?["export_config"] == best?["export_config"])
+      #expect(try FileManager.default.contentsOfDirectory(atPath: place + "/scores").contains("runoff") == false)
+    }
+  }
+}
