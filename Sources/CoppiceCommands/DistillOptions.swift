@@ -51,7 +51,14 @@ struct DistilledModels: ParsableArguments {
     }
   }
 
-  func apply(to request: inout DistillRequest) { request.exported = exported }
+  @Option(
+    name: .flag("teacher_cache"), parsing: .unconditional,
+    help: ArgumentHelp(
+      "Keep the teacher's last states here, so that it computes each row once, for this run and others on the same rows.",
+      valueName: "path"), completion: .directory)
+  var teacherCache: String?
+
+  func apply(to request: inout DistillRequest) { (request.exported, request.teacherCache) = (exported, teacherCache) }
 }
 
 /// What is learned from.
@@ -138,7 +145,9 @@ struct TrainingOptions: ParsableArguments {
 
   @Option(
     name: .flag("kd_loss_scale"),
-    help: ArgumentHelp("The weight of the divergence; with --no_skip_lm_loss beside the text's loss.", valueName: "x"))
+    help: ArgumentHelp(
+      "The weight of the divergence; with --no_skip_lm_loss beside the text's loss, and 0 for that alone.",
+      valueName: "x"))
   var divergenceScale = DistillRequest.defaults.divergenceScale
 
   @Option(name: .flag("logit_kl_temperature"), help: ArgumentHelp("What logits are divided by.", valueName: "t"))

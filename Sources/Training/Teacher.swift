@@ -7,21 +7,46 @@ import Torch
 /// The model that is learned from. Its layers are read as they are needed: it is never in memory as a whole.
 public final class Teacher {
   private let executor: Executor
+  private let cache: TeacherCache?
   private var head: OutputHead?
 
-  public init(_ executor: Executor) { self.executor = executor }
+  /// - Parameter cache: where states are kept of rows that have names; nil for nowhere.
+  public init(_ executor: Executor, cache: TeacherCache? = nil) { (self.executor, self.cache) = (executor, cache) }
 
   public var vocabulary: Int { executor.weights.model.description.sizes[.vocabulary] }
 
-  /// The states after the final norm, one tensor `[B × S, H]` for each batch.
-  func states(_ batches: [TokenBatch]) throws -> [Tensor] {
-    var found = [Tensor?](repeating: nil, count: batches.count)
+  /// The states after the final norm, one tensor `[B × S, H]` for each batch: those that are kept, the others computed.
+  func states(_ batches: [TrainingBatch]) throws -> [Tensor] {
+    var found = batches.map(kept)
+    let missing = batches.indices.filter { found[$0] == nil }
+    guard !missing.isEmpty else { return found.compactMap { $0 } }
     let whole = [Selection(all: executor.weights.model.description)]
-    try executor.run(batches, subjects: whole) { _, batch, hidden, head in
+    try executor.run(missing.map { batches[$0].batch }, subjects: whole) { _, number, hidden, head in
       self.head = self.head ?? head
-      found[batch] = try hidden.reshape([-1, hidden.shape[2]])
+      let batch = batches[missing[number]]
+      found[missing[number]] = try hidden.reshape([-1, hidden.shape[2]])
+      guard let cache, !batch.names.isEmpty else { return }
+      for (row, name) in batch.names.enumerated() {
+        try cache.write(
+          name, hidden.select(dim: 0, index: row).narrow(dim: 0, start: 0, length: batch.inputs[row].count))
+      }
     }
     return found.compactMap { $0 }
+  }
+
+  /// A batch's states where all of its rows are kept.
+  private func kept(_ batch: TrainingBatch) -> Tensor? {
+    guard let cache, batch.names.count == batch.inputs.count, !batch.names.isEmpty else { return nil }
+    var rows: [Tensor] = []
+    for (name, tokens) in zip(batch.names, batch.inputs) {
+      guard let row = cache.read(name, tokens: tokens.count) else { return nil }
+      rows.append(row)
+      let missing = batch.width - tokens.count
+      if missing > 0, let padding = try? Tensor.zeros([missing, row.shape[1]], dtype: row.dtype) {
+        rows.append(padding)
+      }
+    }
+    return try? rows.count == 1 ? rows[0] : Tensor.cat(rows, dim: 0)
   }
 
   /// The head, which is the same for all batches.

@@ -83,7 +83,7 @@ public final class Trainer {
 
   /// The gradients of all parameters, and the losses they are of.
   public func gradients(_ batches: [TrainingBatch]) throws -> LossSums {
-    let theirs = try teacher?.states(batches.map(\.batch))
+    let theirs = try teacher?.states(batches)
     var sum = LossSums()
     for (number, batch) in batches.enumerated() {
       let states = theirs?[number]
@@ -100,7 +100,7 @@ public final class Trainer {
     var tokens = 0
     let whole = batches.reduce(0) { $0 + $1.weight }
     for batch in batches {
-      let states = try teacher?.states([batch.batch])
+      let states = try teacher?.states([batch])
       let share = batch.weight / max(whole, 1)
       let found = try LibTorch.recording { try pass(batch, theirs: states?.first, of: 1, learns: false) }
       sum.divergence += found.divergence * share

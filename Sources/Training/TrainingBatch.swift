@@ -7,14 +7,19 @@ public struct TrainingBatch: Sendable, Equatable {
   /// The token after each of them, and its share in the loss: 0 for a token that is not learned.
   public let targets: [[Int32]]
   public let shares: [[Float]]
+  /// What each row is called among all of the data; empty where rows have no names.
+  public let names: [String]
 
   /// Rows whose every token but the first is learned: `[S + 1]` tokens give S pairs.
-  public init(rows: [[Int32]]) {
-    self.init(rows: rows, shares: rows.map { Array(repeating: 1, count: max($0.count - 1, 0)) })
+  public init(rows: [[Int32]], names: [String] = []) {
+    self.init(rows: rows, shares: rows.map { Array(repeating: 1, count: max($0.count - 1, 0)) }, names: names)
   }
 
-  /// - Parameter shares: of the tokens after the first, one list for each row.
-  public init(rows: [[Int32]], shares: [[Float]]) {
+  /// - Parameters:
+  ///   - shares: of the tokens after the first, one list for each row.
+  ///   - names: what each row is called among all of the data, the same in every process; empty for none.
+  public init(rows: [[Int32]], shares: [[Float]], names: [String] = []) {
+    self.names = names
     inputs = rows.map { Array($0.dropLast()) }
     targets = rows.map { Array($0.dropFirst()) }
     self.shares = shares

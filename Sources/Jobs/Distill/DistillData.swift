@@ -16,9 +16,11 @@ protocol TrainingRows {
 
 extension TrainingRows {
   /// A micro-batch of rows that follow one another.
-  func batch(_ numbers: Range<Int>) throws -> TrainingBatch {
+  ///
+  /// - Parameter kind: what rows of these are called, before their numbers.
+  func batch(_ numbers: Range<Int>, kind: String) throws -> TrainingBatch {
     let rows = try numbers.map(row)
-    return TrainingBatch(rows: rows.map(\.tokens), shares: rows.map(\.shares))
+    return TrainingBatch(rows: rows.map(\.tokens), shares: rows.map(\.shares), names: numbers.map { "\(kind)\($0)" })
   }
 }
 

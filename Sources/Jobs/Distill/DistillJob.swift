@@ -100,7 +100,20 @@ public struct DistillJob {
     let dtype = try request.compute.dtype(for: student)
     let made = Fingerprint(settings(dtype) + [("student", hashes[0]), ("teacher", hashes[1])] + data.madeOf)
     let trainer = Trainer(
-      try TrainedModel(student, dtype: dtype), teacher: Teacher(try request.compute.executor(teacher)),
+      try TrainedModel(student, dtype: dtype),
+      teacher: Teacher(
+        try request.compute.executor(teacher),
+        cache: request.teacherCache.map {
+          // Of one teacher, one division of data into rows and one type: students and settings have no bearing.
+          let rows = Fingerprint(
+            [
+              ("teacher", hashes[1]), ("seq_length", "\(request.seqLength)"), ("seed", "\(request.seed)"),
+              ("rows", "\(request.globalBatch * request.steps)"), ("eval_iters", "\(request.evaluationSteps)"),
+              ("compute_dtype", "\(dtype)"),
+            ] + data.madeOf)
+          return TeacherCache(
+            directory: $0 + "/" + rows.key, hidden: teacher.description.sizes[.hidden], dtype: dtype)
+        }),
       rule: rule(student, dtype))
     let run = DistillRun(
       request: request, events: events, trainer: trainer, data: data, made: made,

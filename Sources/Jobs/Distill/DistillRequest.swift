@@ -56,6 +56,8 @@ public struct DistillRequest: Sendable, Equatable {
   public var learnsText = false
   public var divergenceScale = 1.0
   public var temperature = 1.0
+  /// Where the teacher's states are kept, so that it computes each row once; nil: nowhere.
+  public var teacherCache: String?
   /// Whether what lies within layers is computed again on the way back; nil: where memory is short.
   public var recomputes: Bool?
   public var compute = ComputeParameters()
@@ -117,7 +119,13 @@ public struct DistillRequest: Sendable, Equatable {
     try atLeast(-1, keptStates, "checkpoint_keep_last")
     try atLeast(1, exitInterval ?? 1, "exit_interval")
     try positive(exitMinutes ?? 1, "exit_duration_in_mins")
-    try positive(divergenceScale, "kd_loss_scale")
+    guard divergenceScale >= 0, divergenceScale.isFinite, divergenceScale > 0 || learnsText else {
+      throw RequestError(
+        """
+        \(parameter: "kd_loss_scale") should be a number above zero, found \(divergenceScale); with \
+        \(parameter: "no_skip_lm_loss") 0 leaves the text's loss alone
+        """)
+    }
     try positive(temperature, "logit_kl_temperature")
     if validatesOnly, evaluationSteps == 0 {
       throw RequestError("\(parameter: "validate_only") needs \(parameter: "eval_iters") above zero")

@@ -41,7 +41,7 @@ struct DistillRun {
     while trainer.step < request.steps {
       let first = trainer.step * rows
       let batches = try stride(from: first, to: first + rows, by: request.microBatch).map {
-        try data.training.batch($0..<$0 + request.microBatch)
+        try data.training.batch($0..<$0 + request.microBatch, kind: "t")
       }
       let outcome = try trainer.learn(from: batches)
       guard !outcome.isBroken else { throw broken(outcome) }
@@ -115,7 +115,7 @@ struct DistillRun {
     let count = min(rows.count ?? .max, request.evaluationSteps * request.globalBatch)
     let progress = events.progress("validating", total: count * request.seqLength, unit: "tokens")
     let batches = try stride(from: 0, to: count, by: request.microBatch).map {
-      try rows.batch($0..<min($0 + request.microBatch, count))
+      try rows.batch($0..<min($0 + request.microBatch, count), kind: "v")
     }
     let found = try trainer.losses(batches) { progress.update($0) }
     progress.finish()
