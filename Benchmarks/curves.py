@@ -23,7 +23,7 @@ def evaluate(model):
     found = json.loads(measure.run([
         COPPICE, "eval", "--json", "--hf_model_name_or_path", model, "--reference_model", FIXTURE, "--eval_dataset_name",
         DATA / "heldout.jsonl", "--eval_num_samples", 64, "--seq_length", LENGTH, "--mmlu_dataset", MMLU]).stdout)
-    return {"kl": found["kl"]["mean"], "loss": found["loss"]["mean"], "accuracy": found["mmlu"]["mean"]}
+    return {"kl": found["kl"]["mean"], "loss": found["loss"]["mean"], "accuracy": found["mmlu"]["accuracy"]}
 
 
 def distil(student, place, seed, steps, more=()):
