@@ -12,7 +12,7 @@ build: setup ## .build/release/coppice, prune_minitron and the two libraries bes
 	@swift build -c release
 
 demo: build ## prune the bundled model to a budget, evaluate it before and after, let it speak
-	@rm -rf out/demo out/demo-scores
+	@rm -rf out/demo out/demo-scores out/demo-scores-recovered
 	@Scripts/demo
 
 test: ## the Swift tests, then the comparisons against PyTorch, transformers and tokenizers

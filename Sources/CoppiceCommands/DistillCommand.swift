@@ -2,6 +2,7 @@ public import ArgumentParser
 import Formatting
 import JSON
 import Jobs
+import Ranks
 import Report
 
 /// `coppice distill`: the pruned model learns from the original.
@@ -19,6 +20,7 @@ public struct DistillCommand: ComputingCommand {
   @OptionGroup(title: "Training") var training: TrainingOptions
   @OptionGroup(title: "Validation, states and end") var course: CourseOptions
   @OptionGroup(title: "As the reference has them") var reference: MegatronOptions
+  @OptionGroup(title: "Processes") var replicas: ReplicaOptions
   @OptionGroup(title: "Computation") var compute: ComputeOptions
   @OptionGroup(title: "Output") var output: OutputOptions
 
@@ -43,9 +45,20 @@ public struct DistillCommand: ComputingCommand {
   }
 
   public func run() throws {
+    try Launcher(processes: replicas.processes, stages: 1).run(run)
+  }
+
+  /// The work of one of the processes. The first has the console.
+  private func run(_ world: World) throws {
+    guard world.rank == 0 else {
+      _ = try DistillJob(request(), listeners: [Bystander()], world: world).run()
+      return
+    }
     let console = output.console
     for note in reference.notes(metrics: models.output + "/metrics.jsonl") { console.note(note) }
-    let outcome = try DistillJob(request(), listeners: [ConsoleListener(console, json: output.json)]).run()
+    let outcome = try DistillJob(
+      request(), listeners: [ConsoleListener(console, json: output.json)], world: world
+    ).run()
     guard output.json else {
       let place = outcome.exported ?? outcome.state ?? models.output
       let losses = outcome.validation.map {

@@ -204,6 +204,18 @@ struct CourseOptions: ParsableArguments {
   }
 }
 
+/// How many processes learn together.
+struct ReplicaOptions: ParsableArguments {
+  @Option(
+    name: .flag("nproc"),
+    help: ArgumentHelp(
+      "Processes that share the rows of a step, and the optimizer's state (or as torchrun, mpirun or Slurm start them).",
+      valueName: "n"))
+  var processes: Int?
+
+  mutating func validate() throws { if let processes { try atLeast(1, processes, flag: "--nproc") } }
+}
+
 /// Flags of the reference that have another bearing here, or none.
 struct MegatronOptions: ParsableArguments {
   @Option(

@@ -1,4 +1,5 @@
 public import ArgumentParser
+import JSON
 import Jobs
 import Report
 
@@ -47,6 +48,12 @@ public struct EvalCommand: ComputingCommand {
       valueName: "path"), completion: .directory)
   var reference: String?
 
+  @Option(
+    name: .flag("beside"), parsing: .upToNextOption,
+    help: ArgumentHelp("Further models, measured likewise: one table for all of them.", valueName: "path"),
+    completion: .directory)
+  var beside: [String] = []
+
   @Option(name: .flag("seq_length"), help: ArgumentHelp("Tokens of a row of text.", valueName: "tokens"))
   var seqLength = EvalRequest.defaults.seqLength
 
@@ -61,6 +68,9 @@ public struct EvalCommand: ComputingCommand {
   public mutating func validate() throws {
     let request = try request()
     try usage(request.validate)
+    if !beside.isEmpty, predictions != nil || exactPredictions != nil {
+      throw ValidationError("--mmlu_predictions and --exact_predictions are of one model: leave them or --beside out")
+    }
   }
 
   private func request() throws -> EvalRequest {
@@ -81,7 +91,16 @@ public struct EvalCommand: ComputingCommand {
 
   public func run() throws {
     let console = output.console
-    let outcome = try EvalJob(request(), listeners: [ConsoleListener(console, json: output.json)]).run()
+    let models = [model.model] + beside
+    let found = try models.enumerated().map { number, place in
+      var request = try request()
+      if number > 0 { (request.model, request.revision) = (place, nil) }
+      return try EvalJob(request, listeners: [ConsoleListener(console, json: output.json)]).run()
+    }
+    guard found.count == 1, let outcome = found.first else {
+      if output.json { return try console.result(JSON.array(found.map(\.json)).serialized(indent: 2)) }
+      return try console.result(found.table)
+    }
     if output.json {
       try console.result(outcome.json.serialized(indent: 2))
     } else {

@@ -4,6 +4,25 @@ import JSON
 import Jobs
 import Report
 
+extension [EvalOutcome] {
+  /// A line for each model.
+  var table: Table {
+    typealias Column = (title: String, text: (EvalOutcome) -> String?)
+    func share(_ measure: EvalOutcome.Measure) -> String {
+      "\(Format.percent(measure.mean)) ± \(Format.percent(measure.standardError))"
+    }
+    let all: [Column] = [
+      ("params", { Format.count($0.params) }), ("MMLU", { $0.accuracy.map(share) }),
+      ("right numbers", { $0.exact.map(share) }), ("loss", { $0.loss.map { Format.decimal($0.mean, places: 4) } }),
+      ("KL", { $0.divergence.map { Format.decimal($0.mean, places: 4) } }),
+    ]
+    let columns = all.filter { column in contains { column.text($0) != nil } }
+    var table = Table(columns: [Table.Column("Model")] + columns.map { Table.Column($0.title, .right) })
+    for outcome in self { table.add([outcome.model] + columns.map { $0.text(outcome) ?? "" }) }
+    return table
+  }
+}
+
 extension EvalOutcome {
   private typealias Line = (name: String, mean: Double, error: Double)
 

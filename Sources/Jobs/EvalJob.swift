@@ -55,6 +55,7 @@ public struct EvalJob {
 
     if let hint = try request.compute.typeHint(for: source) { try events.note(.computeType(hint)) }
     var outcome = EvalOutcome(model: directory, computeType: "\(executor.weights.dtype)")
+    outcome.params = source.checkpoint.tensors.reduce(0) { $0 + $1.elementCount }
     func ask(_ name: String, _ task: any ItemTask, predictions: String?) throws -> EvalOutcome.Measure {
       var answers = [JSON](repeating: .null, count: task.count)
       let scores = try measure(name, task, executor, unit: task.unit, total: task.count) { answers[$0] = $1 }

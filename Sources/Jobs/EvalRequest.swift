@@ -133,6 +133,8 @@ public struct EvalOutcome: Codable, Sendable, Equatable {
   public let model: String
   /// The type computed with.
   public let computeType: String
+  /// Of the checkpoint, whatever of it computes.
+  public internal(set) var params = 0
   /// MMLU accuracy, a share of one.
   public internal(set) var accuracy: Measure?
   /// Generated answers that give the right number, a share of one.

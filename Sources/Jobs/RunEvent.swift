@@ -1,4 +1,5 @@
 import Formatting
+import Foundation
 public import Messages
 public import Minitron
 public import Recovery
@@ -167,7 +168,7 @@ public enum RunNote: Sendable {
     case .answersKept(let count, let all, let file): "\(count) of \(all) conversations are there already (\(file))"
     case .learned(let step, let all, let speed):
       Message(
-        "step \(step.step) of \(all): KL \(Format.decimal(step.losses.divergence, places: 4)), loss \(Format.decimal(step.losses.crossEntropy, places: 4)), lr \(step.rate), gradient \(Format.decimal(step.gradientNorm, places: 3)), \(Format.grouped(Int(speed))) tokens/s"
+        "step \(step.step) of \(all): KL \(Format.decimal(step.losses.divergence, places: 4)), loss \(Format.decimal(step.losses.crossEntropy, places: 4)), lr \(String(format: "%.3g", step.rate)), gradient \(Format.decimal(step.gradientNorm, places: 3)), \(Format.grouped(Int(speed))) tokens/s"
       )
     case .validated(let step, let losses):
       Message(

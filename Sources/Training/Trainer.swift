@@ -48,20 +48,40 @@ public final class Trainer {
   /// Steps that are done.
   public internal(set) var step = 0
 
-  public init(_ model: TrainedModel, teacher: Teacher?, rule: TrainingRule) {
-    (self.model, self.teacher, self.rule) = (model, teacher, rule)
+  let replicas: any Replicas
+  let ownership: Ownership
+
+  /// - Parameter replicas: processes that learn together, all with the same model, rule and batches.
+  public init(_ model: TrainedModel, teacher: Teacher?, rule: TrainingRule, replicas: any Replicas = Alone()) {
+    (self.model, self.teacher, self.rule, self.replicas) = (model, teacher, rule, replicas)
+    ownership = Ownership(model.parameters, replicas)
   }
+
+  /// Of this process among those that learn together.
+  public var rank: Int { replicas.rank }
+
+  /// A number as the first of them has it, in all of them.
+  public func agreed(_ number: Double) throws -> Double { try replicas.sum([rank == 0 ? number : 0])[0] }
 
   /// Learns from these micro-batches together: one step of the optimizer.
   ///
   /// The loss is the mean over micro-batches of the means over their tokens, as Megatron's is.
   public func learn(from batches: [TrainingBatch]) throws -> StepOutcome {
-    let (losses, gradients) = try (gradients(batches), model.parameters.filter { $0.gradient != nil })
-    let norm = try Self.norm(gradients.compactMap(\.gradient))
+    let own = try gradients(batches)
+    try ownership.collectGradients(model.parameters)
+    let numbers = model.parameters.indices.filter { model.parameters[$0].gradient != nil }
+    let gradients = numbers.map { model.parameters[$0] }
+    let squares = try gradients.compactMap(\.gradient).reduce(0) { sum, gradient in
+      let norm = try gradient.norm(p: 2).item()
+      return sum + norm * norm
+    }
+    let sums = try replicas.sum([own.divergence, own.crossEntropy, squares])
+    var losses = LossSums()
+    (losses.divergence, losses.crossEntropy) = (sums[0], sums[1])
+    let norm = sums[2].squareRoot()
     let rate = rule.rate.rate(atStep: step + 1)
-    let loss = Self.loss(losses, rule.loss)
     let outcome = StepOutcome(
-      step: step + 1, losses: losses, loss: loss, gradientNorm: norm, rate: rate,
+      step: step + 1, losses: losses, loss: Self.loss(losses, rule.loss), gradientNorm: norm, rate: rate,
       tokens: batches.reduce(0) { $0 + $1.tokenCount })
     defer { model.parameters.forEach { $0.dropGradient() } }
     guard !outcome.isBroken else { return outcome }
@@ -77,15 +97,17 @@ public final class Trainer {
         squares: moments.map(\.squares),
         rule: AdamWRule(rate: rate, weightDecay: decays ? rule.weightDecay : 0), step: step)
     }
+    try ownership.spreadValues(model.parameters, changed: Set(numbers))
     model.dropCopies()
     return outcome
   }
 
-  /// The gradients of all parameters, and the losses they are of.
+  /// The gradients of all parameters by this process's part of the micro-batches, and the losses they are of.
   public func gradients(_ batches: [TrainingBatch]) throws -> LossSums {
-    let theirs = try teacher?.states(batches)
+    let own = Array(batches[ownership.share(of: batches.count)])
+    let theirs = try teacher?.states(own)
     var sum = LossSums()
-    for (number, batch) in batches.enumerated() {
+    for (number, batch) in own.enumerated() {
       let states = theirs?[number]
       sum = sum + (try LibTorch.recording { try pass(batch, theirs: states, of: batches.count, learns: true) })
     }
@@ -96,19 +118,22 @@ public final class Trainer {
   ///
   /// - Parameter progress: called with the number of tokens so far.
   public func losses(_ batches: [TrainingBatch], progress: (Int) -> Void = { _ in }) throws -> LossSums {
-    var sum = LossSums()
+    var sums = [0.0, 0]
     var tokens = 0
     let whole = batches.reduce(0) { $0 + $1.weight }
-    for batch in batches {
+    for batch in batches[ownership.share(of: batches.count)] {
       let states = try teacher?.states([batch])
       let share = batch.weight / max(whole, 1)
       let found = try LibTorch.recording { try pass(batch, theirs: states?.first, of: 1, learns: false) }
-      sum.divergence += found.divergence * share
-      sum.crossEntropy += found.crossEntropy * share
+      sums[0] += found.divergence * share
+      sums[1] += found.crossEntropy * share
       tokens += batch.tokenCount
-      progress(tokens)
+      progress(tokens * replicas.count)
     }
-    return sum
+    sums = try replicas.sum(sums)
+    var losses = LossSums()
+    (losses.divergence, losses.crossEntropy) = (sums[0], sums[1])
+    return losses
   }
 
   package static func loss(_ sums: LossSums, _ rule: LossRule) -> Double {
@@ -174,13 +199,5 @@ public final class Trainer {
     }
     let weights = TrainedModel.collect(leaves.map { ($0.parameter.name, $0.leaf) })
     return (try model.description.finalNorm.forward(input, weights: weights), (input, leaves))
-  }
-
-  /// Of all gradients together.
-  static func norm(_ gradients: [Tensor]) throws -> Double {
-    try gradients.reduce(0) { sum, gradient in
-      let norm = try gradient.norm(p: 2).item()
-      return sum + norm * norm
-    }.squareRoot()
   }
 }

@@ -35,24 +35,37 @@ public struct TrainingState: Sendable {
     return directory + "/iter_" + String(repeating: "0", count: max(7 - digits.count, 0)) + digits
   }
 
-  /// Keeps what a trainer has come to.
+  /// Keeps what a trainer has come to. Of replicas all call it, and the first writes: others send what they alone have.
   ///
   /// - Parameter record: of what the run is made, and where in its data it is.
   /// - Throws: `CheckpointError`, `FileError`; nothing is left then.
   public func save(_ trainer: Trainer, record: JSON) throws {
-    let parameters = trainer.model.parameters
-    var tensors: [(name: String, tensor: Tensor)] = []
-    for parameter in parameters {
-      tensors.append((Self.weights + parameter.name.text, parameter.value))
-      guard let moments = parameter.moments else { continue }
-      tensors.append((Self.means + parameter.name.text, moments.means))
-      tensors.append((Self.squares + parameter.name.text, moments.squares))
+    let (parameters, replicas) = (trainer.model.parameters, trainer.replicas)
+    let moved = try replicas.sum(parameters.map { $0.moments == nil ? 0 : 1 }).map { $0 > 0 }
+    guard replicas.rank == 0 else {
+      for (parameter, moved) in zip(parameters, moved) where moved {
+        guard let moments = parameter.moments else { continue }
+        try replicas.send(moments.means, to: 0)
+        try replicas.send(moments.squares, to: 0)
+      }
+      return
     }
-    let plan = tensors.map { PlannedTensor(name: $0.name, type: .float32, shape: $0.tensor.shape) }
+    let plan = zip(parameters, moved).flatMap { parameter, moved in
+      (moved ? [Self.weights, Self.means, Self.squares] : [Self.weights]).map {
+        PlannedTensor(name: $0 + parameter.name.text, type: .float32, shape: parameter.value.shape)
+      }
+    }
     try OutputDirectory.publish(to: path(trainer.step)) { place in
       let writer = try CheckpointWriter(directory: place, tensors: plan, maxShardBytes: .max)
-      for (name, tensor) in tensors {
-        try writer.write(name) { append in try tensor.withUnsafeBytes { try append($0) } }
+      func write(_ kind: String, _ parameter: Parameter, _ tensor: Tensor) throws {
+        try writer.write(kind + parameter.name.text) { append in try tensor.withUnsafeBytes { try append($0) } }
+      }
+      for (number, parameter) in parameters.enumerated() {
+        try write(Self.weights, parameter, parameter.value)
+        guard moved[number] else { continue }
+        let owner = trainer.ownership.owner(number)
+        try write(Self.means, parameter, parameter.moments?.means ?? replicas.receive(from: owner))
+        try write(Self.squares, parameter, parameter.moments?.squares ?? replicas.receive(from: owner))
       }
       try writer.finish()
       let state = JSON.object([
@@ -84,14 +97,15 @@ public struct TrainingState: Sendable {
       }
       return try Tensor(bytes: stored.bytes(of: entry), shape: entry.shape, dtype: .float32)
     }
-    for parameter in trainer.model.parameters {
+    for (number, parameter) in trainer.model.parameters.enumerated() {
       let name = parameter.name.text
+      let isOwn = trainer.ownership.isOwn(number)
       guard let value = try tensor(Self.weights + name, like: parameter) else {
         throw ModelError("\(place): the weight \(name) is missing")
       }
       try parameter.restore(
-        value: value, means: tensor(Self.means + name, like: parameter),
-        squares: tensor(Self.squares + name, like: parameter))
+        value: value, means: isOwn ? tensor(Self.means + name, like: parameter) : nil,
+        squares: isOwn ? tensor(Self.squares + name, like: parameter) : nil)
     }
     trainer.step = step
     trainer.model.dropCopies()

@@ -83,6 +83,61 @@ import Testing
     }
   }
 
+  /// Two processes share the rows of a step and the optimizer's state; what they come to is what one comes to, and either goes on
+  /// from the other's states.
+  @Test func replicasComeToTheSame() throws {
+    try withTemporaryDirectory { place in
+      let more = text + ["--compute_dtype", "float32"]
+      try Program.run(arguments(place + "/one", more)).expectSuccess()
+      try Program.run(arguments(place + "/two", more + ["--nproc", "2"])).expectSuccess()
+      try Program.run(arguments(place + "/both", more + ["--nproc", "2", "--exit_interval", "6"])).expectSuccess()
+      try Program.run(arguments(place + "/both", more)).expectSuccess()
+      func weights(_ name: String) throws -> [String: [Float]] {
+        let file = try SafetensorsFile(path: "\(place)/\(name)/checkpoints/iter_0000012/model.safetensors")
+        return try Dictionary(
+          uniqueKeysWithValues: file.tensors.map { tensor in
+            let bytes = try file.bytes(of: tensor)
+            return (
+              tensor.name,
+              (0..<bytes.count / 4).map { bytes.loadUnaligned(fromByteOffset: $0 * 4, as: Float.self) }
+            )
+          })
+      }
+      let one = try weights("one")
+      for name in ["two", "both"] {
+        let other = try weights(name)
+        #expect(one.keys.sorted() == other.keys.sorted())
+        for (key, values) in one where key.hasPrefix("weights.") {
+          let apart = zip(values, other[key] ?? []).map { abs($0 - $1) }.max() ?? .infinity
+          #expect(apart < 1e-5, "\(name), \(key): \(apart)")
+        }
+      }
+      #expect(try metrics(place + "/two").compactMap { $0["step"]?.int } == [0, 3, 6, 6, 9, 12, 12])
+    }
+  }
+
+  /// What a cache has of the teacher is used, and what is damaged there is made again.
+  @Test func theTeachersStatesAreKept() throws {
+    try withTemporaryDirectory { place in
+      let more = text + ["--teacher_cache", place + "/cache"]
+      try Program.run(arguments(place + "/first", more)).expectSuccess()
+      let files = try FileManager.default.subpathsOfDirectory(atPath: place + "/cache").filter { $0.hasSuffix(".states") }
+      // Twelve steps of eight rows, and those that are held back.
+      #expect(files.count > 96)
+      for (number, name) in files.enumerated() where number % 3 == 0 {
+        var bytes = try #require(FileManager.default.contents(atPath: place + "/cache/" + name))
+        if number % 2 == 0 { bytes[40] ^= 4 } else { bytes = bytes.prefix(100) }
+        try bytes.write(to: URL(fileURLWithPath: place + "/cache/" + name))
+      }
+      try Program.run(arguments(place + "/second", more)).expectSuccess()
+      try Program.run(arguments(place + "/none", text)).expectSuccess()
+      let models = try ["first", "second", "none"].map {
+        try #require(FileManager.default.contents(atPath: "\(place)/\($0)/hf/model.safetensors"))
+      }
+      #expect(models[0] == models[1] && models[0] == models[2])
+    }
+  }
+
   /// Text that `tokenize` has written is learned from as it is; so are answers, and random tokens.
   @Test func allKindsOfDataAreLearnedFrom() throws {
     try withTemporaryDirectory { place in

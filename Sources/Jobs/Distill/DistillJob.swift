@@ -5,6 +5,7 @@ import JSON
 import Messages
 import Minitron
 import Models
+public import Ranks
 import Tokenization
 import Torch
 public import Training
@@ -31,12 +32,16 @@ public struct DistillOutcome: Sendable, Equatable {
 public struct DistillJob {
   private let request: DistillRequest
   private let events: RunEvents
+  private let world: World
 
-  /// - Parameter listeners: told what happens in the run.
+  /// - Parameters:
+  ///   - listeners: told what happens in the run.
+  ///   - world: processes that learn together, each of which has the same job; the first writes what comes of it.
   /// - Throws: `RequestError` for a request that no model could meet.
-  public init(_ request: DistillRequest, listeners: [any RunListener] = []) throws {
+  public init(_ request: DistillRequest, listeners: [any RunListener] = [], world: World = .alone) throws {
     try request.validate()
     self.request = request
+    self.world = world
     events = RunEvents(listeners)
   }
 
@@ -56,7 +61,7 @@ public struct DistillJob {
     }
     let tokenizer = try Tokenizer(directory: student.checkpoint.directory)
     try checkVocabulary(student, teacher, tokenizer)
-    let claim = request.validatesOnly ? nil : try OutputClaim(exported)
+    let claim = request.validatesOnly || world.rank > 0 ? nil : try OutputClaim(exported)
     defer { withExtendedLifetime(claim) {} }
     return try student.checkpoint.blamingChanges {
       try teacher.checkpoint.blamingChanges { try train(student, teacher, tokenizer, exported, claim) }
@@ -93,7 +98,10 @@ public struct DistillJob {
     guard try request.compute.device.place() == .cpu else {
       throw RunError("distillation computes on the CPU so far; choose \(parameter: "device") cpu")
     }
+    // The first makes token numbers of text, the others find them.
+    if world.rank > 0 { try world.barrier() }
     let data = try DistillData(request, model: student, tokenizer: tokenizer, events: events)
+    if world.rank == 0 { try world.barrier() }
     let hashing = events.progress("fingerprint", total: nil, unit: "bytes")
     let hashes = try [student, teacher].map { try $0.checkpoint.sha256(progress: { done, _ in hashing.update(done) }) }
     hashing.finish()
@@ -114,7 +122,7 @@ public struct DistillJob {
           return TeacherCache(
             directory: $0 + "/" + rows.key, hidden: teacher.description.sizes[.hidden], dtype: dtype)
         }),
-      rule: rule(student, dtype))
+      rule: rule(student, dtype), replicas: WorldReplicas(world: world))
     let run = DistillRun(
       request: request, events: events, trainer: trainer, data: data, made: made,
       state: TrainingState(directory: request.output + "/checkpoints"),
@@ -123,7 +131,7 @@ public struct DistillJob {
         settings: made.fields.map { ($0.name, $0.value) }, steps: request.steps))
     let found = try request.validatesOnly ? run.validate() : run.train()
     let isOver = trainer.step == request.steps && !request.validatesOnly
-    if isOver { try export(trainer.model, to: exported, made, found, claim) }
+    if isOver, world.rank == 0 { try export(trainer.model, to: exported, made, found, claim) }
     return DistillOutcome(
       steps: trainer.step, wanted: request.steps, exported: isOver ? exported : nil,
       state: run.state.steps().last.map(run.state.path), validation: found, metrics: run.metrics.path,

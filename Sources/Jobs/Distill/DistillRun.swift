@@ -30,7 +30,7 @@ struct DistillRun {
   func train() throws -> LossSums? {
     try resume()
     let start = Date()
-    try metrics.begin(after: trainer.step)
+    if isFirst { try metrics.begin(after: trainer.step) }
     var found: LossSums?
     if request.evaluationSteps > 0, data.validation == nil { try events.warn(.nothingToValidateOn) }
     if trainer.step == 0 { found = try validation() }
@@ -51,12 +51,13 @@ struct DistillRun {
       let step = trainer.step
       let isLast = step == request.steps
       if step % request.logInterval == 0 || isLast {
-        try metrics.add(lately, of: outcome)
+        if isFirst { try metrics.add(lately, of: outcome) }
         try events.note(.learned(outcome, of: request.steps, tokensPerSecond: lately.rate))
         lately = Recent()
       }
       if step % request.evaluationInterval == 0 || isLast { found = try validation() ?? found }
-      let isTime = request.exitMinutes.map { Date().timeIntervalSince(start) >= $0 * 60 } ?? false
+      let isTime =
+        try request.exitMinutes.map { try agreed(Date().timeIntervalSince(start) >= $0 * 60 ? 1 : 0) > 0 } ?? false
       let ends = isTime || request.exitInterval.map { step % $0 == 0 } ?? false
       if step % (request.saveInterval ?? request.evaluationInterval) == 0 || isLast || ends { try save() }
       if ends, !isLast {
@@ -68,10 +69,19 @@ struct DistillRun {
     return found
   }
 
+  // MARK: Several processes
+
+  /// Whether this process has the run's files.
+  private var isFirst: Bool { trainer.rank == 0 }
+
+  /// What the first process has found, in all of them.
+  private func agreed(_ number: Int) throws -> Int { Int(try trainer.agreed(Double(number))) }
+
   // MARK: States
 
   private func resume() throws {
-    guard !request.fresh, let step = state.steps().last else { return }
+    let step = try agreed(request.fresh ? 0 : state.steps().last ?? 0)
+    guard step > 0 else { return }
     try state.load(step, into: trainer) { stored in
       let differences = made.differences(from: stored)
       guard differences.isEmpty else {
@@ -87,9 +97,9 @@ struct DistillRun {
 
   private func save() throws {
     // Of a run that begins again there may be a later one.
-    if request.fresh { removeTree(state.path(trainer.step)) }
+    if request.fresh, isFirst { removeTree(state.path(trainer.step)) }
     try state.save(trainer, record: made.json)
-    state.keepNewest(request.keptStates)
+    if isFirst { state.keepNewest(request.keptStates) }
   }
 
   private func broken(_ outcome: StepOutcome) -> RunError {
@@ -105,7 +115,7 @@ struct DistillRun {
 
   private func validation() throws -> LossSums? {
     guard let found = try validated() else { return nil }
-    try metrics.add(validation: found, step: trainer.step)
+    if isFirst { try metrics.add(validation: found, step: trainer.step) }
     try events.note(.validated(step: trainer.step, found))
     return found
   }
