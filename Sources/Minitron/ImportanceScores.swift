@@ -134,9 +134,9 @@ public struct ImportanceScores: Sendable, Equatable {
       guard let scores = scores(of: hyperparameter, in: model) else {
         throw ModelError("there are no scores of \(hyperparameter.rawValue)")
       }
-      let groups = model.groups(of: hyperparameter)
       selection.cuts[dimension] = scores.map { list, layer in
         let kept = hyperparameter.facts.groups.flatMap { selection.kept($0.dimension, layer: layer) }
+        let groups = model.groups(of: hyperparameter, inLayer: layer)
         return Self.best(sizes[dimension], of: list, groups: groups, keeping: kept)
       }
     }

@@ -6,23 +6,27 @@ public struct Dimension: Sendable, Hashable {
   public let hyperparameter: Hyperparameter?
   /// A factor that is the same in every model, such as the 2 of gate and up in one projection; nil for a size of its own.
   public let literal: Int?
-  /// The one whose size it has to have: none or one.
+  /// The one that its size follows: none or one.
   private let leaders: [Dimension]
+  /// How many times as large as that one it is.
+  public let multiple: Int
 
   private init(
-    _ name: String, _ hyperparameter: Hyperparameter?, literal: Int? = nil, leaders: [Dimension] = []
+    _ name: String, _ hyperparameter: Hyperparameter?, literal: Int? = nil, leaders: [Dimension] = [],
+    multiple: Int = 1
   ) {
     self.name = name
     self.hyperparameter = hyperparameter
     self.literal = literal
     self.leaders = leaders
+    self.multiple = multiple
   }
 
   /// A dimension whose size is that of another, while what is kept of it is its own: channels between two layers of a projector
   /// that a config has no field for.
   init(_ name: String, asLargeAs leader: Dimension) { self.init(name, nil, leaders: [leader]) }
 
-  /// The one whose size it has to have; nil for a size of its own.
+  /// The one whose size, or a multiple of it, it has to have; nil for a size of its own.
   public var leader: Dimension? { leaders.first }
 
   /// A dimension of fixed size.
@@ -36,7 +40,12 @@ public struct Dimension: Sendable, Hashable {
   /// Heads of keys and values, each of which serves a group of heads.
   public static let kvHeads = Dimension("num_key_value_heads", .numQueryGroups)
   public static let headDim = Dimension(fixed: "head_dim")
+  /// The same of layers that see all tokens, where those have sizes of their own (Gemma 4).
+  public static let globalKVHeads = Dimension(fixed: "num_global_key_value_heads")
+  public static let globalHeadDim = Dimension(fixed: "global_head_dim")
   public static let ffn = Dimension("ffn_hidden_size", .ffnHiddenSize)
+  /// Channels of MLPs that are twice as wide as the others (Gemma 4): each layer's own are ranked, and twice as many are kept.
+  public static let doubleFFN = Dimension("double_ffn_channels", .doubleFFNChannels, leaders: [.ffn], multiple: 2)
   public static let experts = Dimension("num_moe_experts", .numMoEExperts)
   /// Groups that routing chooses among before it chooses experts; absent where it does not.
   public static let expertGroups = Dimension(fixed: "n_group")
@@ -51,6 +60,11 @@ public struct Dimension: Sendable, Hashable {
   /// Channels of short convolutions: as many as the hidden size, each layer's own.
   public static let convChannels = Dimension("conv_channels", .convChannels, leaders: [.hidden])
   public static let vocabulary = Dimension(fixed: "vocab_size")
+  /// Channels of what each layer gets of each token besides the residual stream (Gemma 4), and the rows of their table.
+  public static let layerInput = Dimension(fixed: "hidden_size_per_layer_input")
+  public static let layerInputVocabulary = Dimension(fixed: "vocab_size_per_layer_input")
+  /// Layers, where a weight outside them has a part for each. `Selection.layers` says which are kept.
+  public static let layers = Dimension("num_hidden_layers", .numLayers)
 }
 
 /// The size of every dimension of an architecture.
@@ -61,7 +75,7 @@ public struct Sizes: Sendable, Hashable {
 
   /// Zero for a dimension the architecture does not have.
   public subscript(dimension: Dimension) -> Int {
-    get { dimension.literal ?? values[dimension.leader ?? dimension] ?? 0 }
+    get { dimension.literal ?? (values[dimension.leader ?? dimension] ?? 0) * dimension.multiple }
     set { if dimension.leader == nil { values[dimension] = newValue } }
   }
 

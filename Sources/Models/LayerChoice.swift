@@ -22,11 +22,13 @@ extension ModelDescription {
   }
 
   /// Layers in the order in which they are kept: the first k of them remain in a model of k layers. The ranking without the
-  /// layers that are dropped by choice, and in front of it those that are kept by choice and the indispensable one: so a layer
+  /// layers that are dropped by choice, and in front of it those that are kept by choice or have to be: so a layer
   /// that one of these takes the place of is always the last of the others.
   public func keepingOrder(_ ranking: [Int], _ choice: LayerChoice = LayerChoice()) -> [Int] {
     let indispensable = indispensableLayer(ranking, choice)
-    func isFirst(_ layer: Int) -> Bool { layer == indispensable || choice.kept.contains(layer) }
+    func isFirst(_ layer: Int) -> Bool {
+      layer == indispensable || required.layers.contains(layer) || choice.kept.contains(layer)
+    }
     let open = ranking.filter { !choice.dropped.contains($0) }
     return open.filter(isFirst) + open.filter { !isFirst($0) }
   }
@@ -34,7 +36,7 @@ extension ModelDescription {
   /// The fewest layers that are left with a choice: those that it keeps, an indispensable one, at least one.
   public func fewestLayers(_ choice: LayerChoice) -> Int {
     let all = Array(layers.indices)
-    let kept = choice.kept.layers(of: all.count).count
+    let kept = required.layers.union(choice.kept.layers(of: all.count)).count
     return max(kept + (indispensableLayer(all, choice) == nil ? 0 : 1), 1)
   }
 
@@ -42,6 +44,12 @@ extension ModelDescription {
   public func indispensableNote(
     _ ranking: [Int], _ choice: LayerChoice = LayerChoice(), keeping count: Int
   ) -> String? {
+    let lower = required.layers.subtracting(ranking.filter { !choice.dropped.contains($0) }.prefix(count)).sorted()
+    if !lower.isEmpty {
+      let (one, numbers) = (lower.count == 1, lower.map { "\($0 + 1)" }.joined(separator: ", "))
+      return
+        "layer\(one ? "" : "s") \(numbers) \(one ? "is" : "are") kept although others rank higher: \(required.reason)"
+    }
     guard let layer = indispensableLayer(ranking, choice), !ranking.prefix(count).contains(layer) else { return nil }
     return
       "layer \(layer + 1), the best of those with attention, is kept although others rank higher: the architecture's "
