@@ -135,6 +135,26 @@ import Testing
     #expect(problem(fewer - 1)?.contains("Name more layers in drop_layers, which fixes num_layers") == true)
   }
 
+  /// The third and the fourth layer lend their keys and values, and the last has to see all tokens.
+  @Test func layersThatOthersReadAreKept() throws {
+    let model = try describe("gemma4/shared")
+    let ranking = [0, 1, 4, 5, 2, 3, 6]
+    #expect(model.keepingOrder(ranking) == [2, 3, 6, 0, 1, 4, 5])
+    #expect(model.fewestLayers(LayerChoice()) == 3)
+    #expect(model.fewestLayers(LayerChoice(kept: try LayerNumbers(parsing: "1,3"))) == 4)
+    #expect(model.indispensableNote(ranking, keeping: 5)?.contains("layers 4, 7 are kept") == true)
+    #expect(model.indispensableNote([6, 2, 3, 0, 1, 4, 5], keeping: 3) == nil)
+    #expect(try describe("gemma4/plain").required.layers == [4])
+    // As does the configuration: of the layers that read others' keys one is left.
+    let config = try model.prunedConfig(for: Architecture(layers: [0, 2, 3, 6], sizes: model.sizes))
+    #expect(config["num_kv_shared_layers"] == .int(1))
+    #expect(
+      config["per_layer_config"]
+        == .object([("1", .object([("head_dim", .int(16))])), ("3", .object([("head_dim", .int(16))]))]))
+    let source = try SourceModel(directory: Golden.root + "/Tests/Goldens/gemma4/shared")
+    #expect(throws: ModelError.self) { try Exporter(source, selection: Selection(layers: [0, 1, 2, 6])) }
+  }
+
   @Test(arguments: ["dense/llama2", "mamba/mamba2_tied", "moe/deepseek_v3", "dense2/gemma3_list"])
   func modelsOfOneKindKeepTheirRanking(_ name: String) throws {
     let model = try describe(name)

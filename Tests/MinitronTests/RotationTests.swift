@@ -23,7 +23,8 @@ import Torch
     }
     #expect(
       Set(refused) == [
-        "gemma2", "gemma3_text", "olmo2", "gpt_neox", "nemotron", "starcoder2", "glm4", "olmo3", "gemma", "exaone4",
+        "gemma2", "gemma3_text", "gemma4_text", "olmo2", "gpt_neox", "nemotron", "starcoder2", "glm4", "olmo3", "gemma",
+        "exaone4",
         "phi",
         "stablelm", "gpt2", "cohere2", "nanochat", "phimoe",
       ])

@@ -81,6 +81,14 @@ model("gemma2", "gemma-2-2b", "2304 9216 26 8 4 256000", head_dim=256)
 model("gemma2", "gemma-2-27b", "4608 36864 46 32 16 256000", head_dim=128, query_pre_attn_scalar=144)
 model("gemma3_text", "gemma-3-270m", "640 2048 18 4 1 262144", head_dim=256)
 model("gemma3_text", "gemma-3-1b", "1152 6912 26 4 1 262144", head_dim=256)
+for_gemma4 = dict(final_logit_softcapping=30.0, sliding_window=1024, attention_k_eq_v=True, hidden_size_per_layer_input=0,
+                  vocab_size_per_layer_input=262144, global_head_dim=512, head_dim=256)
+model("gemma4_text", "language model of gemma-4-31B", "5376 21504 60 32 16 262144", num_global_key_value_heads=4, **for_gemma4)
+model("gemma4_text", "language model of gemma-4-26B-A4B", "2816 2112 30 16 8 262144", num_global_key_value_heads=2,
+      enable_moe_block=True, num_experts=128, top_k_experts=8, moe_intermediate_size=704, **for_gemma4)
+model("gemma4_text", "language model of gemma-4-E4B", "2560 10240 42 8 2 262144", num_kv_shared_layers=18)
+model("gemma4_text", "language model of gemma-4-E2B", "1536 6144 35 8 1 262144", num_kv_shared_layers=20, use_double_wide_mlp=True,
+      layer_types=(["sliding_attention"] * 4 + ["full_attention"]) * 7)
 model("phi", "phi-1_5", "2048 8192 24 32 32 51200")
 model("phi", "phi-2", "2560 10240 32 32 32 51200")
 model("phi3", "Phi-3.5-mini", "3072 8192 32 32 32 32064")

@@ -15,6 +15,7 @@ enum PublishedModels {
     "gemma2": ["google/gemma-2-2b", "google/gemma-2-9b", "google/gemma-2-27b"],
     "gemma3": ["google/gemma-3-4b-it", "google/gemma-3-12b-it", "google/gemma-3-27b-it"],
     "gemma3_text": ["google/gemma-3-270m", "google/gemma-3-1b-it"],
+    "gemma4_text": ["the language models of google/gemma-4-31B-it"],
     "glm": ["zai-org/glm-4-9b-hf", "zai-org/glm-edge-1.5b-chat"],
     "glm4": ["zai-org/GLM-4-9B-0414", "zai-org/GLM-4-32B-0414"],
     "glm4_moe": ["zai-org/GLM-4.5-Air", "zai-org/GLM-4.5", "zai-org/GLM-4.6"],
