@@ -98,6 +98,7 @@ public enum Families {
     Qwen35MoEVL.self,
     Qwen3VLMoE.self,
     Gemma3VL.self,
+    Gemma4VL.self,
     Mistral3.self,
     LLaVA.self,
     Llama4VL.self,

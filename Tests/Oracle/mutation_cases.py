@@ -130,7 +130,7 @@ BASES = {
 } | mutation_dense.bases(DENSE, RMS) | mutation_gemma4.bases(DENSE | RMS)
 
 # By towers.py; Kimi K2 is DeepSeek-V3 by another name, which `transformers` does not know.
-COMPARED_ELSEWHERE = {"qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "gemma3", "mistral3", "llava", "llama4",
+COMPARED_ELSEWHERE = {"qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "gemma3", "gemma4", "mistral3", "llava", "llama4",
                       "kimi_k2"}
 
 # No part of what a loss is computed with: bookkeeping, training, generation.

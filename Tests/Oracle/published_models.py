@@ -219,6 +219,9 @@ tower("llama4", "Llama-4-Scout", "5120 8192 48 40 8 202048", num_local_experts=1
 tower("gemma3", "gemma-3-4b", "2560 10240 34 8 4 262208", head_dim=256)
 tower("gemma3", "gemma-3-12b", "3840 15360 48 16 8 262208", head_dim=256)
 tower("gemma3", "gemma-3-27b", "5376 21504 62 32 16 262208", head_dim=128, query_pre_attn_scalar=168)
+tower("gemma4", "gemma-4-31B", "5376 21504 60 32 16 262144", num_global_key_value_heads=4, **for_gemma4)
+tower("gemma4", "gemma-4-E2B", "1536 6144 35 8 1 262144", num_kv_shared_layers=20, use_double_wide_mlp=True,
+      layer_types=(["sliding_attention"] * 4 + ["full_attention"]) * 7)
 tower("mistral3", "Mistral-Small-3.1-24B", "5120 32768 40 32 8 131072", head_dim=128, text_type="mistral")
 tower("mistral3", "Ministral-3-8B", "4096 14336 34 32 8 131072", head_dim=128, text_type="ministral3")
 tower("llava", "llava-1.5-7b", "4096 11008 32 32 32 32064", text_type="llama")
