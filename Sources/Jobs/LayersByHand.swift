@@ -46,6 +46,9 @@ extension SearchParameters {
         "\(parameter: "drop_layers") \(choice.dropped) leaves out layer \(one + 1), which has to be kept: \(description.required.reason)"
       )
     }
+    if left.count < count, let reason = description.refusesLayers?(left.sorted()) {
+      throw RunError("\(parameter: "drop_layers") \(choice.dropped): \(reason)")
+    }
     let order = description.keepingOrder(Array(description.layers.indices))
     if left.count < count, description.indispensableLayer(left) == nil,
       let one = description.indispensableLayer(order)

@@ -89,7 +89,7 @@ struct SpaceCounts {
       for member in product {
         // What has another's size, or a multiple of it, counts as that.
         let dimension = member.leader ?? member
-        coefficient *= member.multiple
+        coefficient *= member.multiple(model.sizes)
         let limit = dimension == .experts ? perToken : nil
         if let position = dimension.hyperparameter.flatMap({ positions[$0] }) {
           variables[position, default: []].append(limit.map { .used(perToken: $0) } ?? .size)

@@ -8,18 +8,18 @@ public struct Dimension: Sendable, Hashable {
   public let literal: Int?
   /// The one that its size follows: none or one.
   private let leaders: [Dimension]
-  /// How many times as large as that one it is.
-  public let multiple: Int
+  /// What that one's size is multiplied by: nothing or one.
+  private let factors: [Dimension]
 
   private init(
     _ name: String, _ hyperparameter: Hyperparameter?, literal: Int? = nil, leaders: [Dimension] = [],
-    multiple: Int = 1
+    times factors: [Dimension] = []
   ) {
     self.name = name
     self.hyperparameter = hyperparameter
     self.literal = literal
     self.leaders = leaders
-    self.multiple = multiple
+    self.factors = factors
   }
 
   /// A dimension whose size is that of another, while what is kept of it is its own: channels between two layers of a projector
@@ -28,6 +28,9 @@ public struct Dimension: Sendable, Hashable {
 
   /// The one whose size, or a multiple of it, it has to have; nil for a size of its own.
   public var leader: Dimension? { leaders.first }
+
+  /// How many times as large as that one it is.
+  public func multiple(_ sizes: Sizes) -> Int { factors.reduce(1) { $0 * sizes[$1] } }
 
   /// A dimension of fixed size.
   public init(fixed name: String) { self.init(name, nil) }
@@ -45,7 +48,8 @@ public struct Dimension: Sendable, Hashable {
   public static let globalHeadDim = Dimension(fixed: "global_head_dim")
   public static let ffn = Dimension("ffn_hidden_size", .ffnHiddenSize)
   /// Channels of MLPs that are twice as wide as the others (Gemma 4): each layer's own are ranked, and twice as many are kept.
-  public static let doubleFFN = Dimension("double_ffn_channels", .doubleFFNChannels, leaders: [.ffn], multiple: 2)
+  public static let doubleFFN = Dimension(
+    "double_ffn_channels", .doubleFFNChannels, leaders: [.ffn], times: [Dimension(literal: 2)])
   public static let experts = Dimension("num_moe_experts", .numMoEExperts)
   /// Groups that routing chooses among before it chooses experts; absent where it does not.
   public static let expertGroups = Dimension(fixed: "n_group")
@@ -57,6 +61,12 @@ public struct Dimension: Sendable, Hashable {
   public static let mambaGroups = Dimension(fixed: "n_groups")
   public static let mambaState = Dimension(fixed: "ssm_state_size")
   public static let convKernel = Dimension(fixed: "conv_kernel")
+  /// Channels of a Mamba-1 mixer: `mamba_expand` times the hidden size, each layer's own.
+  public static let mambaChannels = Dimension(
+    "mamba_channels", .mambaChannels, leaders: [.hidden], times: [.mambaExpand])
+  public static let mambaExpand = Dimension(fixed: "mamba_expand")
+  /// Channels that a Mamba-1 mixer's steps come of.
+  public static let mambaStepRank = Dimension(fixed: "mamba_dt_rank")
   /// Channels of short convolutions: as many as the hidden size, each layer's own.
   public static let convChannels = Dimension("conv_channels", .convChannels, leaders: [.hidden])
   public static let vocabulary = Dimension(fixed: "vocab_size")
@@ -75,7 +85,7 @@ public struct Sizes: Sendable, Hashable {
 
   /// Zero for a dimension the architecture does not have.
   public subscript(dimension: Dimension) -> Int {
-    get { dimension.literal ?? (values[dimension.leader ?? dimension] ?? 0) * dimension.multiple }
+    get { dimension.literal ?? (values[dimension.leader ?? dimension] ?? 0) * dimension.multiple(self) }
     set { if dimension.leader == nil { values[dimension] = newValue } }
   }
 

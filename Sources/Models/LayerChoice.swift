@@ -30,7 +30,21 @@ extension ModelDescription {
       layer == indispensable || required.layers.contains(layer) || choice.kept.contains(layer)
     }
     let open = ranking.filter { !choice.dropped.contains($0) }
-    return open.filter(isFirst) + open.filter { !isFirst($0) }
+    let order = open.filter(isFirst) + open.filter { !isFirst($0) }
+    guard layerStretch > 1 else { return order }
+    // By the mean of their layers' places; those with a layer that has to be kept come first.
+    let places = order.enumerated().map { (layer: $1, place: isFirst($1) ? -layers.count * layerStretch : $0) }
+    let stretches = Dictionary(grouping: places) { $0.layer / layerStretch }
+    func place(_ stretch: [(layer: Int, place: Int)]) -> Double {
+      Double(stretch.reduce(0) { $0 + $1.place }) / Double(stretch.count)
+    }
+    // One that is not whole goes first, unless something in it has to be kept.
+    func isLast(_ stretch: Int) -> Int {
+      let layers = (stretch * layerStretch..<(stretch + 1) * layerStretch)
+      return layers.upperBound > self.layers.count && !layers.contains(where: isFirst) ? 1 : 0
+    }
+    return stretches.sorted { (isLast($0.key), place($0.value), $0.key) < (isLast($1.key), place($1.value), $1.key) }
+      .flatMap { $0.value.map(\.layer).sorted() }
   }
 
   /// The fewest layers that are left with a choice: those that it keeps, an indispensable one, at least one.

@@ -140,6 +140,11 @@ public struct ModelDescription: Sendable {
   public var embeddingNorm: Norm?
   /// What each layer gets of each token besides the residual stream; nil for most.
   public var layerInputs: LayerInputs?
+  /// Layers are kept or dropped in whole stretches of so many, where the config tells kinds of layers apart by their numbers; 1
+  /// where each goes by itself.
+  public var layerStretch = 1
+  /// Why no config says that these layers (original, 0-based, ascending) are left; nil where any may be.
+  public var refusesLayers: (@Sendable ([Int]) -> String?)?
   /// Layers (0-based) that are kept whatever their rank, and why.
   public var required: (layers: Set<Int>, reason: String) = ([], "")
   /// Weights outside the layers that nothing here computes with and that have axes of this model, such as the projection
