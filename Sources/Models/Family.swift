@@ -88,6 +88,7 @@ public enum Families {
     GraniteMoEHybrid.self,
     Bamba.self,
     FalconH1.self,
+    Jamba.self,
     LFM2.self,
     LFM2MoE.self,
     Llama4.self,

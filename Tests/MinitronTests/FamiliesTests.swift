@@ -96,7 +96,8 @@ import Testing
     "moe_latent_size", "routed_scaling_factor", "num_nextn_predict_layers", "layer_norm_epsilon",
     "global_head_dim", "num_global_key_value_heads", "attention_k_eq_v", "num_kv_shared_layers", "per_layer_config",
     "hidden_size_per_layer_input", "vocab_size_per_layer_input", "use_double_wide_mlp", "enable_moe_block",
-    "top_k_experts",
+    "top_k_experts", "attn_layer_period", "attn_layer_offset", "expert_layer_period", "expert_layer_offset",
+    "mamba_dt_rank",
   ]
 
   /// Either a description whose sizes can be counted, or an error that names the field: never a crash.

@@ -135,6 +135,34 @@ import Testing
     #expect(problem(fewer - 1)?.contains("Name more layers in drop_layers, which fixes num_layers") == true)
   }
 
+  /// Of nine layers the second of each three attends: they go in threes, the best layer with attention with its own.
+  @Test func layersToldApartByTheirNumbersGoInWholePeriods() throws {
+    let model = try describe("hybrid/jamba_dense", [("num_hidden_layers", .int(9))])
+    #expect(model.layerStretch == 3)
+    #expect(model.keepingOrder([8, 0, 4, 2, 7, 6, 1, 3, 5]) == [3, 4, 5, 6, 7, 8, 0, 1, 2])
+    func config(_ layers: [Int]) throws -> JSON.Object {
+      try model.prunedConfig(for: Architecture(layers: layers, sizes: model.sizes))
+    }
+    func refusal(_ layers: [Int]) -> String? { model.refusesLayers?(layers) }
+    #expect(refusal([3, 4, 5, 6, 7, 8]) == nil && refusal([0, 1, 2, 3, 4]) == nil)
+    #expect(try config([3, 4, 5, 6, 7, 8])["attn_layer_offset"] == .int(1))
+    // Other periods where one fits.
+    #expect(refusal([1, 2, 3, 4, 5, 6, 7, 8]) == nil && refusal([1, 4, 7]) == nil && refusal([0, 2, 4]) == nil)
+    #expect(try config([1, 2, 3, 4, 5, 6, 7, 8])["attn_layer_offset"] == .int(0))
+    #expect(try config([1, 4, 7])["attn_layer_period"] == .int(1))
+    #expect(try config([0, 2, 4])["attn_layer_offset"] == .int(2))
+    #expect(refusal([0, 1, 2, 3, 4, 6, 7])?.contains("whole stretches of 3") == true)
+    // What is ranked goes in whole ones.
+    for count in 1...9 {
+      let shape = Architecture(layers: Array(0..<count), sizes: model.sizes)
+      #expect((model.refusal(of: shape) == nil) == (count % 3 == 0))
+    }
+    // One that is not whole goes first.
+    let five = try describe("hybrid/jamba_dense")
+    #expect(five.keepingOrder([4, 3, 0, 2, 1]) == [3, 4, 0, 1, 2])
+    #expect(five.keepingOrder([3, 1, 4, 0, 2]) == [0, 1, 2, 3, 4])
+  }
+
   /// The third and the fourth layer lend their keys and values, and the last has to see all tokens.
   @Test func layersThatOthersReadAreKept() throws {
     let model = try describe("gemma4/shared")

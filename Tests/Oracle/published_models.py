@@ -177,6 +177,10 @@ model("falcon_h1", "Falcon-H1-0.5B", "1024 2048 36 8 2 32784", head_dim=64, mamb
       mamba_d_state=128, mamba_n_groups=1)
 model("falcon_h1", "Falcon-H1-7B", "3072 12288 44 12 2 130048", head_dim=128, mamba_d_ssm=3072, mamba_n_heads=24,
       mamba_d_head=128, mamba_d_state=256, mamba_n_groups=1)
+model("jamba", "Jamba-v0.1", "4096 14336 32 32 8 65536")
+model("jamba", "AI21-Jamba-Large-1.5", "8192 24576 72 64 8 65536", mamba_dt_rank=256)
+model("jamba", "AI21-Jamba-Reasoning-3B", "2560 8192 28 20 1 65536", num_experts=1, num_experts_per_tok=1, attn_layer_period=14,
+      attn_layer_offset=7)
 model("lfm2", "LFM2-350M", "1024 6656 16 16 8 65536", layer_types=[
     "full_attention" if i in (2, 5, 8, 10, 12, 14) else "conv" for i in range(16)])
 model("lfm2", "LFM2-1.2B", "2048 12288 16 32 8 65536", layer_types=[

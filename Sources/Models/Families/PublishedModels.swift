@@ -70,6 +70,7 @@ enum PublishedModels {
     ],
     "bamba": ["ibm-ai-platform/Bamba-9B-v2", "ibm-ai-platform/Bamba-9B-v1"],
     "falcon_h1": ["tiiuae/Falcon-H1-0.5B-Base", "tiiuae/Falcon-H1-7B-Base", "tiiuae/Falcon-H1-34B-Base"],
+    "jamba": ["ai21labs/Jamba-v0.1", "ai21labs/AI21-Jamba-Mini-1.5", "ai21labs/AI21-Jamba-Reasoning-3B"],
     "lfm2": ["LiquidAI/LFM2-350M", "LiquidAI/LFM2-1.2B", "LiquidAI/LFM2-2.6B"],
     "lfm2_moe": ["LiquidAI/LFM2-8B-A1B"],
     "llama4_text": ["the language models of meta-llama/Llama-4-Scout-17B-16E"],
