@@ -30,9 +30,11 @@ struct ModelParts {
         add(Self.name(of: sublayer.block), count(sublayer.block.weights), inLayer: number)
         cacheBytes += sublayer.block.cacheBytes(rows: rows, tokens: tokens, sizes: sizes)
       }
-      let norms = count(Set(layer.sublayers.flatMap { ($0.norm?.weights ?? []) + ($0.postNorm?.weights ?? []) }))
+      let norms = count(
+        Set(layer.sublayers.flatMap { $0.norms.flatMap(\.weights) }).union(layer.scalar.map { [$0] } ?? []))
       if norms > 0 { add("norms", norms, inLayer: number) }
     }
+    if let inputs = model.layerInputs { add("layer_inputs", count(inputs.weights), inLayer: nil) }
     if let positions = model.positions { add("positions", positions.elementCount(sizes), inLayer: nil) }
     if !model.finalNorm.weights.isEmpty { add("final_norm", count(model.finalNorm.weights), inLayer: nil) }
     let head = [model.head, model.headBias].compactMap { $0 }

@@ -233,11 +233,16 @@ final class ChunkWalk {
     var ended: Set<Int> = []
     for (number, step) in leg.steps.enumerated() where steps?.contains(number) ?? true {
       let key = StateKey(path: step.input, batch: batch)
-      let context = traits.context(
+      var context = traits.context(
         batch, layer: step.layer, observer: isObserved ? observer(step) : nil,
         linearObserver: isObserved ? linearObserver(step) : nil, carry: carries[number],
         lastTokensOnly: step.lastTokensOnly)
-      let resumed = try keepsInputs ? resumption(step, batch) : nil
+      context.layerInput = self.weights.layerInput(
+        try self.batches[batch].tensor(), layer: step.layer,
+        keeping: step.members.first.flatMap { subjects[$0].selection.kept(.hidden, layer: nil) })
+      // A layer that lends its keys makes them anew.
+      let isAlone = description.layers[step.layer].outgoing.isEmpty
+      let resumed = try keepsInputs && isAlone ? resumption(step, batch) : nil
       let input = try resumed?.stream ?? inner[step.input] ?? states.get(key)
       do {
         inner[step.output] = try description.layers[step.layer].forward(

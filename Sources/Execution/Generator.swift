@@ -53,10 +53,12 @@ public final class Generator {
       row = seen + tokens
       reset()
     }
-    var h = try weights.embed(TokenBatch([row]).tensor(), places: Array(position..<position + row.count))
+    let numbers = try TokenBatch([row]).tensor()
+    var h = try weights.embed(numbers, places: Array(position..<position + row.count))
     let positions = Positions(start: position, count: row.count, dtype: weights.dtype, device: weights.device)
     for (index, layer) in description.layers.enumerated() {
-      let context = ForwardContext(layer: index, lengths: [row.count], positions: positions, cache: cache)
+      var context = ForwardContext(layer: index, lengths: [row.count], positions: positions, cache: cache)
+      context.layerInput = weights.layerInput(numbers, layer: index, keeping: nil)
       h = try layer.forward(h, weights: layers[index], context: context)
     }
     seen += row

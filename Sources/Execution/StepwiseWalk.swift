@@ -56,8 +56,11 @@ final class StepwiseWalk {
       for (subject, weights) in zip(members, used) {
         guard let carry = carries[subject][layer] else { continue }
         for row in rows[subject].indices {
-          let context = traits[subject].context(
+          var context = traits[subject].context(
             row, layer: layer, observer: nil, linearObserver: nil, carry: carry, lastTokensOnly: false)
+          context.layerInput = self.weights.layerInput(
+            try rows[subject][row].batch.tensor(), layer: layer,
+            keeping: subjects[subject].selection.kept(.hidden, layer: nil))
           hidden[subject][row] = try description.layers[layer].forward(
             hidden[subject][row], weights: weights, context: context)
         }

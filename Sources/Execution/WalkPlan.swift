@@ -69,7 +69,9 @@ extension Executor {
   /// Bytes of a batch's hidden states, those of all subjects together.
   private func stateBytes(_ subjects: [Selection]) -> (TokenBatch) -> Int {
     let hidden = weights.model.description.sizes[.hidden]
-    let channels = subjects.reduce(0) { $0 + ($1.kept(.hidden, layer: nil)?.count ?? hidden) }
+    // Keys and values that layers lend to later ones lie beside the stream.
+    let lent = weights.model.description.layers.map(\.lentChannels).max() ?? 0
+    let channels = subjects.reduce(0) { $0 + lent + ($1.kept(.hidden, layer: nil)?.count ?? hidden) }
     return { [weights] in $0.paddedCount * channels * weights.dtype.byteCount }
   }
 

@@ -152,6 +152,10 @@ public final class WeightSource {
   /// first reads of a layer bring back the end of the one before.
   public func release(layer: Int) {
     for layer in max(layer - 1, 0)...max(layer, 0) { model.checkpoint.release(names(layer: layer)) }
+    if let inputs = model.description.layerInputs {
+      model.checkpoint.release(inputs.weights.map(\.name))
+      releaseEmbedding()
+    }
   }
 
   /// Gives one weight's mapped pages back.
@@ -197,6 +201,24 @@ public final class WeightSource {
     return try model.description.embeddingNorm?.forward(embedded, weights: LayerWeights([:])) ?? embedded
   }
 
+  /// What a layer gets of each token besides the residual stream, for a subject, of whose channels these are kept: computed when it
+  /// is asked for. nil for models whose layers get nothing.
+  ///
+  /// - Parameters:
+  ///   - tokens: `[B, S]`.
+  ///   - layer: 0-based.
+  ///   - kept: channels; nil for all.
+  func layerInput(
+    _ tokens: @escaping @autoclosure () throws -> Tensor, layer: Int, keeping kept: [Int]?
+  ) -> (() throws -> Tensor)? {
+    guard let inputs = model.description.layerInputs else { return nil }
+    return { [self] in
+      let tokens = try tokens()
+      let embedded = try embed(tokens, places: [], keeping: kept)
+      return try inputs.input(tokens, embedded: embedded, keeping: kept, layer: layer) { try model.tensor($0.name) }
+    }
+  }
+
   /// Rows of a table of learned positions, `[S, H]`.
   private func learned(_ positions: Weight, _ places: [Int]) throws -> Tensor {
     let table = try model.tensor(positions.name)
@@ -218,51 +240,6 @@ public final class WeightSource {
 
   /// Lets go of the head, be it the embedding or its own.
   func releaseHead() { model.checkpoint.release([(model.description.head ?? model.description.embedding).name]) }
-}
-
-extension LayerWeights {
-  /// The weights without the indices that `selection` drops: an index-select on every axis that is cut.
-  public func sliced(by selection: Selection, layer: Int?, sizes: Sizes) throws -> LayerWeights {
-    var tensors: [Weight: Tensor] = [:]
-    // Many axes of a layer keep the same indices: each index tensor is made once.
-    struct Cut: Hashable {
-      let axis: Axis
-      let expert: Int?
-    }
-    var made: [Cut: Tensor] = [:]
-    func slice(_ tensor: Tensor, _ weight: Weight, expert: Int? = nil, skipping first: Int = 0) throws -> Tensor {
-      let kept = selection.keptIndices(of: weight, layer: layer, expert: expert, sizes: sizes)
-      var sliced = tensor
-      for (dim, (axis, kept)) in zip(weight.axes, kept).dropFirst(first).enumerated() {
-        guard let kept else { continue }
-        let cut = Cut(axis: axis, expert: expert)
-        let indices = try made[cut] ?? Tensor(kept.map(Int64.init), shape: [kept.count]).to(device: tensor.device)
-        made[cut] = indices
-        sliced = try sliced.indexSelect(dim: dim, indices)
-      }
-      return sliced
-    }
-    func keptExperts(_ count: Int) -> [Int] { selection.kept(.experts, layer: layer) ?? Array(0..<count) }
-    for (weight, tensor) in all {
-      guard selection.isCutByExpert(weight, layer: layer) else {
-        tensors[weight] = try slice(tensor, weight)
-        continue
-      }
-      let parts = try keptExperts(tensor.shape[0]).map {
-        try slice(tensor.select(dim: 0, index: $0), weight, expert: $0, skipping: 1).unsqueeze(0)
-      }
-      tensors[weight] = try Tensor.cat(parts, dim: 0)
-    }
-    var experts: [Weight: [Tensor]] = [:]
-    for (weight, list) in allExperts {
-      let byExpert = selection.isCutByExpert(weight, layer: layer)
-      // Experts that are dropped are not read at all.
-      experts[weight] = try keptExperts(list.count).map {
-        try slice(list[$0], weight, expert: byExpert ? $0 : nil, skipping: 1)
-      }
-    }
-    return LayerWeights(tensors, experts: experts)
-  }
 }
 
 /// A layer that is read and copied to an accelerator on another thread.

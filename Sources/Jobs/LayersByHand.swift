@@ -41,6 +41,14 @@ extension SearchParameters {
       throw RequestError(
         "\(parameter: "drop_layers") \(choice.dropped) leaves none of the \(count) layers; keep at least one")
     }
+    if let one = description.required.layers.subtracting(left).min() {
+      throw RunError(
+        "\(parameter: "drop_layers") \(choice.dropped) leaves out layer \(one + 1), which has to be kept: \(description.required.reason)"
+      )
+    }
+    if left.count < count, let reason = description.refusesLayers?(left.sorted()) {
+      throw RunError("\(parameter: "drop_layers") \(choice.dropped): \(reason)")
+    }
     let order = description.keepingOrder(Array(description.layers.indices))
     if left.count < count, description.indispensableLayer(left) == nil,
       let one = description.indispensableLayer(order)

@@ -17,7 +17,10 @@ extension PruneRun {
     let rows = Array(all.prefix(request.rowsToScoreLayers))
     let text = try LanguageModeling(rows: rows)
     let layers = Array(description.layers.indices)
-    let subjects = layers.map { left in Selection(layers: layers.filter { $0 != left }) }
+    // Those that have to be kept need no score: what is computed in their places is the whole model.
+    let subjects = layers.map { left in
+      Selection(layers: layers.filter { $0 != left || description.required.layers.contains(left) })
+    }
     let tokens = text.batches.reduce(0) { $0 + $1.tokenCount }
     let lengths = rows.map(\.count)
     let work =

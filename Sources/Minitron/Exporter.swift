@@ -24,12 +24,17 @@ public struct Exporter {
   /// - Parameters:
   ///   - rotation: the basis that the selection is cut in where it cuts hidden_size; nil for the channels.
   ///   - companions: those of the model's directory; nil to look for them now.
-  /// - Throws: what `Companions` throws.
+  /// - Throws: what `Companions` throws; `ModelError` for a selection without a layer that has to be kept.
   public init(
     _ model: SourceModel, selection: Selection, rotation: Rotation? = nil, companions: Companions? = nil
   ) throws {
     self.model = model
     self.selection = selection
+    let required = model.description.required
+    if let layer = required.layers.subtracting(selection.layers).min() {
+      throw ModelError(
+        "layer \(layer + 1) of this \(model.description.family) model has to be kept: \(required.reason)")
+    }
     rotated = try rotation.flatMap { rotation in
       try selection.keptDirections().map { (try RotatedWeights(model, rotation), $0) }
     }
@@ -78,8 +83,10 @@ public struct Exporter {
         guard let source = model.checkpoint.entry(name) else {
           throw ModelError("\(model.checkpoint.directory): the tensor \(name) is gone")
         }
-        // Vectors are few and small, and float32 keeps the pruned model what it should be to the last digit.
-        let type = rescaled[weight] == nil || weight.axes.count > 1 ? source.type : .float32
+        // Vectors, and maps from the stream to a few channels, are small: float32 keeps the pruned model what it should be to the
+        // last digit.
+        let isSmall = weight.axes.count == 1 || (weight.readsAxis != nil && weight.writesAxis == nil)
+        let type = rescaled[weight] != nil && isSmall ? .float32 : source.type
         return Part(
           target: PlannedTensor(name: target.name, type: type, shape: target.shape), origin: (weight, original),
           expert: weight.isPerExpert ? experts.firstIndex(of: number) : nil, source: source,

@@ -222,7 +222,7 @@ public final class ImportanceObserver: TapObserver {
   private func checkTaps() throws {
     for (layer, description) in model.layers.enumerated() {
       let isSeen = description.sublayers.indices.allSatisfy {
-        sums[Site(tap: .residual(sublayer: $0), layer: layer)] != nil
+        !description.sublayers[$0].isRanked || sums[Site(tap: .residual(sublayer: $0), layer: layer)] != nil
       }
       guard isSeen, rest.layers[layer] != nil else {
         throw ModelError("layer \(layer + 1): no activations were seen, so there are no scores of it")
@@ -258,7 +258,8 @@ extension ImportanceStatistics.Experts {
 extension LayerDescription {
   /// Everywhere that activations are looked at, the routed experts' taps too.
   fileprivate var taps: [Tap] {
-    sublayers.indices.map { Tap.residual(sublayer: $0) } + sublayers.flatMap(\.block.taps)
+    sublayers.indices.filter { sublayers[$0].isRanked }.map { Tap.residual(sublayer: $0) }
+      + sublayers.flatMap(\.block.taps)
   }
 }
 

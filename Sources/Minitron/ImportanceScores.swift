@@ -117,11 +117,14 @@ public struct ImportanceScores: Sendable, Equatable {
 
   /// What is kept when pruning to `config`.
   ///
-  /// - Throws: `ModelError` when scores that are needed are missing.
+  /// - Throws: `ModelError` when scores that are needed are missing, or no config says which layers are kept.
   public func selection(for config: ExportConfig, of model: ModelDescription) throws -> Selection {
     var selection = Selection(all: model)
     if let count = config[.numLayers], count != model.layers.count {
       selection.layers = model.keepingOrder(layerRanking, layerChoice).prefix(count).sorted()
+      if let reason = model.refusesLayers?(selection.layers) {
+        throw ModelError("these layers cannot be kept: \(reason)")
+      }
     }
     let sizes = config.completed(for: model).architecture(of: model, keeping: selection.layers).sizes
     // Groups first: their members go with them.
@@ -134,9 +137,9 @@ public struct ImportanceScores: Sendable, Equatable {
       guard let scores = scores(of: hyperparameter, in: model) else {
         throw ModelError("there are no scores of \(hyperparameter.rawValue)")
       }
-      let groups = model.groups(of: hyperparameter)
       selection.cuts[dimension] = scores.map { list, layer in
         let kept = hyperparameter.facts.groups.flatMap { selection.kept($0.dimension, layer: layer) }
+        let groups = model.groups(of: hyperparameter, inLayer: layer)
         return Self.best(sizes[dimension], of: list, groups: groups, keeping: kept)
       }
     }

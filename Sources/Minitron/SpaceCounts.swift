@@ -87,8 +87,9 @@ struct SpaceCounts {
       var coefficient = metric.weightUnit
       var variables: [Int: [Variable]] = [:]
       for member in product {
-        // What has another's size counts as that.
+        // What has another's size, or a multiple of it, counts as that.
         let dimension = member.leader ?? member
+        coefficient *= member.multiple(model.sizes)
         let limit = dimension == .experts ? perToken : nil
         if let position = dimension.hyperparameter.flatMap({ positions[$0] }) {
           variables[position, default: []].append(limit.map { .used(perToken: $0) } ?? .size)

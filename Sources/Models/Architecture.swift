@@ -2,7 +2,7 @@
 /// export all take this; which indices are kept is a `Selection`'s to say.
 public struct Architecture: Sendable, Hashable {
   /// The layers that are kept, by their original numbers (0-based), ascending.
-  public var layers: [Int]
+  public var layers: [Int] { didSet { sizes = sizes.counting(layers) } }
   /// Sizes of the whole model,
   public var sizes: Sizes
   /// and by original layer of those that differ from it.
@@ -10,7 +10,7 @@ public struct Architecture: Sendable, Hashable {
 
   public init(layers: [Int], sizes: Sizes, layerSizes: [Int: Sizes] = [:]) {
     self.layers = layers
-    self.sizes = sizes
+    self.sizes = sizes.counting(layers)
     self.layerSizes = layerSizes
   }
 
@@ -19,6 +19,16 @@ public struct Architecture: Sendable, Hashable {
 
   /// The sizes in a layer (original, 0-based; nil outside the layers).
   public func sizes(inLayer layer: Int?) -> Sizes { layer.flatMap { layerSizes[$0] } ?? sizes }
+}
+
+extension Sizes {
+  /// With the number of these layers, where a weight has a part for each.
+  fileprivate func counting(_ layers: [Int]) -> Sizes {
+    guard self[.layers] > 0 else { return self }
+    var sizes = self
+    sizes[.layers] = layers.count
+    return sizes
+  }
 }
 
 extension ModelDescription {

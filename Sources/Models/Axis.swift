@@ -18,6 +18,8 @@ public struct Axis: Sendable, Hashable {
   public static let vocabulary = Axis(.vocabulary)
   public static let kvHeads = Axis(.kvHeads)
   public static let headDim = Axis(.headDim)
+  public static let layerInput = Axis(.layerInput)
+  public static let layers = Axis(.layers)
   public static let mambaHeads = Axis(.mambaHeads)
   public static let mambaHeadDim = Axis(.mambaHeadDim)
   public static let mambaGroups = Axis(.mambaGroups)

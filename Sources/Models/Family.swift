@@ -10,6 +10,8 @@ public protocol Family: Sendable {
   static func describe(_ config: ConfigReader) throws -> ModelDescription
   /// Sections of the config that it reads, where it is of a language model with encoders beside it. None for most.
   static var sections: [String] { get }
+  /// Whether it reads `per_layer_config`, in which `transformers` keeps what single layers have otherwise. Few do.
+  static var readsLayerConfigs: Bool { get }
   /// The config of a small model of this family, to tell what can be pruned in it. Has a default that suits most.
   static func sample(modelType: String) -> JSON.Object
   /// Such configs of models in which different things can be pruned; that one alone for most.
@@ -53,6 +55,7 @@ public enum Families {
     OLMo2.self,
     Gemma2.self,
     Gemma3.self,
+    Gemma4.self,
     Phi3.self,
     Nemotron.self,
     GPTNeoX.self,
@@ -85,6 +88,7 @@ public enum Families {
     GraniteMoEHybrid.self,
     Bamba.self,
     FalconH1.self,
+    Jamba.self,
     LFM2.self,
     LFM2MoE.self,
     Llama4.self,
@@ -95,6 +99,7 @@ public enum Families {
     Qwen35MoEVL.self,
     Qwen3VLMoE.self,
     Gemma3VL.self,
+    Gemma4VL.self,
     Mistral3.self,
     LLaVA.self,
     Llama4VL.self,
@@ -122,13 +127,13 @@ public enum Families {
       throw ModelError(
         "\(file): \"is_causal\" is false: tokens see those after them, which no causal language model does")
     }
-    guard !reader.has("per_layer_config") else {
-      throw ModelError(
-        "\(file): \"per_layer_config\" gives layers sizes and settings of their own, which is not supported")
-    }
     let type = try reader.string("model_type")
     guard let family = family(of: type) else {
       throw ModelError("\(file): model_type \"\(type)\" is not supported")
+    }
+    guard family.readsLayerConfigs || !reader.has("per_layer_config") else {
+      throw ModelError(
+        "\(file): \"per_layer_config\" gives layers sizes and settings of their own, which is not supported")
     }
     let description = try family.describe(reader)
     try description.checkSizes(file: file)

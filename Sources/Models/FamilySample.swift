@@ -2,6 +2,7 @@ public import JSON
 
 extension Family {
   public static var sections: [String] { [] }
+  public static var readsLayerConfigs: Bool { false }
   public static func sample(modelType: String) -> JSON.Object { Families.commonSample(modelType) }
   public static func samples(modelType: String) -> [JSON.Object] { [sample(modelType: modelType)] }
 }

@@ -14,6 +14,10 @@ public enum Hyperparameter: String, Sendable, Hashable, CaseIterable {
   case moeSharedExpertIntermediateSize = "moe_shared_expert_intermediate_size"
   /// Nobody's to set: it is what hidden_size is, and which channels go is measured.
   case convChannels = "conv_channels"
+  /// The same: twice ffn_hidden_size, in the layers whose MLPs are twice as wide.
+  case doubleFFNChannels = "double_ffn_channels"
+  /// The same: a multiple of hidden_size, in mixers of the first Mamba.
+  case mambaChannels = "mamba_channels"
 
   /// Everything that is particular to this hyperparameter: one row each.
   public var facts: HyperparameterFacts {
@@ -44,6 +48,8 @@ public enum Hyperparameter: String, Sendable, Hashable, CaseIterable {
       HyperparameterFacts(
         .sharedFFN, .layer, step: .channels(512, withExperts: 256), preferredMultiple: 64, heading: "shared ffn")
     case .convChannels: HyperparameterFacts(.convChannels, .layer, step: nil, heading: "conv channels")
+    case .doubleFFNChannels: HyperparameterFacts(.doubleFFN, .layer, step: nil, heading: "double ffn channels")
+    case .mambaChannels: HyperparameterFacts(.mambaChannels, .layer, step: nil, heading: "mamba channels")
     }
   }
 

@@ -22,19 +22,35 @@ extension ModelDescription {
   }
 
   /// Layers in the order in which they are kept: the first k of them remain in a model of k layers. The ranking without the
-  /// layers that are dropped by choice, and in front of it those that are kept by choice and the indispensable one: so a layer
+  /// layers that are dropped by choice, and in front of it those that are kept by choice or have to be: so a layer
   /// that one of these takes the place of is always the last of the others.
   public func keepingOrder(_ ranking: [Int], _ choice: LayerChoice = LayerChoice()) -> [Int] {
     let indispensable = indispensableLayer(ranking, choice)
-    func isFirst(_ layer: Int) -> Bool { layer == indispensable || choice.kept.contains(layer) }
+    func isFirst(_ layer: Int) -> Bool {
+      layer == indispensable || required.layers.contains(layer) || choice.kept.contains(layer)
+    }
     let open = ranking.filter { !choice.dropped.contains($0) }
-    return open.filter(isFirst) + open.filter { !isFirst($0) }
+    let order = open.filter(isFirst) + open.filter { !isFirst($0) }
+    guard layerStretch > 1 else { return order }
+    // By the mean of their layers' places; those with a layer that has to be kept come first.
+    let places = order.enumerated().map { (layer: $1, place: isFirst($1) ? -layers.count * layerStretch : $0) }
+    let stretches = Dictionary(grouping: places) { $0.layer / layerStretch }
+    func place(_ stretch: [(layer: Int, place: Int)]) -> Double {
+      Double(stretch.reduce(0) { $0 + $1.place }) / Double(stretch.count)
+    }
+    // One that is not whole goes first, unless something in it has to be kept.
+    func isLast(_ stretch: Int) -> Int {
+      let layers = (stretch * layerStretch..<(stretch + 1) * layerStretch)
+      return layers.upperBound > self.layers.count && !layers.contains(where: isFirst) ? 1 : 0
+    }
+    return stretches.sorted { (isLast($0.key), place($0.value), $0.key) < (isLast($1.key), place($1.value), $1.key) }
+      .flatMap { $0.value.map(\.layer).sorted() }
   }
 
   /// The fewest layers that are left with a choice: those that it keeps, an indispensable one, at least one.
   public func fewestLayers(_ choice: LayerChoice) -> Int {
     let all = Array(layers.indices)
-    let kept = choice.kept.layers(of: all.count).count
+    let kept = required.layers.union(choice.kept.layers(of: all.count)).count
     return max(kept + (indispensableLayer(all, choice) == nil ? 0 : 1), 1)
   }
 
@@ -42,6 +58,12 @@ extension ModelDescription {
   public func indispensableNote(
     _ ranking: [Int], _ choice: LayerChoice = LayerChoice(), keeping count: Int
   ) -> String? {
+    let lower = required.layers.subtracting(ranking.filter { !choice.dropped.contains($0) }.prefix(count)).sorted()
+    if !lower.isEmpty {
+      let (one, numbers) = (lower.count == 1, lower.map { "\($0 + 1)" }.joined(separator: ", "))
+      return
+        "layer\(one ? "" : "s") \(numbers) \(one ? "is" : "are") kept although others rank higher: \(required.reason)"
+    }
     guard let layer = indispensableLayer(ranking, choice), !ranking.prefix(count).contains(layer) else { return nil }
     return
       "layer \(layer + 1), the best of those with attention, is kept although others rank higher: the architecture's "

@@ -8,15 +8,30 @@ public struct Sublayer: Sendable {
   public let postNorm: Norm?
   /// A factor on what the branch adds (Granite); nil for one.
   public let residualScale: Double?
+  /// The branch stands beside the one before it: it reads the same, and what both give goes through this norm together before it
+  /// is added (Gemma 4's mixtures); nil for a branch by itself.
+  public let jointNorm: Norm?
+  /// Whether what it reads counts for hidden_size: mixers and MLPs do.
+  public let isRanked: Bool
 
-  public init(norm: Norm?, block: any Block, postNorm: Norm? = nil, residualScale: Double? = nil) {
+  public init(
+    norm: Norm?, block: any Block, postNorm: Norm? = nil, residualScale: Double? = nil, jointNorm: Norm? = nil,
+    isRanked: Bool = true
+  ) {
     self.norm = norm
     self.block = block
     self.postNorm = postNorm
     self.residualScale = residualScale
+    self.jointNorm = jointNorm
+    self.isRanked = isRanked
   }
 
-  public var weights: [Weight] { (norm?.weights ?? []) + block.weights + (postNorm?.weights ?? []) }
+  /// All norms.
+  public var norms: [Norm] { [norm, postNorm, jointNorm].compactMap { $0 } }
+
+  public var weights: [Weight] {
+    (norm?.weights ?? []) + block.weights + (postNorm?.weights ?? []) + (jointNorm?.weights ?? [])
+  }
 }
 
 /// One layer: its residual branches in order.
@@ -24,18 +39,31 @@ public struct LayerDescription: Sendable {
   public let sublayers: [Sublayer]
   /// All branches read the layer's input (GPT-NeoX); otherwise each reads what the ones before it left.
   public let isParallel: Bool
+  /// `[1]`: what the residual stream is multiplied by after the layer (Gemma 4); nil for nothing.
+  public let scalar: Weight?
+  /// What its heads are grouped by.
+  public let keyHeads: Dimension
+  /// Keys and values of layers before it, or its own, that lie beside the residual stream as it goes in and comes out, by the
+  /// layers (0-based) that made them: the channels of both.
+  public internal(set) var incoming: [KeyRide] = [], outgoing: [KeyRide] = []
 
-  public init(_ sublayers: [Sublayer], isParallel: Bool = false) {
+  public init(
+    _ sublayers: [Sublayer], isParallel: Bool = false, scalar: Weight? = nil, keyHeads: Dimension = .kvHeads
+  ) {
     self.sublayers = sublayers
     self.isParallel = isParallel
+    self.scalar = scalar
+    self.keyHeads = keyHeads
   }
 
   public var weights: [Weight] {
-    guard isParallel else { return sublayers.flatMap(\.weights) }
+    guard isParallel else { return sublayers.flatMap(\.weights) + (scalar.map { [$0] } ?? []) }
     // Branches side by side may read one norm.
     var seen: Set<Weight> = []
     return sublayers.flatMap(\.weights).filter { seen.insert($0).inserted }
   }
+  /// Channels that lie beside the residual stream after it.
+  public var lentChannels: Int { outgoing.reduce(0) { $0 + $1.channels } }
   /// Those of routed experts.
   public var expertWeights: [Weight] { sublayers.flatMap(\.block.expertWeights) }
 
@@ -110,6 +138,15 @@ public struct ModelDescription: Sendable {
   public var longestSequence: (tokens: Int, reason: String)?
   /// A norm without a weight over embeddings before the first layer.
   public var embeddingNorm: Norm?
+  /// What each layer gets of each token besides the residual stream; nil for most.
+  public var layerInputs: LayerInputs?
+  /// Layers are kept or dropped in whole stretches of so many, where the config tells kinds of layers apart by their numbers; 1
+  /// where each goes by itself.
+  public var layerStretch = 1
+  /// Why no config says that these layers (original, 0-based, ascending) are left; nil where any may be.
+  public var refusesLayers: (@Sendable ([Int]) -> String?)?
+  /// Layers (0-based) that are kept whatever their rank, and why.
+  public var required: (layers: Set<Int>, reason: String) = ([], "")
   /// Weights outside the layers that nothing here computes with and that have axes of this model, such as the projection
   /// of a vision tower's outputs into the hidden size: pruned with the rest.
   public var others: [Weight] = []
@@ -198,6 +235,7 @@ public struct ModelDescription: Sendable {
   /// Weights outside the layers, in the order in which they are written.
   public var outerWeights: [Weight] {
     [embedding] + [positions].compactMap { $0 } + finalNorm.weights + [head, headBias].compactMap { $0 } + others
+      + (layerInputs?.weights ?? [])
   }
 
   /// Every tensor of a checkpoint of this model in a shape (nil: as it is): name and shape, in order.

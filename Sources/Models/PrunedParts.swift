@@ -42,4 +42,10 @@ extension ModelDescription {
   public func groups(of hyperparameter: Hyperparameter, in sizes: Sizes? = nil) -> Int {
     max(hyperparameter.facts.groups.map { (sizes ?? self.sizes)[$0.dimension] } ?? 1, 1)
   }
+
+  /// The same in one layer (0-based), whose heads may stand in fewer groups than others'.
+  public func groups(of hyperparameter: Hyperparameter, inLayer layer: Int?) -> Int {
+    guard hyperparameter == .numAttentionHeads, let layer else { return groups(of: hyperparameter) }
+    return max(sizes[layers[layer].keyHeads], 1)
+  }
 }

@@ -16,7 +16,7 @@ public struct Selection: Sendable, Hashable {
   /// The indices of `dimension` that are kept in layer `layer` (original, 0-based; nil outside the layers), and of
   /// channels that each expert chooses for itself those of `expert` (original, 0-based); nil for all.
   public func kept(_ dimension: Dimension, layer: Int?, expert: Int? = nil) -> [Int]? {
-    cuts[dimension]?.list(layer: layer, expert: expert)
+    dimension == .layers ? layers : cuts[dimension]?.list(layer: layer, expert: expert)
   }
 
   /// Everything that is cut in a layer: layers with equal ones are computed alike.
@@ -35,6 +35,11 @@ public struct Selection: Sendable, Hashable {
 
   /// Per axis of `weight`, the indices that are kept; nil for a whole axis.
   public func keptIndices(of weight: Weight, layer: Int?, expert: Int? = nil, sizes: Sizes) -> [[Int]?] {
-    weight.axes.map { $0.keptIndices(sizes) { kept($0, layer: layer, expert: expert) } }
+    weight.axes.map { axis in
+      axis.keptIndices(sizes) { dimension in
+        // Of all layers there is nothing to leave out.
+        dimension == .layers && layers.count == sizes[.layers] ? nil : kept(dimension, layer: layer, expert: expert)
+      }
+    }
   }
 }

@@ -83,7 +83,13 @@ public final class SourceModel: Sendable {
       names.sorted().prefix(3).joined(separator: ", ") + (names.count > 3 ? " and \(names.count - 3) more" : "")
     }
     // Quantised weights lack tensors and have others: what they are says more than their names.
-    if let scale = found.first(where: { expected[$0.name] == nil && QuantisedNames.contains($0.name) }) {
+    // A scale of nothing is a weight by that name, such as those of Gemma 4's encoder of sound.
+    func isOwn(_ name: String) -> Bool {
+      carried.contains(name) && name.hasSuffix("_scale") && !names.contains(String(name.dropLast("_scale".count)))
+    }
+    if let scale = found.first(where: {
+      expected[$0.name] == nil && QuantisedNames.contains($0.name) && !isOwn($0.name)
+    }) {
       throw ModelError(
         "\(checkpoint.directory): the weights are quantised (\(scale.name), of type \(scale.type.rawValue)); prune the "
           + "original (bf16, f16 or f32) weights and quantise the result")

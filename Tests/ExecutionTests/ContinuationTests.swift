@@ -67,6 +67,7 @@ import Torch
     "dense/mistral_window", "dense2/gpt_neox_parallel", "dense2/phi3_longrope", "dense2/qwen35_list", "moe/deepseek_v3",
     "moe/gpt_oss", "moe/qwen3_moe", "moe/qwen3_next", "mamba/nemotron_h_latent", "mamba/mamba2_tied",
     "hybrid/falcon_h1", "hybrid/lfm2", "hybrid/llama4",
+    "gemma4/shared", "gemma4/mixture", "hybrid/jamba",
   ]
 
   /// In memory for one sequence at a time, and with each prompt by itself: the same logits, bit for bit.

@@ -192,7 +192,10 @@ import Torch
   }
 
   /// More tokens than a chunk in front, in some prompts behind, and more prompts than are computed together.
-  @Test(arguments: ["mamba/mamba2_tied", "mamba/nemotron_h_list", "moe/qwen3_next", "hybrid/falcon_h1", "hybrid/lfm2"])
+  @Test(arguments: [
+    "mamba/mamba2_tied", "mamba/nemotron_h_list", "moe/qwen3_next", "hybrid/falcon_h1", "hybrid/lfm2",
+    "hybrid/jamba",
+  ])
   func recurrencesGoOnFromWhatPromptsShare(_ name: String) throws {
     let model = try SourceModel(directory: Golden.root + "/Tests/Goldens/" + name)
     let vocabulary = Int32(model.description.sizes[.vocabulary])

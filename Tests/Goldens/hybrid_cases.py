@@ -192,4 +192,30 @@ CASES = {
                    "moe_shared_expert_intermediate_size": 11}},
         {"experts per token": {"num_experts_per_tok": 1}},
     ),
+    # Jamba: the first Mamba, attention without positions, experts in every second layer; layers go in whole periods.
+    "jamba": _case(
+        "jamba", "JambaForCausalLM", 6, 37,
+        HEADS | {"hidden_size": 20, "num_attention_heads": 4, "intermediate_size": 18, "num_experts": 5, "num_experts_per_tok": 2,
+                 "attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_period": 2, "expert_layer_offset": 0,
+                 "mamba_d_state": 6, "mamba_d_conv": 4, "mamba_expand": 2, "mamba_dt_rank": 3},
+        [30, 30, 21],
+        {"width": {"hidden_size": 16, "ffn_hidden_size": 13, "moe_ffn_hidden_size": 13},
+         "depth": {"num_layers": 4},
+         "everything": {"num_layers": 4, "hidden_size": 17, "num_attention_heads": 2, "ffn_hidden_size": 15,
+                        "moe_ffn_hidden_size": 15, "num_moe_experts": 4},
+         "identity": {}},
+        {"experts per token": {"num_experts_per_tok": 3}},
+    ),
+    # Without experts, biases, a rank that follows from the hidden size; an incomplete period at the end, tied.
+    "jamba_dense": _case(
+        "jamba", "JambaForCausalLM", 5, 31,
+        HEADS | {"hidden_size": 24, "intermediate_size": 22, "num_experts": 1, "num_experts_per_tok": 1, "attn_layer_period": 3,
+                 "attn_layer_offset": 1, "mamba_d_state": 5, "mamba_d_conv": 3, "mamba_expand": 3, "mamba_dt_rank": "auto",
+                 "mamba_proj_bias": True, "mamba_conv_bias": True, "tie_word_embeddings": True},
+        [30, 19],
+        {"width": {"hidden_size": 19, "ffn_hidden_size": 15},
+         "depth": {"num_layers": 3},
+         "everything": {"num_layers": 3, "hidden_size": 20, "num_attention_heads": 2, "ffn_hidden_size": 17},
+         "identity": {}},
+    ),
 }

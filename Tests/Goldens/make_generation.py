@@ -30,7 +30,7 @@ from reference_minitron import reset_positions
 
 HERE = pathlib.Path(__file__).resolve().parent
 OUT = HERE / "generation"
-FOLDERS = ["dense", "dense2", "moe", "mamba", "hybrid"]
+FOLDERS = ["dense", "dense2", "moe", "mamba", "hybrid", "gemma4"]
 NEW = 16
 
 FLEXIBLE = re.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")

@@ -32,6 +32,9 @@ def published(model_type, name, shape):
     fused = re.fullmatch(r"(.*feed_forward\.experts)\.(gate_up|down)_proj", name)
     if not fused or model_type == "llama4_text":
         return [(name, shape)]
+    if model_type == "jamba":
+        members, rows = (("down_proj",), shape[1]) if fused[2] == "down" else (("gate_proj", "up_proj"), shape[1] // 2)
+        return [(f"{fused[1]}.{e}.{member}.weight", (rows, shape[2])) for e in range(shape[0]) for member in members]
     members, rows = (("w2",), shape[1]) if fused[2] == "down" else (("w1", "w3"), shape[1] // 2)
     return [(f"{fused[1]}.{e}.{member}.weight", (rows, shape[2])) for e in range(shape[0]) for member in members]
 
@@ -61,8 +64,10 @@ def drawn(name, shape, layer, gain, tied, settings, draw):
         return draw.normal(*shape, std=0.45)
     if name.endswith("conv1d.bias"):
         return draw.normal(*shape, std=0.3)
-    if name.endswith("dt_bias"):
+    if name.endswith(("dt_bias", "dt_proj.bias")):
         return draw.uniform(*shape, low=-4.0, high=0.0)
+    if name.endswith("A_log") and settings.model_type == "jamba":
+        return draw.uniform(*shape, low=-2.0, high=2.0)
     if name.endswith("A_log"):  # heads that forget within a token or two, and heads that hardly do within a row
         return draw.uniform(*shape, low=-4.0, high=2.5).float()
     if name.endswith(".D"):

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 import make_mamba
 import make_moe
+import reference_gemma4
 import reference_hybrid
 import reference_mamba
 import reference_moe
@@ -38,6 +39,8 @@ def families(name, model):
         layers = model.model.layers if hasattr(model, "model") else model.backbone.layers
         experts = [getattr(layer.mixer, "experts", None) for layer in layers]
         return experts, lambda m, e, x: m.act_fn(F.linear(x, m.up_proj[e])), reference_mamba.masked
+    if name.startswith("gemma4/"):
+        return [layer.experts for layer in model.model.layers], reference_gemma4.expert_inner, reference_gemma4.masked
     if name.startswith("hybrid/"):
         mixtures = [reference_hybrid.mixture_of(layer) for layer in model.model.layers]
         return mixtures, None, reference_hybrid.masked

@@ -23,6 +23,7 @@ import make_dense
 import make_dense2
 import make_mamba
 import make_moe
+import reference_gemma4
 import reference_hybrid
 import reference_mamba
 import reference_minitron
@@ -39,7 +40,7 @@ WITHOUT = ("deepseek_v2", "deepseek_v3", "deepseek_v32", "glm_moe_dsa", "glm4_mo
 MEANS = {
     "dense": (make_dense.load, reference_minitron.masked), "dense2": (make_dense.load, make_dense2.masked),
     "moe": (make_moe.load, reference_moe.masked), "mamba": (make_mamba.load, reference_mamba.masked),
-    "hybrid": (make_moe.load, reference_hybrid.masked),
+    "hybrid": (make_moe.load, reference_hybrid.masked), "gemma4": (make_moe.load, reference_gemma4.masked),
 }
 
 
@@ -128,7 +129,9 @@ def can_go(folder):
     config = json.loads((folder / "config.json").read_text())
     heads = config.get("num_attention_heads", 1)
     groups = config.get("num_key_value_heads", heads)
-    return config["model_type"] not in WITHOUT and groups > 1
+    # Groups that other layers share, or of which not all layers have as many.
+    bound = config.get("num_kv_shared_layers") or config.get("num_global_key_value_heads")
+    return config["model_type"] not in WITHOUT and groups > 1 and not bound
 
 
 def main(names):

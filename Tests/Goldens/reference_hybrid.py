@@ -7,6 +7,7 @@ Shapes: T tokens, K experts of a token, H hidden.
 """
 
 import contextlib
+import math
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +60,8 @@ def mixture_of(layer):
     mixture = getattr(layer, "feed_forward", None)
     if not hasattr(mixture, "experts"):
         return None
+    if type(mixture).__name__.startswith("Jamba"):
+        return mixture.router, mixture.experts
     if hasattr(mixture, "router"):  # Llama 4: its experts do not see what was chosen
         object.__setattr__(mixture.experts, "outer", mixture)
         return mixture.router, mixture.experts
@@ -106,6 +109,11 @@ def sizes_of(config):
         sparse = {"num_moe_experts": config.num_local_experts, "moe_ffn_hidden_size": width, SHARED: width}
         dense = {"ffn_hidden_size": config.intermediate_size_mlp} if len(config.moe_layers) < config.num_hidden_layers else {}
         return sizes | sparse | dense, groups
+    if config.model_type == "jamba":
+        sizes |= {"mamba_channels": config.mamba_expand * config.hidden_size, "ffn_hidden_size": config.intermediate_size}
+        if max(config.layers_num_experts) > 1:
+            sizes |= {"num_moe_experts": config.num_experts, "moe_ffn_hidden_size": config.intermediate_size}
+        return sizes, groups
     sizes |= {"mamba_num_heads": config.mamba_n_heads, "mamba_head_dim": config.mamba_d_head}
     if config.model_type != "granitemoehybrid":
         sizes["ffn_hidden_size"] = config.intermediate_size
@@ -130,6 +138,8 @@ def routed(config, router, x, kept):
             weights = weights / (weights.sum(-1, keepdim=True) + 1e-6)
         return weights * config.routed_scaling_factor, chosen
     logits = (x @ router.weight.T).float().masked_fill(gone, float("-inf"))
+    if config.model_type == "jamba":
+        return logits.softmax(-1).topk(config.num_experts_per_tok, dim=-1)
     if config.model_type == "llama4_text":
         values, chosen = logits.topk(config.num_experts_per_tok, dim=-1)
         return values.sigmoid(), chosen
@@ -211,7 +221,9 @@ class Statistics(reference_mamba.Statistics):
         for i, layer in enumerate(layers_of(model)):
             for place, norm in enumerate(norms_of(layer)):
                 yield norm.register_forward_hook(lambda _m, _a, out, i=i, p=place: self._add(i, f"hidden {p}", out))
-            if (mamba := mamba_of(layer)) is not None:
+            if (mamba := mamba_of(layer)) is not None and hasattr(mamba, "x_proj"):
+                yield reads(mamba.out_proj, i, "mamba_channels")
+            elif mamba is not None:
                 yield mamba.in_proj.register_forward_hook(
                     lambda _m, _a, out, i=i: self._add(i, "mamba", out[..., wide : 2 * wide]))
             if (attention := attention_of(layer)) is not None:
@@ -274,8 +286,11 @@ def choose(model, importances, layer_scores, export_config):
         gaps.append(gap)
         return indices
 
+    target["mamba_channels"] = getattr(model.config, "mamba_expand", 0) * target["hidden_size"]
     attention = [i for i, layer in enumerate(layers_of(model)) if attention_of(layer) is not None]
     kept_layers, gap = keep_layers(layer_scores, target["num_layers"], attention)
+    if model.config.model_type == "jamba":
+        kept_layers, gap = keep_stretches(layer_scores, target["num_layers"], attention, stretch_of(model.config))
     gaps.append(gap)
     kept = {"hidden_size": keep(importances["hidden_size"], target["hidden_size"]), "num_layers": [i + 1 for i in kept_layers]}
     for name, rows in importances.items():
@@ -291,6 +306,24 @@ def choose(model, importances, layer_scores, export_config):
         ]
     gaps = [gap for gap in gaps if gap is not None]
     return kept, (min(gaps) if gaps else None)
+
+
+def stretch_of(config):
+    """Layers after which kinds of layers are as they were."""
+    return math.lcm(config.attn_layer_period, config.expert_layer_period if config.num_experts > 1 else 1)
+
+
+def keep_stretches(scores, count, attention, stretch):
+    """Whole stretches of layers, those with the best mean place first; that of the best layer with attention before all."""
+    order = sorted(range(len(scores)), key=lambda i: (-float(scores[i]), i))
+    gap = min((float(scores[a]) - float(scores[b])) / float(scores[a]) for a, b in zip(order, order[1:]))
+    first = min(attention, key=order.index)
+    order.remove(first)
+    places = {layer: place for place, layer in enumerate([first, *order])} | {first: -len(scores) * stretch}
+    blocks = [range(start, min(start + stretch, len(scores))) for start in range(0, len(scores), stretch)]
+    cut = lambda block: len(block) < stretch and first not in block
+    blocks.sort(key=lambda block: (cut(block), sum(places[i] for i in block) / len(block), block[0]))
+    return sorted([i for block in blocks for i in block][:count]), gap if count < len(scores) else None
 
 
 def flags_of(indices, size):
@@ -364,6 +397,10 @@ def masked(model, kept):
                 if getattr(layer, name, None) is not None:
                     output_mask(getattr(layer, name))
         if (mamba := mamba_of(layer)) is not None:
+            if hasattr(mamba, "x_proj"):
+                for module in (mamba.x_proj, mamba.out_proj):
+                    input_mask(module, flags_of(kept["mamba_channels"][i], sizes["mamba_channels"]))
+        if mamba is not None and not hasattr(mamba, "x_proj"):
             dim = sizes["mamba_head_dim"]
             flags = flags_of(channels_of(kept, i, dim), sizes["mamba_num_heads"] * dim)
             gated_over_kept(mamba.norm, flags) if hasattr(mamba.norm, "weight") else input_mask(mamba.out_proj, flags)

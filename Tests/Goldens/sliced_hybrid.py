@@ -10,6 +10,9 @@ AXES = [
     (r"self_attn\.q_proj\.weight", ["N", "H"]), (r"self_attn\.q_proj\.bias", ["N"]),
     (r"self_attn\.[kv]_proj\.weight", ["", "H"]), (r"self_attn\.[kv]_proj\.bias", [""]),
     (r"self_attn\.o_proj\.weight", ["H", "N"]), (r"self_attn\.o_proj\.bias", ["H"]),
+    (r"mamba\.x_proj\.weight", ["", "inner"]), (r"mamba\.dt_proj\.weight", ["inner", ""]), (r"mamba\.dt_proj\.bias", ["inner"]),
+    (r"mamba\.(dt|b|c)_layernorm\.weight", [""]), (r"experts\.\d+\.(gate|up)_proj\.weight", ["M", "H"]),
+    (r"experts\.\d+\.down_proj\.weight", ["H", "M"]),
     (r"mamba\.in_proj\.weight", ["projected", "H"]), (r"mamba\.in_proj\.bias", ["projected"]),
     (r"mamba\.conv1d\.weight", ["convolved", "", ""]), (r"mamba\.conv1d\.bias", ["convolved"]),
     (r"mamba\.(A_log|D|dt_bias)", ["mamba heads"]), (r"mamba\.norm\.weight", ["inner"]),
@@ -42,6 +45,9 @@ def indices_of(kept, model, layer):
     twice = lambda indices, size: indices + [size + i for i in indices]
     if config.model_type == "llama4_text":
         mixer = {}
+    elif config.model_type == "jamba":
+        inner = of("mamba_channels")
+        mixer = {"inner": inner, "convolved": inner, "mamba heads": inner, "projected": twice(inner, sizes["mamba_channels"])}
     elif config.model_type in SHORT:
         short = of("conv_channels")
         mixer = {"short": short, "short, three": [part * config.hidden_size + c for part in range(3) for c in short]}
@@ -82,6 +88,12 @@ def exported_config(config, sizes, kept, model):
             "intermediate_size_mlp": target.get("ffn_hidden_size", 1),
             "no_rope_layers": [settings.no_rope_layers[i] for i in layers],
             "moe_layers": [at for at, i in enumerate(layers) if i in settings.moe_layers]}
+    if settings.model_type == "jamba":
+        out |= {"intermediate_size": target["ffn_hidden_size"], "mamba_dt_rank": settings.mamba_dt_rank}
+        if "num_moe_experts" in target:
+            assert target["ffn_hidden_size"] == target["moe_ffn_hidden_size"]
+            out["num_experts"] = target["num_moe_experts"]
+        return out
     if settings.model_type in SHORT:
         out["intermediate_size"] = target["ffn_hidden_size"]
         if "layer_types" in config:

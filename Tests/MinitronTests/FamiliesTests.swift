@@ -94,6 +94,10 @@ import Testing
     "original_max_position_embeddings", "use_sliding_window", "attention_bias", "layers_block_type", "state_size",
     "conv_kernel", "time_step_limit", "time_step_min", "use_conv_bias", "mamba_hidden_act", "mlp_hidden_act",
     "moe_latent_size", "routed_scaling_factor", "num_nextn_predict_layers", "layer_norm_epsilon",
+    "global_head_dim", "num_global_key_value_heads", "attention_k_eq_v", "num_kv_shared_layers", "per_layer_config",
+    "hidden_size_per_layer_input", "vocab_size_per_layer_input", "use_double_wide_mlp", "enable_moe_block",
+    "top_k_experts", "attn_layer_period", "attn_layer_offset", "expert_layer_period", "expert_layer_offset",
+    "mamba_dt_rank",
   ]
 
   /// Either a description whose sizes can be counted, or an error that names the field: never a crash.

@@ -135,6 +135,54 @@ import Testing
     #expect(problem(fewer - 1)?.contains("Name more layers in drop_layers, which fixes num_layers") == true)
   }
 
+  /// Of nine layers the second of each three attends: they go in threes, the best layer with attention with its own.
+  @Test func layersToldApartByTheirNumbersGoInWholePeriods() throws {
+    let model = try describe("hybrid/jamba_dense", [("num_hidden_layers", .int(9))])
+    #expect(model.layerStretch == 3)
+    #expect(model.keepingOrder([8, 0, 4, 2, 7, 6, 1, 3, 5]) == [3, 4, 5, 6, 7, 8, 0, 1, 2])
+    func config(_ layers: [Int]) throws -> JSON.Object {
+      try model.prunedConfig(for: Architecture(layers: layers, sizes: model.sizes))
+    }
+    func refusal(_ layers: [Int]) -> String? { model.refusesLayers?(layers) }
+    #expect(refusal([3, 4, 5, 6, 7, 8]) == nil && refusal([0, 1, 2, 3, 4]) == nil)
+    #expect(try config([3, 4, 5, 6, 7, 8])["attn_layer_offset"] == .int(1))
+    // Other periods where one fits.
+    #expect(refusal([1, 2, 3, 4, 5, 6, 7, 8]) == nil && refusal([1, 4, 7]) == nil && refusal([0, 2, 4]) == nil)
+    #expect(try config([1, 2, 3, 4, 5, 6, 7, 8])["attn_layer_offset"] == .int(0))
+    #expect(try config([1, 4, 7])["attn_layer_period"] == .int(1))
+    #expect(try config([0, 2, 4])["attn_layer_offset"] == .int(2))
+    #expect(refusal([0, 1, 2, 3, 4, 6, 7])?.contains("whole stretches of 3") == true)
+    // What is ranked goes in whole ones.
+    for count in 1...9 {
+      let shape = Architecture(layers: Array(0..<count), sizes: model.sizes)
+      #expect((model.refusal(of: shape) == nil) == (count % 3 == 0))
+    }
+    // One that is not whole goes first.
+    let five = try describe("hybrid/jamba_dense")
+    #expect(five.keepingOrder([4, 3, 0, 2, 1]) == [3, 4, 0, 1, 2])
+    #expect(five.keepingOrder([3, 1, 4, 0, 2]) == [0, 1, 2, 3, 4])
+  }
+
+  /// The third and the fourth layer lend their keys and values, and the last has to see all tokens.
+  @Test func layersThatOthersReadAreKept() throws {
+    let model = try describe("gemma4/shared")
+    let ranking = [0, 1, 4, 5, 2, 3, 6]
+    #expect(model.keepingOrder(ranking) == [2, 3, 6, 0, 1, 4, 5])
+    #expect(model.fewestLayers(LayerChoice()) == 3)
+    #expect(model.fewestLayers(LayerChoice(kept: try LayerNumbers(parsing: "1,3"))) == 4)
+    #expect(model.indispensableNote(ranking, keeping: 5)?.contains("layers 4, 7 are kept") == true)
+    #expect(model.indispensableNote([6, 2, 3, 0, 1, 4, 5], keeping: 3) == nil)
+    #expect(try describe("gemma4/plain").required.layers == [4])
+    // As does the configuration: of the layers that read others' keys one is left.
+    let config = try model.prunedConfig(for: Architecture(layers: [0, 2, 3, 6], sizes: model.sizes))
+    #expect(config["num_kv_shared_layers"] == .int(1))
+    #expect(
+      config["per_layer_config"]
+        == .object([("1", .object([("head_dim", .int(16))])), ("3", .object([("head_dim", .int(16))]))]))
+    let source = try SourceModel(directory: Golden.root + "/Tests/Goldens/gemma4/shared")
+    #expect(throws: ModelError.self) { try Exporter(source, selection: Selection(layers: [0, 1, 2, 6])) }
+  }
+
   @Test(arguments: ["dense/llama2", "mamba/mamba2_tied", "moe/deepseek_v3", "dense2/gemma3_list"])
   func modelsOfOneKindKeepTheirRanking(_ name: String) throws {
     let model = try describe(name)

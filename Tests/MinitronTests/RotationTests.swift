@@ -23,7 +23,8 @@ import Torch
     }
     #expect(
       Set(refused) == [
-        "gemma2", "gemma3_text", "olmo2", "gpt_neox", "nemotron", "starcoder2", "glm4", "olmo3", "gemma", "exaone4",
+        "gemma2", "gemma3_text", "gemma4_text", "olmo2", "gpt_neox", "nemotron", "starcoder2", "glm4", "olmo3", "gemma",
+        "exaone4",
         "phi",
         "stablelm", "gpt2", "cohere2", "nanochat", "phimoe",
       ])
@@ -89,7 +90,9 @@ import Torch
     scores.rotate(by: rotation)
     for follower in description.measured where follower.follows {
       scores.lists[follower] = .byLayer(
-        description.layers.map { _ in (0..<hidden).map { Float($0 * 7 % hidden) } })
+        description.layers.map { _ in
+          (0..<description.value(of: follower)).map { Float($0 * 7 % hidden) + Float($0) / 1000 }
+        })
     }
     let selection = try scores.selection(for: config, of: description)
     #expect(try selection.keptDirections() == config[.hiddenSize])

@@ -9,6 +9,8 @@ import dataclasses
 import transformers
 
 import mutation_dense
+import mutation_gemma4
+import mutation_jamba
 
 ABSENT = "<absent>"
 VOCAB = 160
@@ -126,10 +128,10 @@ BASES = {
     "phimoe": DENSE | RMS | dict(
         num_local_experts=6, num_experts_per_tok=2, attention_bias=True, lm_head_bias=True, sliding_window=9,
         router_jitter_noise=0.3, rope_scaling=MAGNITUDES),
-} | mutation_dense.bases(DENSE, RMS)
+} | mutation_dense.bases(DENSE, RMS) | mutation_gemma4.bases(DENSE | RMS) | mutation_jamba.bases(DENSE | RMS)
 
 # By towers.py; Kimi K2 is DeepSeek-V3 by another name, which `transformers` does not know.
-COMPARED_ELSEWHERE = {"qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "gemma3", "mistral3", "llava", "llama4",
+COMPARED_ELSEWHERE = {"qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "gemma3", "gemma4", "mistral3", "llava", "llama4",
                       "kimi_k2"}
 
 # No part of what a loss is computed with: bookkeeping, training, generation.
@@ -199,7 +201,7 @@ VALUES = dict(
     floor_scale=[1, 20, 8192], attn_scale=[0.0, 2.0, -1.0], index_topk=[16, 65, 63, 0], index_head_dim=[16], index_n_heads=[2],
     indexer_types=[["full"] * 4, ["full", "shared"] * 2, ["shared"] * 4, ["full"]], router_jitter_noise=[0.01, 0.9, 0.0], input_jitter_noise=[0.5], lm_head_bias=_flag,
     moe_topk=[1, 3, [2, 2, 2, 2], [1, 2, 2, 2], [3] * LAYERS, [2]], sep_token_id=[5],
-) | mutation_dense.VALUES
+) | mutation_dense.VALUES | mutation_gemma4.VALUES | mutation_jamba.VALUES
 
 # Fields that a config class takes without naming them, or that all models read.
 UNNAMED = dict(
@@ -286,7 +288,7 @@ def _scalings(rotated):
 
 def rope_mutations(model_type, base):
     """Every scaling in both spellings, and pairs of scaling × rotated part × base."""
-    if model_type in ("mamba2", "nemotron_h", "gpt2"):
+    if model_type in ("mamba2", "nemotron_h", "gpt2", "jamba"):
         # Without positions: what a config says about them has no say.
         return [("rope_theta", {"rope_theta": 7.0}), ("rope_scaling", {"rope_scaling": {"rope_type": "linear", "factor": 4.0}})]
     head = base.get("qk_rope_head_dim") or base.get("head_dim") or base["hidden_size"] // base["num_attention_heads"]
@@ -298,7 +300,7 @@ def rope_mutations(model_type, base):
     for name, section in scalings.items():
         result.append((f"rope_scaling {name}", drop | {"rope_scaling": section}))
         parameters = section | {"rope_theta": 70.0}
-        if model_type in ("gemma3_text", "olmo3"):
+        if model_type in ("gemma3_text", "gemma4_text", "olmo3"):
             result.append((f"rope_parameters {name}, full", drop | {
                 "rope_parameters": {"full_attention": parameters, "sliding_attention": {"rope_type": "default"}}}))
             result.append((f"rope_parameters {name}, sliding", drop | {
@@ -494,4 +496,4 @@ PAIRS = {
     "granite": _crossed({"residual_multiplier": [0.2, 2]}, {"attention_multiplier": [0.05, 2]}),
     "gpt_neox": _crossed({"use_parallel_residual": _flag}, {"attention_bias": _flag, "rotary_pct": [0.25, 1.0]}),
     "mamba2": _crossed({"use_bias": _flag}, {"use_conv_bias": _flag, "n_groups": [1, 2, 4]}),
-} | mutation_dense.pairs(_crossed, _windowed)
+} | mutation_dense.pairs(_crossed, _windowed) | mutation_gemma4.pairs(_crossed, _windowed) | mutation_jamba.pairs(_crossed)

@@ -70,6 +70,8 @@ def draw(model):
             value = normal * 0.5
         elif name.endswith(("e_score_correction_bias", "expert_bias")):
             value = normal * 0.2
+        elif name.endswith("layer_scalar"):
+            value = 0.8 + 0.2 * normal
         elif name not in dict(model.named_parameters()):
             continue
         elif "norm" in name and "bias" not in name:

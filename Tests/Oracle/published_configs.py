@@ -32,7 +32,9 @@ def config_of(kind, fields):
     if text is not None:
         blank = AutoConfig.for_model(kind)
         text.setdefault("model_type", blank.text_config.model_type)
-        fields["vision_config"] = blank.vision_config.to_dict()
+        # Where no encoder is there by default it has a type of its own.
+        vision = blank.vision_config or AutoConfig.for_model(kind + "_vision")
+        fields["vision_config"] = vision.to_dict()
     return AutoConfig.for_model(READ_AS.get(kind, kind), **fields)
 
 

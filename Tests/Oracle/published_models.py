@@ -81,6 +81,14 @@ model("gemma2", "gemma-2-2b", "2304 9216 26 8 4 256000", head_dim=256)
 model("gemma2", "gemma-2-27b", "4608 36864 46 32 16 256000", head_dim=128, query_pre_attn_scalar=144)
 model("gemma3_text", "gemma-3-270m", "640 2048 18 4 1 262144", head_dim=256)
 model("gemma3_text", "gemma-3-1b", "1152 6912 26 4 1 262144", head_dim=256)
+for_gemma4 = dict(final_logit_softcapping=30.0, sliding_window=1024, attention_k_eq_v=True, hidden_size_per_layer_input=0,
+                  vocab_size_per_layer_input=262144, global_head_dim=512, head_dim=256)
+model("gemma4_text", "language model of gemma-4-31B", "5376 21504 60 32 16 262144", num_global_key_value_heads=4, **for_gemma4)
+model("gemma4_text", "language model of gemma-4-26B-A4B", "2816 2112 30 16 8 262144", num_global_key_value_heads=2,
+      enable_moe_block=True, num_experts=128, top_k_experts=8, moe_intermediate_size=704, **for_gemma4)
+model("gemma4_text", "language model of gemma-4-E4B", "2560 10240 42 8 2 262144", num_kv_shared_layers=18)
+model("gemma4_text", "language model of gemma-4-E2B", "1536 6144 35 8 1 262144", num_kv_shared_layers=20, use_double_wide_mlp=True,
+      layer_types=(["sliding_attention"] * 4 + ["full_attention"]) * 7)
 model("phi", "phi-1_5", "2048 8192 24 32 32 51200")
 model("phi", "phi-2", "2560 10240 32 32 32 51200")
 model("phi3", "Phi-3.5-mini", "3072 8192 32 32 32 32064")
@@ -169,6 +177,10 @@ model("falcon_h1", "Falcon-H1-0.5B", "1024 2048 36 8 2 32784", head_dim=64, mamb
       mamba_d_state=128, mamba_n_groups=1)
 model("falcon_h1", "Falcon-H1-7B", "3072 12288 44 12 2 130048", head_dim=128, mamba_d_ssm=3072, mamba_n_heads=24,
       mamba_d_head=128, mamba_d_state=256, mamba_n_groups=1)
+model("jamba", "Jamba-v0.1", "4096 14336 32 32 8 65536")
+model("jamba", "AI21-Jamba-Large-1.5", "8192 24576 72 64 8 65536", mamba_dt_rank=256)
+model("jamba", "AI21-Jamba-Reasoning-3B", "2560 8192 28 20 1 65536", num_experts=1, num_experts_per_tok=1, attn_layer_period=14,
+      attn_layer_offset=7)
 model("lfm2", "LFM2-350M", "1024 6656 16 16 8 65536", layer_types=[
     "full_attention" if i in (2, 5, 8, 10, 12, 14) else "conv" for i in range(16)])
 model("lfm2", "LFM2-1.2B", "2048 12288 16 32 8 65536", layer_types=[
@@ -211,6 +223,9 @@ tower("llama4", "Llama-4-Scout", "5120 8192 48 40 8 202048", num_local_experts=1
 tower("gemma3", "gemma-3-4b", "2560 10240 34 8 4 262208", head_dim=256)
 tower("gemma3", "gemma-3-12b", "3840 15360 48 16 8 262208", head_dim=256)
 tower("gemma3", "gemma-3-27b", "5376 21504 62 32 16 262208", head_dim=128, query_pre_attn_scalar=168)
+tower("gemma4", "gemma-4-31B", "5376 21504 60 32 16 262144", num_global_key_value_heads=4, **for_gemma4)
+tower("gemma4", "gemma-4-E2B", "1536 6144 35 8 1 262144", num_kv_shared_layers=20, use_double_wide_mlp=True,
+      layer_types=(["sliding_attention"] * 4 + ["full_attention"]) * 7)
 tower("mistral3", "Mistral-Small-3.1-24B", "5120 32768 40 32 8 131072", head_dim=128, text_type="mistral")
 tower("mistral3", "Ministral-3-8B", "4096 14336 34 32 8 131072", head_dim=128, text_type="ministral3")
 tower("llava", "llava-1.5-7b", "4096 11008 32 32 32 32064", text_type="llama")

@@ -109,6 +109,25 @@ def gemma3():
     return transformers.Gemma3ForConditionalGeneration(config), image
 
 
+def gemma4(**more):
+    """As E2B: with an encoder of sound, too, inputs of each layer's own, and a layer that reads another's keys."""
+    text = dict(TEXT, head_dim=16, global_head_dim=32, sliding_window=16, layer_types=["sliding_attention", "full_attention"] * 2,
+                hidden_size_per_layer_input=8, vocab_size_per_layer_input=TEXT["vocab_size"], num_kv_shared_layers=1,
+                use_double_wide_mlp=True) | more
+    config = transformers.Gemma4Config(
+        text_config=text, vision_config=dict(
+            hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2, head_dim=16,
+            patch_size=4, pooling_kernel_size=2, position_embedding_size=16),
+        audio_config=None if more else dict(
+            hidden_size=32, num_hidden_layers=1, num_attention_heads=2, subsampling_conv_channels=[8, 4], output_proj_dims=24),
+        image_token_id=IMAGE, video_token_id=IMAGE + 1, audio_token_id=IMAGE + 2, boi_token_id=IMAGE + 3, eoi_token_id=IMAGE + 4)
+    places = torch.tensor([[[x, y] for y in range(4) for x in range(4)]])
+
+    def image():
+        return 4, dict(pixel_values=torch.rand(1, 16, 48), image_position_ids=places), None
+    return transformers.Gemma4ForConditionalGeneration(config), image
+
+
 def mistral3():
     config = transformers.Mistral3Config(
         text_config=dict(TEXT, model_type="mistral", head_dim=16, sliding_window=None),
@@ -146,7 +165,10 @@ def llama4():
 MODELS = {
     "qwen2_5_vl": qwen2_5_vl, "qwen2_5_vl-tied": lambda: qwen2_5_vl(tied=True), "qwen3_vl": qwen3_vl,
     "qwen3_vl-untied": lambda: qwen3_vl(tied=False), "qwen3_5": qwen3_5,
-    "qwen3_5_moe": qwen3_5_moe, "qwen3_vl_moe": qwen3_vl_moe, "gemma3": gemma3, "mistral3": mistral3, "llava": llava, "llama4": llama4,
+    "qwen3_5_moe": qwen3_5_moe, "qwen3_vl_moe": qwen3_vl_moe, "gemma3": gemma3,
+    "gemma4": lambda: gemma4(num_kv_shared_layers=0), "gemma4-sound": gemma4, "gemma4-mixture": lambda: gemma4(
+        num_kv_shared_layers=0, enable_moe_block=True, num_experts=6, top_k_experts=2, moe_intermediate_size=24, attention_k_eq_v=True,
+        num_global_key_value_heads=1, use_bidirectional_attention="vision", hidden_size_per_layer_input=0), "mistral3": mistral3, "llava": llava, "llama4": llama4,
     "llava-qwen2": lambda: llava("qwen2"), "llava-mistral": lambda: llava("mistral", sliding_window=None),
 }
 
@@ -243,7 +265,7 @@ def alone(source, folder):
     text["model_type"] = {"qwen2_5_vl_text": "qwen2", "qwen3_vl_text": "qwen3", "qwen3_vl_moe_text": "qwen3_moe"}.get(kind, kind)
     if kind == "qwen3_vl_moe_text":
         text["norm_topk_prob"] = True
-    text["tie_word_embeddings"] = config.get("tie_word_embeddings", text.get("tie_word_embeddings", kind == "gemma3_text"))
+    text["tie_word_embeddings"] = config.get("tie_word_embeddings", text.get("tie_word_embeddings", kind in ("gemma3_text", "gemma4_text")))
     (folder / "config.json").write_text(json.dumps(text))
     own = {}
     for name, tensor in tensors(source).items():

@@ -25,8 +25,31 @@ public struct Attention: Block {
     case own(queries: Int, keys: Int)
   }
 
+  /// Where keys and values come from.
+  public enum Keys: Sendable {
+    /// Projections of each. Whether later layers read them as well is said.
+    case own(isLent: Bool = false)
+    /// One projection for both: values are what keys are before their norm (Gemma 4).
+    case joint(isLent: Bool = false)
+    /// Those of a layer (0-based) before this one.
+    case borrowed(from: Int)
+
+    var isLent: Bool {
+      switch self {
+      case .own(let isLent), .joint(let isLent): isLent
+      case .borrowed: false
+      }
+    }
+    var isBorrowed: Bool { if case .borrowed = self { true } else { false } }
+  }
+
   /// The input of the output projection.
-  private static let tap = Tap(.heads * .headDim, "input of the attention's output projection")
+  private let tap: Tap
+  private let keys: Keys
+  /// Of the RMS norm without a weight over each head's values; nil for none.
+  private let valueEpsilon: Double?
+  /// Channels of keys, as of values.
+  private let keyAxis: Axis
 
   private let layout: Layout
   private let inputs: [Linear]
@@ -74,25 +97,36 @@ public struct Attention: Block {
   ///   - normSpan: what they run over.
   ///   - rotary: its positions; nil for layers without.
   ///   - qkvBias: whether the projections of queries, keys and values have biases.
+  ///   - head: the dimension of a head's channels.
+  ///   - keyHeads: that of the heads of keys and values.
+  ///   - keys: where keys and values come from.
+  ///   - valueEpsilon: of a norm without a weight over each head's values; nil for none.
   public init(
     _ prefix: String, headDim: Int, rotary: Rotary?, qkvBias: Bool = false, outputBias: Bool = false,
     normEpsilon: Double? = nil, normKind: Norm.Kind = .rms, normBias: Bool = false, normSpan: NormSpan = .head,
     normNames: (queries: String, keys: String) = ("q_norm", "k_norm"), normsTurned: Bool = false, window: Int? = nil,
     chunk: Int? = nil, scale: Double? = nil, softcap: Double? = nil, growth: PositionGrowth? = nil, sinks: Bool = false,
-    layout: Layout = .separate, outputName: String = "o_proj", isGated: Bool = false, isStoredTransposed: Bool = false
+    layout: Layout = .separate, outputName: String = "o_proj", isGated: Bool = false, isStoredTransposed: Bool = false,
+    head: Axis = .headDim, keyHeads: Axis = .kvHeads, keys: Keys = .own(), valueEpsilon: Double? = nil
   ) {
-    let heads = Axis.heads * .headDim
-    let kvHeads = Axis.kvHeads * .headDim
+    let heads = Axis.heads * head
+    let kvHeads = keyHeads * head
+    tap = Tap(heads, "input of the attention's output projection")
+    (self.keys, self.valueEpsilon, keyAxis) = (keys, valueEpsilon, kvHeads)
     func input(_ name: String, _ axis: Axis) -> Linear {
       Linear(prefix + "." + name, [axis, .hidden], bias: qkvBias, isStoredTransposed: isStoredTransposed)
     }
     self.layout = layout
     switch layout {
     case .separate:
-      let queries = isGated ? .heads * 2 * .headDim : heads
-      inputs = [input("q_proj", queries), input("k_proj", kvHeads), input("v_proj", kvHeads)]
+      let queries = [input("q_proj", isGated ? .heads * 2 * head : heads)]
+      switch keys {
+      case .own: inputs = queries + [input("k_proj", kvHeads), input("v_proj", kvHeads)]
+      case .joint: inputs = queries + [input("k_proj", kvHeads)]
+      case .borrowed: inputs = queries
+      }
     case .stacked(let name): inputs = [input(name, heads + kvHeads + kvHeads)]
-    case .interleaved(let name): inputs = [input(name, .heads * 3 * .headDim)]
+    case .interleaved(let name): inputs = [input(name, .heads * 3 * head)]
     }
     output = Linear(
       prefix + "." + outputName, [.hidden, heads], bias: outputBias, isStoredTransposed: isStoredTransposed)
@@ -102,15 +136,15 @@ public struct Attention: Block {
           Norm(prefix + "." + name, over: axis, epsilon: epsilon, kind: normKind, bias: normBias)
         }
         switch normSpan {
-        case .head: return .head(norm(name, .headDim))
+        case .head: return .head(norm(name, head))
         case .projection: return .projection(norm(name, all))
         case .own(let queries, let keys):
-          return .own((0..<count(queries, keys)).map { norm(name + ".norms.\($0)", .headDim) })
+          return .own((0..<count(queries, keys)).map { norm(name + ".norms.\($0)", head) })
         }
       }
     }
     queryNorm = norm(normNames.queries, heads) { queries, _ in queries }
-    keyNorm = norm(normNames.keys, kvHeads) { _, keys in keys }
+    keyNorm = keys.isBorrowed ? nil : norm(normNames.keys, kvHeads) { _, keys in keys }
     self.normsTurned = normsTurned
     self.growth = growth
     self.headDim = headDim
@@ -128,11 +162,13 @@ public struct Attention: Block {
       + (sinks.map { [$0] } ?? [])
   }
 
-  public var taps: [Tap] { [Self.tap] }
+  public var taps: [Tap] { [tap] }
   public var cachesTokens: Bool { true }
   public func cacheElements(rows: Int, tokens: Int, sizes: Sizes) -> Int {
-    2 * rows * tokens * sizes[.kvHeads] * sizes[.headDim]
+    keys.isBorrowed ? 0 : 2 * rows * tokens * keyAxis.size(sizes)
   }
+  /// Here every layer keeps what it reads.
+  public func steppedElements(tokens: Int, sizes: Sizes) -> Int { 2 * tokens * keyAxis.size(sizes) }
 
   public func cacheBytes(rows: Int, tokens: Int, sizes: Sizes) -> Int {
     2 * cacheElements(rows: rows, tokens: min(tokens, window ?? chunks?.size ?? tokens), sizes: sizes)
@@ -140,11 +176,11 @@ public struct Attention: Block {
 
   /// Scores and sums over the causal half of each row.
   public func operations(rows: [Int], sizes: Sizes) -> Double {
-    let inner = Double(sizes[.heads] * sizes[.headDim])
+    let inner = Double(tap.axis.size(sizes))
     return rows.reduce(productOperations(rows: rows, sizes: sizes)) { $0 + 2 * inner * Double($1) * Double($1) }
   }
 
-  public var jointProjections: [[Linear]] { if case .separate = layout { [inputs] } else { [] } }
+  public var jointProjections: [[Linear]] { inputs.count > 1 ? [inputs] : [] }
 
   public var mixing: TokenMixing { .sequences(sharing: rotary?.uniformLength ?? .max) }
 
@@ -172,8 +208,11 @@ public struct Attention: Block {
     let asked = trimming?.wantedPositions ?? context.positions
     var q = try place(queries, queryNorm, asked)
     if let growth { q = try asked.scale(q, growth) }
-    var k = try place(keys, keyNorm, context.positions)
+    // Values first: keys are placed where they lie.
     var v = try split(values)
+    if let valueEpsilon { v = try v.fusedRMSNorm(weight: nil, eps: valueEpsilon) }
+    var k = try self.keys.isBorrowed ? split(keys) : place(keys, keyNorm, context.positions)
+    if self.keys.isLent { try context.rides?.lend(key: flat(k), value: flat(v), layer: context.layer) }
     if let cache = context.cache { (k, v) = try cache.append(key: k, value: v, layer: context.layer, tokenAxis: 1) }
     if let packed = context.packed { (k, v) = try packed.join(key: k, value: v) }
 
@@ -189,15 +228,17 @@ public struct Attention: Block {
     let attended = try alone?.attend(query: q, key: k, value: v, attend) ?? attend(q, k, v)
     var joined = try attended.reshape([asking.shape[0], asking.shape[1], -1])
     if let gate { joined = try joined.multiplied(by: gate.sigmoid()) }
-    try context.observe(Self.tap, joined)
+    try context.observe(tap, joined)
     return try output.forward(joined, weights: weights, context: context)
   }
+
+  /// `[B, S, N, D]` → `[B, S, N × D]`.
+  private func flat(_ part: Tensor) throws -> Tensor { try part.reshape([part.shape[0], part.shape[1], -1]) }
 
   /// Queries `[B, S, N × D]` of the tokens that ask, keys and values `[B, S, K × D]` of all, gates like queries.
   private func project(
     _ x: Tensor, asking: Tensor, weights: LayerWeights, _ trimming: PackedContext?, _ context: ForwardContext
   ) throws -> (Tensor, Tensor, Tensor, gate: Tensor?) {
-    func flat(_ part: Tensor) throws -> Tensor { try part.reshape([part.shape[0], part.shape[1], -1]) }
     func asked(_ queries: Tensor) throws -> Tensor { try trimming?.trim(queries) ?? queries }
     /// Parts of each head, head after head.
     func split(_ projected: Tensor, _ parts: Int) throws -> [Tensor] {
@@ -206,11 +247,20 @@ public struct Attention: Block {
     }
     switch layout {
     case .separate:
+      if case .borrowed(let layer) = keys {
+        guard let rides = context.rides else {
+          throw ModelError("the keys and values of layer \(layer + 1) are not there")
+        }
+        let queries = try inputs[0].forward(asking, weights: weights, context: context)
+        let (keys, values) = try rides.borrowed(from: layer)
+        return (queries, keys, values, nil)
+      }
       // Where few tokens ask, theirs are the only queries that are worth computing.
       let all = trimming == nil ? try weights.project(x, inputs, context: context) : nil
       let queries = try all?[0] ?? inputs[0].forward(asking, weights: weights, context: context)
       let keys = try all?[1] ?? inputs[1].forward(x, weights: weights, context: context)
-      let values = try all?[2] ?? inputs[2].forward(x, weights: weights, context: context)
+      let values =
+        try inputs.count < 3 ? keys : all?[2] ?? inputs[2].forward(x, weights: weights, context: context)
       guard isGated else { return (queries, keys, values, nil) }
       let parts = try split(queries, 2)
       return (parts[0], keys, values, parts[1])
@@ -224,35 +274,6 @@ public struct Attention: Block {
     case .interleaved:
       let parts = try split(inputs[0].forward(x, weights: weights, context: context), 3)
       return (try asked(parts[0]), parts[1], parts[2], nil)
-    }
-  }
-}
-
-/// Norms of queries or of keys.
-private enum HeadNorm: Sendable {
-  /// Over each head, with one weight for all.
-  case head(Norm)
-  /// Over all heads together.
-  case projection(Norm)
-  /// Over each head, with a weight for each.
-  case own([Norm])
-
-  var weights: [Weight] {
-    switch self {
-    case .head(let norm), .projection(let norm): norm.weights
-    case .own(let norms): norms.flatMap(\.weights)
-    }
-  }
-
-  /// `[B, S, N, D]`, or `[B, S, N × D]` of all heads together.
-  func forward(_ x: Tensor, weights: LayerWeights) throws -> Tensor {
-    switch self {
-    case .head(let norm), .projection(let norm): return try norm.forward(x, weights: weights)
-    case .own(let norms):
-      let heads = try norms.enumerated().map { number, norm in
-        try norm.forward(x.narrow(dim: 2, start: number, length: 1), weights: weights)
-      }
-      return try Tensor.cat(heads, dim: 2)
     }
   }
 }

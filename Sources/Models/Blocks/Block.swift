@@ -28,6 +28,10 @@ public protocol Block: Sendable {
   /// Floating-point operations for rows of so many tokens, each by itself: two a weight and token, and what attention or a
   /// recurrence computes between tokens.
   func operations(rows: [Int], sizes: Sizes) -> Double
+  /// Weights beside a factor that the architecture computes from sizes: what is written makes up for its change.
+  var sizeFactors: [(weight: Weight, factor: @Sendable (Sizes) -> Double)] { get }
+  /// Whether it also reads the residual stream as it is (`ForwardContext.stream`).
+  var readsStream: Bool { get }
   /// What it does with the tokens of a row; rows are one sequence where a block does not say.
   var mixing: TokenMixing { get }
   /// Projections of the same input, that may be multiplied as one where they have no biases: `LayerWeights.joint`.
@@ -55,6 +59,8 @@ extension Block {
   func productOperations(rows: [Int], sizes: Sizes) -> Double {
     2 * Double(activeElements(sizes: sizes)) * Double(rows.reduce(0, +))
   }
+  public var sizeFactors: [(weight: Weight, factor: @Sendable (Sizes) -> Double)] { [] }
+  public var readsStream: Bool { false }
   public var mixing: TokenMixing { .rows }
   public var jointProjections: [[Linear]] { [] }
   public var expertWeights: [Weight] { [] }

@@ -1,4 +1,4 @@
-import Torch
+public import Torch
 
 // Shapes: B rows, S tokens, C channels.
 
@@ -11,11 +11,17 @@ public struct ForwardContext {
   public let positions: Positions
   /// Rows of each micro-batch, in their order: what is measured of experts is measured micro-batch by micro-batch.
   public let microBatches: [Int]
-  public let observer: (any TapObserver)?
+  public internal(set) var observer: (any TapObserver)?
   public let linearObserver: (any LinearObserver)?
   public let cache: KeyValueCache?
   /// Where several sequences share the one row there is.
   public private(set) var packed: PackedContext?
+  /// What the layer gets of each token besides the residual stream, `[B, S, hidden_size_per_layer_input]`.
+  public var layerInput: (() throws -> Tensor)?
+  /// The residual stream that a branch reads, for what norms it in its own manner.
+  var stream: Tensor?
+  /// Keys and values on their path between layers.
+  var rides: KeyRides?
 
   /// - Parameters:
   ///   - microBatches: rows of each, as many as there are lengths in all; nil for a single one.

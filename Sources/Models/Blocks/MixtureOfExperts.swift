@@ -52,6 +52,13 @@ public struct MixtureOfExperts: Block {
   public var expertWeights: [Weight] { experts.weights }
   public var expertsPerToken: Int { router.topK }
 
+  public var readsStream: Bool { router.reading != nil }
+  /// The router's number is one over the root of hidden_size.
+  public var sizeFactors: [(weight: Weight, factor: @Sendable (Sizes) -> Double)] {
+    guard let gain = router.reading?.gain else { return [] }
+    return [(gain, { @Sendable sizes in 1 / Double(sizes[.hidden]).squareRoot() })]
+  }
+
   public var expertMaps: ExpertMaps { experts.maps }
 
   /// What a routed expert's last projection reads: `[R, H]` → `[R, F]`, weighed by the router.
@@ -91,20 +98,26 @@ public struct MixtureOfExperts: Block {
   private func routed(_ x: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
     let (rows, width, hidden) = (x.shape[0], x.shape[1], x.shape[2])
     let flat = try x.reshape([rows * width, hidden])
+    let asking = try context.stream.map { try $0.reshape([rows * width, hidden]) } ?? flat
     guard context.lengths.contains(where: { $0 < width }) else {
-      return try mix(flat, weights: weights, context: context).reshape([rows, width, hidden])
+      return try mix(flat, asking: asking, weights: weights, context: context).reshape([rows, width, hidden])
     }
     let valid = context.lengths.enumerated().flatMap { row, length in (0..<length).map { Int64(row * width + $0) } }
     let places = try Tensor(valid, shape: [valid.count]).to(device: x.device)
-    let mixed = try mix(flat.indexSelect(dim: 0, places), weights: weights, context: context)
+    let mixed = try mix(
+      flat.indexSelect(dim: 0, places), asking: asking.indexSelect(dim: 0, places), weights: weights, context: context)
     let result = try Tensor.zeros([rows * width, hidden], dtype: x.dtype, device: x.device)
     try result.indexCopy(dim: 0, index: places, source: mixed)
     return try result.reshape([rows, width, hidden])
   }
 
   /// `[T, H]` → `[T, H]`.
-  private func mix(_ tokens: Tensor, weights: LayerWeights, context: ForwardContext) throws -> Tensor {
-    let (shares, chosen) = try router.route(tokens, weights: weights)
+  ///
+  /// - Parameter asking: what the router reads, `[T, H]`.
+  private func mix(
+    _ tokens: Tensor, asking: Tensor, weights: LayerWeights, context: ForwardContext
+  ) throws -> Tensor {
+    let (shares, chosen) = try router.route(asking, weights: weights)
     let grouping = try ExpertGrouping(chosen.int64s(), count: weights[router.weight].shape[0])
     let device = tokens.device
     func indices(_ values: [Int64]) throws -> Tensor {

@@ -16,6 +16,8 @@ public struct Rotary: Sendable, Hashable {
     /// LongRoPE (Ding et al. 2024, arXiv 2402.13753): a divisor for each frequency, one list for sequences of up to
     /// `original` tokens and one for longer ones.
     case longrope(short: [Double], long: [Double], original: Double, attention: Double)
+    /// So many of the pairs of channels turn, by the frequencies that they have among all (Gemma 4); the others do not.
+    case proportional(pairs: Int, factor: Double)
   }
 
   /// Which two channels turn by one another.
@@ -123,6 +125,8 @@ public struct Rotary: Sendable, Hashable {
         return 1 / (Float(factor) * base) * (1 - extrapolated) + 1 / base * extrapolated
       }
       return (values, Float(attention))
+    case .proportional(let pairs, let factor):
+      return (plain.enumerated().map { $0 < pairs ? $1 / Float(factor) : 0 }, 1)
     case .longrope(let short, let long, let original, let attention):
       let divisors = Double(length) > original ? long : short
       let values = zip(exponents, divisors).map { 1 / (Float($1) * powf(Float(theta), $0)) }

@@ -51,6 +51,17 @@ public struct Router: Sendable {
   /// That hair.
   let hair: Double
   let scale: Double
+  /// A router that reads the residual stream: through a norm without a weight, times a vector and a number (Gemma 4).
+  struct Reading: Sendable {
+    let epsilon: Double
+    /// `[H]`.
+    let gain: Weight
+    let factor: Double
+  }
+  /// nil for one that reads what the experts read.
+  let reading: Reading?
+  /// `[E]`: a factor on the weight of each expert; nil for none.
+  let expertScale: Weight?
 
   /// - Parameters:
   ///   - name: of the router's projection.
@@ -65,12 +76,18 @@ public struct Router: Sendable {
   ///   - normalises: whether the chosen experts' shares add up to one.
   ///   - bias: whether there are biases.
   ///   - scoring: how experts are scored.
+  ///   - streamGain: the name of the vector of one that reads the residual stream through a norm without a weight, that norm's
+  ///     epsilon and a number that it is multiplied by; nil for one that reads what the experts read.
+  ///   - expertScaleName: the name of the factors on the experts' weights; nil for none.
   public init(
     _ name: String, topK: Int, scoring: Scoring = .softmax, normalises: Bool = false, leastSum: Double? = nil,
     hair: Double = 1e-20, bias: Bool = false, correctionName: String? = nil, correctionAxes: [Axis] = [.experts],
     groups: Groups? = nil,
-    scale: Double = 1, computesInFloat32: Bool = false
+    scale: Double = 1, computesInFloat32: Bool = false,
+    streamGain: (name: String, epsilon: Double, factor: Double)? = nil, expertScaleName: String? = nil
   ) {
+    reading = streamGain.map { Reading(epsilon: $0.epsilon, gain: Weight($0.name, [.hidden]), factor: $0.factor) }
+    expertScale = expertScaleName.map { Weight($0, [.experts]) }
     weight = Weight(name + ".weight", [.experts, .hidden], computesInFloat32: computesInFloat32, reads: 1)
     self.bias = bias ? Weight(name + ".bias", [.experts], computesInFloat32: computesInFloat32) : nil
     correction = correctionName.map { Weight($0, correctionAxes, computesInFloat32: true) }
@@ -83,11 +100,17 @@ public struct Router: Sendable {
     self.scale = scale
   }
 
-  public var weights: [Weight] { [weight, bias, correction].compactMap { $0 } }
+  public var weights: [Weight] { [weight, bias, correction, reading?.gain, expertScale].compactMap { $0 } }
 
-  /// `[T, H]` → weights `[T, K]` (float32, but for gpt-oss) and experts `[T, K]` (int64).
-  func route(_ x: Tensor, weights: LayerWeights) throws -> (weights: Tensor, experts: Tensor) {
+  /// `[T, H]`, of the residual stream where it reads that, → weights `[T, K]` (float32, but for gpt-oss) and experts `[T, K]`
+  /// (int64).
+  func route(_ tokens: Tensor, weights: LayerWeights) throws -> (weights: Tensor, experts: Tensor) {
     let matrix = try weights[weight]
+    let x =
+      try reading.map {
+        try tokens.fusedRMSNorm(weight: nil, eps: $0.epsilon).multiplied(by: weights[$0.gain])
+          .multiplied(by: $0.factor)
+      } ?? tokens
     let logits = try x.to(matrix.dtype).linear(weight: matrix, bias: weights[optional: bias])
     if case .softmaxOfChosen = scoring {
       let (values, experts) = try logits.topK(topK, dim: 1)
@@ -110,6 +133,10 @@ public struct Router: Sendable {
       chosen = try chosen.divided(by: leastSum.map { try sum.clamp(min: $0) } ?? sum.adding(hair))
     }
     if scale != 1 { chosen = try chosen.multiplied(by: scale) }
+    if let expertScale {
+      let factors = try weights[expertScale].to(.float32)
+      chosen = try chosen.multiplied(by: factors.indexSelect(dim: 0, experts.reshape([-1])).view(chosen.shape))
+    }
     return (chosen, experts)
   }
 

@@ -118,11 +118,15 @@ public struct DenseDecoder {
     attention: (_ prefix: String, _ layer: Int) throws -> any Block, mlp: (_ prefix: String) throws -> any Block
   ) throws -> ModelDescription {
     let feedForward = try mlp(prefix + ".mlp")
-    return ModelDescription(
+    return try describe(layers: (0..<layers).map { layer(try attention(prefix + ".self_attn", $0), feedForward) })
+  }
+
+  /// With layers that the family makes itself.
+  func describe(layers: [LayerDescription]) throws -> ModelDescription {
+    ModelDescription(
       family: try config.string("model_type"), declared: sizes,
       embedding: Weight(config.weightPrefix + "embed_tokens.weight", [.vocabulary, .hidden]),
-      layers: try (0..<layers).map { layer(try attention(prefix + ".self_attn", $0), feedForward) },
-      finalNorm: norm(config.weightPrefix + finalNorm),
+      layers: layers, finalNorm: norm(config.weightPrefix + finalNorm),
       isTied: try config.flag("tie_word_embeddings", default: tiedByDefault), names: names,
       dropped: dropped, scales: scales, fixed: fixed,
       editConfig: editConfig, shapeRules: shapeRules)

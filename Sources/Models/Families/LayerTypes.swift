@@ -5,7 +5,7 @@ struct LayerTypes: Sendable {
   static let sliding = "sliding_attention"
   static let full = "full_attention"
   static let linear = "linear_attention"
-  let names: [String]
+  private(set) var names: [String]
 
   /// - Parameters:
   ///   - kinds: the types that layers of the family may have.
@@ -24,6 +24,9 @@ struct LayerTypes: Sendable {
 
   func isLinear(_ layer: Int) -> Bool { names[layer] == Self.linear }
   func isSliding(_ layer: Int) -> Bool { names[layer] == Self.sliding }
+
+  /// Has the last layer see all, as the architecture's loader does.
+  mutating func endWithFull() { if !names.isEmpty { names[names.count - 1] = Self.full } }
 
   /// Once layers go, a rule by their number no longer says which is which: the list does.
   func edit(_ config: inout JSON.Object, kept: [Int]) {
