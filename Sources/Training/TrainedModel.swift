@@ -61,6 +61,7 @@ public final class TrainedModel {
     if !model.carriedTensors.isEmpty || !description.others.isEmpty {
       return "a model with a vision tower is not trained here; distil the language model alone"
     }
+    if description.layerInputs != nil { return "tables that each layer reads for itself are not trained here" }
     if description.keepsPrediction { return "modules that predict further tokens are not trained here" }
     return nil
   }
