@@ -87,7 +87,11 @@ extension LayerDescription {
       branch = y
     }
     if let branch { h = try h.residualSum(branch, keepsInput: h === input) }
-    if let scalar { h = try h.multiplied(by: weights[scalar]) }
+    if let scalar {
+      // A constant, which training leaves as it is.
+      let factor = try weights[scalar]
+      h = try h.multiplied(by: LibTorch.isRecording ? factor.leaf(wantsGradient: false) : factor)
+    }
     if let trimming, trimmed == nil { h = try trimming.trim(h) }
     try context.observeStream(sublayers.count, h)
     try context.observer?.observeLayer(context.layer, input: input, output: h, lengths: context.lengths)

@@ -114,11 +114,12 @@ struct SelectiveScan {
   ///   - step: Δ, `[B, S, I]`, not below zero.
   ///   - input: B, `[B, S, K]`.
   ///   - output: C, `[B, S, K]`.
-  ///   - state: what came before, `[B, I, K]`; updated in place.
+  ///   - state: what came before, `[B, I, K]`; updated in place unless gradients are recorded.
   /// - Returns: y, `[B, S, I]`.
   func callAsFunction(x: Tensor, step: Tensor, input: Tensor, output: Tensor, state: Tensor) throws -> Tensor {
     let (rows, tokens, channels) = (x.shape[0], x.shape[1], x.shape[2])
     let length = min(max(Self.held / max(rows * channels * state.shape[2], 1), 1), 64)
+    var carried = state
     let chunks = try stride(from: 0, to: tokens, by: length).map { start in
       let count = min(length, tokens - start)
       func chunk(_ whole: Tensor) throws -> Tensor {
@@ -127,14 +128,23 @@ struct SelectiveScan {
       let (xs, steps) = (try chunk(x), try chunk(step))
       let remains = try steps.unsqueeze(3).multiplied(by: decay).exp()  // [Q, B, I, K]
       // What each token adds, and then the state after it.
-      let states = try steps.multiplied(by: xs).unsqueeze(3).multiplied(by: chunk(input).unsqueeze(2))
-      var last = state
-      for token in 0..<count {
-        let next = try states.select(dim: 0, index: token)
-        try next.addProduct(remains.select(dim: 0, index: token), last)
-        last = next
+      var states = try steps.multiplied(by: xs).unsqueeze(3).multiplied(by: chunk(input).unsqueeze(2))
+      if LibTorch.isRecording {
+        let all = try (0..<count).map { token in
+          let kept = try remains.select(dim: 0, index: token).multiplied(by: carried)
+          carried = try kept.adding(states.select(dim: 0, index: token))
+          return carried
+        }
+        states = try Tensor.stack(all, dim: 0)
+      } else {
+        var last = state
+        for token in 0..<count {
+          let next = try states.select(dim: 0, index: token)
+          try next.addProduct(remains.select(dim: 0, index: token), last)
+          last = next
+        }
+        try state.copy(from: last)
       }
-      try state.copy(from: last)
       let seen = try states.matmul(chunk(output).unsqueeze(3)).view([count, rows, channels])
       try seen.addProduct(xs, skip)
       return try seen.transpose(0, 1)
