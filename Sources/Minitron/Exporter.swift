@@ -190,8 +190,11 @@ public struct Exporter {
       }
       try writer.finish()
       let pruned = try model.description.prunedConfig(for: architecture)
-      try write(.object(CodeReferences.removed(from: pruned) ?? pruned), to: directory + "/config.json")
-      try write(record, to: directory + "/coppice.json")
+      for (name, json) in [
+        ("config", JSON.object(CodeReferences.removed(from: pruned) ?? pruned)), ("coppice", record),
+      ] {
+        try OutputDirectory.write((json.serialized(indent: 2) + "\n").utf8, to: "\(directory)/\(name).json")
+      }
       if let importance {
         try OutputDirectory.write(KeptFile.bytes(importance), to: directory + "/coppice_importance.json")
       }
@@ -294,7 +297,4 @@ public struct Exporter {
     model.checkpoint.release([part.source.name])
   }
 
-  private func write(_ json: JSON, to path: String) throws {
-    try OutputDirectory.write((json.serialized(indent: 2) + "\n").utf8, to: path)
-  }
 }

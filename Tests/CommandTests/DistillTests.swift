@@ -121,7 +121,8 @@ import Testing
     try withTemporaryDirectory { place in
       let more = text + ["--teacher_cache", place + "/cache"]
       try Program.run(arguments(place + "/first", more)).expectSuccess()
-      let files = try FileManager.default.subpathsOfDirectory(atPath: place + "/cache").filter { $0.hasSuffix(".states") }
+      let all = try FileManager.default.subpathsOfDirectory(atPath: place + "/cache")
+      let files = all.filter { $0.hasSuffix(".states") }
       // Twelve steps of eight rows, and those that are held back.
       #expect(files.count > 96)
       for (number, name) in files.enumerated() where number % 3 == 0 {

@@ -191,16 +191,15 @@ struct DistillReport {
   }
 
   private static let style = """
-    :root{--ink:#1c1f23;--soft:#6b7280;--line:#e2e5e9;--paper:#fff;--a:#2563a8;--b:#c2571a}
-    @media (prefers-color-scheme:dark){:root{--ink:#e6e8ea;--soft:#9aa1aa;--line:#343a41;--paper:#16191d;--a:#6fb1f0;--b:#f0a06a}}
-    body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:1000px;margin:2rem auto;padding:0 1rem}
-    h1{font-size:1.4rem}h2{font-size:1.1rem}small{color:var(--soft)}
+    :root{color-scheme:light dark}
+    body{font:15px/1.5 system-ui,sans-serif;color:light-dark(#1c1f23,#e6e8ea);background:light-dark(#fff,#16191d);max-width:1000px;margin:2rem auto;padding:0 1rem}
+    h1{font-size:1.4rem}h2{font-size:1.1rem}small{color:light-dark(#6b7280,#9aa1aa)}
     .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(340px,1fr));gap:1.2rem}
     figure{margin:0}figcaption{font-weight:600}figcaption span{font-weight:400;margin-left:.6rem}
-    svg{width:100%;height:auto}svg text{font-size:11px;fill:var(--soft)}.y{text-anchor:end}.x{text-anchor:middle}
-    .grid{stroke:var(--line)}polyline{fill:none;stroke-width:1.8}
-    polyline.a{stroke:var(--a)}polyline.b{stroke:var(--b)}circle.a{fill:var(--a)}circle.b{fill:var(--b)}
-    span.a{color:var(--a)}span.b{color:var(--b)}.none{color:var(--soft)}
-    table{border-collapse:collapse}th{text-align:left;font-weight:400;color:var(--soft);padding-right:1rem}td,th{padding:.1rem .8rem .1rem 0}
+    svg{width:100%;height:auto}svg text{font-size:11px;fill:light-dark(#6b7280,#9aa1aa)}.y{text-anchor:end}.x{text-anchor:middle}
+    .grid{stroke:light-dark(#e2e5e9,#343a41)}polyline{fill:none;stroke-width:1.8}
+    polyline.a{stroke:light-dark(#2563a8,#6fb1f0)}polyline.b{stroke:light-dark(#c2571a,#f0a06a)}circle.a{fill:light-dark(#2563a8,#6fb1f0)}circle.b{fill:light-dark(#c2571a,#f0a06a)}
+    span.a{color:light-dark(#2563a8,#6fb1f0)}span.b{color:light-dark(#c2571a,#f0a06a)}.none{color:light-dark(#6b7280,#9aa1aa)}
+    table{border-collapse:collapse}th{text-align:left;font-weight:400;color:light-dark(#6b7280,#9aa1aa);padding-right:1rem}td,th{padding:.1rem .8rem .1rem 0}
     """
 }
