@@ -66,7 +66,7 @@ package struct VocabularyLoss {
 
   private let rule: LossRule
 
-  package init(rule: LossRule, slice: Int = 8192, keptBytes: Int = 256 << 20) {
+  package init(rule: LossRule, slice: Int = 4096, keptBytes: Int = 256 << 20) {
     (self.rule, self.slice, self.keptBytes) = (rule, slice, keptBytes)
   }
 

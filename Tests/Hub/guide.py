@@ -234,7 +234,8 @@ def played(cases, binary, hubs, work, more, kills, only):
     case("after login, from an empty cache", logged_in)
     if not more:
         case("other data sets by name", data_sets)
-    case("killed at random moments, from an empty cache", killed)
+    if kills:
+        case("killed at random moments, from an empty cache", killed)
     case("offline, with the server stopped: the same bytes, and no connection", offline)
 
 
