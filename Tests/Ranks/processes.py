@@ -123,11 +123,11 @@ class Case:
         self.folder.cleanup()
 
 
-def prune(case, output, *more, rows=4, length=64, model=ROOT / "Examples/model"):
+def prune(case, output, *more, rows=4, length=64, model=ROOT / "Examples/model", text=ROOT / "Examples/data/calib.jsonl"):
     """The command line of a short run on the bundled model."""
     return [
         case.options.binary, "prune", "--hf_model_name_or_path", model, "--output_hf_path", case.path / output,
-        "--calib_dataset_name", ROOT / "Examples/data/calib.jsonl", "--seq_length", length, "--calib_num_samples", rows,
+        "--calib_dataset_name", text, "--seq_length", length, "--calib_num_samples", rows,
         "--prune_export_config", '{"num_layers": 2}', *more]
 
 
