@@ -15,6 +15,21 @@ public final class Teacher {
 
   public var vocabulary: Int { executor.weights.model.description.sizes[.vocabulary] }
 
+  /// How many of these batches go through the teacher together: more cost fewer passes over its weights, until their states take a
+  /// quarter of the memory for hidden states.
+  func batchesAtOnce(_ batches: ArraySlice<TrainingBatch>) -> Int {
+    // A state as it comes into a layer, as it leaves it, and as it is kept at the end.
+    let weights = executor.weights
+    let bytes = 3 * weights.model.description.sizes[.hidden] * weights.dtype.byteCount
+    let most = max(executor.budget / 4 / max(bytes, 1), 1)
+    var tokens = 0
+    let count = batches.prefix { batch in
+      tokens += batch.inputs.count * batch.width
+      return tokens <= most
+    }.count
+    return max(count, 1)
+  }
+
   /// The states after the final norm, one tensor `[B × S, H]` for each batch: those that are kept, the others computed.
   func states(_ batches: [TrainingBatch]) throws -> [Tensor] {
     var found = batches.map(kept)

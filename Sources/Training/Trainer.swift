@@ -105,10 +105,8 @@ public final class Trainer {
   /// The gradients of all parameters by this process's part of the micro-batches, and the losses they are of.
   public func gradients(_ batches: [TrainingBatch]) throws -> LossSums {
     let own = Array(batches[ownership.share(of: batches.count)])
-    let theirs = try teacher?.states(own)
     var sum = LossSums()
-    for (number, batch) in own.enumerated() {
-      let states = theirs?[number]
+    try withTeacher(own) { batch, states in
       sum = sum + (try LibTorch.recording { try pass(batch, theirs: states, of: batches.count, learns: true) })
     }
     return sum
@@ -121,10 +119,9 @@ public final class Trainer {
     var sums = [0.0, 0]
     var tokens = 0
     let whole = batches.reduce(0) { $0 + $1.weight }
-    for batch in batches[ownership.share(of: batches.count)] {
-      let states = try teacher?.states([batch])
+    try withTeacher(Array(batches[ownership.share(of: batches.count)])) { batch, states in
       let share = batch.weight / max(whole, 1)
-      let found = try LibTorch.recording { try pass(batch, theirs: states?.first, of: 1, learns: false) }
+      let found = try LibTorch.recording { try pass(batch, theirs: states, of: 1, learns: false) }
       sums[0] += found.divergence * share
       sums[1] += found.crossEntropy * share
       tokens += batch.tokenCount
@@ -134,6 +131,17 @@ public final class Trainer {
     var losses = LossSums()
     (losses.divergence, losses.crossEntropy) = (sums[0], sums[1])
     return losses
+  }
+
+  /// Batches with the teacher's states, which are made for as many at a time as its memory allows.
+  private func withTeacher(_ batches: [TrainingBatch], _ body: (TrainingBatch, Tensor?) throws -> Void) throws {
+    guard let teacher else { return try batches.forEach { try body($0, nil) } }
+    var next = 0
+    while next < batches.count {
+      let group = batches[next...].prefix(teacher.batchesAtOnce(batches[next...]))
+      for (batch, states) in zip(group, try teacher.states(Array(group))) { try body(batch, states) }
+      next += group.count
+    }
   }
 
   package static func loss(_ sums: LossSums, _ rule: LossRule) -> Double {
