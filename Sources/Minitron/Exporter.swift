@@ -9,7 +9,6 @@ public import Torch
 public struct Exporter {
   public let model: SourceModel
   public let selection: Selection
-  /// The shape of the result.
   private let architecture: Architecture
   /// The weights in the basis that hidden_size is cut in, and how many of its directions are kept; nil for the channels.
   private let rotated: (weights: RotatedWeights, count: Int)?

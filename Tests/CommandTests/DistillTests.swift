@@ -170,6 +170,21 @@ import Testing
     }
   }
 
+  /// What is not of a run is never written over, nor that of another run.
+  @Test func foreignFilesAreLeftAsTheyAre() throws {
+    try withTemporaryDirectory { place in
+      for name in ["report.html", "metrics.jsonl", "checkpoints"] {
+        let output = "\(place)/\(name)-out"
+        try FileManager.default.createDirectory(atPath: output, withIntermediateDirectories: true)
+        try Data("mine".utf8).write(to: URL(fileURLWithPath: output + "/" + name))
+        let result = try Program.run(arguments(output, steps: 2, ["--use_mock_data"]))
+        #expect(result.code == 1 && result.error.contains("is there, and not of a distillation"), "\(result.error)")
+        #expect(try FileManager.default.contentsOfDirectory(atPath: output) == [name])
+        #expect(try String(contentsOfFile: output + "/" + name, encoding: .utf8) == "mine")
+      }
+    }
+  }
+
   static let wrong: [(arguments: [String], says: String)] = [
     (["--gbs", "6"], "--gbs 6 should be a multiple of --mbs 4"),
     (["--train_iters", "0"], "--train_iters should be at least 1"),

@@ -28,6 +28,7 @@ struct DistillRun {
   ///
   /// - Returns: the newest losses on rows that are held back.
   func train() throws -> LossSums? {
+    if isFirst { try claimDirectory() }
     try resume()
     let start = Date()
     if isFirst { try metrics.begin(after: trainer.step) }
@@ -79,18 +80,39 @@ struct DistillRun {
 
   // MARK: States
 
+  /// Makes the output this run's own: what another run, or nobody that we know, has left there is never written over.
+  private func claimDirectory() throws {
+    let file = request.output + "/run.json"
+    if let stored = try WholeFile.objectIfPresent(file) {
+      let differences = request.fresh ? [] : made.differences(from: .object(stored))
+      if !differences.isEmpty { throw otherRun(request.output, differences) }
+    } else if let found = ["metrics.jsonl", "report.html", "tensorboard", "checkpoints", "run.json"].first(where: {
+      kind(of: request.output + "/" + $0) != .absent
+    }) {
+      throw RunError(
+        """
+        \(request.output)/\(found) is there, and not of a distillation: it is left as it is. Name another \
+        \(parameter: "output_dir")
+        """)
+    }
+    try makeDirectories(request.output)
+    try AtomicFile.write((made.json.serialized(indent: 2) + "\n").utf8, to: file)
+  }
+
+  private func otherRun(_ place: String, _ differences: [String]) -> RunError {
+    RunError(
+      """
+      \(place) is of another run: \(differences.joined(separator: "; ")). Give \(parameter: "fresh") to begin again, or \
+      another \(parameter: "output_dir")
+      """)
+  }
+
   private func resume() throws {
     let step = try agreed(request.fresh ? 0 : state.steps().last ?? 0)
     guard step > 0 else { return }
     try state.load(step, into: trainer) { stored in
       let differences = made.differences(from: stored)
-      guard differences.isEmpty else {
-        throw RunError(
-          """
-          \(state.path(step)) is of another run: \(differences.joined(separator: "; ")). Give \(parameter: "fresh") to begin \
-          again, or another \(parameter: "output_dir")
-          """)
-      }
+      if !differences.isEmpty { throw otherRun(state.path(step), differences) }
     }
     try events.note(.resuming("going on after step \(step) of \(request.steps) (\(state.path(step)))"))
   }
