@@ -79,7 +79,7 @@ public struct Mamba1: Block {
   ) throws -> (Tensor, RecurrentState) {
     let (summed, tail) = try convolution.forward(x, after: before?.convolution, weights: weights)
     let convolved = try activation(summed).to(x.dtype)
-    let selected = try selection.forward(convolved, weights: weights, context: context)
+    let selected = try project(convolved, by: selection, weights, context)
     let size = try weights[logDecay].shape[1]
     let parts = try selected.split([selected.shape[2] - 2 * size, size, size], dim: 2)
     let normed = try zip(norms, parts).map { try $0.forward($1.contiguous(), weights: weights) }
@@ -90,9 +90,31 @@ public struct Mamba1: Block {
       ?? Tensor.zeros([x.shape[0], x.shape[2], size], dtype: .float32, device: x.device)
     let y = try scan(
       x: convolved.to(.float32),
-      step: step.forward(normed[0], weights: weights, context: context).to(.float32).softplus(),
+      step: project(normed[0], by: step, weights, context).to(.float32).softplus(),
       input: normed[1].to(.float32), output: normed[2].to(.float32), state: state)
     return (y, RecurrentState(convolution: try tail.clone(), state: state))
+  }
+}
+
+extension Mamba1 {
+  /// A linear map of `[B, S, C]`. Steps of several sequences go through it sixteen at a time, padded: products of other numbers of rows
+  /// may be rounded otherwise, and what a sequence gives must not depend on the others.
+  private func project(
+    _ x: Tensor, by map: Linear, _ weights: LayerWeights, _ context: ForwardContext
+  ) throws -> Tensor {
+    guard context.packed?.isStepwise == true, x.shape[1] == 1 else {
+      return try map.forward(x, weights: weights, context: context)
+    }
+    let (rows, most) = (x.shape[0], ExpertGrouping.steppedRows)
+    let parts = try stride(from: 0, to: rows, by: most).map { first in
+      let count = min(most, rows - first)
+      var part = try x.narrow(dim: 0, start: first, length: count)
+      if count < most {
+        part = try Tensor.cat([part, .zeros([most - count, 1, x.shape[2]], dtype: x.dtype, device: x.device)], dim: 0)
+      }
+      return try map.forward(part, weights: weights, context: context).narrow(dim: 0, start: 0, length: count)
+    }
+    return try parts.count == 1 ? parts[0] : Tensor.cat(parts, dim: 0)
   }
 }
 
@@ -145,7 +167,11 @@ struct SelectiveScan {
         }
         try state.copy(from: last)
       }
-      let seen = try states.matmul(chunk(output).unsqueeze(3)).view([count, rows, channels])
+      // A batched product rounds otherwise for other numbers of rows: a step's must not depend on what else is stepped.
+      let seen =
+        try count == 1
+        ? states.multiplied(by: chunk(output).unsqueeze(2)).sum(dims: [3])
+        : states.matmul(chunk(output).unsqueeze(3)).view([count, rows, channels])
       try seen.addProduct(xs, skip)
       return try seen.transpose(0, 1)
     }
