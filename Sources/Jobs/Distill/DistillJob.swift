@@ -106,7 +106,11 @@ public struct DistillJob {
     let hashes = try [student, teacher].map { try $0.checkpoint.sha256(progress: { done, _ in hashing.update(done) }) }
     hashing.finish()
     let dtype = try request.compute.dtype(for: student)
-    let made = Fingerprint(settings(dtype) + [("student", hashes[0]), ("teacher", hashes[1])] + data.madeOf)
+    let rule = try rule(student, dtype)
+    let made = Fingerprint(
+      settings(dtype) + [
+        ("recompute", "\(rule.recomputes)"), ("student", hashes[0]), ("teacher", hashes[1]),
+      ] + data.madeOf)
     let trainer = Trainer(
       try TrainedModel(student, dtype: dtype),
       teacher: Teacher(
@@ -122,7 +126,7 @@ public struct DistillJob {
           return TeacherCache(
             directory: $0 + "/" + rows.key, hidden: teacher.description.sizes[.hidden], dtype: dtype)
         }),
-      rule: rule(student, dtype), replicas: WorldReplicas(world: world))
+      rule: rule, replicas: WorldReplicas(world: world))
     let run = DistillRun(
       request: request, events: events, trainer: trainer, data: data, made: made,
       state: TrainingState(directory: request.output + "/checkpoints"),
@@ -138,17 +142,26 @@ public struct DistillJob {
       computeType: "\(dtype)")
   }
 
-  private func rule(_ student: SourceModel, _ dtype: DType) -> TrainingRule {
+  private func rule(_ student: SourceModel, _ dtype: DType) throws -> TrainingRule {
     TrainingRule(
       loss: LossRule(
         divergence: request.divergenceScale, crossEntropy: request.learnsText ? 1 : 0,
         temperature: request.temperature, isBalanced: request.learnsText),
       rate: LearningRate(
         peak: request.rate, end: request.leastRate, warmup: min(request.warmup, request.steps), steps: request.steps),
-      recomputes: request.recomputes
-        ?? (TrainedModel.recordBytes(
-          student.description, tokens: request.microBatch * request.seqLength, elementSize: dtype.byteCount)
-          > request.compute.budget / 4))
+      recomputes: try recomputes(student, dtype))
+  }
+
+  /// Whether layers' activations are computed again on the way back: as it was asked for, else as the run has begun, for the two are
+  /// rounded apart; else where they would take more than a quarter of the memory.
+  private func recomputes(_ student: SourceModel, _ dtype: DType) throws -> Bool {
+    if let asked = request.recomputes { return asked }
+    if !request.fresh, let begun = try WholeFile.objectIfPresent(request.output + "/run.json")?["recompute"]?.string {
+      return begun == "true"
+    }
+    let bytes = TrainedModel.recordBytes(
+      student.description, tokens: request.microBatch * request.seqLength, elementSize: dtype.byteCount)
+    return bytes > request.compute.budget / 4
   }
 
   /// What decides about the weights that come of it, besides models and data.
