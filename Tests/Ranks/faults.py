@@ -206,8 +206,8 @@ def long_run(case, *more):
     text = case.path / "long.jsonl"
     # The bundled text gives 159 rows, which are done in a second.
     if not text.exists():
-        text.write_bytes((ROOT / "Examples/data/calib.jsonl").read_bytes() * 100)
-    process = case.start(prune(case, "out", *more, rows=16000, length=512, text=text))
+        text.write_bytes((ROOT / "Examples/data/calib.jsonl").read_bytes() * 20)
+    process = case.start(prune(case, "out", *more, rows=3000, length=512, text=text))
     end = time.monotonic() + 40
     # The first note is said when all ranks have met.
     while not case.error(process):
@@ -264,7 +264,7 @@ def own_interrupted(case):
     for number in (signal.SIGINT, signal.SIGTERM):
         process = long_run(case, "--nproc", 3)
         process.send_signal(number)
-        code = case.wait(process, 15)
+        code = case.wait(process, 30)
         check(code == -number, f"ended with {code}, not by the signal:\n{case.error(process)}")
         check("Error" not in case.error(process), case.error(process))
 
