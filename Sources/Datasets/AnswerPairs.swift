@@ -1,3 +1,5 @@
+import Files
+
 /// Questions and answers for supervised fine-tuning, as NeMo's `GPTSFTDataset` reads them: JSON lines with `input` and `output`.
 public enum AnswerPairs {
   private static let maximumBytes = 1 << 32
@@ -30,6 +32,12 @@ public enum AnswerPairs {
     }
     guard !pairs.isEmpty else { throw DatasetError("\(path) holds no rows") }
     return pairs
+  }
+
+  /// SHA-256 of such a file, computed once.
+  public static func fingerprint(_ path: String) throws -> String {
+    let (file, _) = try OpenFile.reading(path)
+    return try contentHash(path, file.descriptor)
   }
 
   /// Without whitespace at both ends.

@@ -1,6 +1,15 @@
 import Crypto
 public import Files
 
+/// SHA-256 of an open file's contents, computed once.
+///
+/// - Throws: `DatasetError` when it cannot be read, or changes meanwhile.
+func contentHash(_ path: String, _ descriptor: Int32) throws -> String {
+  do { return try ContentHash.sha256(descriptor: descriptor, path: path) ?? "" } catch let error {
+    throw DatasetError("\(path) \(error.reason)")
+  }
+}
+
 extension CalibrationData {
   /// SHA-256, in hexadecimal, of what the text is made of, source by source: every file's name (below its source), size and
   /// the hash of its contents; of a repository its name, commit and the checksums that it lists, for which nothing is
@@ -35,11 +44,7 @@ extension CalibrationData {
       let input = try InputFile(path)
       var name = lastName(path)
       if case .directory(let directory) = source.location { name = String(path.dropFirst(directory.count)) }
-      let contents: String?
-      do { contents = try ContentHash.sha256(descriptor: input.descriptor, path: path) } catch let error {
-        throw DatasetError("\(path) \(error.reason)")
-      }
-      return "\(name)\0\(input.size)\0\(contents ?? "")\n"
+      return "\(name)\0\(input.size)\0\(try contentHash(path, input.descriptor))\n"
     }
   }
 

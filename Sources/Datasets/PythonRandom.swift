@@ -49,7 +49,7 @@ package struct PythonRandom {
   }
 
   /// A number below `limit`, which is above zero.
-  mutating func below(_ limit: Int) -> Int {
+  package mutating func below(_ limit: Int) -> Int {
     let bits = Int.bitWidth - limit.leadingZeroBitCount
     while true {
       var value: Int

@@ -17,21 +17,9 @@ struct RowCutter {
     try cut(count)
     while rows.count < count, let document = try stream.next() {
       documents += 1
-      let encoded: [Int]
-      do { encoded = try encoder.encode(document.text) } catch { throw DatasetError("\(document.place): \(error)") }
-      for token in encoded { try append(token) }
-      if let separator = encoder.eosTokenID { try append(separator) }
+      tokens += try encoder.tokens(of: document)
       try cut(count)
     }
-  }
-
-  private mutating func append(_ token: Int) throws { tokens.append(try known(token)) }
-
-  private func known(_ token: Int) throws -> Int32 {
-    guard let token = Int32(exactly: token), token >= 0 else {
-      throw DatasetError("the tokenizer gives the token \(token), which no vocabulary has")
-    }
-    return token
   }
 
   private mutating func cut(_ count: Int) throws {
@@ -53,7 +41,9 @@ struct RowCutter {
 
   /// What is put before the tokens from `index` on: nothing where they begin with it already.
   private func start(_ index: Int) throws -> [Int32] {
-    guard let start = try encoder.rowStart.map(known), tokens.indices.contains(index), tokens[index] != start else {
+    guard let start = try encoder.rowStart.map(TokenNumber.known), tokens.indices.contains(index),
+      tokens[index] != start
+    else {
       return []
     }
     return [start]
@@ -64,5 +54,24 @@ struct RowCutter {
     guard !tokens.isEmpty else { return }
     rows.append(try start(0) + tokens)
     tokens = []
+  }
+}
+
+enum TokenNumber {
+  /// - Throws: `DatasetError` for what is no token.
+  static func known(_ token: Int) throws -> Int32 {
+    guard let token = Int32(exactly: token), token >= 0 else {
+      throw DatasetError("the tokenizer gives the token \(token), which no vocabulary has")
+    }
+    return token
+  }
+}
+
+extension TextEncoding {
+  /// A document's tokens, and EOS after them where there is one.
+  func tokens(of document: Document) throws -> [Int32] {
+    let encoded: [Int]
+    do { encoded = try encode(document.text) } catch { throw DatasetError("\(document.place): \(error)") }
+    return try (encoded + [eosTokenID].compactMap { $0 }).map(TokenNumber.known)
   }
 }

@@ -17,11 +17,7 @@ public struct RowsJob {
   /// - Returns: rows of at most `seq_length` token numbers.
   /// - Throws: what is wrong with the tokenizer or the data.
   public func run() throws -> [[Int32]] {
-    let directory = try ModelPlace.directory(
-      request.model, revision: request.revision, need: .tokenizer, events: events)
-    let encoder = try CalibrationEncoder(
-      tokenizer: Tokenizer(directory: directory), beginsWithBOS: request.evaluation.beginsWithBOS,
-      directory: directory)
+    let encoder = try encoder()
     let names = request.calibrationNames
     let rows = try explainingGates(of: names) {
       try names.data(HubDatasets(events)).pack(
@@ -36,13 +32,9 @@ public struct RowsJob {
   /// - Parameter prefix: the path without `.bin` and `.idx`; neither may be there.
   /// - Throws: what is wrong with the tokenizer, the data or the output; nothing is left then.
   public func write(to prefix: String) throws -> (documents: Int, tokens: Int) {
-    let directory = try ModelPlace.directory(
-      request.model, revision: request.revision, need: .tokenizer, events: events)
-    let encoder = try CalibrationEncoder(
-      tokenizer: Tokenizer(directory: directory), beginsWithBOS: request.evaluation.beginsWithBOS,
-      directory: directory)
+    let encoder = try encoder()
     // Tokens take as many bytes as Megatron gives them for this vocabulary; four where it is not known.
-    let config = try? CheckpointReader.readConfig(directory: directory).config
+    let config = try? CheckpointReader.readConfig(directory: encoder.directory).config
     let size = config?["vocab_size"]?.int ?? config?["text_config"]?["vocab_size"]?.int
     let names = request.calibrationNames
     let progress = events.progress("tokenizing", total: nil, unit: "documents")
@@ -54,5 +46,13 @@ public struct RowsJob {
     progress.finish()
     for warning in written.warnings { try events.warn(.data(warning)) }
     return (written.documents, written.tokens)
+  }
+
+  private func encoder() throws -> CalibrationEncoder {
+    let directory = try ModelPlace.directory(
+      request.model, revision: request.revision, need: .tokenizer, events: events)
+    return try CalibrationEncoder(
+      tokenizer: Tokenizer(directory: directory), beginsWithBOS: request.evaluation.beginsWithBOS,
+      directory: directory)
   }
 }

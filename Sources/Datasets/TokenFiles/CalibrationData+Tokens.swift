@@ -18,16 +18,12 @@ extension CalibrationData {
     try stream.allow(rows: .max)
     let writer = try IndexedTokensWriter(prefix: prefix, vocabulary: vocabulary)
     while let document = try stream.next() {
-      let encoded: [Int]
-      do { encoded = try encoder.encode(document.text) } catch { throw DatasetError("\(document.place): \(error)") }
-      let tokens = try ([encoder.rowStart].compactMap { $0 } + encoded + [encoder.eosTokenID].compactMap { $0 }).map {
-        token in
-        guard token >= 0, token < vocabulary else {
-          throw DatasetError(
-            "\(document.place): the tokenizer gives the token \(token), which a vocabulary of \(vocabulary) does not have"
-          )
-        }
-        return Int32(token)
+      let start = try encoder.rowStart.map { [try TokenNumber.known($0)] } ?? []
+      let tokens = try start + encoder.tokens(of: document)
+      if let token = tokens.first(where: { $0 >= vocabulary }) {
+        throw DatasetError(
+          "\(document.place): the tokenizer gives the token \(token), which a vocabulary of \(vocabulary) does not have"
+        )
       }
       try writer.append(tokens)
       progress(writer.documentCount)

@@ -74,6 +74,14 @@ public final class IndexedTokens: Sendable {
     (self.prefix, self.lengths, self.starts, self.type, self.file) = (prefix, lengths, starts, type, file)
   }
 
+  /// SHA-256 of both files' contents, computed once.
+  ///
+  /// - Throws: `DatasetError` where one cannot be read, or changes meanwhile.
+  public func fingerprint() throws -> String {
+    let (index, _) = try OpenFile.reading(prefix + ".idx")
+    return try contentHash(index.path, index.descriptor) + " " + contentHash(file.path, file.descriptor)
+  }
+
   /// Tokens of a document.
   ///
   /// - Throws: `DatasetError` where the file has changed, or holds a number that no vocabulary has.

@@ -43,14 +43,8 @@ struct MockTrainingRows: TrainingRows {
   var count: Int? { nil }
 
   func row(_ number: Int) -> (tokens: [Int32], shares: [Float]) {
-    var state = seed &+ UInt64(number) &* 0x9e37_79b9_7f4a_7c15
-    let tokens = (0...seqLength).map { _ in
-      // An xorshift generator (Marsaglia 2003), begun elsewhere for each row.
-      state ^= state << 13
-      state ^= state >> 7
-      state ^= state << 17
-      return Int32(state >> 33) % Int32(vocabulary)
-    }
+    var random = PythonRandom(seed: seed &+ UInt64(number))
+    let tokens = (0...seqLength).map { _ in Int32(random.below(vocabulary)) }
     return (tokens, Array(repeating: 1, count: seqLength))
   }
 }
@@ -108,8 +102,8 @@ struct DistillData {
   let madeOf: [(String, String)]
 
   /// - Parameters:
-  ///   - model: the student, whose tokenizer encodes text.
-  ///   - steps: of each validation.
+  ///   - model: the student.
+  ///   - tokenizer: encodes text.
   init(_ request: DistillRequest, model: SourceModel, tokenizer: Tokenizer, events: RunEvents) throws {
     let (count, validated) = (
       request.steps * request.globalBatch, max(request.evaluationSteps, 0) * request.globalBatch
@@ -130,7 +124,7 @@ struct DistillData {
       validation =
         kind(of: check) == .file && validated > 0
         ? try AnswerTrainingRows(check, tokenizer: tokenizer, seqLength: request.seqLength, count: nil, seed: 0) : nil
-      madeOf = [("data", "answers"), ("training", "\(training.count ?? 0) rows of \(learn)")]
+      madeOf = [("data", "answers"), ("training", try AnswerPairs.fingerprint(learn))]
       return
     }
     let sources = try TokenSources(request, model: model, tokenizer: tokenizer, events: events)

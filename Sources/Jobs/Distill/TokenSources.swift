@@ -14,13 +14,11 @@ struct TokenSources {
 
     /// Documents in their order, divided by shares; what has a share has at least one document where there are enough.
     init(documents: Int, shares: [Double]) {
-      let whole = shares.reduce(0, +)
-      var first = Int((Double(documents) * shares[0] / whole).rounded())
-      if shares[1] > 0, documents > 1 { first = min(first, documents - 1) }
-      first = max(first, min(documents, 1))
-      let second = Int((Double(documents) * (shares[0] + shares[1]) / whole).rounded())
+      let held = shares[1] > 0 && documents > 1 ? 1 : 0
+      func end(_ share: Double) -> Int { Int((Double(documents) * share / shares.reduce(0, +)).rounded()) }
+      let first = min(max(end(shares[0]), min(documents, 1)), documents - held)
       training = 0..<first
-      validation = first..<max(shares[1] > 0 ? min(max(second, first + 1), documents) : first, first)
+      validation = first..<min(max(end(shares[0] + shares[1]), first + held), documents)
     }
   }
 
@@ -44,13 +42,8 @@ struct TokenSources {
       return (tokens, weight, Split(documents: tokens.lengths.count, shares: request.split))
     }
     madeOf =
-      [("split", request.split.map { "\($0)" }.joined(separator: ","))]
-      + zip(named, list).map { named, source in
-        (
-          "data \(named.name)",
-          "\(source.weight) × \(source.tokens.lengths.count) documents, \(source.tokens.tokenCount) tokens"
-        )
-      }
+      try [("split", request.split.map { "\($0)" }.joined(separator: ","))]
+      + zip(named, list).map { ("data \($0.name)", "\($1.weight) × \(try $1.tokens.fingerprint())") }
   }
 
   /// Data that is not token numbers yet; from the cache where it has been before.
