@@ -96,7 +96,7 @@ let package = Package(
     swiftTarget("Execution", ["JSON", "Models", "Checkpoint", "Files", "Messages", "Torch"]),
     swiftTarget("Minitron", ["JSON", "Checkpoint", "Files", "Messages", "Models", "Execution", "Torch"]),
     swiftTarget("Recovery", ["JSON", "Checkpoint", "Files", "Models", "Execution", "Minitron", "Torch", crypto]),
-    swiftTarget("Training", ["JSON", "Checkpoint", "Files", "Models", "Execution", "Torch"]),
+    swiftTarget("Training", ["JSON", "Checkpoint", "Files", "Models", "Execution", "Ranks", "Torch", crypto]),
     swiftTarget(
       "Evaluation",
       ["JSON", "Messages", "Datasets", "Execution", "Minitron", "Models", "Tokenization", "Torch"]),

@@ -94,25 +94,20 @@ public final class OutputHead {
     try finish(x.linear(weight: weight()))
   }
 
-  /// Adds the head's bias, scales and caps logits, for families that do.
+  /// Makes logits of products with the head.
   ///
   /// - Parameters:
+  ///   - products: `[M, R]`.
   ///   - rows: of the vocabulary; nil for all.
   ///   - slice: the same where they follow one another.
-  private func finish(_ logits: Tensor, rows: Tensor? = nil, slice: Range<Int>? = nil) throws -> Tensor {
+  private func finish(_ products: Tensor, rows: Tensor? = nil, slice: Range<Int>? = nil) throws -> Tensor {
     let description = weights.model.description
-    let scales = description.scales
-    var logits = try logits.to(.float32)
-    if let weight = description.headBias {
-      var bias = try weights.model.tensor(weight.name).to(.float32)
+    let bias = try description.headBias.map { weight in
+      var bias = try weights.model.tensor(weight.name)
       if let rows { bias = try bias.indexSelect(dim: 0, rows) }
       if let slice { bias = try bias.narrow(dim: 0, start: slice.lowerBound, length: slice.count) }
-      logits = try logits.adding(bias.to(device: weights.device))
+      return try bias.to(device: weights.device)
     }
-    if let factor = scales.logits { logits = try logits.multiplied(by: factor) }
-    if let softcap = scales.softcap {
-      logits = try logits.divided(by: softcap).tanh().multiplied(by: softcap)
-    }
-    return logits
+    return try description.scales.logits(of: products, bias: bias)
   }
 }

@@ -175,9 +175,8 @@ public final class WeightSource {
       stored = try Tensor.embedding(weight: model.tensor(description.embedding.name), indices: tokens)
     }
     let rows = try stored.to(dtype).to(device: device)
-    guard let scale = description.scales.embedding?(description.sizes) else { return rows }
-    // The factor is rounded to the type computed with, as Gemma was trained.
-    return try rows.multiplied(by: Tensor([Float(scale)], shape: [1]).to(dtype).to(device: device))
+    guard let factor = try description.scales.embeddingFactor(description.sizes, dtype: dtype) else { return rows }
+    return try rows.multiplied(by: factor.to(device: device))
   }
 
   /// What goes into the first layer for a subject, of whose channels, or of the rotated basis as many directions, these are

@@ -73,23 +73,6 @@ public struct LayerDescription: Sendable {
   }
 }
 
-/// What multiplies embeddings and logits in some families.
-public struct OuterScales: Sendable {
-  /// The factor on embeddings. Where the architecture computes it from hidden_size itself (Gemma: its square
-  /// root) it follows the sizes, and the exported weights have to make up for its change.
-  public let embedding: (@Sendable (Sizes) -> Double)?
-  /// The factor on logits; nil for one.
-  public let logits: Double?
-  /// Logits pass through `softcap × tanh(logit / softcap)`, after the factor; nil for none.
-  public let softcap: Double?
-
-  public init(embedding: (@Sendable (Sizes) -> Double)? = nil, logits: Double? = nil, softcap: Double? = nil) {
-    self.embedding = embedding
-    self.logits = logits
-    self.softcap = softcap
-  }
-}
-
 /// A model as its family describes it: blocks, weights with axes, sizes and the config fields that hold them.
 public struct ModelDescription: Sendable {
   /// `model_type` of the config.

@@ -160,6 +160,22 @@ public final class World: Sendable {
     return try (0..<size).map { $0 == rank ? bytes : try receiveBytes(from: $0) }
   }
 
+  /// Adds numbers up over all ranks, in their order: the same sums on each. All call it, with as many numbers.
+  public func sum(_ numbers: [Double]) throws -> [Double] {
+    guard !isAlone else { return numbers }
+    func bytes(_ numbers: [Double]) -> [UInt8] { numbers.withUnsafeBytes { Array($0) } }
+    func doubles(_ bytes: [UInt8]) -> [Double] {
+      bytes.withUnsafeBytes { all in numbers.indices.map { all.loadUnaligned(fromByteOffset: $0 * 8, as: Double.self) }
+      }
+    }
+    let all = try gather(bytes(numbers), to: 0)
+    guard all.allSatisfy({ $0.count == 8 * numbers.count }) else {
+      throw RankError(.misuse, "ranks add up other numbers than rank 0's \(numbers.count)")
+    }
+    let sums = all.map(doubles).reduce([Double](repeating: 0, count: numbers.count)) { zip($0, $1).map { $0 + $1 } }
+    return doubles(try broadcast(bytes(sums), from: 0))
+  }
+
   /// Returns when all ranks have come here.
   public func barrier() throws {
     guard !isAlone else { return }

@@ -53,7 +53,7 @@ struct LayerPass {
 
   private func record(_ model: TrainedModel) throws -> Recorded {
     let copies = try model.weights(layer: layer)
-    let leaves = try model.parameters(layer: layer).map { parameter in
+    let leaves = try model.layers[layer].map { parameter in
       let weight = parameter.name.weight
       let copy = try parameter.name.expert.map { try copies.expert($0, of: weight) } ?? copies[weight]
       return (parameter: parameter, leaf: try copy.leaf(wantsGradient: true))

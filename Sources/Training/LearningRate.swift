@@ -1,7 +1,7 @@
 import Foundation
 
-/// The learning rate of each step: up to `peak` in equal steps, then along half a cosine down to `end`, as Megatron's
-/// `OptimizerParamScheduler` has it, which counts steps from zero.
+/// The learning rate of each step: up to `peak` in equal steps, then along half a cosine down to `end`. Megatron's
+/// `OptimizerParamScheduler` has the same one step later, so that its first step changes nothing.
 public struct LearningRate: Sendable, Equatable {
   public var peak: Double
   public var end: Double

@@ -14,7 +14,7 @@ struct StudentHead: SlicedHead {
   init(_ model: TrainedModel) throws {
     weight = try model.head()
     bias = try model.description.headBias.map { try model.outer($0) }
-    matrix = try weight.value.to(model.dtype)
+    matrix = try model.headMatrix()
     scales = model.description.scales
   }
 
@@ -25,13 +25,9 @@ struct StudentHead: SlicedHead {
   }
 
   func logits(_ states: Tensor, _ rows: Range<Int>) throws -> Tensor {
-    var logits = try states.linear(weight: part(rows)).to(.float32)
-    if let bias {
-      logits = try logits.adding(bias.value.narrow(dim: 0, start: rows.lowerBound, length: rows.count))
-    }
-    if let factor = scales.logits { logits = try logits.multiplied(by: factor) }
-    if let softcap = scales.softcap { logits = try logits.divided(by: softcap).tanh().multiplied(by: softcap) }
-    return logits
+    try scales.logits(
+      of: states.linear(weight: part(rows)),
+      bias: bias?.value.narrow(dim: 0, start: rows.lowerBound, length: rows.count))
   }
 
   /// Adds the gradients of a slice's rows.

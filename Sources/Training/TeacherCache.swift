@@ -1,3 +1,4 @@
+import Crypto
 import Files
 public import Torch
 
@@ -25,12 +26,12 @@ public struct TeacherCache: Sendable {
   /// - Returns: `[tokens, H]`; nil where there is no such row.
   func read(_ row: String, tokens: Int) -> Tensor? {
     let count = tokens * hidden * dtype.byteCount
-    guard let bytes = try? WholeFile.read(path(row), limit: count + 8), bytes.count == count + 8 else { return nil }
+    guard let bytes = try? WholeFile.read(path(row), limit: count + SHA256.byteCount),
+      bytes.count == count + SHA256.byteCount
+    else { return nil }
     return bytes.withUnsafeBytes { all -> Tensor? in
       let states = UnsafeRawBufferPointer(rebasing: all[..<count])
-      guard all.loadUnaligned(fromByteOffset: count, as: UInt64.self) == Self.checksum(states).littleEndian else {
-        return nil
-      }
+      guard SHA256.hash(data: states).elementsEqual(all[count...]) else { return nil }
       return try? Tensor(bytes: states, shape: [tokens, hidden], dtype: dtype)
     }
   }
@@ -40,21 +41,9 @@ public struct TeacherCache: Sendable {
     let path = path(row)
     try makeDirectories(split(path).parent)
     let bytes = try states.to(dtype).contiguous().withUnsafeBytes { bytes in
-      Array(bytes) + withUnsafeBytes(of: Self.checksum(bytes).littleEndian) { Array($0) }
+      Array(bytes) + SHA256.hash(data: bytes)
     }
     // What a crash of the machine takes is computed again.
     try bytes.withUnsafeBytes { try AtomicFile.write($0, to: path, isDurable: false) }
-  }
-
-  /// FNV-1a over words of eight bytes, and what is left of them.
-  private static func checksum(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
-    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    let words = bytes.count / 8
-    for word in 0..<words {
-      hash = (hash ^ bytes.loadUnaligned(fromByteOffset: word * 8, as: UInt64.self)) &* 0x0000_0100_0000_01b3
-      hash ^= hash >> 29
-    }
-    for byte in bytes[(words * 8)...] { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
-    return hash
   }
 }

@@ -12,9 +12,12 @@ public final class TrainedModel {
   public let dtype: DType
   /// Every tensor, in the order of the checkpoint: embedding, layers, what follows.
   public private(set) var parameters: [Parameter] = []
-  private var byName: [Parameter.Name: Parameter] = [:]
-  /// Copies in the type computed with, until the weights change.
-  private var copies: [Int?: LayerWeights] = [:]
+  /// Those of each layer, in the same order, and those outside the layers.
+  private(set) var layers: [[Parameter]] = []
+  private var outside: [Weight: Parameter] = [:]
+  /// Copies in the type computed with, until the weights change: of layers, and of the head.
+  private var copies: [Int: LayerWeights] = [:]
+  private var headCopy: Tensor?
 
   public var description: ModelDescription { model.description }
 
@@ -27,32 +30,25 @@ public final class TrainedModel {
     self.dtype = dtype
     if let reason = Self.obstacle(model) { throw ModelError("\(model.checkpoint.directory): \(reason)") }
     let source = WeightSource(model, dtype: .float32)
-    func add(_ weight: Weight, _ layer: Int?, _ expert: Int?, _ tensor: Tensor) throws {
+    func parameter(_ weight: Weight, _ layer: Int?, _ expert: Int?, _ tensor: Tensor) throws -> Parameter {
       // Mapped memory is not ours to change.
       let own = tensor.dtype == .float32 ? try tensor.clone() : try tensor.to(.float32)
-      let parameter = Parameter(.init(weight: weight, layer: layer, expert: expert), value: own)
-      parameters.append(parameter)
-      byName[parameter.name] = parameter
+      return Parameter(.init(weight: weight, layer: layer, expert: expert), value: own)
     }
-    let outer = description.outerWeights.filter { !description.others.contains($0) }
-    func addOuter(_ weights: some Sequence<Weight>) throws {
-      for weight in weights { try add(weight, nil, nil, model.tensor(weight.name)) }
+    for weight in description.outerWeights {
+      outside[weight] = try parameter(weight, nil, nil, model.tensor(weight.name))
     }
-    try addOuter(outer.prefix(1))
     for layer in description.layers.indices {
       let whole = try source.layer(layer)
-      for weight in description.layers[layer].weights {
-        if weight.isPerExpert {
-          for (expert, tensor) in (whole.allExperts[weight] ?? []).enumerated() {
-            try add(weight, layer, expert, tensor)
-          }
-        } else {
-          try add(weight, layer, nil, whole[weight])
-        }
-      }
+      layers.append(
+        try description.layers[layer].weights.flatMap { weight in
+          guard weight.isPerExpert else { return [try parameter(weight, layer, nil, whole[weight])] }
+          return try (whole.allExperts[weight] ?? []).enumerated().map { try parameter(weight, layer, $0, $1) }
+        })
       source.release(layer: layer)
     }
-    try addOuter(outer.dropFirst())
+    let outer = description.outerWeights.compactMap { outside[$0] }
+    parameters = Array(outer.prefix(1)) + layers.joined() + outer.dropFirst()
   }
 
   /// Why a model cannot be trained; nil where it can.
@@ -72,7 +68,7 @@ public final class TrainedModel {
   /// - Parameters:
   ///   - tokens: of the micro-batch.
   ///   - elementSize: bytes of a number computed with.
-  public static func recordBytes(_ description: ModelDescription, tokens: Int, elementSize: Int) -> Int {
+  static func recordBytes(_ description: ModelDescription, tokens: Int, elementSize: Int) -> Int {
     let sizes = description.sizes
     let elements = description.layers.reduce(0) { sum, layer in
       layer.sublayers.reduce(sum + 2 * sizes[.hidden]) { sum, sublayer in
@@ -85,23 +81,26 @@ public final class TrainedModel {
     return tokens * elements * elementSize
   }
 
+  /// Whether activations of a micro-batch take more than a quarter of some memory, so that they are better computed again.
+  public static func isShort(
+    of memory: Int, _ description: ModelDescription, tokens: Int, elementSize: Int
+  ) -> Bool { recordBytes(description, tokens: tokens, elementSize: elementSize) > memory / 4 }
+
   /// A weight as the checkpoint stores it, in its type; of one with a tensor for each expert all of them, stacked.
   public func stored(_ weight: Weight, layer: Int?) throws -> Tensor? {
-    func turned(_ tensor: Tensor) throws -> Tensor {
-      weight.isStoredTransposed ? try tensor.transpose(0, 1).contiguous() : tensor
-    }
-    let experts = weight.isPerExpert ? weight.axes.first?.size(description.sizes) ?? 0 : 0
-    let names = weight.isPerExpert ? (0..<experts).map { Optional($0) } : [nil]
-    let own = names.compactMap { byName[.init(weight: weight, layer: layer, expert: $0)] }
-    guard own.count == names.count, let first = own.first else { return nil }
+    let own = layer.map { layers[$0].filter { $0.name.weight == weight } } ?? [outside[weight]].compactMap { $0 }
+    guard let first = own.first else { return nil }
     let type = try model.tensor(first.name.text).dtype
-    let parts = try own.map { try turned($0.value).to(type) }
+    let parts = try own.map { parameter in
+      let value = try parameter.value.to(type)
+      return weight.isStoredTransposed ? try value.transpose(0, 1).contiguous() : value
+    }
     return weight.isPerExpert ? try Tensor.stack(parts, dim: 0) : parts.first
   }
 
   /// A weight outside the layers.
   func outer(_ weight: Weight) throws -> Parameter {
-    guard let found = byName[.init(weight: weight, layer: nil, expert: nil)] else {
+    guard let found = outside[weight] else {
       throw ModelError("the weight \(weight.name) is not among those that are trained")
     }
     return found
@@ -110,18 +109,12 @@ public final class TrainedModel {
   /// The head's weight: the embedding where they are tied.
   func head() throws -> Parameter { try outer(description.head ?? description.embedding) }
 
-  /// The tensors of a layer, as its blocks name them.
-  func parameters(layer: Int) throws -> [Parameter] {
-    let sizes = description.sizes
-    return try description.layers[layer].weights.flatMap { weight in
-      let experts: [Int?] = weight.isPerExpert ? Array(0..<(weight.axes.first?.size(sizes) ?? 0)) : [nil]
-      return try experts.map { expert in
-        guard let found = byName[.init(weight: weight, layer: layer, expert: expert)] else {
-          throw ModelError("the weight \(weight.name(layer: layer)) is not among those that are trained")
-        }
-        return found
-      }
-    }
+  /// The head as it is computed with; the same until weights change.
+  func headMatrix() throws -> Tensor {
+    if let headCopy { return headCopy }
+    let made = try copy(head())
+    headCopy = made
+    return made
   }
 
   /// A parameter as it is computed with.
@@ -132,7 +125,7 @@ public final class TrainedModel {
   /// A layer's weights as they are computed with; the same until weights change.
   func weights(layer: Int) throws -> LayerWeights {
     if let copy = copies[layer] { return copy }
-    let made = try Self.collect(parameters(layer: layer).map { ($0.name, try copy($0)) })
+    let made = try Self.collect(layers[layer].map { ($0.name, try copy($0)) })
     copies[layer] = made
     return made
   }
@@ -151,12 +144,12 @@ public final class TrainedModel {
   }
 
   /// Weights have changed.
-  func dropCopies() { copies = [:] }
+  func dropCopies() { (copies, headCopy) = ([:], nil) }
 
   /// What goes into the first layer: `[B, S]` → `[B, S, H]`.
   func embed(_ tokens: Tensor) throws -> Tensor {
     var rows = try Tensor.embedding(weight: outer(description.embedding).value, indices: tokens).to(dtype)
-    if let scale = try embeddingScale() { rows = try rows.multiplied(by: scale) }
+    if let factor = try embeddingFactor() { rows = try rows.multiplied(by: factor) }
     if let positions = description.positions {
       let table = try outer(positions).value
       guard tokens.shape[1] <= table.shape[0] else {
@@ -186,13 +179,12 @@ public final class TrainedModel {
       let rows = try outer(positions).gradientRows().narrow(dim: 0, start: 0, length: slope.shape[1])
       try rows.add(slope.sum(dims: [0], dtype: .float32))
     }
-    if let scale = try embeddingScale() { slope = try slope.multiplied(by: scale) }
+    if let factor = try embeddingFactor() { slope = try slope.multiplied(by: factor) }
     let flat = try slope.reshape([-1, slope.shape[2]]).to(.float32)
     try outer(description.embedding).gradientRows().indexAdd(dim: 0, index: tokens.reshape([-1]), source: flat)
   }
 
-  /// Rounded to the type computed with, as Gemma was trained.
-  private func embeddingScale() throws -> Tensor? {
-    try description.scales.embedding.map { try Tensor([Float($0(description.sizes))], shape: [1]).to(dtype) }
+  private func embeddingFactor() throws -> Tensor? {
+    try description.scales.embeddingFactor(description.sizes, dtype: dtype)
   }
 }

@@ -1,5 +1,6 @@
 import Execution
 import Models
+public import Ranks
 import Torch
 
 // Shapes: B rows, S tokens, M = B × S, H hidden.
@@ -48,20 +49,16 @@ public final class Trainer {
   /// Steps that are done.
   public internal(set) var step = 0
 
-  let replicas: any Replicas
+  let world: World
   let ownership: Ownership
+  /// By the width of a batch.
+  private var positions: [Int: Positions] = [:]
 
-  /// - Parameter replicas: processes that learn together, all with the same model, rule and batches.
-  public init(_ model: TrainedModel, teacher: Teacher?, rule: TrainingRule, replicas: any Replicas = Alone()) {
-    (self.model, self.teacher, self.rule, self.replicas) = (model, teacher, rule, replicas)
-    ownership = Ownership(model.parameters, replicas)
+  /// - Parameter world: processes that learn together, all with the same model, rule and batches.
+  public init(_ model: TrainedModel, teacher: Teacher?, rule: TrainingRule, world: World = .alone) {
+    (self.model, self.teacher, self.rule, self.world) = (model, teacher, rule, world)
+    ownership = Ownership(model.parameters, world)
   }
-
-  /// Of this process among those that learn together.
-  public var rank: Int { replicas.rank }
-
-  /// A number as the first of them has it, in all of them.
-  public func agreed(_ number: Double) throws -> Double { try replicas.sum([rank == 0 ? number : 0])[0] }
 
   /// Learns from these micro-batches together: one step of the optimizer.
   ///
@@ -75,7 +72,7 @@ public final class Trainer {
       let norm = try gradient.norm(p: 2).item()
       return sum + norm * norm
     }
-    let sums = try replicas.sum([own.divergence, own.crossEntropy, squares])
+    let sums = try world.sum([own.divergence, own.crossEntropy, squares])
     var losses = LossSums()
     (losses.divergence, losses.crossEntropy) = (sums[0], sums[1])
     let norm = sums[2].squareRoot()
@@ -125,9 +122,9 @@ public final class Trainer {
       sums[0] += found.divergence * share
       sums[1] += found.crossEntropy * share
       tokens += batch.tokenCount
-      progress(tokens * replicas.count)
+      progress(tokens * world.size)
     }
-    sums = try replicas.sum(sums)
+    sums = try world.sum(sums)
     var losses = LossSums()
     (losses.divergence, losses.crossEntropy) = (sums[0], sums[1])
     return losses
@@ -156,7 +153,9 @@ public final class Trainer {
     let width = batch.width
     let tokens = try Tensor(batch.flat(batch.inputs, filling: 0).map(Int64.init), shape: [batch.inputs.count, width])
     let lengths = batch.inputs.map(\.count)
-    let positions = Positions(count: width, dtype: model.dtype).rows(lengths: lengths)
+    let shared = self.positions[width] ?? Positions(count: width, dtype: model.dtype)
+    self.positions[width] = shared
+    let positions = shared.rows(lengths: lengths)
     var h = try model.embed(tokens)
     var passes: [LayerPass] = []
     for layer in layers.indices {

@@ -40,13 +40,13 @@ public struct TrainingState: Sendable {
   /// - Parameter record: of what the run is made, and where in its data it is.
   /// - Throws: `CheckpointError`, `FileError`; nothing is left then.
   public func save(_ trainer: Trainer, record: JSON) throws {
-    let (parameters, replicas) = (trainer.model.parameters, trainer.replicas)
-    let moved = try replicas.sum(parameters.map { $0.moments == nil ? 0 : 1 }).map { $0 > 0 }
-    guard replicas.rank == 0 else {
+    let (parameters, world) = (trainer.model.parameters, trainer.world)
+    let moved = try world.sum(parameters.map { $0.moments == nil ? 0 : 1 }).map { $0 > 0 }
+    guard world.rank == 0 else {
       for (parameter, moved) in zip(parameters, moved) where moved {
         guard let moments = parameter.moments else { continue }
-        try replicas.send(moments.means, to: 0)
-        try replicas.send(moments.squares, to: 0)
+        try world.send(moments.means, to: 0)
+        try world.send(moments.squares, to: 0)
       }
       return
     }
@@ -64,8 +64,8 @@ public struct TrainingState: Sendable {
         try write(Self.weights, parameter, parameter.value)
         guard moved[number] else { continue }
         let owner = trainer.ownership.owner(number)
-        try write(Self.means, parameter, parameter.moments?.means ?? replicas.receive(from: owner))
-        try write(Self.squares, parameter, parameter.moments?.squares ?? replicas.receive(from: owner))
+        try write(Self.means, parameter, parameter.moments?.means ?? world.receive(from: owner))
+        try write(Self.squares, parameter, parameter.moments?.squares ?? world.receive(from: owner))
       }
       try writer.finish()
       let state = JSON.object([

@@ -126,9 +126,9 @@ public struct DistillJob {
           return TeacherCache(
             directory: $0 + "/" + rows.key, hidden: teacher.description.sizes[.hidden], dtype: dtype)
         }),
-      rule: rule, replicas: WorldReplicas(world: world))
+      rule: rule, world: world)
     let run = DistillRun(
-      request: request, events: events, trainer: trainer, data: data, made: made,
+      request: request, events: events, world: world, trainer: trainer, data: data, made: made,
       state: TrainingState(directory: request.output + "/checkpoints"),
       metrics: DistillMetrics(
         directory: request.output, title: "Distillation of \(request.student) from \(request.teacher)",
@@ -159,9 +159,9 @@ public struct DistillJob {
     if !request.fresh, let begun = try WholeFile.objectIfPresent(request.output + "/run.json")?["recompute"]?.string {
       return begun == "true"
     }
-    let bytes = TrainedModel.recordBytes(
-      student.description, tokens: request.microBatch * request.seqLength, elementSize: dtype.byteCount)
-    return bytes > request.compute.budget / 4
+    return TrainedModel.isShort(
+      of: request.compute.budget, student.description, tokens: request.microBatch * request.seqLength,
+      elementSize: dtype.byteCount)
   }
 
   /// What decides about the weights that come of it, besides models and data.

@@ -3,13 +3,14 @@ import Foundation
 import JSON
 import Messages
 import Minitron
-import Torch
+import Ranks
 import Training
 
 /// The steps of a distillation.
 struct DistillRun {
   let request: DistillRequest
   let events: RunEvents
+  let world: World
   let trainer: Trainer
   let data: DistillData
   let made: Fingerprint
@@ -67,16 +68,17 @@ struct DistillRun {
       }
     }
     progress.finish()
+    if isFirst { try metrics.writePage() }
     return found
   }
 
   // MARK: Several processes
 
   /// Whether this process has the run's files.
-  private var isFirst: Bool { trainer.rank == 0 }
+  private var isFirst: Bool { world.rank == 0 }
 
   /// What the first process has found, in all of them.
-  private func agreed(_ number: Int) throws -> Int { Int(try trainer.agreed(Double(number))) }
+  private func agreed(_ number: Int) throws -> Int { Int(try world.sum([isFirst ? Double(number) : 0])[0]) }
 
   // MARK: States
 
