@@ -128,7 +128,6 @@ extern "C" __attribute__((visibility("default"))) const ct_api *coppice_torch_ap
     coppice::fill_row_kernels(api);
     coppice::fill_rotary_kernels(api);
     coppice::fill_attention_kernels(api);
-    coppice::fill_backward_kernels(api);
     coppice::fill_autograd(api);
     coppice::fill_ranks(api);
     coppice::fill_nccl(api);

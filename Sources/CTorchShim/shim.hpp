@@ -30,7 +30,6 @@ void fill_moments(ct_api &api);
 void fill_row_kernels(ct_api &api);
 void fill_rotary_kernels(ct_api &api);
 void fill_attention_kernels(ct_api &api);
-void fill_backward_kernels(ct_api &api);
 void fill_autograd(ct_api &api);
 void fill_ranks(ct_api &api);
 void fill_nccl(ct_api &api);

@@ -72,13 +72,11 @@ extension Tensor {
   ///   - offset: where given, scaled by `weight` + offset in float32 and rounded once (Gemma, OLMo 2).
   ///   - into: receives the result, may be `self`; nil for a new tensor.
   ///   - tap: sees the result, which must be `[B, S, C]` then.
-  ///   - rstd: float32 of one element a token; receives 1 / √(mean x² + eps), which a backward pass needs.
   /// - Throws: `TorchError` where shapes or types do not fit.
   public func fusedRMSNorm(
-    weight: Tensor?, eps: Double, offset: Double? = nil, into: Tensor? = nil, tap: ChannelSums? = nil,
-    rstd: Tensor? = nil
+    weight: Tensor?, eps: Double, offset: Double? = nil, into: Tensor? = nil, tap: ChannelSums? = nil
   ) throws -> Tensor {
-    try norm(nil, weight, eps, offset, nil, into, tap, rstd)
+    try norm(nil, weight, eps, offset, nil, into, tap)
   }
 
   /// The residual sum and the norm after it: `sum` receives `self` + `residual`, rounded to their type, and
@@ -89,21 +87,21 @@ extension Tensor {
   ///   - into: may be `residual`.
   public func fusedRMSNorm(
     adding residual: Tensor, sum: Tensor? = nil, weight: Tensor?, eps: Double, offset: Double? = nil,
-    into: Tensor? = nil, tap: ChannelSums? = nil, rstd: Tensor? = nil
+    into: Tensor? = nil, tap: ChannelSums? = nil
   ) throws -> Tensor {
-    try norm(residual, weight, eps, offset, sum ?? self, into, tap, rstd)
+    try norm(residual, weight, eps, offset, sum ?? self, into, tap)
   }
 
   private func norm(
     _ residual: Tensor?, _ weight: Tensor?, _ eps: Double, _ offset: Double?, _ sum: Tensor?, _ into: Tensor?,
-    _ tap: ChannelSums?, _ rstd: Tensor?, operation: StaticString = "fusedRMSNorm"
+    _ tap: ChannelSums?, operation: StaticString = "fusedRMSNorm"
   ) throws -> Tensor {
-    defer { withExtendedLifetime((sum, into, tap, rstd)) {} }
+    defer { withExtendedLifetime((sum, into, tap)) {} }
     return try Self.make(self, residual, weight, operation: operation) { api, out in
       withOptional(offset) { offset in
         withTap(tap) {
           api.pointee.norm_kernel(
-            handle, residual?.handle, weight?.handle, eps, offset, sum?.handle, into?.handle, $0, rstd?.handle, &out)
+            handle, residual?.handle, weight?.handle, eps, offset, sum?.handle, into?.handle, $0, &out)
         }
       }
     }
@@ -163,15 +161,13 @@ extension Tensor {
   ///   - scale: 1 / √D where nil.
   ///   - softcap: scores become softcap × tanh(score / softcap) (Gemma 2).
   ///   - into: receives the result; nil for a new tensor.
-  ///   - logSumExp: float32 `[B, S, N]`, receives log Σ exp(score), sinks included, which a backward pass needs.
   /// - Throws: `TorchError` where shapes or types do not fit, and where causal queries outnumber keys.
   public static func fusedAttention(
     query: Tensor, key: Tensor, value: Tensor, sinks: Tensor? = nil, segments: [AttentionSegment]? = nil,
-    isCausal: Bool = true, window: Int? = nil, scale: Double? = nil, softcap: Double? = nil, into: Tensor? = nil,
-    logSumExp: Tensor? = nil
+    isCausal: Bool = true, window: Int? = nil, scale: Double? = nil, softcap: Double? = nil, into: Tensor? = nil
   ) throws -> Tensor {
     let scale = scale ?? 1 / Double(max(query.shape.last ?? 1, 1)).squareRoot()
-    defer { withExtendedLifetime((into, logSumExp)) {} }
+    defer { withExtendedLifetime(into) {} }
     let stretches = segments?.map {
       ct_segment(
         query: Int64($0.query), queries: Int64($0.queries), prefix: Int64($0.prefix),
@@ -181,7 +177,7 @@ extension Tensor {
       (stretches ?? []).withUnsafeBufferPointer {
         api.pointee.attention_kernel(
           query.handle, key.handle, value.handle, $0.baseAddress, $0.count, sinks?.handle, isCausal, Int64(window ?? 0),
-          scale, softcap ?? 0, into?.handle, logSumExp?.handle, &out)
+          scale, softcap ?? 0, into?.handle, &out)
       }
     }
   }

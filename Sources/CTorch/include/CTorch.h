@@ -32,7 +32,7 @@ typedef ct_tensor *_Nullable *_Nonnull ct_out;
 typedef const int64_t *_Nullable ct_dims;
 
 // Raised whenever the layout of `ct_api` or the meaning of a number below changes.
-#define CT_ABI 12
+#define CT_ABI 13
 
 // The one libtorch that this code is written and checked against.
 #define CT_LIBTORCH_VERSION "2.11.0"
@@ -312,13 +312,12 @@ typedef struct ct_api {
   ct_error (*_Nonnull share_out)(
     int64_t count, void *_Nonnull context, void (*_Nonnull task)(void *_Nonnull context, int64_t index));
   ct_error (*_Nonnull set_kernels)(const char *name);
-  // out = norm(x) · weight; with a residual `sum` receives x + residual first, and that is what is normed. `rstd`
-  // (float32, one number a token) receives the reciprocal roots. Rounded before the weight and behind it; with an
-  // offset, which is added to the weight, only behind it.
+  // out = norm(x) · weight; with a residual `sum` receives x + residual first, and that is what is normed.
+  // Rounded before the weight and after it; with an offset, which is added to the weight, only after it.
   ct_error (*_Nonnull norm_kernel)(
     ct_tensor *x, ct_tensor *_Nullable residual, ct_tensor *_Nullable weight, double eps,
     const double *_Nullable offset, ct_tensor *_Nullable sum, ct_tensor *_Nullable into, const ct_tap *_Nullable tap,
-    ct_tensor *_Nullable rstd, ct_out out);
+    ct_out out);
   ct_error (*_Nonnull gate_kernel)(
     ct_gate kind, ct_tensor *gate, ct_tensor *_Nullable up, ct_tensor *_Nullable into, const ct_tap *_Nullable tap,
     ct_out out);
@@ -332,21 +331,11 @@ typedef struct ct_api {
     ct_tensor *x, ct_tensor *cosine, ct_tensor *sine, int64_t width, ct_tensor *_Nullable norm_weight, double eps,
     ct_tensor *_Nullable into, ct_out out);
   // Of [B, S, N, D]; a window and a softcap of 0 are none. Sinks ([N]) are scores that take part in softmax and give
-  // nothing. `lse` (float32 [B, S, N]) receives log Σ exp of scores. With segments there is one row, and each query
-  // belongs to one of them; `lse` must be NULL then.
+  // nothing. With segments there is one row, and each query belongs to one of them.
   ct_error (*_Nonnull attention_kernel)(
     ct_tensor *query, ct_tensor *key, ct_tensor *value, const ct_segment *_Nullable segments, size_t segment_count,
     ct_tensor *_Nullable sinks, bool causal, int64_t window, double scale, double softcap,
-    ct_tensor *_Nullable into, ct_tensor *_Nullable lse, ct_out out);
-  // The way back: gradients by the inputs, given the one by the result. `dweight` ([C] float32) and `dup` are NULL where
-  // there was no weight or no up.
-  ct_error (*_Nonnull norm_backward)(
-    ct_tensor *dy, ct_tensor *x, ct_tensor *_Nullable weight, ct_tensor *rstd, double offset, ct_out dx, ct_out dweight);
-  ct_error (*_Nonnull gate_backward)(
-    ct_gate kind, ct_tensor *dy, ct_tensor *gate, ct_tensor *_Nullable up, ct_out dgate, ct_out dup);
-  ct_error (*_Nonnull attention_backward)(
-    ct_tensor *dy, ct_tensor *query, ct_tensor *key, ct_tensor *value, ct_tensor *out, ct_tensor *lse, bool causal,
-    double scale, ct_out dquery, ct_out dkey, ct_out dvalue);
+    ct_tensor *_Nullable into, ct_out out);
 
   // Processes that work together. Times are in seconds.
   // c10d's store of keys and values, below a prefix: served by this process or by another one at `host` and `port`. A

@@ -106,31 +106,17 @@ void check_segments(Segments segments, const at::Tensor &q, const at::Tensor &k,
   TORCH_CHECK(next == q.size(1), "segments hold ", next, " of ", q.size(1), " queries");
 }
 
-// One segment after the other.
-at::Tensor attend_segments_with_operators(
-  const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, const at::Tensor &sinks, Segments segments,
-  const AttentionOptions &options) {
-  std::vector<at::Tensor> parts;
-  for (const ct_segment &s : segments) {
-    auto keys = [&](const at::Tensor &x) {
-      return at::cat({x.narrow(1, s.prefix, s.prefix_keys), x.narrow(1, s.own, s.keys)}, 1);
-    };
-    parts.push_back(attend_with_operators(q.narrow(1, s.query, s.queries), keys(k), keys(v), sinks, options, {}));
-  }
-  return at::cat(parts, 1);
-}
-
-// The same where gradients are recorded. `attend` sees to each segment by itself.
-at::Tensor attend_recorded_segments(
-  const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, const at::Tensor &sinks, Segments segments,
-  const AttentionOptions &options) {
+// One segment after the other, each by `one`: a call of queries, keys and values.
+template <class One>
+at::Tensor attend_segments(
+  const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, Segments segments, const One &one) {
   std::vector<at::Tensor> parts;
   for (const ct_segment &s : segments) {
     auto keys = [&](const at::Tensor &x) {
       at::Tensor own = x.narrow(1, s.own, s.keys);
       return s.prefix_keys > 0 ? at::cat({x.narrow(1, s.prefix, s.prefix_keys), own}, 1) : own;
     };
-    parts.push_back(recorded_attention(q.narrow(1, s.query, s.queries), keys(k), keys(v), sinks, options));
+    parts.push_back(one(q.narrow(1, s.query, s.queries), keys(k), keys(v)));
   }
   return at::cat(parts, 1);
 }
@@ -163,10 +149,10 @@ at::Tensor attend(
     sinks = in_float32(sinks).contiguous();
   }
   if (is_recorded(q, k, v, sinks)) {
-    TORCH_CHECK(!lse_box, "where gradients are recorded, log-sums are kept without being asked for");
-    return hand_over(
-      into, segments.empty() ? recorded_attention(q, k, v, sinks, options)
-                             : attend_recorded_segments(q, k, v, sinks, segments, options));
+    auto one = [&](const at::Tensor &q, const at::Tensor &k, const at::Tensor &v) {
+      return recorded_attention(q, k, v, sinks, options);
+    };
+    return hand_over(into, segments.empty() ? one(q, k, v) : attend_segments(q, k, v, segments, one));
   }
   const int64_t shape[4] = {q.size(0), q.size(1), q.size(2), v.size(3)};
   at::Tensor lse = lse_box ? writable(lse_box) : at::Tensor();
@@ -222,8 +208,10 @@ at::Tensor attend(
     }
     return out;
   }
-  at::Tensor result = segments.empty() ? attend_with_operators(q, k, v, sinks, options, lse)
-                                       : attend_segments_with_operators(q, k, v, sinks, segments, options);
+  auto one = [&](const at::Tensor &q, const at::Tensor &k, const at::Tensor &v) {
+    return attend_with_operators(q, k, v, sinks, options, lse);
+  };
+  at::Tensor result = segments.empty() ? one(q, k, v) : attend_segments(q, k, v, segments, one);
   return into ? out.copy_(result) : result.contiguous();
 }
 
@@ -231,10 +219,10 @@ void fill_attention_kernels(ct_api &api) {
   api.attention_kernel = [](
                            ct_tensor *query, ct_tensor *key, ct_tensor *value, const ct_segment *segments, size_t count,
                            ct_tensor *sinks, bool causal, int64_t window, double scale, double softcap,
-                           ct_tensor *into, ct_tensor *lse, ct_out out) -> ct_error
+                           ct_tensor *into, ct_out out) -> ct_error
     CT_CALL(*out = box(attend(
               query->value, key->value, value->value, sinks ? sinks->value : at::Tensor(), Segments(segments, count),
-              AttentionOptions{causal, window, scale, softcap}, into, lse)));
+              AttentionOptions{causal, window, scale, softcap}, into, nullptr)));
 }
 
 }  // namespace coppice

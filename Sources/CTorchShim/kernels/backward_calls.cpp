@@ -1,4 +1,4 @@
-// The way back through norms, gates and attention: by the kernels where they fit, else by libtorch's operators.
+// The way back through norms and gates: by the kernels where they fit, else by libtorch's operators.
 
 #include "recorded.hpp"
 
@@ -130,65 +130,6 @@ std::pair<at::Tensor, at::Tensor> gate_backward(ct_gate kind, at::Tensor dy, at:
     g = g.mul(in_float32(up));
   }
   return {g.mul(slope).to(x.scalar_type()), dup};
-}
-
-namespace {
-
-// The gradients of queries, keys and values [B, S, N, D], by libtorch's backward pass that computes scores again block by
-// block. It knows equally many heads on both sides, so that shared keys are repeated and their gradients added up.
-std::array<at::Tensor, 3> attention_backward(
-  const at::Tensor &dy, const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, const at::Tensor &out,
-  const at::Tensor &lse, bool causal, double scale) {
-  TORCH_CHECK(
-    q.dim() == 4 && k.dim() == 4 && v.sizes() == k.sizes() && q.size(0) == k.size(0) && q.size(1) == k.size(1) &&
-      q.size(3) == k.size(3) && k.size(2) > 0 && q.size(2) % k.size(2) == 0,
-    "query ", q.sizes(), ", key ", k.sizes(), " and value ", v.sizes(), " have no backward pass together");
-  check_same("the gradient", q, dy);
-  check_same("the result", q, out);
-  TORCH_CHECK(
-    lse.scalar_type() == at::kFloat && lse.sizes() == q.sizes().slice(0, 3), "the log-sums must be float32 of shape ",
-    q.sizes().slice(0, 3), ", not ", lse.sizes());
-  const int64_t shared = q.size(2) / k.size(2);
-  auto heads = [](const at::Tensor &x) { return x.transpose(1, 2); };
-  auto spread = [&](const at::Tensor &x) { return heads(x).repeat_interleave(shared, 1); };
-  auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-    heads(dy), heads(q), spread(k), spread(v), heads(out), lse.transpose(1, 2).contiguous(), 0.0, causal, std::nullopt,
-    scale);
-  auto gathered = [&](const at::Tensor &d) {
-    const int64_t shape[5] = {k.size(0), k.size(2), shared, k.size(1), k.size(3)};
-    return d.reshape(at::IntArrayRef(shape, 5)).sum({2}, false, at::kFloat).to(k.scalar_type()).transpose(1, 2);
-  };
-  return {dq.transpose(1, 2), gathered(dk), gathered(dv)};
-}
-
-}  // namespace
-
-void fill_backward_kernels(ct_api &api) {
-  api.norm_backward = [](
-                        ct_tensor *dy, ct_tensor *x, ct_tensor *weight, ct_tensor *rstd, double offset, ct_out dx,
-                        ct_out dweight) -> ct_error CT_CALL({
-    auto [input, scale] =
-      norm_backward(dy->value, x->value, weight ? weight->value : at::Tensor(), rstd->value, offset);
-    *dx = box(input);
-    *dweight = scale.defined() ? box(scale) : nullptr;
-  });
-  api.gate_backward = [](
-                        ct_gate kind, ct_tensor *dy, ct_tensor *gate, ct_tensor *up, ct_out dgate,
-                        ct_out dup) -> ct_error CT_CALL({
-    auto [first, second] = gate_backward(kind, dy->value, gate->value, up ? up->value : at::Tensor());
-    *dgate = box(first);
-    *dup = second.defined() ? box(second) : nullptr;
-  });
-  api.attention_backward = [](
-                             ct_tensor *dy, ct_tensor *query, ct_tensor *key, ct_tensor *value, ct_tensor *out,
-                             ct_tensor *lse, bool causal, double scale, ct_out dquery, ct_out dkey,
-                             ct_out dvalue) -> ct_error CT_CALL({
-    auto gradients = attention_backward(
-      dy->value, query->value, key->value, value->value, out->value, lse->value, causal, scale);
-    *dquery = box(gradients[0]);
-    *dkey = box(gradients[1]);
-    *dvalue = box(gradients[2]);
-  });
 }
 
 }  // namespace coppice

@@ -82,8 +82,10 @@ struct RotationFunction : torch::autograd::Function<RotationFunction> {
   }
   static variable_list backward(AutogradContext *ctx, variable_list slopes) {
     auto saved = ctx->get_saved_variables();
-    // The gradient turns back by the same angles.
-    return {rotate(slopes[0], saved[0], saved[1].neg(), ctx->saved_data["width"].toInt(), {}, 0, nullptr), {}, {}, {}};
+    // The gradient turns back by the same angles; where halves have angles of their own, by those of the other half.
+    const int64_t width = ctx->saved_data["width"].toInt();
+    at::Tensor sine = saved[1].size(1) == width ? saved[1].roll({width / 2}, {1}) : saved[1];
+    return {rotate(slopes[0], saved[0], sine.neg(), width, {}, 0, nullptr), {}, {}, {}};
   }
 };
 

@@ -38,7 +38,6 @@ at::Tensor norm(
     ", but there are ", shape.channels, " channels");
 
   if (is_recorded(x, residual, weight)) {
-    TORCH_CHECK(!rstd_box, "where gradients are recorded, reciprocal roots are kept without being asked for");
     auto [out, added] =
       recorded_norm(x, residual, weight, eps, offset ? std::optional<double>(*offset) : std::nullopt);
     if (sum_box) sum_box->value = added;
@@ -240,8 +239,8 @@ void fill_row_kernels(ct_api &api) {
     choose(name), "there are no kernels named \"", name, "\" for this machine"));
   api.norm_kernel = [](
                       ct_tensor *x, ct_tensor *residual, ct_tensor *weight, double eps, const double *offset,
-                      ct_tensor *sum, ct_tensor *into, const ct_tap *tap, ct_tensor *rstd, ct_out out) -> ct_error
-    CT_CALL(*out = box(norm(x->value, residual, weight, eps, offset, sum, into, tap, rstd)));
+                      ct_tensor *sum, ct_tensor *into, const ct_tap *tap, ct_out out) -> ct_error
+    CT_CALL(*out = box(norm(x->value, residual, weight, eps, offset, sum, into, tap, nullptr)));
   api.gate_kernel = [](
                       ct_gate kind, ct_tensor *gate_, ct_tensor *up, ct_tensor *into, const ct_tap *tap,
                       ct_out out) -> ct_error
