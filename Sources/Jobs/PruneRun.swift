@@ -47,6 +47,7 @@ struct PruneRun {
     let description = model.description
     // Kept scores that are damaged show here.
     let scorer = try CandidateScorer(task, inputs: inputs, store: store, events: events)
+    let runOffRows = try runOffRows()
     let scores = try importance()
     // Where it is said which layers go there is no order of importance.
     let ranking = inputs.layers.choice.dropped.isEmpty ? scores.layerRanking : []
@@ -59,7 +60,7 @@ struct PruneRun {
     try events.send(.searched(search))
     if request.refit == .none || !request.racing { try scorer.score(&search, executor, scores) }
     var finished = try scoreRefitted(&search, task, scores)
-    try runOff(&search, &finished, scores)
+    if let runOffRows { try runOff(runOffRows, &search, &finished, scores) }
     try events.send(.chosen(search))
     guard let best = search.best, let score = best.deliveredScore else { throw RunError("no candidate was scored") }
     let selection = try scores.selection(for: best.config, of: description)

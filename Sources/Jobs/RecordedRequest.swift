@@ -30,6 +30,7 @@ struct RecordedRequest {
     let limits = Metric.allCases.compactMap { metric in
       constraints[metric].map { ("prune_target_" + metric.name, "\($0)") }
     }
+    let runOff = request.runOffTokens.map { [("kd_runoff", "\($0)"), ("kd_runoff_lr", "\(request.runOffRate)")] } ?? []
     fields = Fingerprint(
       [("pruned_to", Self.search)] + limits
         + [
@@ -38,7 +39,7 @@ struct RecordedRequest {
           ("hparams_to_skip", settings.skipped.map(\.rawValue).sorted().joined(separator: " ")),
           ("top_k", "\(settings.topK)"), ("inference_batch_size", "\(settings.inferenceBatchSize)"),
           ("scoring_algorithm", "\(AlgorithmVersion.scoring)"), ("racing", "\(request.racing)"),
-        ] + scoring)
+        ] + runOff + scoring)
   }
 
   /// The differences between what a finished result was asked to be and this, a line for each; empty when there are none.

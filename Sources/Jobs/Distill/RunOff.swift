@@ -15,22 +15,32 @@ extension PruneRun {
   /// How many candidates are in a run-off at most.
   static let runOffCandidates = 4
 
+  /// What a run-off learns from, where one is asked for; before anything is measured.
+  ///
+  /// - Throws: `RunError` where there can be none.
+  func runOffRows() throws -> RunOffRows? {
+    guard let tokens = request.runOffTokens else { return nil }
+    guard executor.weights.device == .cpu else {
+      throw RunError("\(parameter: "kd_runoff") computes on the CPU so far; choose \(parameter: "device") cpu")
+    }
+    if let obstacle = TrainedModel.obstacle(model) { throw RunError("\(parameter: "kd_runoff"): \(obstacle)") }
+    guard let place = store.directory else {
+      throw RunError("\(parameter: "kd_runoff") wants a place for its states: \(parameter: "prune_intermediate_ckpt")")
+    }
+    return try RunOffRows(inputs.text.calibrationRows().rows, tokens: tokens, place: place + "/runoff")
+  }
+
   /// Has the best candidates learn, as they would be written, and chooses among them.
   ///
   /// - Parameter finished: candidates that are refitted already; those that are made here are added.
   func runOff(
-    _ search: inout SearchOutcome, _ finished: inout [ExportConfig: (files: RefitFiles, counts: RefitCounts)],
-    _ scores: ImportanceScores
+    _ rows: RunOffRows, _ search: inout SearchOutcome,
+    _ finished: inout [ExportConfig: (files: RefitFiles, counts: RefitCounts)], _ scores: ImportanceScores
   ) throws {
-    guard let tokens = request.runOffTokens else { return }
-    guard executor.weights.device == .cpu else {
-      throw RunError("\(parameter: "kd_runoff") computes on the CPU so far; choose \(parameter: "device") cpu")
-    }
     let order = search.candidates.indices
       .filter { !search.candidates[$0].isOut && search.candidates[$0].deliveredScore != nil }
       .sorted { (search.candidates[$0].deliveredScore?.mean ?? 0) > (search.candidates[$1].deliveredScore?.mean ?? 0) }
     var contestants = Array(order.prefix(Self.runOffCandidates))
-    let rows = try RunOffRows(inputs.text.calibrationRows().rows, tokens: tokens)
     try events.note(
       .runOffBegins(candidates: contestants.count, tokens: rows.steps * rows.stepTokens, heldBack: rows.held.count))
     // Half the way for all, the rest for the better half.
@@ -50,12 +60,10 @@ extension PruneRun {
       if !isLast { contestants = Array(contestants.prefix((contestants.count + 1) / 2)) }
     }
     if let best = contestants.first { search.choose(best) }
-    if let place = runOffDirectory { removeTree(place) }
+    removeTree(rows.place)
   }
 
-  private var runOffDirectory: String? { store.directory.map { $0 + "/runoff" } }
-
-  /// One candidate's way to so many steps; where an earlier run has been further, from there.
+  /// One candidate's way to so many steps, from the last of its states before that.
   private func learn(
     _ config: ExportConfig, _ selection: Selection, _ refitted: (files: RefitFiles, counts: RefitCounts)?,
     _ scores: ImportanceScores, _ rows: RunOffRows, steps: Int, before: SearchOutcome.Candidate.RunOff?
@@ -64,10 +72,7 @@ extension PruneRun {
       ("export_config", config.json.serialized()), ("kd_runoff", "\(rows.steps) steps of \(rows.stepTokens) tokens"),
       ("kd_runoff_lr", "\(request.runOffRate)"),
     ])
-    guard let directory = runOffDirectory else {
-      throw RunError("\(parameter: "kd_runoff") wants a place for its states: \(parameter: "prune_intermediate_ckpt")")
-    }
-    let place = directory + "/" + made.key
+    let place = rows.place + "/" + made.key
     let student = place + "/model"
     if kind(of: student) != .directory {
       try exporter(selection, refitted, scores).write(to: student, record: .object([]), importance: nil)
@@ -80,8 +85,8 @@ extension PruneRun {
       rule: TrainingRule(
         rate: LearningRate(
           peak: request.runOffRate, end: request.runOffRate / 10, warmup: rows.steps / 10, steps: rows.steps),
-        recomputes: TrainedModel.recordBytes(source.description, tokens: rows.stepTokens, elementSize: dtype.byteCount)
-          > executor.budget / 4))
+        recomputes: TrainedModel.isShort(
+          of: executor.budget, source.description, tokens: rows.stepTokens, elementSize: dtype.byteCount)))
     let state = TrainingState(directory: place + "/states")
     var first = before?.before
     if let step = state.steps().last(where: { $0 <= steps }) {
@@ -109,7 +114,8 @@ extension PruneRun {
     progress.finish()
     if !state.steps().contains(steps) {
       try state.save(trainer, record: .object([("run", made.json), ("before", .double(start))]))
-      state.keepNewest(1)
+      // That of half the way, too: a run that goes on asks for both.
+      state.keepNewest(2)
     }
     let after = try trainer.losses(rows.held).divergence
     let found = SearchOutcome.Candidate.RunOff(before: start, after: after, tokens: steps * rows.stepTokens)
@@ -119,7 +125,9 @@ extension PruneRun {
 }
 
 /// Calibration rows of a run-off: an eighth of them is held back.
-private struct RunOffRows {
+struct RunOffRows {
+  /// Where candidates and their states are meanwhile.
+  let place: String
   let held: [TrainingBatch]
   let steps: Int
   let stepTokens: Int
@@ -127,7 +135,8 @@ private struct RunOffRows {
   private let atOnce: Int
 
   /// - Parameter tokens: that each finalist learns from, at least.
-  init(_ all: [[Int32]], tokens: Int) throws {
+  init(_ all: [[Int32]], tokens: Int, place: String) throws {
+    self.place = place
     let whole = all.filter { $0.count > 1 }
     guard whole.count > 1 else {
       throw RunError("\(parameter: "kd_runoff") needs two calibration rows or more, one to be held back")
