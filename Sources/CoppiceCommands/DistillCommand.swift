@@ -27,7 +27,6 @@ public struct DistillCommand: ComputingCommand {
   public init() {}
 
   public mutating func validate() throws {
-    try reference.validate()
     let request = try request()
     try usage(request.validate)
   }

@@ -133,7 +133,7 @@ public struct EvalOutcome: Codable, Sendable, Equatable {
   public let model: String
   /// The type computed with.
   public let computeType: String
-  /// Of the checkpoint, whatever of it computes.
+  /// Parameters of the whole checkpoint.
   public internal(set) var params = 0
   /// MMLU accuracy, a share of one.
   public internal(set) var accuracy: Measure?

@@ -7,7 +7,7 @@ import Training
 
 // Writes the gradients of a model's loss, to be held against those of PyTorch.
 //
-// Usage: gradients MODEL ROWS.json OUT [--teacher MODEL] [--cross-entropy SHARE] [--temperature T] [--dtype bfloat16] [--record]
+// Usage: gradients MODEL ROWS.json OUT [--teacher MODEL] [--temperature T] [--record]
 //
 // ROWS.json holds a list of lists of tokens. OUT becomes a directory with model.safetensors, of the tensors' names in the
 // checkpoint, and losses.json.
@@ -22,23 +22,20 @@ func run() throws {
   let records = arguments.contains("--record")
   arguments.removeAll { $0 == "--record" }
   let teacherPath = option("--teacher")
-  let share = option("--cross-entropy").flatMap(Double.init)
   let temperature = option("--temperature").flatMap(Double.init) ?? 1
-  let dtype: DType = option("--dtype") == "bfloat16" ? .bfloat16 : .float32
   guard arguments.count == 3 else {
-    print("usage: gradients MODEL ROWS.json OUT [--teacher MODEL] [--cross-entropy SHARE] [--temperature T]")
+    print("usage: gradients MODEL ROWS.json OUT [--teacher MODEL] [--temperature T] [--record]")
     exit(64)
   }
-  let model = try TrainedModel(SourceModel(directory: arguments[0]), dtype: dtype)
+  let model = try TrainedModel(SourceModel(directory: arguments[0]), dtype: .float32)
   let rows = try JSONDecoder().decode([[Int32]].self, from: Data(contentsOf: URL(fileURLWithPath: arguments[1])))
-  let teacher = try teacherPath.map { Teacher(Executor(try SourceModel(directory: $0), dtype: dtype)) }
+  let teacher = try teacherPath.map { Teacher(Executor(try SourceModel(directory: $0), dtype: .float32)) }
   let loss = LossRule(
-    divergence: teacher == nil ? 0 : 1, crossEntropy: share ?? (teacher == nil ? 1 : 0), temperature: temperature)
+    divergence: teacher == nil ? 0 : 1, crossEntropy: teacher == nil ? 1 : 0, temperature: temperature)
   let trainer = Trainer(
     model, teacher: teacher,
     rule: TrainingRule(
       loss: loss, rate: LearningRate(peak: 1, end: 1, warmup: 0, steps: 1), recomputes: !records))
-  // Two rows of different lengths are a micro-batch, each row besides one of its own.
   let sums = try trainer.gradients(rows.map { TrainingBatch(rows: [$0]) })
 
   let trained = model.parameters.filter { $0.gradient != nil }

@@ -12,6 +12,7 @@ final class DistillMetrics {
   private let settings: [(name: String, value: String)]
   private let steps: Int
   private var lines: [JSON] = []
+  private var pageTime = Date.distantPast
   private var events: EventFile?
 
   /// - Parameters:
@@ -58,6 +59,13 @@ final class DistillMetrics {
     try file.seekToEnd()
     try file.write(contentsOf: Data((line.serialized() + "\n").utf8))
     try events?.add(values, step: step)
+    // The page holds all lines: to write it for each would take longer and longer.
+    if Date().timeIntervalSince(pageTime) > 10 { try writePage() }
+  }
+
+  /// Brings the page up to date.
+  func writePage() throws {
+    pageTime = Date()
     let page = DistillReport(title: title, settings: settings, lines: lines, steps: steps).html
     try Array(page.utf8).withUnsafeBytes { try AtomicFile.write($0, to: directory + "/report.html", isDurable: false) }
   }

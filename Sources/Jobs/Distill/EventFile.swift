@@ -12,7 +12,7 @@ struct EventFile {
   /// - Parameter time: seconds since 1970.
   init(directory: String, time: Double = Date().timeIntervalSince1970) throws {
     try makeDirectories(directory)
-    path = directory + "/events.out.tfevents.\(String(Int(time)).leftPadded(to: 10)).coppice.\(getpid())"
+    path = directory + "/events.out.tfevents.\(Int(time)).coppice.\(getpid())"
     try AtomicFile.write(Self.record(Self.double(1, time) + Self.bytes(3, Array("brain.Event:2".utf8))), to: path)
   }
 
@@ -73,8 +73,4 @@ struct EventFile {
       (0..<8).reduce(sum ^ UInt32(byte)) { sum, _ in sum >> 1 ^ (sum & 1 == 0 ? 0 : 0x82f6_3b78) }
     }
   }
-}
-
-extension String {
-  fileprivate func leftPadded(to width: Int) -> String { String(repeating: "0", count: max(width - count, 0)) + self }
 }

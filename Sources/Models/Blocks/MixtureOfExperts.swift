@@ -139,9 +139,9 @@ public struct MixtureOfExperts: Block {
     let sorted = try shares.reshape([-1, 1]).indexSelect(dim: 0, indices(padded.map(Int64.init)))
       .to(tokens.dtype)
     // One result for all pieces, or one each where gradients are recorded.
-    let outputs = try Tensor.empty(
-      [grouping.order.count, entering.shape[1]], dtype: tokens.dtype, device: device)
     let parts = LibTorch.isRecording ? TaskResults(count: pieces.list.count) : nil
+    let outputs = try Tensor.empty(
+      [parts == nil ? grouping.order.count : 0, entering.shape[1]], dtype: tokens.dtype, device: device)
     let statistics = try context.observer.map { _ in
       try ExpertStatistics(pieces: pieces, channels: experts.width(weights), device: device)
     }
