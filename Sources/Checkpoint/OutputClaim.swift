@@ -57,6 +57,11 @@ public final class OutputClaim: Sendable {
     (self.path, self.parent, self.name, self.made) = (destination, parent, name, made)
   }
 
+  /// As `init`; nil when something is at the destination already.
+  public static func unlessOccupied(_ path: String) throws -> OutputClaim? {
+    do { return try OutputClaim(path) } catch let error as CheckpointError where error.kind == .exists { return nil }
+  }
+
   deinit {
     lock.remove()
     for directory in made.reversed() { Unfinished.remove(directory) }

@@ -8,17 +8,19 @@ import Models
 /// A checkpoint that is at the output already: the result of this very command, or something else.
 struct FinishedOutput {
   let path: String
+  /// The parameter that named it.
+  private let name: String
   /// Its `coppice.json`.
   let record: JSON.Object
 
   /// - Throws: `RunError` when it was not made by Coppice or holds no whole checkpoint.
-  init(_ path: String) throws {
-    self.path = path
+  init(_ path: String, name: String = "output_hf_path") throws {
+    (self.path, self.name) = (path, name)
     guard OutputDirectory.isFinished(path) else {
       throw RunError(
         """
         \(path) exists already, holds no finished checkpoint and is left as it is: remove it yourself or choose another \
-        \(parameter: "output_hf_path")
+        \(parameter: name)
         """)
     }
     let file = path + "/coppice.json"
@@ -26,7 +28,7 @@ struct FinishedOutput {
       throw RunError(
         """
         \(path) holds a finished checkpoint already, and nothing says what it was made of (no coppice.json that could be \
-        read); it is left as it is. Choose another \(parameter: "output_hf_path") or remove it
+        read); it is left as it is. Choose another \(parameter: name) or remove it
         """)
     }
     self.record = record
@@ -45,11 +47,20 @@ struct FinishedOutput {
       try inputs.hashWeights(of: model, events)
       lines = differences(request, inputs)
     }
+    try refuse(lines)
+  }
+
+  /// Returns when it was made of these.
+  ///
+  /// - Throws: `RunError` with what differs, line by line.
+  func check(_ made: Fingerprint) throws { try refuse(RecordedRequest.lines(made, record["made_of"])) }
+
+  private func refuse(_ lines: [String]) throws {
     guard lines.isEmpty else {
       throw RunError(
         """
         \(path) holds a finished checkpoint already, of something else; it
-        \(lines.map { "  \($0)\n" }.joined())It is left as it is: choose another \(parameter: "output_hf_path") or remove it
+        \(lines.map { "  \($0)\n" }.joined())It is left as it is: choose another \(parameter: name) or remove it
         """)
     }
   }

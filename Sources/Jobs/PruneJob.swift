@@ -105,7 +105,7 @@ public struct PruneJob {
     let byHand = try request.search.byHand(for: description)
     let warnings = try byHand?.validate(for: description) ?? []
     // Before a search, which may take seconds: a second run on the same output ends at once.
-    let claim = try claimOutput()
+    let claim = try OutputClaim.unlessOccupied(request.output)
     let finished = claim == nil ? try FinishedOutput(request.output) : nil
     let pruned = pruned(byHand, in: description)
     let layers = try LayerOrder(request, description, settings, isCut: pruned.contains(.numLayers))
@@ -177,13 +177,6 @@ public struct PruneJob {
       .search(
         description, settings, request.search.constraints, layerRanking: layerRanking, forecast: forecast,
         events: events)
-  }
-
-  /// The output, kept from other processes until the end of the run; nil when something is there already.
-  private func claimOutput() throws -> OutputClaim? {
-    do { return try OutputClaim(request.output) } catch let error as CheckpointError where error.kind == .exists {
-      return nil
-    }
   }
 
   /// The hyperparameters that may get another value.

@@ -83,5 +83,6 @@ struct RecordedRequest {
   private static let contents = [
     "weights": "model weights", "tokenizer": "tokenizer files", "calibration_data": "calibration data",
     "prompts": "questions", "eval_data": "evaluation data",
+    "student": "weights of the student", "teacher": "weights of the teacher",
   ]
 }

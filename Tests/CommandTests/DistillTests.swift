@@ -75,9 +75,21 @@ import Testing
       }
       #expect(files[0] == files[1])
       #expect(try metrics(place + "/parts").compactMap { $0["step"]?.int } == [0, 3, 6, 6, 9, 12, 12])
-      // The finished result is never overwritten, and a state is of one run alone.
-      let again = try Program.run(arguments(place + "/whole", text))
-      #expect(again.code == 1 && again.error.contains("exists already"))
+      // A finished result is known again and never overwritten, and a state is of one run alone.
+      let again = try Program.run(arguments(place + "/whole", text + ["--json", "--nproc", "2"]))
+      again.expectSuccess()
+      #expect(again.error.contains("nothing to do") && again.json?["steps"] == .int(12))
+      #expect(again.json?["validation_kl"] == .some(try metrics(place + "/whole").last?["validation_kl"] ?? .null))
+      for (change, said) in [
+        (["--lr", "0.003"], "with lr 0.002; asked 0.003"), (["--fresh", "--seed", "7"], "with seed 1234; asked 7"),
+      ] {
+        let unlike = try Program.run(arguments(place + "/whole", text + change))
+        #expect(
+          unlike.code == 1 && unlike.error.contains("of something else") && unlike.error.contains(said),
+          "\(unlike.error)")
+      }
+      #expect(
+        FileManager.default.contents(atPath: "\(place)/whole/hf/model.safetensors") == files[0])
       let other = try Program.run(
         arguments(place + "/parts", text + ["--seed", "7", "--hf_export_path", place + "/x"]))
       #expect(other.code == 1 && other.error.contains("seed was 1234 and is 7") && other.error.contains("--fresh"))

@@ -61,10 +61,14 @@ public struct DistillJob {
     }
     let tokenizer = try Tokenizer(directory: student.checkpoint.directory)
     try checkVocabulary(student, teacher, tokenizer)
-    let claim = request.validatesOnly || world.rank > 0 ? nil : try OutputClaim(exported)
-    defer { withExtendedLifetime(claim) {} }
+    let writes = !request.validatesOnly && world.rank == 0
+    // Another process may want another result, but the same states.
+    let states = writes ? try OutputClaim(request.output + "/run") : nil
+    let claim = writes ? try OutputClaim.unlessOccupied(exported) : nil
+    let finished = writes && claim == nil ? try FinishedOutput(exported, name: "hf_export_path") : nil
+    defer { withExtendedLifetime((states, claim)) {} }
     return try student.checkpoint.blamingChanges {
-      try teacher.checkpoint.blamingChanges { try train(student, teacher, tokenizer, exported, claim) }
+      try teacher.checkpoint.blamingChanges { try train(student, teacher, tokenizer, exported, claim, finished) }
     }
   }
 
@@ -89,7 +93,8 @@ public struct DistillJob {
   }
 
   private func train(
-    _ student: SourceModel, _ teacher: SourceModel, _ tokenizer: Tokenizer, _ exported: String, _ claim: OutputClaim?
+    _ student: SourceModel, _ teacher: SourceModel, _ tokenizer: Tokenizer, _ exported: String, _ claim: OutputClaim?,
+    _ finished: FinishedOutput?
   ) throws -> DistillOutcome {
     if let limit = student.description.exceededPositions(request.seqLength) {
       try events.warn(.rowsTooLong(tokens: request.seqLength, limit: limit))
@@ -111,6 +116,12 @@ public struct DistillJob {
       settings(dtype) + [
         ("recompute", "\(rule.recomputes)"), ("student", hashes[0]), ("teacher", hashes[1]),
       ] + data.madeOf)
+    try finished?.check(made)
+    // The others hear of it from the first.
+    if try world.sum([finished == nil ? 0 : 1])[0] > 0 {
+      try events.note(.finishedAlready(output: exported))
+      return outcome(steps: request.steps, exported, finished?.validation, dtype)
+    }
     let trainer = Trainer(
       try TrainedModel(student, dtype: dtype),
       teacher: Teacher(
@@ -129,17 +140,24 @@ public struct DistillJob {
       rule: rule, world: world)
     let run = DistillRun(
       request: request, events: events, world: world, trainer: trainer, data: data, made: made,
-      state: TrainingState(directory: request.output + "/checkpoints"),
+      state: states,
       metrics: DistillMetrics(
         directory: request.output, title: "Distillation of \(request.student) from \(request.teacher)",
         settings: made.fields.map { ($0.name, $0.value) }, steps: request.steps))
     let found = try request.validatesOnly ? run.validate() : run.train()
     let isOver = trainer.step == request.steps && !request.validatesOnly
     if isOver, world.rank == 0 { try export(trainer.model, to: exported, made, found, claim) }
-    return DistillOutcome(
-      steps: trainer.step, wanted: request.steps, exported: isOver ? exported : nil,
-      state: run.state.steps().last.map(run.state.path), validation: found, metrics: run.metrics.path,
-      computeType: "\(dtype)")
+    return outcome(steps: trainer.step, isOver ? exported : nil, found, dtype)
+  }
+
+  private var states: TrainingState { TrainingState(directory: request.output + "/checkpoints") }
+
+  private func outcome(
+    steps: Int, _ exported: String?, _ validation: LossSums?, _ dtype: DType
+  ) -> DistillOutcome {
+    DistillOutcome(
+      steps: steps, wanted: request.steps, exported: exported, state: states.steps().last.map(states.path),
+      validation: validation, metrics: DistillMetrics.path(in: request.output), computeType: "\(dtype)")
   }
 
   private func rule(_ student: SourceModel, _ dtype: DType) throws -> TrainingRule {
@@ -184,12 +202,24 @@ public struct DistillJob {
     var record: [(String, JSON)] = [
       ("coppice_version", .text(coppiceVersion)), ("distilled_from", .text(request.teacher)), ("made_of", made.json),
     ]
-    if let validation {
-      record.append(
-        ("validation", .object([("kl", .double(validation.divergence)), ("loss", .double(validation.crossEntropy))])))
-    }
+    if let validation { record.append(("validation", validation.json)) }
     try exporter.write(
       to: path, record: .object(record), importance: nil, claim: claim, progress: { done, _ in progress.update(done) })
     progress.finish()
+  }
+}
+
+extension LossSums {
+  fileprivate var json: JSON { .object([("kl", .double(divergence)), ("loss", .double(crossEntropy))]) }
+}
+
+extension FinishedOutput {
+  /// What a distillation has recorded of its end.
+  fileprivate var validation: LossSums? {
+    let stored = record["validation"]
+    guard let divergence = stored?["kl"]?.double, let loss = stored?["loss"]?.double else { return nil }
+    var sums = LossSums()
+    (sums.divergence, sums.crossEntropy) = (divergence, loss)
+    return sums
   }
 }

@@ -6,7 +6,7 @@ import Training
 /// A run's numbers for those who watch it: `metrics.jsonl`, event files for TensorBoard below `tensorboard`, and the curves as a
 /// page, `report.html`. What is noted of steps that are done again after a resume is replaced.
 final class DistillMetrics {
-  let path: String
+  private let path: String
   private let directory: String
   private let title: String
   private let settings: [(name: String, value: String)]
@@ -22,8 +22,11 @@ final class DistillMetrics {
   ///   - steps: of the run in all.
   init(directory: String, title: String, settings: [(name: String, value: String)], steps: Int) {
     (self.directory, self.title, self.settings, self.steps) = (directory, title, settings, steps)
-    path = directory + "/metrics.jsonl"
+    path = Self.path(in: directory)
   }
+
+  /// Where a run's lines are, below its output.
+  static func path(in directory: String) -> String { directory + "/metrics.jsonl" }
 
   /// Keeps what is there of steps up to this one.
   func begin(after step: Int) throws {
