@@ -140,6 +140,11 @@ public final class Executor {
     try walk(batches, subjects, visitor, recorder, progress, { _ in }, { _, _ in })
   }
 
+  /// Keeps hidden states in memory up to a budget in bytes, and beyond that on disk.
+  public func makeStore(budget: Int) -> any StateChannel {
+    StateStore(budget: budget, deviceBudget: 0, scratch: scratch)
+  }
+
   /// The other processes, for a walk that they can take part in.
   private func crew(for visitor: (any WalkVisitor)?, _ subjects: [Subject]) -> (any WalkCrew)? {
     let addsUp = visitor == nil || visitor is any SharedVisitor

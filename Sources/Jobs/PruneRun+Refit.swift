@@ -66,12 +66,17 @@ extension PruneRun {
     let directions = try executor.weights.rotated.flatMap { rotated in
       try selection.keptDirections().map { try rotated.directions(keeping: $0) }
     }
+    let ahead = try StreamsAhead(
+      description, selection, batches: batches.count, store: executor.makeStore(budget: executor.budget / 8)
+    ) { try files.found($0) != nil }
+    let walks = RefitMode.sequential.walks + (ahead == nil ? 0 : 1)
+    try events.note(.refitting(rows: rows, tokens: tokens, walks: walks))
+    if let ahead { try walk(ahead, batches) }
     let visitor = try RefitVisitor(
       description, selection, kept: files, directions: directions, tiedHead: tiedHead(selection), batches: batches,
-      room: executor.budget / 4, storedType: storedType
+      ahead: ahead, room: executor.budget / (ahead == nil ? 4 : 8), storedType: storedType
     )
-    let subjects = [Subject(Selection(all: description)), Subject(selection)]
-    try events.note(.refitting(rows: rows, tokens: tokens, walks: RefitMode.sequential.walks))
+    let subjects = visitor.subjects
     let progress = events.progress("refit", total: tokens, unit: "tokens")
     let work = Executor.work(batches, subjects: subjects.map(\.selection))
     try executor.walk(batches, subjects: subjects, visitor: visitor, progress: { progress.update($0, of: work) }) {
@@ -86,6 +91,16 @@ extension PruneRun {
     try model.checkpoint.checkUnchanged()
     try events.note(.refitted(visitor.counts))
     return (files, visitor.counts)
+  }
+
+  /// The original alone, as far as what is dropped of it can be made up for.
+  private func walk(_ ahead: StreamsAhead, _ batches: [TokenBatch]) throws {
+    let subjects = [ahead.subject]
+    let tokens = batches.reduce(0) { $0 + $1.tokenCount }
+    let progress = events.progress("dropped layers", total: tokens, unit: "tokens")
+    let work = Executor.work(batches, subjects: subjects.map(\.selection))
+    try executor.walk(batches, subjects: subjects, visitor: ahead, progress: { progress.update($0, of: work) })
+    progress.finish()
   }
 
   /// Calibration rows that are refitted on.

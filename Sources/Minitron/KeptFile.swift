@@ -12,7 +12,7 @@ public enum AlgorithmVersion {
   /// Importance scores: the taps, the sums over micro-batches, the packing of rows.
   public static let calibration = 1
   /// Refitted weights: which maps, in which order, towards what, by which ridges.
-  public static let refit = 2
+  public static let refit = 3
   /// Scores of candidates: prompts, losses, divergence, and how candidates are cut.
   public static let scoring = 1
   /// Rotated bases: moments of the residual stream, norms' constants, what weights become.

@@ -30,6 +30,9 @@ final class LayerRefit {
   /// The pruned model's stream before the site's branch, `[B, S, hidden]`.
   private var before: Tensor?
   let branches: DoneBranches
+  private let ahead: StreamsAhead?
+  /// Whether everything before the layer's last map is the original's.
+  private let isWholeBefore: Bool
 
   /// - Parameters:
   ///   - basis: what the pruned model's stream has of the original's.
@@ -38,10 +41,14 @@ final class LayerRefit {
   ///   - room: bytes for what the original gives.
   ///   - tokens: of all batches.
   ///   - division: of their rows.
+  ///   - ahead: the original's stream after dropped layers.
+  ///   - isWholeBefore: whether everything before the layer's last map is the original's: that map alone is refitted.
   init(
     _ layer: Int, _ model: ModelDescription, _ selection: Selection, _ basis: StreamBasis, last: StreamBasis?,
-    kept: [Weight: Tensor]?, room: Int, tokens: Int, _ division: RowDivision, storedType: @escaping (Weight) -> DType
+    kept: [Weight: Tensor]?, room: Int, tokens: Int, _ division: RowDivision, ahead: StreamsAhead?, isWholeBefore: Bool,
+    storedType: @escaping (Weight) -> DType
   ) {
+    (self.ahead, self.isWholeBefore) = (ahead, isWholeBefore)
     (self.layer, self.model, self.selection, self.storedType) = (layer, model, selection, storedType)
     (self.basis, self.last, self.division) = (basis, last, division)
     original = OriginalSide(model.layers[layer], room: room, tokens: tokens)
@@ -79,7 +86,7 @@ final class LayerRefit {
   }
 
   private func see(_ weight: Weight, _ routed: RoutedRows, _ input: Tensor) throws {
-    guard let site, site.experts != nil, weight == site.weights.first,
+    guard let site, site.experts != nil, weight == site.weights.first, !isWholeBefore,
       let block = description.experts(inBranch: site.sublayer)
     else { return }
     let experts =
@@ -92,11 +99,12 @@ final class LayerRefit {
   }
 
   private func see(_ weight: Weight, _ input: Tensor, _ lengths: [Int]?) throws {
-    guard let site, site.experts == nil, weight == site.weights.first else { return }
+    guard let site, site.experts == nil, weight == site.weights.first, !isWholeBefore || number > 0 else { return }
     var (x, target) = (try input.valid(lengths), try original.aim(of: number))
     if site.aim == .stream {
       guard let before else { throw ModelError("the residual stream before \(weight.name) was not seen") }
       let isLast = site.sublayer == description.sublayers.count - 1
+      if isLast, let after = try ahead?.stream(after: layer, batch: original.batch) { target = after }
       target = try (isLast ? last ?? basis : basis).kept(target.to(.float32)).subtracting(before.valid(lengths))
       if let scale = description.sublayers[site.sublayer].residualScale, scale != 0 {
         target = try target.divided(by: scale)
@@ -190,9 +198,10 @@ final class LayerRefit {
       original.begin(number)
       return true
     }
-    guard !isKept, isSolved || experts != nil else { return false }
+    let isPassedOver = isWholeBefore && number == 0
+    guard !isKept, isSolved || isPassedOver || experts != nil else { return false }
     (moments, experts, isSolved) = (nil, nil, false)
-    number += 1
+    number = isPassedOver ? max(original.siteCount - 1, 1) : number + 1
     original.begin(number)
     return site != nil
   }

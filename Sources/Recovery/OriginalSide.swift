@@ -31,6 +31,8 @@ final class OriginalSide: LinearObserver {
 
   func site(_ number: Int) -> RefitSite? { sites.flatMap { $0.indices.contains(number) ? $0[number] : nil } }
 
+  var siteCount: Int { sites?.count ?? 0 }
+
   /// Bytes of it that are kept.
   private(set) var held = 0
 

@@ -29,9 +29,7 @@ struct RefitSite {
 
   /// Whether what a branch adds to the stream is this map's output, times a number.
   static func reachesStream(_ weights: [Weight], _ sublayer: Int, of layer: LayerDescription) -> Bool {
-    let branch = layer.sublayers[sublayer]
-    return weights.count == 1 && weights[0].writesAxis == 0 && !layer.isParallel && branch.postNorm == nil
-      && branch.block.expertWeights.isEmpty
+    weights.count == 1 && weights[0].writesAxis == 0 && layer.reachesStream(sublayer)
   }
 }
 
@@ -80,5 +78,11 @@ struct RefitSites {
 }
 
 extension LayerDescription {
+  /// Whether what a branch's last map gives is added to the stream as it is, times a number.
+  func reachesStream(_ sublayer: Int) -> Bool {
+    let branch = sublayers[sublayer]
+    return !isParallel && branch.postNorm == nil && branch.block.expertWeights.isEmpty
+  }
+
   func experts(inBranch sublayer: Int) -> MixtureOfExperts? { sublayers[sublayer].block as? MixtureOfExperts }
 }

@@ -26,8 +26,9 @@ public final class RefitVisitor: WalkVisitor {
   private let tokens: Int
   private let division: RowDivision
   private let head: HeadRefit
-  /// The first layer in which the two differ.
-  private let first: Int
+  /// The first layer in which the two differ, and the first that is refitted: its last map may make up for layers after it.
+  private let firstUnlike: Int, first: Int
+  private let ahead: StreamsAhead?
   public private(set) var counts = RefitCounts()
 
   /// The layer that is being refitted.
@@ -42,21 +43,22 @@ public final class RefitVisitor: WalkVisitor {
   ///   - tiedHead: the embedding as head, its columns multiplied by the final norm's weight: the original's, `[V, hidden]`, and
   ///     the pruned model's, `[V, kept]`; nil where the head is not tied.
   ///   - batches: that will be walked, in their order. Every eighth row is held back, to judge by.
+  ///   - ahead: the original's stream after runs of dropped layers; nil where none is dropped, or what is before them is refitted.
   ///   - room: bytes for what the original gives in a layer, so that it goes through the layer once, and then for its last states.
   ///   - storedType: of a weight in the result.
   public init(
     _ model: ModelDescription, _ selection: Selection, kept: any RefittedWeights, directions: Tensor? = nil,
-    tiedHead: (whole: Tensor, own: Tensor)? = nil, batches: [TokenBatch], room: Int,
+    tiedHead: (whole: Tensor, own: Tensor)? = nil, batches: [TokenBatch], ahead: StreamsAhead? = nil, room: Int,
     storedType: @escaping (_ weight: Weight, _ layer: Int?) -> DType
   ) throws {
     (self.model, self.selection, self.kept, self.storedType) = (model, selection, kept, storedType)
-    self.room = room
+    (self.ahead, self.room) = (ahead, room)
     tokens = batches.reduce(0) { $0 + $1.tokenCount }
     division = try RowDivision(batches.map(\.lengths))
     basis = try StreamBasis(selection, directions)
     last = try tiedHead.flatMap { try StreamBasis.read(by: $0.own, for: $0.whole) }
     head = HeadRefit(model, division, room: room)
-    first =
+    firstUnlike =
       selection.kept(.hidden, layer: nil) != nil
       ? 0
       : model.layers.indices.first { layer in
@@ -65,6 +67,19 @@ public final class RefitVisitor: WalkVisitor {
             selection.keptIndices(of: weight, layer: layer, sizes: model.sizes).contains { $0 != nil }
           }
       } ?? model.layers.count
+    first = min(StreamsAhead.runs(model, selection).keys.min() ?? firstUnlike, firstUnlike)
+  }
+
+  /// What has to be walked: the original and the pruned model.
+  public var subjects: [Subject] {
+    // While two subjects are alike they are computed once, and their weights are replaced together.
+    let apart = first < firstUnlike ? OwnWeights() : nil
+    return [Subject(Selection(all: model)), Subject(selection, overlay: apart)]
+  }
+
+  /// Changes nothing, but keeps a subject from being computed together with others.
+  private final class OwnWeights: WeightOverlay {
+    func apply(_ weights: LayerWeights, of selection: Selection, layer: Int?) -> LayerWeights { weights }
   }
 
   private func isRefitted(_ layer: Int) -> Bool { layer >= first && selection.layers.contains(layer) }
@@ -80,7 +95,8 @@ public final class RefitVisitor: WalkVisitor {
     if let found { counts = counts + found.counts }
     let last = layer == selection.layers.last ? self.last : nil
     let refit = LayerRefit(
-      layer, model, selection, basis, last: last, kept: found?.weights, room: room, tokens: tokens, division
+      layer, model, selection, basis, last: last, kept: found?.weights, room: room, tokens: tokens, division,
+      ahead: ahead, isWholeBefore: layer < firstUnlike
     ) { [storedType] in storedType($0, layer) }
     current = refit
     return refit
@@ -113,6 +129,7 @@ public final class RefitVisitor: WalkVisitor {
     try LibTorch.releaseMemory()
     guard !done.isKept else { return }
     counts = counts + done.counts
+    ahead?.release(layer)
     try kept.keep(done.found, layer: layer, counts: done.counts)
   }
 

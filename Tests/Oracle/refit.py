@@ -90,11 +90,13 @@ def nemotron(folder):
 MODELS = {
     "qwen3": (qwen3, {"hidden_size": 48, "ffn_hidden_size": 64, "num_attention_heads": 2}),
     "qwen3-layers": (qwen3, {"num_layers": 2}, "--layer_ranking", "[3, 1, 2]"),
+    "qwen3-last": (qwen3, {"num_layers": 1, "ffn_hidden_size": 64}, "--layer_ranking", "[2, 1, 3]"),
     "llama": (llama, {"hidden_size": 48, "ffn_hidden_size": 64}),
     "deepseek": (deepseek, {"hidden_size": 48, "ffn_hidden_size": 64}),
     "experts": (qwen3_moe, {"hidden_size": 48, "moe_ffn_hidden_size": 24, "num_moe_experts": 3}),
     "gpt-oss": (gpt_oss, {"hidden_size": 48, "moe_ffn_hidden_size": 24, "num_moe_experts": 3}),
     "nemotron": (nemotron, {"hidden_size": 48, "ffn_hidden_size": 64, "mamba_num_heads": 6}),
+    "nemotron-layers": (nemotron, {"num_layers": 2, "hidden_size": 48}, "--layer_ranking", "[1, 3, 2, 4]"),
 }
 
 
@@ -212,12 +214,15 @@ def refit(original, pruned, layers, tokens):
         gram += 1e-6 * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
         reading = torch.linalg.solve(gram, own.T @ whole).T
     changed = len(hidden) < len(heads[0][0])
+    following = [*layers[1:], len(bodies[0].layers)]
     for position, number in enumerate(layers):
         layer, own = bodies[0].layers[number], bodies[1].layers[position]
         whole_seen = Seen(original, layer, tokens)
+        # What follows and is dropped is made up for by the layer's last map.
+        skips = following[position] > number + 1
         changed = changed or number != position or any(
             a.shape != b.shape for a, b in zip(layer.state_dict().values(), own.state_dict().values()))
-        if not changed:
+        if not changed and not skips:
             continue
         sites = []
         for name, place in whole_seen.order:
@@ -228,6 +233,8 @@ def refit(original, pruned, layers, tokens):
         sliced = {name: m.weight.detach().clone() for name, m in own.named_modules() if isinstance(m, torch.nn.Linear)}
         branches = max(whole_seen.streams)
         for index, (names, _) in enumerate(sites):
+            if not changed and index < len(sites) - 1:
+                continue
             seen = Seen(pruned, own, tokens)
             x = seen.inputs[names[0]]
             branch = 1 if branches > 1 and names[0].startswith("mlp") else 0
@@ -241,6 +248,9 @@ def refit(original, pruned, layers, tokens):
                     start = torch.cat([start, small.bias.detach()[:, None]], 1)
                 if output and index > 0:
                     aim = whole_seen.streams[branch + 1]
+                    if skips and branch == branches - 1:
+                        end = Seen(original, bodies[0].layers[following[position] - 1], tokens).streams
+                        aim = end[max(end)]
                     last = position == len(layers) - 1 and branch == branches - 1
                     aim = aim @ reading if last and reading is not None else aim[..., hidden]
                     target = aim - seen.streams[branch]
