@@ -7,6 +7,9 @@ import Torch
 ///
 /// Found in a walk of the original alone, before that of the refit.
 public final class StreamsAhead: WalkVisitor {
+  // All batches go through each layer together, as in the walk of the refit: so that streams are the same to the last bit.
+  public var replacesWeights: Bool { true }
+
   /// The last layer of the run that follows, by the layer before it.
   private let ends: [Int: Int]
   private let model: ModelDescription

@@ -38,7 +38,7 @@ import Testing
       #expect(local < sliced / 2 && rotated < local && recovered < rotated, "\(local), \(rotated)")
       let short = #"{"num_layers": 6}"#
       let (fewer, mended) = (try loss("fewer", short, []), try loss("mended", short, ["--refit", "sequential"]))
-      #expect(mended < fewer / 3, "\(fewer), \(mended)")
+      #expect(mended < fewer / 10, "\(fewer), \(mended)")
     }
   }
 
@@ -105,7 +105,7 @@ import Testing
   /// Layers that are done are not done again, and damaged ones are.
   @Test func anEndedRefitGoesOn() throws {
     try withTemporaryDirectory { directory in
-      let config = #"{"hidden_size": 128}"#
+      let config = #"{"hidden_size": 128, "num_layers": 6}"#
       let flags = ["--refit", "sequential", "--refit_rows", "64"]
       let whole = directory + "/whole"
       try prune(whole, config, flags).expectSuccess()
@@ -145,7 +145,7 @@ import Testing
       func layers(_ name: String, _ flags: [String]) throws -> [String: [UInt8]] {
         let output = directory + "/" + name
         try prune(
-          output, #"{"hidden_size": 160, "ffn_hidden_size": 448}"#,
+          output, #"{"hidden_size": 160, "ffn_hidden_size": 448, "num_layers": 6}"#,
           ["--refit", "sequential", "--compute_dtype", dtype] + flags
         ).expectSuccess()
         let file = try CheckpointReader(directory: output)
@@ -156,7 +156,7 @@ import Testing
         return try Dictionary(uniqueKeysWithValues: names.map { ($0, Array(try file.bytes(of: $0))) })
       }
       let (kept, again) = (try layers("kept", []), try layers("again", ["--memory_budget", "1MiB"]))
-      #expect(kept.count == 88 && kept == again)
+      #expect(kept.count == 66 && kept == again)
     }
   }
 
