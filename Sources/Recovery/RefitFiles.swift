@@ -13,7 +13,8 @@ public import Torch
 public final class RefitFiles: RefittedWeights, WeightOverlay {
   private let directory: String?
   private let prefix: String
-  private let known: [String: Weight]
+  /// By layer and name: weights of the same name may have other axes in other layers.
+  private let known: [Int?: [Weight]]
   /// What was read last: weights are asked for one by one.
   private var last: (layer: Int?, found: (weights: [Weight: Tensor], counts: RefitCounts))?
   /// Without a directory.
@@ -26,8 +27,9 @@ public final class RefitFiles: RefittedWeights, WeightOverlay {
   public init(directory: String?, _ fingerprint: Fingerprint, _ model: ModelDescription, isFresh: Bool) throws {
     self.directory = directory
     prefix = "refit-\(fingerprint.key)-"
-    let weights = model.layers.flatMap(\.weights) + model.finalNorm.weights + (model.head.map { [$0] } ?? [])
-    known = Dictionary(weights.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+    var known: [Int?: [Weight]] = [nil: model.finalNorm.weights + (model.head.map { [$0] } ?? [])]
+    for (layer, description) in model.layers.enumerated() { known[layer] = description.weights }
+    self.known = known
     guard let directory else { return }
     try AtomicFile.makeDirectory(directory)
     if isFresh { remove() }
@@ -59,7 +61,7 @@ public final class RefitFiles: RefittedWeights, WeightOverlay {
     var weights: [Weight: Tensor] = [:]
     var start = 0
     for entry in list {
-      guard let weight = entry["weight"]?.string.flatMap({ known[$0] }),
+      guard let weight = known[layer]?.first(where: { $0.name == entry["weight"]?.string }),
         let dtype = DType.allCases.first(where: { "\($0)" == entry["dtype"]?.string }),
         let shape = entry["shape"]?.array?.compactMap(\.int)
       else { return nil }
@@ -100,6 +102,10 @@ public final class RefitFiles: RefittedWeights, WeightOverlay {
   public func apply(_ weights: LayerWeights, of selection: Selection, layer: Int?) throws -> LayerWeights {
     guard let found = try found(layer) else {
       throw ModelError("\(layer.map { "layer \($0 + 1)" } ?? "the head") of a candidate is not refitted yet")
+    }
+    // Outside the layers norm and head are asked for one by one.
+    if let layer, let lost = found.weights.keys.first(where: { !weights.has($0) }) {
+      throw ModelError("layer \(layer + 1) of a candidate has no \(lost.name), which was refitted")
     }
     return try weights.replacing(found.weights.filter { weights.has($0.key) })
   }

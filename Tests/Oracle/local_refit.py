@@ -45,16 +45,19 @@ def refit_locally(original, pruned, layers, tokens):
             if small.in_features == big.in_features:
                 continue
             # Widths may be the same by chance.
-            reads = not re.search(r"(o_proj|down_proj|out_proj)$", name)
+            reads = not re.search(r"(o_proj|down_proj|out_proj|x_proj)$", name)
             weights = big.weight.detach(), small.weight.detach()
             if reads:
                 kept, rows = hidden, refit.kept_rows(*weights, hidden)
             else:
-                rows = hidden
+                rows = list(range(len(weights[1]))) if name.endswith("x_proj") else hidden
                 kept = columns(*weights, rows)
             x = seen.inputs[name][..., kept]
-            if reads:
-                x = x * lengthened(seen.streams[1 if branches > 1 and name.startswith("mlp") else 0], hidden)
+            if name == "per_layer_input_gate":
+                # It reads the stream as it is, which begins with embeddings × the root of the hidden size.
+                x = x * (len(hidden) / width) ** 0.5
+            elif reads:
+                x = x * lengthened(seen.streams[1 if branches > 1 and name.startswith(("mlp", "feed_forward")) else 0], hidden)
             target = big(seen.inputs[name])[..., rows].detach()
             start = weights[1].clone()
             if small.bias is not None:
@@ -67,13 +70,13 @@ def refit_locally(original, pruned, layers, tokens):
                 small.weight.copy_(found[:, :len(kept)])
                 if small.bias is not None:
                     small.bias.copy_(found[:, -1])
-        if hasattr(getattr(own, "mlp", None), "experts"):
+        if hasattr(refit.second(own), "experts"):
             refit_experts.refit_locally(
-                original, layer.mlp.experts, own.mlp.experts, hidden, tokens, refit.choose,
+                original, refit.second(layer).experts, refit.second(own).experts, hidden, tokens, refit.choose,
                 lengthened(seen.streams[branches - 1], hidden))
     if len(hidden) == width:
         return
-    norms = [getattr(body, "norm", None) or body.norm_f for body in bodies]
+    norms = [refit.final_norm(body) for body in bodies]
     states = []
     handle = norms[0].register_forward_pre_hook(lambda _, arguments: states.append(arguments[0].detach()))
     with torch.no_grad():

@@ -86,6 +86,40 @@ def nemotron(folder):
     made(config, transformers.NemotronHForCausalLM, folder)
 
 
+JAMBA = dict(
+    **COMMON, mamba_d_state=8, mamba_d_conv=4, mamba_expand=2, mamba_dt_rank=6, attn_layer_period=3, attn_layer_offset=1,
+    use_mamba_kernels=False, tie_word_embeddings=False)
+
+
+def jamba(folder):
+    config = transformers.JambaConfig(**JAMBA, num_experts=1, num_experts_per_tok=1)
+    made(config, transformers.JambaForCausalLM, folder)
+
+
+def jamba_experts(folder):
+    config = transformers.JambaConfig(
+        **JAMBA, num_experts=4, num_experts_per_tok=2, expert_layer_period=2, expert_layer_offset=1)
+    made(config, transformers.JambaForCausalLM, folder)
+
+
+def gemma4(folder):
+    """Norms after branches, values that are keys, heads by kind of layer."""
+    kinds = ["sliding_attention", "full_attention", "sliding_attention"]
+    config = transformers.Gemma4TextConfig(
+        **COMMON, head_dim=16, global_head_dim=32, num_global_key_value_heads=1, attention_k_eq_v=True, sliding_window=32,
+        hidden_size_per_layer_input=0, num_kv_shared_layers=0, layer_types=kinds, tie_word_embeddings=True, pad_token_id=0)
+    made(config, transformers.Gemma4ForCausalLM, folder)
+
+
+def gemma4_inputs(folder):
+    """Inputs of each layer's own, and keys of an earlier one."""
+    kinds = ["sliding_attention", "full_attention", "sliding_attention", "full_attention"]
+    config = transformers.Gemma4TextConfig(
+        **{**COMMON, "num_hidden_layers": 4}, head_dim=16, global_head_dim=32, sliding_window=32, hidden_size_per_layer_input=8,
+        vocab_size_per_layer_input=2048, num_kv_shared_layers=2, layer_types=kinds, tie_word_embeddings=True, pad_token_id=0)
+    made(config, transformers.Gemma4ForCausalLM, folder)
+
+
 # Each with an architecture, and further flags.
 MODELS = {
     "qwen3": (qwen3, {"hidden_size": 48, "ffn_hidden_size": 64, "num_attention_heads": 2}),
@@ -96,8 +130,25 @@ MODELS = {
     "experts": (qwen3_moe, {"hidden_size": 48, "moe_ffn_hidden_size": 24, "num_moe_experts": 3}),
     "gpt-oss": (gpt_oss, {"hidden_size": 48, "moe_ffn_hidden_size": 24, "num_moe_experts": 3}),
     "nemotron": (nemotron, {"hidden_size": 48, "ffn_hidden_size": 64, "mamba_num_heads": 6}),
+    "jamba": (jamba, {"hidden_size": 48, "ffn_hidden_size": 64}),
+    "jamba-experts": (jamba_experts, {"hidden_size": 48, "ffn_hidden_size": 64, "moe_ffn_hidden_size": 64, "num_moe_experts": 3}),
+    "gemma4": (gemma4, {"hidden_size": 48, "ffn_hidden_size": 64}),
+    "gemma4-inputs": (gemma4_inputs, {"hidden_size": 48, "ffn_hidden_size": 64}),
     "nemotron-layers": (nemotron, {"num_layers": 2, "hidden_size": 48}, "--layer_ranking", "[1, 3, 2, 4]"),
 }
+
+
+# Before the branches of a layer; the last two where norms are after them, too.
+NORMS = "norm", "post_attention_layernorm", "pre_ff_layernorm", "input_layernorm", "pre_feedforward_layernorm"
+
+
+def second(layer):
+    """The branch after attention or Mamba."""
+    return getattr(layer, "mlp", None) or getattr(layer, "feed_forward", None)
+
+
+def final_norm(body):
+    return next(norm for norm in (getattr(body, name, None) for name in ("norm", "norm_f", "final_layernorm")) if norm is not None)
 
 
 class Seen:
@@ -108,7 +159,8 @@ class Seen:
         for name, module in layer.named_modules():
             if isinstance(module, torch.nn.Linear) and "gate." not in name:
                 handles.append(module.register_forward_pre_hook(self.input(name)))
-        norms = [m for n, m in layer.named_modules() if n in ("input_layernorm", "post_attention_layernorm", "norm")]
+        names = NORMS[-2:] if hasattr(layer, NORMS[-1]) else NORMS
+        norms = [m for n, m in layer.named_modules() if n in names]
         for number, norm in enumerate(norms):
             handles.append(norm.register_forward_pre_hook(self.stream(number)))
         handles.append(layer.register_forward_hook(self.after(len(norms))))
@@ -145,8 +197,10 @@ def solve(x, target, sliced):
 
 def choose(gram, aims, held_gram, held_aims, sliced):
     scale = gram.diagonal().mean()
-    size = lambda weight: ((weight @ held_gram) * weight).sum()
-    error = lambda weight: size(weight) - 2 * (weight * held_aims).sum()
+    # Of wide maps some rows say which ridge it is.
+    tried = slice(0, None, len(sliced) // 256) if len(sliced) >= 512 else slice(None)
+    size = lambda weight: ((weight[tried] @ held_gram) * weight[tried]).sum()
+    error = lambda weight: size(weight) - 2 * (weight[tried] * held_aims[tried]).sum()
     best = [error(sliced) - 1e-6 * size(sliced), None]
 
     def attempt(index):
@@ -192,6 +246,9 @@ def channels(original, pruned):
 
 def kept_rows(whole, own, columns):
     """Rows of a weight that are kept: found by comparing."""
+    if len(own) == len(whole):
+        # Jamba's inner channels are as many as its hidden size says.
+        return list(range(len(own)))
     part = whole[:, columns] if whole.shape[1] != own.shape[1] else whole
     return [next(j for j in range(len(part)) if torch.equal(part[j], row)) for row in own]
 
@@ -206,7 +263,7 @@ def refit(original, pruned, layers, tokens):
     tied = pruned.config.tie_word_embeddings
     heads = [m.get_output_embeddings().weight.detach() for m in (original, pruned)]
     bodies = [m.base_model for m in (original, pruned)]
-    norms = [getattr(body, "norm", None) or body.norm_f for body in bodies]
+    norms = [final_norm(body) for body in bodies]
     reading = None
     if tied and len(hidden) < len(heads[0][0]):
         whole, own = (centred(head * norm.weight.detach()) for head, norm in zip(heads, norms))
@@ -232,13 +289,16 @@ def refit(original, pruned, layers, tokens):
                 sites.append(([name], place))
         sliced = {name: m.weight.detach().clone() for name, m in own.named_modules() if isinstance(m, torch.nn.Linear)}
         branches = max(whole_seen.streams)
+        # What is normed again is not added to the stream as it is.
+        plain = not hasattr(layer, "post_feedforward_layernorm")
         for index, (names, _) in enumerate(sites):
             if not changed and index < len(sites) - 1:
                 continue
             seen = Seen(pruned, own, tokens)
             x = seen.inputs[names[0]]
-            branch = 1 if branches > 1 and names[0].startswith("mlp") else 0
-            output = re.search(r"(o_proj|down_proj|out_proj)$", names[0])
+            branch = 1 if branches > 1 and names[0].startswith(("mlp", "feed_forward")) else 0
+            ends = re.search(r"(o_proj|down_proj|out_proj)$", names[0])
+            output = plain and ends
             modules = {name: (layer.get_submodule(name), own.get_submodule(name)) for name in names}
             bias = any(small.bias is not None for _, small in modules.values())
             ones = lambda tensor: torch.cat([tensor, torch.ones_like(tensor[..., :1])], -1) if bias else tensor
@@ -256,7 +316,7 @@ def refit(original, pruned, layers, tokens):
                     target = aim - seen.streams[branch]
                 else:
                     columns = hidden if big.weight.shape[1] == len(heads[0][0]) else kept_columns(big, small, hidden)
-                    rows = kept_rows(big.weight.detach(), sliced[name], columns)
+                    rows = hidden if ends else kept_rows(big.weight.detach(), sliced[name], columns)
                     target = (big(whole_seen.inputs[name]))[..., rows].detach()
                 found = solve(ones(x).detach(), target.detach(), start)
                 if found is None:
@@ -265,8 +325,8 @@ def refit(original, pruned, layers, tokens):
                     small.weight.copy_(found[:, :-1] if bias else found)
                     if bias:
                         small.bias.copy_(found[:, -1])
-        if hasattr(getattr(own, "mlp", None), "experts"):
-            refit_experts.refit(original, pruned, layer.mlp.experts, own.mlp.experts, hidden, tokens, choose)
+        if hasattr(second(own), "experts"):
+            refit_experts.refit(original, pruned, second(layer).experts, second(own).experts, hidden, tokens, choose)
     last = []
     for model, norm in zip((original, pruned), norms):
         with torch.no_grad():
@@ -311,6 +371,9 @@ def compare(name, binary, work, refitted_mode="sequential", remake=refit):
     tokens = torch.tensor([json.loads(line) for line in listed.splitlines()][:ROWS])
     load = lambda folder: AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager", experts_implementation="eager").eval()
     original, pruned, refitted = load(model), load(outputs[0]), load(outputs[1])
+    for own in (original, pruned):
+        # Then Jamba's step sizes come from a module that can be watched.
+        own.config._is_quantized = True
     kept = [layer - 1 for layer in json.loads((outputs[1] / "coppice.json").read_text())["kept_layers"]]
     plain = {key: tensor.clone() for key, tensor in pruned.state_dict().items()}
     remake(original, pruned, kept, tokens)
