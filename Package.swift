@@ -143,7 +143,7 @@ let package = Package(
     tests("ExecutionTests", ["Models", "Execution", "Torch", "TestSupport"]),
     tests("MinitronTests", ["JSON", "Checkpoint", "Models", "Execution", "Minitron", "Torch", "TestSupport"]),
     tests("RecoveryTests", ["Recovery", "Models", "Execution", "Minitron", "Torch", "TestSupport"]),
-    tests("TrainingTests", ["JSON", "Models", "Execution", "Training", "Torch", "TestSupport"]),
+    tests("TrainingTests", ["JSON", "Files", "Models", "Execution", "Training", "Torch", "TestSupport"]),
     tests("ReportTests", ["Report", "Formatting"]),
     tests(
       "EvaluationTests",

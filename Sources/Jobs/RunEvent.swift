@@ -100,6 +100,8 @@ public enum RunNote: Sendable {
   case learned(StepOutcome, of: Int, tokensPerSecond: Double)
   case validated(step: Int, LossSums)
   case trainingPaused(step: Int, of: Int)
+  /// What of a training is on disk.
+  case trainingSpills(TrainingMemory.Spill, directory: String)
   case runOffBegins(candidates: Int, tokens: Int, heldBack: Int)
   case runOff(ExportConfig, SearchOutcome.Candidate.RunOff)
 
@@ -182,6 +184,11 @@ public enum RunNote: Sendable {
       Message(
         "\(config): KL \(Format.decimal(found.before, places: 4)), after \(Format.count(found.tokens)) tokens \(Format.decimal(found.after, places: 4))"
       )
+    case .trainingSpills(let spill, let directory):
+      """
+      memory is short: \(spill.words) are read from disk as they are needed, and written back (a file without a name in \
+      \(directory))
+      """
     case .trainingPaused(let step, let all):
       "ended after step \(step) of \(all), as asked for; the same command goes on from there"
     case .written(let output, let params, let original, let config):

@@ -119,6 +119,13 @@ public final class Tensor {
     return try body(UnsafeRawBufferPointer(start: bytes, count: count))
   }
 
+  /// The same, to be written to: the tensor has to own its memory, with no borrowed bytes in it.
+  ///
+  /// - Throws: as `withUnsafeBytes`.
+  package func withUnsafeMutableBytes<R>(_ body: (UnsafeMutableRawBufferPointer) throws -> R) throws -> R {
+    try withUnsafeBytes { try body(UnsafeMutableRawBufferPointer(mutating: $0)) }
+  }
+
   /// A dimension counted from the front.
   func resolved(_ dim: Int, _ operation: StaticString = #function) throws -> Int {
     let count = self.dim

@@ -12,10 +12,10 @@ struct Ownership {
   /// Parameters in their order, divided by their elements.
   init(_ parameters: [Parameter], _ world: World) {
     self.world = world
-    let whole = parameters.reduce(0) { $0 + $1.value.elementCount }
+    let whole = parameters.reduce(0) { $0 + $1.elementCount }
     var before = 0
     owners = parameters.map { parameter in
-      defer { before += parameter.value.elementCount }
+      defer { before += parameter.elementCount }
       return min(before * world.size / max(whole, 1), world.size - 1)
     }
   }
@@ -35,7 +35,7 @@ struct Ownership {
     guard !world.isAlone else { return }
     for (number, parameter) in parameters.enumerated() {
       guard isOwn(number) else {
-        try world.send(parameter.gradient ?? Self.nothing(), to: owners[number])
+        try world.send(parameter.gradient() ?? Self.nothing(), to: owners[number])
         parameter.dropGradient()
         continue
       }
@@ -53,11 +53,11 @@ struct Ownership {
     guard !world.isAlone else { return }
     for (number, parameter) in parameters.enumerated() {
       if isOwn(number) {
-        let value = try changed.contains(number) ? parameter.value : Self.nothing()
+        let value = try changed.contains(number) ? parameter.value() : Self.nothing()
         for rank in 0..<world.size where rank != world.rank { try world.send(value, to: rank) }
       } else {
         let value = try world.receive(from: owners[number])
-        if value.elementCount > 0 { try parameter.value.copy(from: value) }
+        if value.elementCount > 0 { try parameter.set(value: value) }
       }
     }
   }

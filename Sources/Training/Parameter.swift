@@ -1,3 +1,4 @@
+import Files
 public import Models
 public import Torch
 
@@ -16,54 +17,117 @@ public final class Parameter {
   }
 
   public let name: Name
-  /// As it is multiplied: `[out, in]`, however the file has it.
-  public let value: Tensor
-  /// What the loss of this step changes by, so far: of the value's shape; nil before the first micro-batch.
-  public private(set) var gradient: Tensor?
-  /// AdamW's running means of the gradient and of its square; nil before the first step.
-  private(set) var moments: (means: Tensor, squares: Tensor)?
+  public let shape: [Int]
+  /// Where its numbers are.
+  private let places: Places
+  private var storedValue: Stored
+  private var storedGradient: Stored?
+  private var storedMoments: (means: Stored, squares: Stored)?
+
+  /// Elements that the optimizer moves at once: a multiple of all widths of vectors.
+  private static let elementsAtOnce = 1 << 24
+
+  /// What of a parameter is on disk; what is not is in memory.
+  struct Places {
+    var file: ScratchFile?
+    var value = false, gradient = false, moments = false
+  }
 
   /// - Parameter value: float32, memory of its own.
-  init(_ name: Name, value: Tensor) { (self.name, self.value) = (name, value) }
-
-  /// Weights are drawn towards zero, biases and the scales of norms are not (Megatron's rule).
-  var decays: Bool { value.shape.count > 1 }
-
-  /// Adds a micro-batch's gradient, of any type.
-  func add(_ slope: Tensor) throws {
-    if let gradient {
-      try gradient.add(slope)
-    } else {
-      // Gradients may share memory with one another, or be one number everywhere.
-      gradient = slope.dtype == .float32 && slope.isContiguous ? slope : try slope.to(.float32).contiguous()
+  init(_ name: Name, value: Tensor, places: Places = Places()) throws {
+    (self.name, self.places, shape) = (name, places, value.shape)
+    storedValue = try Stored(value, in: places.value ? places.file : nil)
+    // A full disk is found before the first step.
+    if places.moments, let file = places.file {
+      storedMoments = (try Stored(zeros: shape, in: file), try Stored(zeros: shape, in: file))
     }
   }
 
-  /// The gradient's memory, zeros to begin with: for what is added row by row.
-  func gradientRows() throws -> Tensor {
-    if let gradient { return gradient }
-    let rows = try Tensor.zeros(value.shape, dtype: .float32, device: value.device)
-    gradient = rows
-    return rows
+  var elementCount: Int { shape.reduce(1, *) }
+
+  /// Weights are drawn towards zero, biases and the scales of norms are not (Megatron's rule).
+  var decays: Bool { shape.count > 1 }
+
+  /// As it is multiplied: `[out, in]`, however the file has it. Not to be changed.
+  public func value() throws -> Tensor { try storedValue.tensor() }
+
+  /// Whether `value` reads it from disk.
+  var isOnDisk: Bool { storedValue.isOnDisk }
+
+  func set(value: Tensor) throws { try storedValue.set(value) }
+
+  // MARK: Gradients
+
+  /// What the loss of this step changes by, so far: of the value's shape; nil before the first micro-batch. Not to be changed.
+  public func gradient() throws -> Tensor? { try storedGradient?.tensor() }
+
+  public var hasGradient: Bool { storedGradient != nil }
+
+  /// Adds a micro-batch's gradient, of any type.
+  func add(_ slope: Tensor) throws {
+    if let storedGradient {
+      try storedGradient.change { try $0.add(slope) }
+    } else {
+      // Gradients may share memory with one another, or be one number everywhere.
+      let own = slope.dtype == .float32 && slope.isContiguous ? slope : try slope.to(.float32).contiguous()
+      storedGradient = try Stored(own, in: places.gradient ? places.file : nil)
+    }
   }
 
-  func dropGradient() { gradient = nil }
+  /// Adds to the gradient row by row: it is zero to begin with.
+  func addToGradient(_ body: (Tensor) throws -> Void) throws {
+    let stored =
+      try storedGradient ?? Stored(Tensor.zeros(shape, dtype: .float32), in: places.gradient ? places.file : nil)
+    storedGradient = stored
+    try stored.change(body)
+  }
 
-  /// The moments, zeros before the first step.
-  func currentMoments() throws -> (means: Tensor, squares: Tensor) {
-    if let moments { return moments }
-    func zeros() throws -> Tensor { try Tensor.zeros(value.shape, dtype: .float32, device: value.device) }
-    let fresh = (means: try zeros(), squares: try zeros())
-    moments = fresh
-    return fresh
+  func dropGradient() {
+    storedGradient?.end()
+    storedGradient = nil
+  }
+
+  // MARK: Moments
+
+  /// AdamW's running means of the gradient and of its square; nil before the first step.
+  func moments() throws -> (means: Tensor, squares: Tensor)? {
+    guard hasMoved, let storedMoments else { return nil }
+    return (try storedMoments.means.tensor(), try storedMoments.squares.tensor())
+  }
+
+  /// Whether a step has been taken.
+  private(set) var hasMoved = false
+
+  /// One step of AdamW. The gradient is used up.
+  ///
+  /// - Parameter factor: on the gradient; nil for one.
+  func move(by rule: AdamWRule, step: Int, factor: Double?) throws {
+    guard let gradient = storedGradient else { return }
+    let moments = try storedMoments ?? (Stored(zeros: shape, in: nil), Stored(zeros: shape, in: nil))
+    (storedMoments, hasMoved) = (moments, true)
+    let all = elementCount
+    for start in stride(from: 0, to: all, by: Self.elementsAtOnce) {
+      let part = start..<min(start + Self.elementsAtOnce, all)
+      let slope = try gradient.part(part)
+      if let factor { try slope.multiply(by: factor) }
+      try storedValue.change(part) { value in
+        try moments.means.change(part) { means in
+          try moments.squares.change(part) { squares in
+            try Tensor.applyAdamW(
+              [value], gradients: [slope], means: [means], squares: [squares], rule: rule, step: step)
+          }
+        }
+      }
+    }
   }
 
   /// Takes over what another run had come to.
   func restore(value: Tensor, means: Tensor?, squares: Tensor?) throws {
-    try self.value.copy(from: value)
+    try set(value: value)
     guard let means, let squares else { return }
-    let own = try currentMoments()
-    try own.means.copy(from: means)
-    try own.squares.copy(from: squares)
+    let own = try storedMoments ?? (Stored(zeros: shape, in: nil), Stored(zeros: shape, in: nil))
+    (storedMoments, hasMoved) = (own, true)
+    try own.means.set(means)
+    try own.squares.set(squares)
   }
 }

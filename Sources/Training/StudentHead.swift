@@ -27,7 +27,7 @@ struct StudentHead: SlicedHead {
   func logits(_ states: Tensor, _ rows: Range<Int>) throws -> Tensor {
     try scales.logits(
       of: states.linear(weight: part(rows)),
-      bias: bias?.value.narrow(dim: 0, start: rows.lowerBound, length: rows.count))
+      bias: bias?.value().narrow(dim: 0, start: rows.lowerBound, length: rows.count))
   }
 
   /// Adds the gradients of a slice's rows.
@@ -44,13 +44,12 @@ struct StudentHead: SlicedHead {
       slope = try slope.multiplied(by: bent)
     }
     if let factor = scales.logits { slope = try slope.multiplied(by: factor) }
-    if let bias {
-      let own = try bias.gradientRows().narrow(dim: 0, start: rows.lowerBound, length: rows.count)
-      try own.add(slope.sum(dims: [0]))
+    func some(_ gradient: Tensor) throws -> Tensor {
+      try gradient.narrow(dim: 0, start: rows.lowerBound, length: rows.count)
     }
+    try bias?.addToGradient { try some($0).add(slope.sum(dims: [0])) }
     let narrow = try slope.to(states.dtype)
-    let own = try weight.gradientRows().narrow(dim: 0, start: rows.lowerBound, length: rows.count)
-    try own.add(narrow.transpose(0, 1).matmul(states))
+    try weight.addToGradient { try some($0).add(narrow.transpose(0, 1).matmul(states)) }
     return try narrow.matmul(part(rows)).to(.float32)
   }
 }

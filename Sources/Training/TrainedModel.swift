@@ -15,25 +15,28 @@ public final class TrainedModel {
   /// Those of each layer, in the same order, and those outside the layers.
   private(set) var layers: [[Parameter]] = []
   private var outside: [Weight: Parameter] = [:]
-  /// Copies in the type computed with, until the weights change: of layers, and of the head.
+  /// Copies in the type computed with, until the weights change: of layers, and of what is outside them.
   private var copies: [Int: LayerWeights] = [:]
-  private var headCopy: Tensor?
+  private var outerCopies: [Weight: Tensor] = [:]
 
   public var description: ModelDescription { model.description }
 
   /// - Parameters:
   ///   - dtype: the type computed with.
   ///   - model: the checkpoint, which is read whole.
+  ///   - memory: what of the training is on disk.
   /// - Throws: `ModelError` for a model that cannot be trained here, what reading it throws.
-  public init(_ model: SourceModel, dtype: DType) throws {
+  public init(_ model: SourceModel, dtype: DType, memory: TrainingMemory = .ample) throws {
     self.model = model
     self.dtype = dtype
     if let reason = Self.obstacle(model) { throw ModelError("\(model.checkpoint.directory): \(reason)") }
     let source = WeightSource(model, dtype: .float32)
     func parameter(_ weight: Weight, _ layer: Int?, _ expert: Int?, _ tensor: Tensor) throws -> Parameter {
       // Mapped memory is not ours to change.
-      let own = tensor.dtype == .float32 ? try tensor.clone() : try tensor.to(.float32)
-      return Parameter(.init(weight: weight, layer: layer, expert: expert), value: own)
+      let own =
+        tensor.dtype == .float32 && tensor.isContiguous ? try tensor.clone() : try tensor.to(.float32).contiguous()
+      return try Parameter(
+        .init(weight: weight, layer: layer, expert: expert), value: own, places: memory.places(inLayer: layer != nil))
     }
     for weight in description.outerWeights {
       outside[weight] = try parameter(weight, nil, nil, model.tensor(weight.name))
@@ -92,7 +95,7 @@ public final class TrainedModel {
     guard let first = own.first else { return nil }
     let type = try model.tensor(first.name.text).dtype
     let parts = try own.map { parameter in
-      let value = try parameter.value.to(type)
+      let value = try parameter.value().to(type)
       return weight.isStoredTransposed ? try value.transpose(0, 1).contiguous() : value
     }
     return weight.isPerExpert ? try Tensor.stack(parts, dim: 0) : parts.first
@@ -110,23 +113,23 @@ public final class TrainedModel {
   func head() throws -> Parameter { try outer(description.head ?? description.embedding) }
 
   /// The head as it is computed with; the same until weights change.
-  func headMatrix() throws -> Tensor {
-    if let headCopy { return headCopy }
-    let made = try copy(head())
-    headCopy = made
-    return made
-  }
+  func headMatrix() throws -> Tensor { try copy(head()) }
 
-  /// A parameter as it is computed with.
+  /// A parameter as it is computed with; of those outside the layers the same until weights change.
   func copy(_ parameter: Parameter) throws -> Tensor {
-    parameter.name.weight.computesInFloat32 ? parameter.value : try parameter.value.to(dtype)
+    let weight = parameter.name.weight
+    if parameter.name.layer == nil, let copy = outerCopies[weight] { return copy }
+    let made = weight.computesInFloat32 ? try parameter.value() : try parameter.value().to(dtype)
+    if parameter.name.layer == nil { outerCopies[weight] = made }
+    return made
   }
 
   /// A layer's weights as they are computed with; the same until weights change.
   func weights(layer: Int) throws -> LayerWeights {
     if let copy = copies[layer] { return copy }
     let made = try Self.collect(layers[layer].map { ($0.name, try copy($0)) })
-    copies[layer] = made
+    // Where the type is float32 they are what is on disk.
+    if dtype != .float32 || !layers[layer].contains(where: \.isOnDisk) { copies[layer] = made }
     return made
   }
 
@@ -144,14 +147,14 @@ public final class TrainedModel {
   }
 
   /// Weights have changed.
-  func dropCopies() { (copies, headCopy) = ([:], nil) }
+  func dropCopies() { (copies, outerCopies) = ([:], [:]) }
 
   /// What goes into the first layer: `[B, S]` → `[B, S, H]`.
   func embed(_ tokens: Tensor) throws -> Tensor {
-    var rows = try Tensor.embedding(weight: outer(description.embedding).value, indices: tokens).to(dtype)
+    var rows = try Tensor.embedding(weight: embeddingTable(), indices: tokens).to(dtype)
     if let factor = try embeddingFactor() { rows = try rows.multiplied(by: factor) }
     if let positions = description.positions {
-      let table = try outer(positions).value
+      let table = try copy(outer(positions))
       guard tokens.shape[1] <= table.shape[0] else {
         throw ModelError("the model has positions for \(table.shape[0]) tokens; a row has \(tokens.shape[1])")
       }
@@ -169,19 +172,28 @@ public final class TrainedModel {
     var slope = slope
     if let norm = description.embeddingNorm {
       slope = try LibTorch.recording {
-        let rows = try Tensor.embedding(weight: outer(description.embedding).value, indices: tokens).to(dtype)
+        let rows = try Tensor.embedding(weight: embeddingTable(), indices: tokens).to(dtype)
           .leaf(wantsGradient: true)
         let normed = try norm.forward(rows, weights: LayerWeights([:]))
         return try Tensor.gradients(of: [normed], given: [slope], by: [rows])[0] ?? slope
       }
     }
     if let positions = description.positions {
-      let rows = try outer(positions).gradientRows().narrow(dim: 0, start: 0, length: slope.shape[1])
-      try rows.add(slope.sum(dims: [0], dtype: .float32))
+      try outer(positions).addToGradient {
+        try $0.narrow(dim: 0, start: 0, length: slope.shape[1]).add(slope.sum(dims: [0], dtype: .float32))
+      }
     }
     if let factor = try embeddingFactor() { slope = try slope.multiplied(by: factor) }
     let flat = try slope.reshape([-1, slope.shape[2]]).to(.float32)
-    try outer(description.embedding).gradientRows().indexAdd(dim: 0, index: tokens.reshape([-1]), source: flat)
+    try outer(description.embedding).addToGradient {
+      try $0.indexAdd(dim: 0, index: tokens.reshape([-1]), source: flat)
+    }
+  }
+
+  /// In one of two types, with the same rows in the type computed with.
+  private func embeddingTable() throws -> Tensor {
+    let table = try outer(description.embedding)
+    return try table.isOnDisk ? copy(table) : table.value()
   }
 
   private func embeddingFactor() throws -> Tensor? {

@@ -66,10 +66,10 @@ public final class Trainer {
   public func learn(from batches: [TrainingBatch]) throws -> StepOutcome {
     let own = try gradients(batches)
     try ownership.collectGradients(model.parameters)
-    let numbers = model.parameters.indices.filter { model.parameters[$0].gradient != nil }
-    let gradients = numbers.map { model.parameters[$0] }
-    let squares = try gradients.compactMap(\.gradient).reduce(0) { sum, gradient in
-      let norm = try gradient.norm(p: 2).item()
+    let numbers = model.parameters.indices.filter { model.parameters[$0].hasGradient }
+    let moving = numbers.map { model.parameters[$0] }
+    let squares = try moving.reduce(0) { sum, parameter in
+      let norm = try parameter.gradient()?.norm(p: 2).item() ?? 0
       return sum + norm * norm
     }
     let sums = try world.sum([own.divergence, own.crossEntropy, squares])
@@ -83,19 +83,15 @@ public final class Trainer {
     defer { model.parameters.forEach { $0.dropGradient() } }
     guard !outcome.isBroken else { return outcome }
     step += 1
-    if rule.clip > 0, norm > rule.clip {
-      for parameter in gradients { try parameter.gradient?.multiply(by: rule.clip / (norm + 1e-6)) }
-    }
-    for decays in [true, false] {
-      let group = gradients.filter { $0.decays == decays }
-      let moments = try group.map { try $0.currentMoments() }
-      try Tensor.applyAdamW(
-        group.map(\.value), gradients: group.compactMap(\.gradient), means: moments.map(\.means),
-        squares: moments.map(\.squares),
-        rule: AdamWRule(rate: rate, weightDecay: decays ? rule.weightDecay : 0), step: step)
+    // Copies go first: they take as much memory as the optimizer does.
+    model.dropCopies()
+    let factor = rule.clip > 0 && norm > rule.clip ? rule.clip / (norm + 1e-6) : nil
+    for parameter in moving {
+      try parameter.move(
+        by: AdamWRule(rate: rate, weightDecay: parameter.decays ? rule.weightDecay : 0), step: step, factor: factor)
+      parameter.dropGradient()
     }
     try ownership.spreadValues(model.parameters, changed: Set(numbers))
-    model.dropCopies()
     return outcome
   }
 

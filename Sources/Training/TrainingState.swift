@@ -41,10 +41,10 @@ public struct TrainingState: Sendable {
   /// - Throws: `CheckpointError`, `FileError`; nothing is left then.
   public func save(_ trainer: Trainer, record: JSON) throws {
     let (parameters, world) = (trainer.model.parameters, trainer.world)
-    let moved = try world.sum(parameters.map { $0.moments == nil ? 0 : 1 }).map { $0 > 0 }
+    let moved = try world.sum(parameters.map { $0.hasMoved ? 1 : 0 }).map { $0 > 0 }
     guard world.rank == 0 else {
       for (parameter, moved) in zip(parameters, moved) where moved {
-        guard let moments = parameter.moments else { continue }
+        guard let moments = try parameter.moments() else { continue }
         try world.send(moments.means, to: 0)
         try world.send(moments.squares, to: 0)
       }
@@ -52,7 +52,7 @@ public struct TrainingState: Sendable {
     }
     let plan = zip(parameters, moved).flatMap { parameter, moved in
       (moved ? [Self.weights, Self.means, Self.squares] : [Self.weights]).map {
-        PlannedTensor(name: $0 + parameter.name.text, type: .float32, shape: parameter.value.shape)
+        PlannedTensor(name: $0 + parameter.name.text, type: .float32, shape: parameter.shape)
       }
     }
     try OutputDirectory.publish(to: path(trainer.step)) { place in
@@ -61,11 +61,11 @@ public struct TrainingState: Sendable {
         try writer.write(kind + parameter.name.text) { append in try tensor.withUnsafeBytes { try append($0) } }
       }
       for (number, parameter) in parameters.enumerated() {
-        try write(Self.weights, parameter, parameter.value)
+        try write(Self.weights, parameter, parameter.value())
         guard moved[number] else { continue }
-        let owner = trainer.ownership.owner(number)
-        try write(Self.means, parameter, parameter.moments?.means ?? world.receive(from: owner))
-        try write(Self.squares, parameter, parameter.moments?.squares ?? world.receive(from: owner))
+        let (owner, own) = (trainer.ownership.owner(number), try parameter.moments())
+        try write(Self.means, parameter, own?.means ?? world.receive(from: owner))
+        try write(Self.squares, parameter, own?.squares ?? world.receive(from: owner))
       }
       try writer.finish()
       let state = JSON.object([
@@ -90,9 +90,9 @@ public struct TrainingState: Sendable {
     let entries = Dictionary(stored.tensors.map { ($0.name, $0) }) { first, _ in first }
     func tensor(_ name: String, like parameter: Parameter) throws -> Tensor? {
       guard let entry = entries[name] else { return nil }
-      guard entry.type == .float32, entry.shape == parameter.value.shape else {
+      guard entry.type == .float32, entry.shape == parameter.shape else {
         throw ModelError(
-          "\(place): \(name) is \(entry.type.rawValue) \(entry.shape), where float32 \(parameter.value.shape) should be"
+          "\(place): \(name) is \(entry.type.rawValue) \(entry.shape), where float32 \(parameter.shape) should be"
         )
       }
       return try Tensor(bytes: stored.bytes(of: entry), shape: entry.shape, dtype: .float32)

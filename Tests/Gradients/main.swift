@@ -38,10 +38,10 @@ func run() throws {
       loss: loss, rate: LearningRate(peak: 1, end: 1, warmup: 0, steps: 1), recomputes: !records))
   let sums = try trainer.gradients(rows.map { TrainingBatch(rows: [$0]) })
 
-  let trained = model.parameters.filter { $0.gradient != nil }
+  let trained = model.parameters.filter { $0.hasGradient }
   try FileManager.default.createDirectory(atPath: arguments[2], withIntermediateDirectories: true)
   let stored = try trained.map { parameter -> (name: String, tensor: Tensor) in
-    let gradient = parameter.gradient ?? parameter.value
+    let gradient = try parameter.gradient() ?? parameter.value()
     let turned = parameter.name.weight.isStoredTransposed ? try gradient.transpose(0, 1).contiguous() : gradient
     return (parameter.name.text, try turned.contiguous())
   }

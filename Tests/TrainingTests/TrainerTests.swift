@@ -27,7 +27,7 @@ import Training
   }
 
   private func weights(_ trainer: Trainer) throws -> [[Float]] {
-    try trainer.model.parameters.map { try $0.value.floats() }
+    try trainer.model.parameters.map { try $0.value().floats() }
   }
 
   static let families = [
@@ -40,7 +40,7 @@ import Training
     let losses = try (kept.gradients(batches(0)), again.gradients(batches(0)))
     #expect(abs(losses.0.crossEntropy - losses.1.crossEntropy) < 1e-5)
     for (a, b) in zip(kept.model.parameters, again.model.parameters) {
-      let (first, second) = (try a.gradient?.floats() ?? [], try b.gradient?.floats() ?? [])
+      let (first, second) = (try a.gradient()?.floats() ?? [], try b.gradient()?.floats() ?? [])
       // What is computed without being recorded is rounded elsewhere.
       #expect(first.count == second.count)
       if !first.isEmpty { #expect(relativeDifference(first, second) < 1e-4, "\(a.name.text)") }
@@ -55,7 +55,7 @@ import Training
       try LibTorch.setThreads(threads)
       let trainer = try trainer(golden)
       _ = try trainer.gradients(batches(0, length: 40))
-      return try trainer.model.parameters.map { try $0.gradient?.floats() ?? [] }
+      return try trainer.model.parameters.map { try $0.gradient()?.floats() ?? [] }
     }
     try WholeProcess.alone {
       let (one, four) = (try gradients(1), try gradients(4))
@@ -125,7 +125,7 @@ import Training
   @Test func brokenStepsChangeNothing() throws {
     let trainer = try trainer("dense/llama3")
     let norm = try #require(trainer.model.parameters.last)
-    try norm.value.fill(.nan)
+    try norm.value().fill(.nan)
     let before = try weights(trainer).dropLast()
     let outcome = try trainer.learn(from: batches(0))
     #expect(outcome.isBroken)

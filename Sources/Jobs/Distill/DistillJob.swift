@@ -123,7 +123,7 @@ public struct DistillJob {
       return outcome(steps: request.steps, exported, finished?.validation, dtype)
     }
     let trainer = Trainer(
-      try TrainedModel(student, dtype: dtype),
+      try TrainedModel(student, dtype: dtype, memory: memory(student, dtype)),
       teacher: Teacher(
         try request.compute.executor(teacher),
         cache: request.teacherCache.map {
@@ -158,6 +158,17 @@ public struct DistillJob {
     DistillOutcome(
       steps: steps, wanted: request.steps, exported: exported, state: states.steps().last.map(states.path),
       validation: validation, metrics: DistillMetrics.path(in: request.output), computeType: "\(dtype)")
+  }
+
+  /// Where the training's numbers are.
+  private func memory(_ student: SourceModel, _ dtype: DType) throws -> TrainingMemory {
+    let spill = TrainingMemory.fitting(
+      student.description, dtype: dtype, processes: world.size,
+      room: request.compute.trainingRoom(processes: world.size))
+    guard spill != .nothing, !request.validatesOnly else { return .ample }
+    try makeDirectories(request.output)
+    try events.note(.trainingSpills(spill, directory: request.output))
+    return try TrainingMemory(spill, directory: request.output)
   }
 
   private func rule(_ student: SourceModel, _ dtype: DType) throws -> TrainingRule {

@@ -79,8 +79,10 @@ extension PruneRun {
     }
     let source = try SourceModel(directory: student)
     let dtype = executor.weights.dtype
+    let spill = TrainingMemory.fitting(
+      source.description, dtype: dtype, processes: 1, room: request.compute.trainingRoom(processes: 1))
     let trainer = Trainer(
-      try TrainedModel(source, dtype: dtype),
+      try TrainedModel(source, dtype: dtype, memory: TrainingMemory(spill, directory: place)),
       teacher: Teacher(Executor(model, dtype: dtype, budget: executor.budget / 2)),
       rule: TrainingRule(
         rate: LearningRate(
