@@ -57,9 +57,6 @@ public final class TrainedModel {
   /// Why a model cannot be trained; nil where it can.
   public static func obstacle(_ model: SourceModel) -> String? {
     let description = model.description
-    if !model.carriedTensors.isEmpty || !description.others.isEmpty {
-      return "a model with a vision tower is not trained here; distil the language model alone"
-    }
     if description.layerInputs != nil { return "tables that each layer reads for itself are not trained here" }
     if description.keepsPrediction { return "modules that predict further tokens are not trained here" }
     return nil
