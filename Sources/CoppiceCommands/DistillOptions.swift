@@ -153,6 +153,13 @@ struct TrainingOptions: ParsableArguments {
   @Option(name: .flag("logit_kl_temperature"), help: ArgumentHelp("What logits are divided by.", valueName: "t"))
   var temperature = DistillRequest.defaults.temperature
 
+  @Option(
+    name: .flag("logit_kl_topk"),
+    help: ArgumentHelp(
+      "The divergence of the teacher's likeliest tokens alone, as if there were no others (default: of all).",
+      valueName: "k"))
+  var topK: Int?
+
   @Option(name: .flag("seed"), help: ArgumentHelp("Of the order of the data.", valueName: "n"))
   var seed = DistillRequest.defaults.seed
 
@@ -160,7 +167,7 @@ struct TrainingOptions: ParsableArguments {
     (request.seqLength, request.microBatch, request.globalBatch) = (seqLength, microBatch, globalBatch)
     (request.rate, request.leastRate, request.warmup) = (rate, leastRate, warmup)
     (request.learnsText, request.divergenceScale, request.temperature) = (learnsText, divergenceScale, temperature)
-    request.seed = seed
+    (request.topK, request.seed) = (topK, seed)
   }
 }
 

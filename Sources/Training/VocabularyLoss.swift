@@ -11,13 +11,19 @@ public struct LossRule: Sendable, Equatable {
   public var crossEntropy: Double
   /// What logits are divided by for the divergence, which is multiplied by its square.
   public var temperature: Double
+  /// Tokens that the divergence is taken over: of each distribution those that the teacher finds likeliest, as if there were no
+  /// others, ties included (`TopKLogitsKLLoss` of the reference); nil for all.
+  public var topK: Int?
   /// Whether the divergence is first scaled to be as large as the cross-entropy, micro-batch by micro-batch, as the reference
   /// does where it mixes the two.
   public var isBalanced: Bool
 
-  public init(divergence: Double = 1, crossEntropy: Double = 0, temperature: Double = 1, isBalanced: Bool = false) {
+  public init(
+    divergence: Double = 1, crossEntropy: Double = 0, temperature: Double = 1, topK: Int? = nil,
+    isBalanced: Bool = false
+  ) {
     (self.divergence, self.crossEntropy, self.temperature) = (divergence, crossEntropy, temperature)
-    self.isBalanced = isBalanced
+    (self.topK, self.isBalanced) = (topK, isBalanced)
   }
 
   /// The rule for a micro-batch of these losses.
@@ -88,12 +94,20 @@ package struct VocabularyLoss {
     let keeps = sides * states.shape[0] * vocabulary * 4 <= keptBytes
     var own = Side(states, head, keeps: keeps)
     var other = teacher.map { Side($0.states, $0.head, keeps: keeps) }
-    let isSoft = rule.temperature != 1 && teacher != nil
+    let least = try rule.topK.flatMap { $0 < vocabulary ? try other?.least(ofTop: $0, slices) : nil }
+    let isSoft = teacher != nil && (rule.temperature != 1 || least != nil)
+    /// Logits as the divergence takes them.
+    func softened(_ logits: Tensor, _ theirs: Tensor?) throws -> Tensor {
+      let logits = rule.temperature == 1 ? logits : try logits.divided(by: rule.temperature)
+      guard let least, let theirs else { return logits }
+      return try Tensor.where(theirs.ge(least), logits, Self.nothing)
+    }
     var targetLogits = try Tensor.zeros([states.shape[0]], dtype: .float32)
     for rows in slices {
-      let logits = try own.first(rows, temperature: isSoft ? rule.temperature : nil)
+      let (logits, theirs) = (try own.logits(rows), try other?.logits(rows))
       targetLogits = try targetLogits.adding(Self.picked(logits, targets, rows))
-      _ = try other?.first(rows, temperature: isSoft ? rule.temperature : nil)
+      try own.add(logits, softened: isSoft ? softened(logits, theirs) : nil)
+      if let theirs { try other?.add(theirs, softened: isSoft ? softened(theirs, theirs) : nil) }
     }
     let (plain, soft) = try own.logSums()
     let teacherSums = try other?.logSums().soft
@@ -102,11 +116,11 @@ package struct VocabularyLoss {
     guard backward != nil || teacher != nil else { return losses }
     let column = try weights.unsqueeze(1)
     for rows in slices {
-      let logits = try own.second(rows)
+      let logits = try own.last(rows)
       var slope: Tensor?
-      if let teacherSums, let found = try other?.second(rows) {
-        let theirs = try Self.logarithms(found, teacherSums, isSoft ? rule.temperature : 1)
-        let ours = try Self.logarithms(logits, soft, isSoft ? rule.temperature : 1)
+      if let teacherSums, let found = try other?.last(rows) {
+        let theirs = try softened(found, found).subtracting(teacherSums.unsqueeze(1))
+        let ours = try softened(logits, found).subtracting(soft.unsqueeze(1))
         let shares = try theirs.exp()
         let gap = try theirs.subtracting(ours).multiplied(by: shares)
         losses.divergence += try gap.sum(dims: [1]).multiplied(by: weights).sum(dtype: .float64).item()
@@ -117,7 +131,7 @@ package struct VocabularyLoss {
       }
       guard let backward else { continue }
       if rule.crossEntropy != 0 || slope == nil {
-        let text = try Self.logarithms(logits, plain, 1).exp().subtracting(Self.indicator(targets, rows))
+        let text = try logits.subtracting(plain.unsqueeze(1)).exp().subtracting(Self.indicator(targets, rows))
           .multiplied(by: column.multiplied(by: rule.crossEntropy))
         slope = try slope?.adding(text) ?? text
       }
@@ -127,11 +141,8 @@ package struct VocabularyLoss {
     return losses
   }
 
-  /// log softmax of a slice.
-  private static func logarithms(_ logits: Tensor, _ sums: Tensor, _ temperature: Double) throws -> Tensor {
-    let scaled = temperature == 1 ? logits : try logits.divided(by: temperature)
-    return try scaled.subtracting(sums.unsqueeze(1))
-  }
+  /// The logit of what has no part: its probability is zero, and differences of two such are numbers.
+  private static var nothing: Tensor { get throws { try Tensor([-1e30 as Float], shape: [1, 1]) } }
 
   /// Targets within a slice, elsewhere its first row, and where they are.
   private static func places(_ targets: Tensor, _ rows: Range<Int>) throws -> (index: Tensor, isInside: Tensor) {
@@ -160,23 +171,38 @@ package struct VocabularyLoss {
     private let head: any SlicedHead
     private let keeps: Bool
     private var kept: [Int: Tensor] = [:]
-    /// log Σ exp of each slice: of logits, and of logits / temperature where that is another.
+    /// log Σ exp of each slice: of logits, and of those that the divergence takes where these are others.
     private var plain: [Tensor] = [], soft: [Tensor] = []
 
     init(_ states: Tensor, _ head: any SlicedHead, keeps: Bool) {
       (self.states, self.head, self.keeps) = (states, head, keeps)
     }
 
-    mutating func first(_ rows: Range<Int>, temperature: Double?) throws -> Tensor {
-      let logits = try head.logits(states, rows)
-      plain.append(try logits.logSumExp(dims: [1]))
-      if let temperature { soft.append(try logits.divided(by: temperature).logSumExp(dims: [1])) }
+    mutating func logits(_ rows: Range<Int>) throws -> Tensor {
+      let logits = try kept[rows.lowerBound] ?? head.logits(states, rows)
       if keeps { kept[rows.lowerBound] = logits }
       return logits
     }
 
-    mutating func second(_ rows: Range<Int>) throws -> Tensor {
+    /// The same when nobody asks for them again.
+    mutating func last(_ rows: Range<Int>) throws -> Tensor {
       try kept.removeValue(forKey: rows.lowerBound) ?? head.logits(states, rows)
+    }
+
+    mutating func add(_ logits: Tensor, softened: Tensor?) throws {
+      plain.append(try logits.logSumExp(dims: [1]))
+      if let softened { soft.append(try softened.logSumExp(dims: [1])) }
+    }
+
+    /// The least of each token's largest logits, `[M, 1]`.
+    mutating func least(ofTop count: Int, _ slices: [Range<Int>]) throws -> Tensor? {
+      var top: Tensor?
+      for rows in slices {
+        let logits = try logits(rows)
+        let all = try top.map { try Tensor.cat([$0, logits], dim: 1) } ?? logits
+        top = try all.topK(min(count, all.shape[1]), dim: 1).values
+      }
+      return try top?.amin(dims: [1], keepDim: true)
     }
 
     /// Over the whole vocabulary, `[M]`.

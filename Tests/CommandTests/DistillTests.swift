@@ -206,7 +206,7 @@ import Testing
     (["--use_mock_data"], "more than one kind of data"), (["--sft"], "--sft and --sft_dataset_root belong together"),
     (["--student_megatron_path", "x"], "pickles"), (["--student_hf_model", "x"], "should be --student_hf_path"),
     (["--recompute_granularity", "some"], "full, selective or none"),
-    (["--logit_kl_temperature", "nan"], "above zero"),
+    (["--logit_kl_temperature", "nan"], "above zero"), (["--logit_kl_topk", "0"], "--logit_kl_topk"),
     (["--seq_length", "99999999999"], "out of all bounds"),
     (["--data_paths", "1.0"], "a weight stands before each name"),
     (["--data_paths", "a", "2.0", "b"], "a weight stands before each name"),

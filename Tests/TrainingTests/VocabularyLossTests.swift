@@ -50,10 +50,14 @@ import Training
   private func whole(_ example: Example, _ rule: LossRule, states: Tensor) throws -> (kl: Double, ce: Double) {
     let ours = try states.linear(weight: example.head.matrix)
     let theirs = try example.theirs.linear(weight: example.teacher.matrix)
-    let (a, b) = (
-      try ours.divided(by: rule.temperature).logSoftmax(dim: 1),
-      try theirs.divided(by: rule.temperature).logSoftmax(dim: 1)
-    )
+    func logarithms(_ logits: Tensor) throws -> Tensor {
+      var logits = try logits.divided(by: rule.temperature)
+      if let topK = rule.topK {
+        logits = try logits.gather(dim: 1, index: theirs.topK(topK, dim: 1).indices)
+      }
+      return try logits.logSoftmax(dim: 1)
+    }
+    let (a, b) = (try logarithms(ours), try logarithms(theirs))
     let kl = try b.exp().multiplied(by: b.subtracting(a)).sum(dims: [1]).multiplied(by: example.weights)
       .sum(dtype: .float64).item()
     let picked = try ours.logSoftmax(dim: 1).gather(dim: 1, index: example.targets.unsqueeze(1)).squeeze(1)
@@ -65,6 +69,7 @@ import Training
 
   static let rules = [
     LossRule(), LossRule(divergence: 0, crossEntropy: 1), LossRule(divergence: 0.7, crossEntropy: 0.3),
+    LossRule(topK: 1), LossRule(topK: 5), LossRule(crossEntropy: 0.5, temperature: 2, topK: 20),
     LossRule(temperature: 2), LossRule(divergence: 0.5, crossEntropy: 1, temperature: 3),
   ]
 

@@ -175,7 +175,7 @@ public struct DistillJob {
     TrainingRule(
       loss: LossRule(
         divergence: request.divergenceScale, crossEntropy: request.learnsText ? 1 : 0,
-        temperature: request.temperature, isBalanced: request.learnsText),
+        temperature: request.temperature, topK: request.topK, isBalanced: request.learnsText),
       rate: LearningRate(
         peak: request.rate, end: request.leastRate, warmup: min(request.warmup, request.steps), steps: request.steps),
       recomputes: try recomputes(student, dtype))
@@ -201,7 +201,7 @@ public struct DistillJob {
       ("min_lr", "\(request.leastRate)"), ("lr_warmup_iters", "\(request.warmup)"), ("seed", "\(request.seed)"),
       ("no_skip_lm_loss", "\(request.learnsText)"), ("kd_loss_scale", "\(request.divergenceScale)"),
       ("logit_kl_temperature", "\(request.temperature)"), ("compute_dtype", "\(dtype)"),
-    ]
+    ] + (request.topK.map { [("logit_kl_topk", "\($0)")] } ?? [])
   }
 
   private func export(

@@ -56,6 +56,8 @@ public struct DistillRequest: Sendable, Equatable {
   public var learnsText = false
   public var divergenceScale = 1.0
   public var temperature = 1.0
+  /// Tokens that the divergence is taken over: those that the teacher finds likeliest; nil: all.
+  public var topK: Int?
   /// Where the teacher's states are kept, so that it computes each row once; nil: nowhere.
   public var teacherCache: String?
   /// Whether what lies within layers is computed again on the way back; nil: where memory is short.
@@ -127,6 +129,7 @@ public struct DistillRequest: Sendable, Equatable {
         """)
     }
     try positive(temperature, "logit_kl_temperature")
+    try atLeast(1, topK ?? 1, "logit_kl_topk")
     if validatesOnly, evaluationSteps == 0 {
       throw RequestError("\(parameter: "validate_only") needs \(parameter: "eval_iters") above zero")
     }
