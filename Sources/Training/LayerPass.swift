@@ -9,10 +9,13 @@ struct LayerPass {
   private let layer: Int
   private let context: ForwardContext
   private let input: Tensor
+  /// What the layer gets besides the stream, `[B, S, P]`; nil for nothing.
+  private let own: Tensor?
   private var recorded: Recorded?
 
   private struct Recorded {
     let input: Tensor
+    let own: Tensor?
     let output: Tensor
     let leaves: [(parameter: Parameter, leaf: Tensor)]
   }
@@ -20,8 +23,12 @@ struct LayerPass {
   /// - Parameters:
   ///   - context: of the micro-batch. Its positions are used on both ways.
   ///   - input: `[B, S, H]`.
-  init(_ layer: Int, context: ForwardContext, input: Tensor) {
-    (self.layer, self.context, self.input) = (layer, context, input)
+  ///   - own: what the layer gets of each token besides, `[B, S, P]`; nil for nothing.
+  init(_ layer: Int, context: ForwardContext, input: Tensor, own: Tensor?) {
+    (self.layer, self.input, self.own) = (layer, input, own)
+    var context = context
+    if let own { context.layerInput = { own } }
+    self.context = context
   }
 
   /// The layer's output, `[B, S, H]`, with nothing recorded in it.
@@ -37,18 +44,18 @@ struct LayerPass {
   /// Adds the gradients of the layer's weights.
   ///
   /// - Parameter slope: by the output, `[B, S, H]`.
-  /// - Returns: the gradient by the input.
-  mutating func backward(_ model: TrainedModel, slope: Tensor) throws -> Tensor {
+  /// - Returns: the gradients by the input, and by what the layer gets besides.
+  mutating func backward(_ model: TrainedModel, slope: Tensor) throws -> (input: Tensor, own: Tensor?) {
     let made = try recorded ?? record(model)
     recorded = nil
     let slopes = try Tensor.gradients(
-      of: [made.output], given: [slope], by: [made.input] + made.leaves.map(\.leaf))
+      of: [made.output], given: [slope], by: [made.input] + made.leaves.map(\.leaf) + [made.own].compactMap { $0 })
     for (slope, leaf) in zip(slopes.dropFirst(), made.leaves) {
       // Of what only chooses (the bias of a router's choice) there is no gradient.
       if let slope { try leaf.parameter.add(slope) }
     }
     guard let first = slopes[0] else { throw ModelError("layer \(layer + 1) does not depend on its input") }
-    return first
+    return (first, made.own == nil ? nil : slopes.last ?? nil)
   }
 
   private func record(_ model: TrainedModel) throws -> Recorded {
@@ -59,8 +66,10 @@ struct LayerPass {
       return (parameter: parameter, leaf: try copy.leaf(wantsGradient: true))
     }
     let weights = TrainedModel.collect(leaves.map { ($0.parameter.name, $0.leaf) })
-    let start = try input.leaf(wantsGradient: true)
+    let (start, own) = (try input.leaf(wantsGradient: true), try own?.leaf(wantsGradient: true))
+    var context = context
+    if let own { context.layerInput = { own } }
     let output = try model.description.layers[layer].forward(start, weights: weights, context: context)
-    return Recorded(input: start, output: output, leaves: leaves)
+    return Recorded(input: start, own: own, output: output, leaves: leaves)
   }
 }

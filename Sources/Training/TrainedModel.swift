@@ -10,7 +10,7 @@ public final class TrainedModel {
   public let model: SourceModel
   /// The type computed with.
   public let dtype: DType
-  /// Every tensor, in the order of the checkpoint: embedding, layers, what follows.
+  /// Every tensor that learns, in the order of the checkpoint: embedding, layers, what follows.
   public private(set) var parameters: [Parameter] = []
   /// Those of each layer, in the same order, and those outside the layers.
   private(set) var layers: [[Parameter]] = []
@@ -38,7 +38,7 @@ public final class TrainedModel {
       return try Parameter(
         .init(weight: weight, layer: layer, expert: expert), value: own, places: memory.places(inLayer: layer != nil))
     }
-    for weight in description.outerWeights {
+    for weight in description.trainedOuterWeights {
       outside[weight] = try parameter(weight, nil, nil, model.tensor(weight.name))
     }
     for layer in description.layers.indices {
@@ -50,14 +50,13 @@ public final class TrainedModel {
         })
       source.release(layer: layer)
     }
-    let outer = description.outerWeights.compactMap { outside[$0] }
+    let outer = description.trainedOuterWeights.compactMap { outside[$0] }
     parameters = Array(outer.prefix(1)) + layers.joined() + outer.dropFirst()
   }
 
   /// Why a model cannot be trained; nil where it can.
   public static func obstacle(_ model: SourceModel) -> String? {
     let description = model.description
-    if description.layerInputs != nil { return "tables that each layer reads for itself are not trained here" }
     if description.keepsPrediction { return "modules that predict further tokens are not trained here" }
     return nil
   }

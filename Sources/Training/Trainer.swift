@@ -153,10 +153,12 @@ public final class Trainer {
     self.positions[width] = shared
     let positions = shared.rows(lengths: lengths)
     var h = try model.embed(tokens)
+    let inputs = try TrainedLayerInputs(model, tokens, embedded: h)
     var passes: [LayerPass] = []
     for layer in layers.indices {
       var pass = LayerPass(
-        layer, context: ForwardContext(layer: layer, lengths: lengths, positions: positions), input: h)
+        layer, context: ForwardContext(layer: layer, lengths: lengths, positions: positions), input: h,
+        own: try inputs?.input(layer))
       h = try pass.forward(model, keepsRecord: learns && !rule.recomputes)
       if learns { passes.append(pass) }
     }
@@ -185,9 +187,12 @@ public final class Trainer {
     }
     var back = slopes[0] ?? last
     for number in passes.indices.reversed() {
-      back = try passes[number].backward(model, slope: back)
+      let found = try passes[number].backward(model, slope: back)
+      back = found.input
+      if let own = found.own { try inputs?.backward(number, slope: own) }
       passes.removeLast()
     }
+    if let further = inputs?.embeddedSlope { back = try back.adding(further.to(back.dtype)) }
     try model.addEmbeddingGradient(back, tokens: tokens)
     return losses
   }

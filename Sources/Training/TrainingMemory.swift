@@ -59,7 +59,7 @@ public struct TrainingMemory {
     let sizes = model.sizes
     func elements(_ weights: [Weight]) -> Int { weights.reduce(0) { $0 + $1.elementCount(sizes) } }
     let layers = model.layers.map { elements($0.weights) }
-    let (inner, outer) = (layers.reduce(0, +), elements(model.outerWeights))
+    let (inner, outer) = (layers.reduce(0, +), elements(model.trainedOuterWeights))
     let isWide = dtype == .float32
     let moments = 8 * (inner + outer) / processes
     // Copies are float32 weights themselves where these are in memory.

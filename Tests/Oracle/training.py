@@ -22,7 +22,7 @@ import tokenizers
 import torch
 import transformers
 
-from gradients import EAGER, GOLDENS, load, perturbed
+from gradients import EAGER, GOLDENS, RESTING, load, perturbed
 
 STEPS, ROWS, LENGTH = 100, 4, 32
 RATE, LEAST, WARMUP, DECAY = 1e-3, 1e-4, 10, 0.033
@@ -63,8 +63,11 @@ def tokenizer(vocabulary, directory):
 
 def loop(student, teacher, rows):
     """Losses of each step."""
-    matrices = [p for p in student.parameters() if p.dim() > 1]
-    others = [p for p in student.parameters() if p.dim() <= 1]
+    for name, parameter in student.named_parameters():
+        parameter.requires_grad_(RESTING not in name)
+    learning = [p for p in student.parameters() if p.requires_grad]
+    matrices = [p for p in learning if p.dim() > 1]
+    others = [p for p in learning if p.dim() <= 1]
     optimizer = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}],
         lr=RATE, betas=(0.9, 0.95), eps=1e-8,
@@ -80,7 +83,7 @@ def loop(student, teacher, rows):
             loss = (theirs.exp() * (theirs - ours)).sum(-1).mean() / ROWS
             loss.backward()
             total += loss.item()
-        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(learning, 1.0)
         for group in optimizer.param_groups:
             group["lr"] = rate(step)
         optimizer.step()
@@ -138,7 +141,8 @@ def compare(coppice, directory):
 
 
 def main():
-    coppice, words = sys.argv[2], sys.argv[3:] or ["llama3", "qwen3_tied", "gemma2_tied", "mixtral", "nemotron_h_pattern", "deepseek_v3"]
+    usual = ["llama3", "qwen3_tied", "gemma2_tied", "mixtral", "nemotron_h_pattern", "deepseek_v3", "jamba", "shared"]
+    coppice, words = sys.argv[2], sys.argv[3:] or usual
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     bad = 0

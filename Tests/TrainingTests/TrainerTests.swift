@@ -31,7 +31,7 @@ import Training
   }
 
   static let families = [
-    "dense/llama3", "moe/mixtral", "mamba/nemotron_h_pattern", "moe/qwen3_next", "moe/deepseek_v3",
+    "dense/llama3", "moe/mixtral", "mamba/nemotron_h_pattern", "moe/qwen3_next", "moe/deepseek_v3", "gemma4/shared",
   ]
 
   /// What is kept of the way there is what is computed again on the way back.

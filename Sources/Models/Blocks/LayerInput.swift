@@ -10,9 +10,9 @@ public struct LayerInputs: Sendable {
   /// `[V, L × P]`.
   public let table: Weight
   /// `[L × P, H]`.
-  let projection: Weight
+  public let projection: Weight
   /// Over P.
-  let norm: Norm
+  public let norm: Norm
   /// The factor on what the projection gives.
   private let projectionScale: Double
 
@@ -46,14 +46,34 @@ public struct LayerInputs: Sendable {
     let width = weight.shape[0]
     func placed(_ x: Tensor) throws -> Tensor { try x.to(embedded.dtype).to(device: embedded.device) }
     let indices = try kept.map { try Tensor($0.map(Int64.init), shape: [$0.count]) }
-    var matrix = try tensor(projection).narrow(dim: 0, start: layer * width, length: width)
+    var matrix = try part(of: tensor(projection), dim: 0, layer: layer, width: width)
     if let indices { matrix = try matrix.indexSelect(dim: 1, indices) }
-    let context = try embedded.linear(weight: placed(matrix)).multiplied(by: projectionScale)
-    let normed = try norm.forward(context, weights: LayerWeights([gain: placed(weight)]))
-    let part = try tensor(table).narrow(dim: 1, start: layer * width, length: width)
-    let rows = try placed(Tensor.embedding(weight: part, indices: tokens))
+    let rows = try part(of: tensor(table), dim: 1, layer: layer, width: width)
+    return try input(
+      rows: placed(Tensor.embedding(weight: rows, indices: tokens)), embedded: embedded, matrix: placed(matrix),
+      gain: placed(weight))
+  }
+
+  /// A layer's part of the table (`dim` 1) or of the projection (`dim` 0).
+  public func part(of whole: Tensor, dim: Int, layer: Int, width: Int) throws -> Tensor {
+    try whole.narrow(dim: dim, start: layer * width, length: width)
+  }
+
+  /// The same from a layer's parts, all of one type.
+  ///
+  /// - Parameters:
+  ///   - rows: of the table, `[B, S, P]`.
+  ///   - embedded: `[B, S, H]`.
+  ///   - matrix: of the projection, `[P, H]`.
+  ///   - gain: of the norm, `[P]`.
+  /// - Returns: `[B, S, P]`.
+  public func input(rows: Tensor, embedded: Tensor, matrix: Tensor, gain: Tensor) throws -> Tensor {
+    guard let name = norm.weight else { throw ModelError("the norm of the layers' inputs has no weight") }
+    let context = try embedded.linear(weight: matrix).multiplied(by: projectionScale)
+    let normed = try norm.forward(context, weights: LayerWeights([name: gain]))
     // The factor is rounded to the type computed with, as that of the embeddings.
-    let scale = try placed(Tensor([Float(Double(width).squareRoot())], shape: [1]))
+    let scale = try Tensor([Float(Double(gain.shape[0]).squareRoot())], shape: [1]).to(embedded.dtype)
+      .to(device: embedded.device)
     return try normed.adding(rows.multiplied(by: scale)).multiplied(by: 0.5.squareRoot())
   }
 }
