@@ -36,7 +36,7 @@ public struct DistillCommand: ComputingCommand {
       student: models.student, teacher: models.teacher, output: models.output, steps: training.steps)
     models.apply(to: &request)
     try data.apply(to: &request)
-    training.apply(to: &request)
+    try training.apply(to: &request)
     course.apply(to: &request)
     request.recomputes = try reference.recomputes()
     request.compute = try compute.parameters()

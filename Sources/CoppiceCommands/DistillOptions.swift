@@ -160,14 +160,22 @@ struct TrainingOptions: ParsableArguments {
       valueName: "k"))
   var topK: Int?
 
+  @Option(
+    name: .flag("intermediate_layer_pairs"), parsing: .upToNextOption,
+    help: ArgumentHelp(
+      "Layers whose results should be like the teacher's, too: of the student and of the teacher, from 1 on, such as 12:24, 12:24:cosine or 12:24:mse.",
+      valueName: "pair"))
+  var layerPairs: [String] = []
+
   @Option(name: .flag("seed"), help: ArgumentHelp("Of the order of the data.", valueName: "n"))
   var seed = DistillRequest.defaults.seed
 
-  func apply(to request: inout DistillRequest) {
+  func apply(to request: inout DistillRequest) throws {
     (request.seqLength, request.microBatch, request.globalBatch) = (seqLength, microBatch, globalBatch)
     (request.rate, request.leastRate, request.warmup) = (rate, leastRate, warmup)
     (request.learnsText, request.divergenceScale, request.temperature) = (learnsText, divergenceScale, temperature)
     (request.topK, request.seed) = (topK, seed)
+    try usage { request.layerPairs = try DistillRequest.layerPairs(layerPairs) }
   }
 }
 

@@ -90,10 +90,12 @@ public final class Executor {
   ///   - progress: called with the number of token-layers done, of `work(batches:subjects:)`.
   ///   - finish: called for every batch of every subject at the end of the walk.
   ///   - batches: rows of tokens.
+  ///   - visitor: sees the walk go by; nil for nobody.
   public func run(
-    _ batches: [TokenBatch], subjects: [Selection], progress: (Int) -> Void, finish: Finish
+    _ batches: [TokenBatch], subjects: [Selection], visitor: (any WalkVisitor)? = nil, progress: (Int) -> Void,
+    finish: Finish
   ) throws {
-    let chunk = try ChunkWalk(self, batches, subjects.map { Subject($0) })
+    let chunk = try ChunkWalk(self, batches, subjects.map { Subject($0) }, visitor: visitor)
     try chunk.embed()
     try chunk.run(progress: progress)
     try chunk.end(finish)

@@ -15,7 +15,7 @@ public final class StreamsAhead: WalkVisitor {
   private let model: ModelDescription
   private let store: any StateChannel
   private let batches: Int
-  private var observers: [Int: Observer] = [:]
+  private var observers: [Int: LayerResults] = [:]
 
   /// - Parameters:
   ///   - store: for the streams.
@@ -45,7 +45,11 @@ public final class StreamsAhead: WalkVisitor {
 
   public func linearObserver(subject: Int, layer: Int) -> (any LinearObserver)? {
     guard ends.values.contains(layer) else { return nil }
-    let observer = observers[layer] ?? Observer(model.layers[layer].sublayers.count, store)
+    let observer =
+      observers[layer]
+      ?? LayerResults(of: model.layers[layer]) { [store] batch, state, lengths in
+        try store.put(StateKey(path: layer, batch: batch), state.valid(lengths).clone())
+      }
     observers[layer] = observer
     return observer
   }
@@ -61,25 +65,5 @@ public final class StreamsAhead: WalkVisitor {
   func release(_ layer: Int) {
     guard let end = ends[layer] else { return }
     for batch in 0..<batches { store.remove(StateKey(path: end, batch: batch)) }
-  }
-
-  /// Keeps what a layer leaves, batch after batch.
-  private final class Observer: LinearObserver {
-    private let branches: Int
-    private let store: any StateChannel
-    private var batch = 0
-
-    init(_ branches: Int, _ store: any StateChannel) { (self.branches, self.store) = (branches, store) }
-
-    func observe(
-      _ weight: Weight, bias: Weight?, routed: RoutedRows?, layer: Int, input: Tensor, lengths: [Int]?
-    ) throws {}
-
-    func observeStream(_ sublayer: Int, layer: Int, state: Tensor, lengths: [Int]?) throws {
-      guard sublayer == branches else { return }
-      // The memory of the stream is used again.
-      try store.put(StateKey(path: layer, batch: batch), state.valid(lengths).clone())
-      batch += 1
-    }
   }
 }

@@ -9,6 +9,18 @@ public final class Teacher {
   private let executor: Executor
   private let cache: TeacherCache?
   private var head: OutputHead?
+  /// Layers whose results are wanted besides the last states: 0-based.
+  var layers: [Int] = []
+
+  /// What it gives of a batch.
+  struct States {
+    /// After the final norm, `[B × S, H]`.
+    var last: Tensor
+    /// The residual stream after layers, by their 0-based numbers: `[B × S, H]`.
+    var layers: [Int: Tensor] = [:]
+  }
+
+  var width: Int { executor.weights.model.description.sizes[.hidden] }
 
   /// - Parameter cache: where states are kept of rows that have names; nil for nowhere.
   public init(_ executor: Executor, cache: TeacherCache? = nil) { (self.executor, self.cache) = (executor, cache) }
@@ -20,7 +32,7 @@ public final class Teacher {
   func batchesAtOnce(_ batches: ArraySlice<TrainingBatch>) -> Int {
     // A state as it comes into a layer, as it leaves it, and as it is kept at the end.
     let weights = executor.weights
-    let bytes = 3 * weights.model.description.sizes[.hidden] * weights.dtype.byteCount
+    let bytes = (3 + layers.count) * weights.model.description.sizes[.hidden] * weights.dtype.byteCount
     let most = max(executor.budget / 4 / max(bytes, 1), 1)
     var tokens = 0
     let count = batches.prefix { batch in
@@ -30,28 +42,68 @@ public final class Teacher {
     return max(count, 1)
   }
 
-  /// The states after the final norm, one tensor `[B × S, H]` for each batch: those that are kept, the others computed.
-  func states(_ batches: [TrainingBatch]) throws -> [Tensor] {
+  /// The states of each batch: those that are kept, the others computed.
+  func states(_ batches: [TrainingBatch]) throws -> [States] {
     var found = batches.map(kept)
     let missing = batches.indices.filter { found[$0] == nil }
     guard !missing.isEmpty else { return found.compactMap { $0 } }
-    let whole = [Selection(all: executor.weights.model.description)]
-    try executor.run(missing.map { batches[$0].batch }, subjects: whole) { _, number, hidden, head in
+    let description = executor.weights.model.description
+    var seen: [Int: [Int: Tensor]] = [:]
+    let watch = Watch(description, layers) { layer, number, state in
+      seen[number, default: [:]][layer] = try state.clone().reshape([-1, state.shape[2]])
+      try self.keep(state, of: batches[missing[number]], in: self.cache?.of(layer: layer))
+    }
+    try executor.run(
+      missing.map { batches[$0].batch }, subjects: [Selection(all: description)], visitor: layers.isEmpty ? nil : watch,
+      progress: { _ in }
+    ) { _, number, hidden, head in
       self.head = self.head ?? head
-      let batch = batches[missing[number]]
-      found[missing[number]] = try hidden.reshape([-1, hidden.shape[2]])
-      guard let cache, !batch.names.isEmpty else { return }
-      for (row, name) in batch.names.enumerated() {
-        try cache.write(
-          name, hidden.select(dim: 0, index: row).narrow(dim: 0, start: 0, length: batch.inputs[row].count))
-      }
+      found[missing[number]] = States(
+        last: try hidden.reshape([-1, hidden.shape[2]]), layers: seen.removeValue(forKey: number) ?? [:])
+      try self.keep(hidden, of: batches[missing[number]], in: self.cache)
     }
     return found.compactMap { $0 }
   }
 
+  /// - Parameter states: `[B, S, H]`.
+  private func keep(_ states: Tensor, of batch: TrainingBatch, in cache: TeacherCache?) throws {
+    guard let cache else { return }
+    for (row, name) in batch.names.enumerated() {
+      try cache.write(
+        name, states.select(dim: 0, index: row).narrow(dim: 0, start: 0, length: batch.inputs[row].count))
+    }
+  }
+
+  /// Sees the results of some layers.
+  private final class Watch: WalkVisitor {
+    private let observers: [Int: LayerResults]
+
+    init(
+      _ model: ModelDescription, _ layers: [Int],
+      take: @escaping (_ layer: Int, _ batch: Int, _ state: Tensor) throws -> Void
+    ) {
+      observers = Dictionary(
+        uniqueKeysWithValues: layers.map { layer in
+          (layer, LayerResults(of: model.layers[layer]) { batch, state, _ in try take(layer, batch, state) })
+        })
+    }
+
+    func linearObserver(subject: Int, layer: Int) -> (any LinearObserver)? { observers[layer] }
+  }
+
   /// A batch's states where all of its rows are kept.
-  private func kept(_ batch: TrainingBatch) -> Tensor? {
-    guard let cache, batch.names.count == batch.inputs.count, !batch.names.isEmpty else { return nil }
+  private func kept(_ batch: TrainingBatch) -> States? {
+    guard let cache, let last = kept(batch, cache) else { return nil }
+    var states = States(last: last)
+    for layer in layers {
+      guard let found = kept(batch, cache.of(layer: layer)) else { return nil }
+      states.layers[layer] = found
+    }
+    return states
+  }
+
+  private func kept(_ batch: TrainingBatch, _ cache: TeacherCache) -> Tensor? {
+    guard batch.names.count == batch.inputs.count, !batch.names.isEmpty else { return nil }
     var rows: [Tensor] = []
     for (name, tokens) in zip(batch.names, batch.inputs) {
       guard let row = cache.read(name, tokens: tokens.count) else { return nil }

@@ -18,6 +18,13 @@ public struct TeacherCache: Sendable {
     (self.directory, self.hidden, self.dtype) = (directory, hidden, dtype)
   }
 
+  /// The same for what a layer leaves.
+  ///
+  /// - Parameter layer: 0-based.
+  func of(layer: Int) -> TeacherCache {
+    TeacherCache(directory: directory + "/layer-\(layer + 1)", hidden: hidden, dtype: dtype)
+  }
+
   private func path(_ row: String) -> String {
     // Directories of some thousand files.
     "\(directory)/\(row.dropLast(3).isEmpty ? "0" : String(row.dropLast(3)))/\(row).states"

@@ -105,6 +105,9 @@ public final class TrainedModel {
     return found
   }
 
+  /// More to be learned with it, which is no part of the checkpoint.
+  func add(_ further: [Parameter]) { parameters += further }
+
   /// The head's weight: the embedding where they are tied.
   func head() throws -> Parameter { try outer(description.head ?? description.embedding) }
 

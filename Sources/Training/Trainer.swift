@@ -46,6 +46,7 @@ public final class Trainer {
   public let model: TrainedModel
   public let rule: TrainingRule
   private let teacher: Teacher?
+  private let intermediates: IntermediateLosses?
   /// Steps that are done.
   public internal(set) var step = 0
 
@@ -54,9 +55,17 @@ public final class Trainer {
   /// By the width of a batch.
   private var positions: [Int: Positions] = [:]
 
-  /// - Parameter world: processes that learn together, all with the same model, rule and batches.
-  public init(_ model: TrainedModel, teacher: Teacher?, rule: TrainingRule, world: World = .alone) {
+  /// - Parameters:
+  ///   - pairs: layers whose results should be like the teacher's, besides the distributions.
+  ///   - world: processes that learn together, all with the same model, rule and batches.
+  public init(
+    _ model: TrainedModel, teacher: Teacher?, rule: TrainingRule, pairs: [LayerPair] = [], world: World = .alone
+  ) throws {
     (self.model, self.teacher, self.rule, self.world) = (model, teacher, rule, world)
+    intermediates = try teacher.flatMap { teacher in
+      teacher.layers = Set(pairs.map { $0.teacher - 1 }).sorted()
+      return pairs.isEmpty ? nil : try IntermediateLosses(pairs, model, teacherWidth: teacher.width)
+    }
     ownership = Ownership(model.parameters, world)
   }
 
@@ -72,10 +81,10 @@ public final class Trainer {
       let norm = try parameter.gradient()?.norm(p: 2).item() ?? 0
       return sum + norm * norm
     }
-    let sums = try world.sum([own.divergence, own.crossEntropy, squares])
+    let sums = try world.sum([own.divergence, own.crossEntropy, own.intermediate, squares])
     var losses = LossSums()
-    (losses.divergence, losses.crossEntropy) = (sums[0], sums[1])
-    let norm = sums[2].squareRoot()
+    (losses.divergence, losses.crossEntropy, losses.intermediate) = (sums[0], sums[1], sums[2])
+    let norm = sums[3].squareRoot()
     let rate = rule.rate.rate(atStep: step + 1)
     let outcome = StepOutcome(
       step: step + 1, losses: losses, loss: Self.loss(losses, rule.loss), gradientNorm: norm, rate: rate,
@@ -127,7 +136,7 @@ public final class Trainer {
   }
 
   /// Batches with the teacher's states, which are made for as many at a time as its memory allows.
-  private func withTeacher(_ batches: [TrainingBatch], _ body: (TrainingBatch, Tensor?) throws -> Void) throws {
+  private func withTeacher(_ batches: [TrainingBatch], _ body: (TrainingBatch, Teacher.States?) throws -> Void) throws {
     guard let teacher else { return try batches.forEach { try body($0, nil) } }
     var next = 0
     while next < batches.count {
@@ -138,13 +147,15 @@ public final class Trainer {
   }
 
   package static func loss(_ sums: LossSums, _ rule: LossRule) -> Double {
+    // Layers' losses are made as large as the divergence, where both together are not made as large as the text's.
+    let times = sums.intermediate > 0 && !rule.isBalanced ? 2.0 : 1
     let rule = rule.isBalanced ? rule.balanced(by: sums) : rule
-    return (rule.divergence == 0 ? 0 : rule.divergence * sums.divergence)
+    return (rule.divergence == 0 ? 0 : times * rule.divergence * sums.divergence)
       + (rule.crossEntropy == 0 ? 0 : rule.crossEntropy * sums.crossEntropy)
   }
 
   /// One micro-batch there and, where something is learned, back.
-  private func pass(_ batch: TrainingBatch, theirs: Tensor?, of count: Int, learns: Bool) throws -> LossSums {
+  private func pass(_ batch: TrainingBatch, theirs: Teacher.States?, of count: Int, learns: Bool) throws -> LossSums {
     let layers = model.description.layers
     let width = batch.width
     let tokens = try Tensor(batch.flat(batch.inputs, filling: 0).map(Int64.init), shape: [batch.inputs.count, width])
@@ -155,12 +166,14 @@ public final class Trainer {
     var h = try model.embed(tokens)
     let inputs = try TrainedLayerInputs(model, tokens, embedded: h)
     var passes: [LayerPass] = []
+    var seen: [Int: Tensor] = [:]
     for layer in layers.indices {
       var pass = LayerPass(
         layer, context: ForwardContext(layer: layer, lengths: lengths, positions: positions), input: h,
         own: try inputs?.input(layer))
       h = try pass.forward(model, keepsRecord: learns && !rule.recomputes)
       if learns { passes.append(pass) }
+      if learns, intermediates?.wants(layer) == true { seen[layer] = h }
     }
     let (states, norm) = try finalStates(h, wantsGradient: learns)
     let flat = try states.reshape([-1, states.shape[2]]).leaf(wantsGradient: false)
@@ -170,16 +183,24 @@ public final class Trainer {
       batch.flat(batch.shares, filling: 0).map { $0 * Float(share) }, shape: [flat.shape[0]])
     let targets = try Tensor(batch.flat(batch.targets, filling: 0).map(Int64.init), shape: [flat.shape[0]])
     let slope = learns ? try Tensor.zeros(flat.shape, dtype: .float32) : nil
-    let teaching = try theirs.flatMap { states in try teacher.map { (states: states, head: try $0.slicedHead()) } }
+    let teaching = try theirs.flatMap { states in try teacher.map { (states: states.last, head: try $0.slicedHead()) } }
     func measured(_ rule: LossRule, _ backward: ((Range<Int>, Tensor) throws -> Void)?) throws -> LossSums {
       try VocabularyLoss(rule: rule)(
         flat, head: head, teacher: teaching, targets: targets, weights: weights, backward: backward)
     }
     let isBalanced = rule.loss.isBalanced && learns
-    let loss = isBalanced ? rule.loss.balanced(by: try measured(rule.loss, nil)) : rule.loss
-    let losses = try measured(
+    let compared = try learns ? theirs.flatMap { try intermediates?(seen, $0.layers, weights: weights) } : nil
+    var loss = isBalanced ? rule.loss.balanced(by: try measured(rule.loss, nil)) : rule.loss
+    // What is as large as the text's loss is the divergence and the layers' loss together.
+    if isBalanced, compared != nil { loss.divergence /= 2 }
+    var losses = try measured(
       loss, slope.map { slope in { try slope.add(head.backward($1, states: flat, $0)) } })
     guard let slope else { return losses }
+    losses.intermediate = compared?.value ?? 0
+    let further =
+      try compared.map {
+        try $0.backward(weight: $0.value > 0 ? loss.divergence * losses.divergence / $0.value : 0)
+      } ?? [:]
     let last = try slope.to(model.dtype).reshape(states.shape)
     let slopes = try Tensor.gradients(of: [states], given: [last], by: [norm.input] + norm.leaves.map(\.leaf))
     for (slope, leaf) in zip(slopes.dropFirst(), norm.leaves) {
@@ -187,6 +208,7 @@ public final class Trainer {
     }
     var back = slopes[0] ?? last
     for number in passes.indices.reversed() {
+      if let own = further[number] { back = try back.adding(own) }
       let found = try passes[number].backward(model, slope: back)
       back = found.input
       if let own = found.own { try inputs?.backward(number, slope: own) }

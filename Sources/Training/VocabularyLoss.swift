@@ -41,6 +41,8 @@ public struct LossSums: Sendable, Equatable {
   public var divergence = 0.0
   /// Cross-entropy of the text in nats.
   public var crossEntropy = 0.0
+  /// The mean over pairs of layers; 0 where none are compared.
+  public var intermediate = 0.0
 
   public init() {}
 
@@ -48,6 +50,7 @@ public struct LossSums: Sendable, Equatable {
     var sum = a
     sum.divergence += b.divergence
     sum.crossEntropy += b.crossEntropy
+    sum.intermediate += b.intermediate
     return sum
   }
 }

@@ -62,7 +62,9 @@ import Testing
     }
   }
 
+  /// With what is learned beside the student: the teacher is wider.
   @Test func aRunThatWasEndedGoesOnToTheSameBytes() throws {
+    let text = text + ["--intermediate_layer_pairs", "2:3", "4:6:mse"]
     try withTemporaryDirectory { place in
       try Program.run(arguments(place + "/whole", text)).expectSuccess()
       let paused = try Program.run(arguments(place + "/parts", text + ["--exit_interval", "5", "--json"]))
@@ -131,13 +133,14 @@ import Testing
 
   /// What a cache has of the teacher is used, and what is damaged there is made again.
   @Test func theTeachersStatesAreKept() throws {
+    let text = text + ["--intermediate_layer_pairs", "2:3"]
     try withTemporaryDirectory { place in
       let more = text + ["--teacher_cache", place + "/cache"]
       try Program.run(arguments(place + "/first", more)).expectSuccess()
       let all = try FileManager.default.subpathsOfDirectory(atPath: place + "/cache")
       let files = all.filter { $0.hasSuffix(".states") }
-      // Twelve steps of eight rows, and those that are held back.
-      #expect(files.count > 96)
+      // Twelve steps of eight rows, and those that are held back; as many of the layer that is compared.
+      #expect(files.count > 2 * 96 && files.filter { $0.contains("layer-3/") }.count == files.count / 2)
       for (number, name) in files.enumerated() where number % 3 == 0 {
         var bytes = try #require(FileManager.default.contents(atPath: place + "/cache/" + name))
         if number % 2 == 0 { bytes[40] ^= 4 } else { bytes = bytes.prefix(100) }
@@ -207,6 +210,10 @@ import Testing
     (["--student_megatron_path", "x"], "pickles"), (["--student_hf_model", "x"], "should be --student_hf_path"),
     (["--recompute_granularity", "some"], "full, selective or none"),
     (["--logit_kl_temperature", "nan"], "above zero"), (["--logit_kl_topk", "0"], "--logit_kl_topk"),
+    (["--intermediate_layer_pairs", "2"], "such as 12:24"),
+    (["--intermediate_layer_pairs", "1:2:far"], "such as 12:24"),
+    (["--intermediate_layer_pairs", "0:1"], "at least 1"),
+    (["--intermediate_layer_pairs", "1:1", "1:1:cosine"], "twice"),
     (["--seq_length", "99999999999"], "out of all bounds"),
     (["--data_paths", "1.0"], "a weight stands before each name"),
     (["--data_paths", "a", "2.0", "b"], "a weight stands before each name"),

@@ -32,7 +32,7 @@ func run() throws {
   let teacher = try teacherPath.map { Teacher(Executor(try SourceModel(directory: $0), dtype: .float32)) }
   let loss = LossRule(
     divergence: teacher == nil ? 0 : 1, crossEntropy: teacher == nil ? 1 : 0, temperature: temperature)
-  let trainer = Trainer(
+  let trainer = try Trainer(
     model, teacher: teacher,
     rule: TrainingRule(
       loss: loss, rate: LearningRate(peak: 1, end: 1, warmup: 0, steps: 1), recomputes: !records))

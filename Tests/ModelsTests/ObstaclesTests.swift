@@ -92,6 +92,16 @@ import Testing
     #expect(found.contains("num_hidden_layers"), "\(found)")
   }
 
+  /// `transformers` turns a part of the heads for a field that its class does not have.
+  @Test func aPartOfLatentHeadsIsRefused() throws {
+    var config = try #require(Golden.json(Golden.root + "/Tests/Goldens/moe/glm4_moe_lite/config.json").object)
+    config["partial_rotary_factor"] = .double(0.5)
+    let error = #expect(throws: ModelError.self) { _ = try Families.describe(config: config, file: "config.json") }
+    #expect(error?.description.contains("\"partial_rotary_factor\" should be 1") == true)
+    config["partial_rotary_factor"] = .int(1)
+    _ = try Families.describe(config: config, file: "config.json")
+  }
+
   @Test func modelOptimizersFileCounts() throws {
     try withTemporaryDirectory { directory in
       let golden = Golden.root + "/Tests/Goldens/dense/llama2"

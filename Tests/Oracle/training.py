@@ -61,8 +61,8 @@ def tokenizer(vocabulary, directory):
     tokenizers.Tokenizer(words).save(f"{directory}/tokenizer.json")
 
 
-def loop(student, teacher, rows):
-    """Losses of each step."""
+def loop(student, teacher, rows, pairs):
+    """Losses of each step. Layers that are compared are made as much of as the distributions are."""
     for name, parameter in student.named_parameters():
         parameter.requires_grad_(RESTING not in name)
     learning = [p for p in student.parameters() if p.requires_grad]
@@ -78,11 +78,20 @@ def loop(student, teacher, rows):
         for row in rows[(step - 1) * ROWS : step * ROWS]:
             tokens = torch.tensor([row[:-1]])
             with torch.no_grad():
-                theirs = torch.log_softmax(teacher(tokens, use_cache=False).logits.float(), -1)
-            ours = torch.log_softmax(student(tokens, use_cache=False).logits.float(), -1)
-            loss = (theirs.exp() * (theirs - ours)).sum(-1).mean() / ROWS
-            loss.backward()
+                theirs = teacher(tokens, use_cache=False, output_hidden_states=True)
+            ours = student(tokens, use_cache=False, output_hidden_states=True)
+            their_logs, our_logs = (torch.log_softmax(side.logits.float(), -1) for side in (theirs, ours))
+            loss = (their_logs.exp() * (their_logs - our_logs)).sum(-1).mean() / ROWS
             total += loss.item()
+            between = []
+            for own, other, kind in pairs:
+                a, b = ours.hidden_states[own][0], theirs.hidden_states[other][0]
+                each = 1 - torch.cosine_similarity(a, b, -1) if kind == "cosine" else (a - b).square().sum(-1)
+                between.append(each.mean())
+            if between:
+                between = sum(between) / len(between)
+                loss = loss + between * (loss / between).detach()
+            loss.backward()
         torch.nn.utils.clip_grad_norm_(learning, 1.0)
         for group in optimizer.param_groups:
             group["lr"] = rate(step)
@@ -92,7 +101,7 @@ def loop(student, teacher, rows):
     return losses
 
 
-def compare(coppice, directory):
+def compare(coppice, directory, pairs=()):
     with tempfile.TemporaryDirectory() as place:
         shutil.copytree(directory, f"{place}/student")
         perturbed(directory, f"{place}/teacher")
@@ -112,14 +121,15 @@ def compare(coppice, directory):
              "--output_dir", f"{place}/out", "--data_paths", f"{place}/text", "--split", "1,0,0", "--seq_length", str(LENGTH),
              "--mbs", "1", "--gbs", str(ROWS), "--train_iters", str(STEPS), "--lr", str(RATE), "--min_lr", str(LEAST),
              "--lr_warmup_iters", str(WARMUP), "--eval_iters", "0", "--log_interval", "1", "--save_interval", "1000",
-             "--compute_dtype", "float32"],
+             "--compute_dtype", "float32", *(["--intermediate_layer_pairs"] if pairs else []),
+             *(":".join(map(str, pair)) for pair in pairs)],
             capture_output=True, text=True,
         )
         if result.returncode != 0:
             return [result.stderr.strip()[-400:]]
         found = [json.loads(line)["kl"] for line in open(f"{place}/out/metrics.jsonl")]
         rows = training_rows(document, STEPS * ROWS)
-        expected = loop(student, teacher, rows)
+        expected = loop(student, teacher, rows, pairs)
         faults = []
         if len(found) != STEPS:
             faults.append(f"{len(found)} lines of metrics for {STEPS} steps")
@@ -148,12 +158,14 @@ def main():
     bad = 0
     names = sorted(name for kind in os.listdir(GOLDENS) for name in golden_names(kind) if os.path.basename(name) in words)
     for name in names:
-        faults = compare(coppice, os.path.join(GOLDENS, name))
-        print(f"{'BAD' if faults else 'ok '} {name}: {STEPS} steps", flush=True)
-        for fault in faults:
-            print("   ", fault)
-        bad += bool(faults)
-    print(f"{len(names) - bad} of {len(names)} alike")
+        # Layers as well, of one of them.
+        for pairs in [(), ((1, 1, "cosine"), (2, 1, "mse"))] if name == "dense/qwen3_tied" else [()]:
+            faults = compare(coppice, os.path.join(GOLDENS, name), pairs)
+            print(f"{'BAD' if faults else 'ok '} {name}: {STEPS} steps{', with layers' if pairs else ''}", flush=True)
+            for fault in faults:
+                print("   ", fault)
+            bad += bool(faults)
+    print(f"all of {len(names)} alike" if bad == 0 else f"{bad} are not alike")
     sys.exit(bad > 0 or not names)
 
 

@@ -14,8 +14,8 @@ import Training
   ) throws -> Trainer {
     let source = try SourceModel(directory: Golden.root + "/Tests/Goldens/" + golden)
     let teacher = Teacher(Executor(source, dtype: dtype))
-    return Trainer(
-      try TrainedModel(source, dtype: dtype), teacher: teacher,
+    return try Trainer(
+      TrainedModel(source, dtype: dtype), teacher: teacher,
       rule: TrainingRule(
         loss: loss, rate: LearningRate(peak: 1e-2, end: 1e-3, warmup: 2, steps: steps), recomputes: recomputes))
   }

@@ -18,8 +18,8 @@ import Training
   {
     let source = try source(golden)
     func trainer() throws -> Trainer {
-      Trainer(
-        try TrainedModel(source, dtype: dtype, memory: memory), teacher: nil,
+      try Trainer(
+        TrainedModel(source, dtype: dtype, memory: memory), teacher: nil,
         rule: TrainingRule(
           loss: LossRule(divergence: 0, crossEntropy: 1),
           rate: LearningRate(peak: 1e-2, end: 1e-3, warmup: 1, steps: 5), clip: 0.5))

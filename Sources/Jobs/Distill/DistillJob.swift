@@ -112,6 +112,7 @@ public struct DistillJob {
     hashing.finish()
     let dtype = try request.compute.dtype(for: student)
     let rule = try rule(student, dtype)
+    try checkPairs(student, teacher)
     let made = Fingerprint(
       settings(dtype) + [
         ("recompute", "\(rule.recomputes)"), ("student", hashes[0]), ("teacher", hashes[1]),
@@ -122,8 +123,8 @@ public struct DistillJob {
       try events.note(.finishedAlready(output: exported))
       return outcome(steps: request.steps, exported, finished?.validation, dtype)
     }
-    let trainer = Trainer(
-      try TrainedModel(student, dtype: dtype, memory: memory(student, dtype)),
+    let trainer = try Trainer(
+      TrainedModel(student, dtype: dtype, memory: memory(student, dtype)),
       teacher: Teacher(
         try request.compute.executor(teacher),
         cache: request.teacherCache.map {
@@ -137,7 +138,7 @@ public struct DistillJob {
           return TeacherCache(
             directory: $0 + "/" + rows.key, hidden: teacher.description.sizes[.hidden], dtype: dtype)
         }),
-      rule: rule, world: world)
+      rule: rule, pairs: request.layerPairs, world: world)
     let run = DistillRun(
       request: request, events: events, world: world, trainer: trainer, data: data, made: made,
       state: states,
@@ -158,6 +159,19 @@ public struct DistillJob {
     DistillOutcome(
       steps: steps, wanted: request.steps, exported: exported, state: states.steps().last.map(states.path),
       validation: validation, metrics: DistillMetrics.path(in: request.output), computeType: "\(dtype)")
+  }
+
+  private func checkPairs(_ student: SourceModel, _ teacher: SourceModel) throws {
+    for pair in request.layerPairs {
+      for (layer, model, name) in [(pair.student, student, "student"), (pair.teacher, teacher, "teacher")]
+      where layer > model.description.layers.count {
+        throw RunError(
+          """
+          \(parameter: "intermediate_layer_pairs"): there is no layer \(layer) in the \(name), which has \
+          \(model.description.layers.count)
+          """)
+      }
+    }
   }
 
   /// Where the training's numbers are.
@@ -195,13 +209,15 @@ public struct DistillJob {
 
   /// What decides about the weights that come of it, besides models and data.
   private func settings(_ dtype: DType) -> [(String, String)] {
-    [
+    let pairs = request.layerPairs.map { "\($0.student):\($0.teacher):\($0.kind.rawValue)" }
+    return [
       ("distillation", "1"), ("seq_length", "\(request.seqLength)"), ("mbs", "\(request.microBatch)"),
       ("gbs", "\(request.globalBatch)"), ("train_iters", "\(request.steps)"), ("lr", "\(request.rate)"),
       ("min_lr", "\(request.leastRate)"), ("lr_warmup_iters", "\(request.warmup)"), ("seed", "\(request.seed)"),
       ("no_skip_lm_loss", "\(request.learnsText)"), ("kd_loss_scale", "\(request.divergenceScale)"),
       ("logit_kl_temperature", "\(request.temperature)"), ("compute_dtype", "\(dtype)"),
-    ] + (request.topK.map { [("logit_kl_topk", "\($0)")] } ?? [])
+    ] + (request.layerPairs.isEmpty ? [] : [("intermediate_layer_pairs", pairs.joined(separator: " "))])
+      + (request.topK.map { [("logit_kl_topk", "\($0)")] } ?? [])
   }
 
   private func export(

@@ -46,7 +46,7 @@ final class DistillMetrics {
       [
         ("kl", means.divergence), ("loss", means.crossEntropy), ("lr", outcome.rate),
         ("gradient_norm", outcome.gradientNorm), ("tokens_per_second", recent.rate),
-      ], step: outcome.step)
+      ] + (means.intermediate > 0 ? [("intermediate", means.intermediate)] : []), step: outcome.step)
   }
 
   func add(validation: LossSums, step: Int) throws {

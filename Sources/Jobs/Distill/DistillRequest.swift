@@ -1,5 +1,6 @@
 import Files
 import Messages
+public import Training
 
 /// All that is asked for when a model is to learn from another. Defaults are those of the command line.
 public struct DistillRequest: Sendable, Equatable {
@@ -58,6 +59,8 @@ public struct DistillRequest: Sendable, Equatable {
   public var temperature = 1.0
   /// Tokens that the divergence is taken over: those that the teacher finds likeliest; nil: all.
   public var topK: Int?
+  /// Layers whose results are compared with the teacher's.
+  public var layerPairs: [LayerPair] = []
   /// Where the teacher's states are kept, so that it computes each row once; nil: nowhere.
   public var teacherCache: String?
   /// Whether what lies within layers is computed again on the way back; nil: where memory is short.
@@ -130,8 +133,34 @@ public struct DistillRequest: Sendable, Equatable {
     }
     try positive(temperature, "logit_kl_temperature")
     try atLeast(1, topK ?? 1, "logit_kl_topk")
+    for pair in layerPairs {
+      try atLeast(1, min(pair.student, pair.teacher), "intermediate_layer_pairs")
+    }
+    if Set(layerPairs).count < layerPairs.count {
+      throw RequestError("\(parameter: "intermediate_layer_pairs") names a pair twice")
+    }
+    if !layerPairs.isEmpty, divergenceScale == 0 {
+      throw RequestError(
+        "\(parameter: "intermediate_layer_pairs") has no bearing where \(parameter: "kd_loss_scale") is 0")
+    }
     if validatesOnly, evaluationSteps == 0 {
       throw RequestError("\(parameter: "validate_only") needs \(parameter: "eval_iters") above zero")
+    }
+  }
+
+  /// Pairs as they are typed: `12:24`, `12:24:mse`.
+  public static func layerPairs(_ words: [String]) throws -> [LayerPair] {
+    try words.map { word in
+      let parts = word.split(separator: ":", omittingEmptySubsequences: false)
+      let kind = parts.count > 2 ? LayerPair.Kind(rawValue: String(parts[2])) : .cosine
+      guard (2...3).contains(parts.count), let student = Int(parts[0]), let teacher = Int(parts[1]), let kind else {
+        throw RequestError(
+          """
+          \(parameter: "intermediate_layer_pairs") should be a layer of the student and one of the teacher, such as 12:24, or \
+          with how they are compared, 12:24:cosine or 12:24:mse; found \(word)
+          """)
+      }
+      return LayerPair(student: student, teacher: teacher, kind: kind)
     }
   }
 

@@ -168,6 +168,7 @@ struct Recent {
     tokens += outcome.tokens
     losses.divergence += outcome.losses.divergence
     losses.crossEntropy += outcome.losses.crossEntropy
+    losses.intermediate += outcome.losses.intermediate
     steps += 1
   }
 
@@ -178,6 +179,7 @@ struct Recent {
     var means = losses
     means.divergence /= Double(max(steps, 1))
     means.crossEntropy /= Double(max(steps, 1))
+    means.intermediate /= Double(max(steps, 1))
     return means
   }
 }

@@ -81,8 +81,8 @@ extension PruneRun {
     let dtype = executor.weights.dtype
     let spill = TrainingMemory.fitting(
       source.description, dtype: dtype, processes: 1, room: request.compute.trainingRoom(processes: 1))
-    let trainer = Trainer(
-      try TrainedModel(source, dtype: dtype, memory: TrainingMemory(spill, directory: place)),
+    let trainer = try Trainer(
+      TrainedModel(source, dtype: dtype, memory: TrainingMemory(spill, directory: place)),
       teacher: Teacher(Executor(model, dtype: dtype, budget: executor.budget / 2)),
       rule: TrainingRule(
         rate: LearningRate(

@@ -26,6 +26,12 @@ public enum GLM4MoELite: Family {
   public static func sample(modelType: String) -> JSON.Object { LatentSample.config(modelType) }
 
   public static func describe(_ config: ConfigReader) throws -> ModelDescription {
+    // Its class has no such field, and its code obeys it all the same.
+    if let part = try config.optionalNumber("partial_rotary_factor"), part != 1 {
+      throw ModelError(
+        "\(config.file): \"partial_rotary_factor\" should be 1 or absent, for qk_rope_head_dim says what is rotated; found \(part)"
+      )
+    }
     let latent = DeepSeekDecoder.Latent(rank: 768, plain: 192, turning: 64, value: 256, latent: 512)
     var decoder = try DeepSeekDecoder(
       config, latent: latent, defaultDense: 1, listsDense: true, topK: 4, epsilon: 1e-5)
