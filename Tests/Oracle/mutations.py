@@ -61,9 +61,9 @@ def write_tokenizer(folder):
 
 
 @torch.no_grad()
-def draw(model):
+def draw(model, seed):
     """Random weights of which none is without effect; same seed, same weights."""
-    generator = torch.Generator().manual_seed(5)
+    generator = torch.Generator().manual_seed(5 + seed)
     for name, tensor in sorted(list(model.named_parameters()) + list(model.named_buffers())):
         normal = torch.randn(tensor.shape, generator=generator)
         if name.endswith("A_log"):
@@ -109,7 +109,7 @@ class Original:
         config = transformers.AutoConfig.from_pretrained(folder)
         torch.manual_seed(seed)
         model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-        draw(model)
+        draw(model, seed)
         model.save_pretrained(folder)
         if config.model_type == "qwen3_5_moe_text":  # as it is published, not as `transformers` saves it
             file = folder / "model.safetensors"
