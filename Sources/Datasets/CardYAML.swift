@@ -6,25 +6,15 @@ indirect enum CardYAML: Equatable {
   case plain(String)
   case quoted(String)
   case list([CardYAML])
-  case map([(key: String, value: CardYAML)])
+  case map([Entry])
   case null
 
-  static func == (a: CardYAML, b: CardYAML) -> Bool {
-    switch (a, b) {
-    case (.plain(let a), .plain(let b)), (.quoted(let a), .quoted(let b)): a == b
-    case (.list(let a), .list(let b)): a == b
-    case (.map(let a), .map(let b)):
-      a.count == b.count && zip(a, b).allSatisfy { $0.key == $1.key && $0.value == $1.value }
-    case (.null, .null): true
-    default: false
-    }
+  struct Entry: Equatable {
+    let key: String
+    let value: CardYAML
   }
 
-  struct Failure: Error, Equatable {
-    let message: String
-    /// From 1.
-    let line: Int
-  }
+  typealias Failure = CardYAMLFailure
 
   var text: String? {
     switch self {
@@ -139,7 +129,7 @@ struct CardYAMLParser {
   }
 
   private mutating func map(_ column: Int, _ depth: Int) throws(Failure) -> CardYAML {
-    var entries: [(key: String, value: CardYAML)] = []
+    var entries: [CardYAML.Entry] = []
     while let (here, text) = try peek(), here == column, !isEntry(text) {
       guard let (name, after) = try key(text) else { throw failure("a key and a colon should be here") }
       let content = after.drop { $0 == " " || $0 == "\t" }
@@ -147,13 +137,13 @@ struct CardYAMLParser {
         next()
         // A list may stand as far left as its key.
         if let (below, entry) = try peek(), below == column, isEntry(entry) {
-          entries.append((name, try list(column, depth + 1)))
+          entries.append(CardYAML.Entry(key: name, value: try list(column, depth + 1)))
         } else {
-          entries.append((name, try node(above: column, depth: depth + 1)))
+          entries.append(CardYAML.Entry(key: name, value: try node(above: column, depth: depth + 1)))
         }
       } else {
         rest = (here + 1, content)
-        entries.append((name, try scalar(content, above: column, depth: depth + 1)))
+        entries.append(CardYAML.Entry(key: name, value: try scalar(content, above: column, depth: depth + 1)))
       }
     }
     if let (here, _) = try peek(), here > column { throw failure("it is indented unlike the keys before it") }
@@ -254,4 +244,11 @@ struct CardYAMLParser {
     next()
     return value
   }
+}
+
+/// Why a card cannot be read.
+struct CardYAMLFailure: Error, Equatable {
+  let message: String
+  /// From 1.
+  let line: Int
 }

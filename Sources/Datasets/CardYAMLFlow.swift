@@ -1,6 +1,6 @@
 /// Values in brackets, braces and quotes, which may go on over several lines.
 struct CardYAMLFlow {
-  typealias Failure = CardYAML.Failure
+  typealias Failure = CardYAMLFailure
 
   private var whole: [Unicode.Scalar]
   private var at = 0
@@ -114,7 +114,7 @@ struct CardYAMLFlow {
 
   private mutating func map(_ depth: Int, _ failure: (String) -> Failure) throws(Failure) -> CardYAML? {
     at += 1
-    var entries: [(key: String, value: CardYAML)] = []
+    var entries: [CardYAML.Entry] = []
     while true {
       skipSpace()
       guard at < whole.count else { return nil }
@@ -136,7 +136,7 @@ struct CardYAMLFlow {
           value = read
         }
       }
-      entries.append((name, value))
+      entries.append(CardYAML.Entry(key: name, value: value))
       guard let isMore = try separator("}", failure) else { return nil }
       if !isMore { return .map(entries) }
     }

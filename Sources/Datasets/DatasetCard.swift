@@ -38,7 +38,7 @@ package struct DatasetCard: Sendable {
       throw DatasetError("\(place): the YAML in README.md has more than \(Self.maximumFrontMatter) bytes")
     }
     let yaml: CardYAML
-    do throws(CardYAML.Failure) {
+    do throws(CardYAMLFailure) {
       guard let (part, number) = Self.configLines(lines, first) else {
         configs = []
         return
@@ -106,8 +106,8 @@ package struct DatasetCard: Sendable {
     func wrong(_ reason: String) -> DatasetError {
       DatasetError("\(place): the configuration \"\(name)\" in README.md: \(reason)")
     }
-    for (key, value) in entries where unread.contains(key) && !value.isNull {
-      throw wrong("its option \"\(key)\" is not known here, and changes what the rows are; name the files themselves")
+    for entry in entries where unread.contains(entry.key) && !entry.value.isNull {
+      throw wrong("its option \"\(entry.key)\" is not known here, and changes what the rows are; name the files themselves")
     }
     func text(_ key: String) throws -> String? {
       guard let value = item[key], !value.isNull else { return nil }
