@@ -107,7 +107,8 @@ package struct DatasetCard: Sendable {
       DatasetError("\(place): the configuration \"\(name)\" in README.md: \(reason)")
     }
     for entry in entries where unread.contains(entry.key) && !entry.value.isNull {
-      throw wrong("its option \"\(entry.key)\" is not known here, and changes what the rows are; name the files themselves")
+      throw wrong(
+        "its option \"\(entry.key)\" is not known here, and changes what the rows are; name the files themselves")
     }
     func text(_ key: String) throws -> String? {
       guard let value = item[key], !value.isNull else { return nil }
