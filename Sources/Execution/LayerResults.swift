@@ -1,28 +1,40 @@
 public import Models
 public import Torch
 
-/// Hands on what a layer leaves, batch after batch.
-public final class LayerResults: LinearObserver {
-  private let branches: Int
-  private let take: (_ batch: Int, _ state: Tensor, _ lengths: [Int]?) throws -> Void
-  private var batch = 0
+/// Hands on what some layers of a walk's only subject leave.
+public final class LayerResults: WalkVisitor {
+  /// Takes a layer's 0-based number, the batch's number in their order, the residual stream, `[B, S, H]`, whose memory is used again, and
+  /// the valid tokens of each of B rows; nil where all are valid.
+  public typealias Take = (_ layer: Int, _ batch: Int, _ state: Tensor, _ lengths: [Int]?) throws -> Void
 
-  /// - Parameters:
-  ///   - layer: what is watched.
-  ///   - take: gets the number of the batch in their order, and the residual stream, `[B, S, H]`, whose memory is used again.
-  public init(
-    of layer: LayerDescription, take: @escaping (_ batch: Int, _ state: Tensor, _ lengths: [Int]?) throws -> Void
-  ) {
-    (branches, self.take) = (layer.sublayers.count, take)
+  /// Whether all batches go through each layer together: as in a walk that replaces weights, and so the same to the last bit.
+  public let replacesWeights: Bool
+  private let observers: [Int: Observer]
+
+  /// - Parameter layers: 0-based.
+  public init(_ model: ModelDescription, of layers: some Sequence<Int>, together: Bool, take: @escaping Take) {
+    replacesWeights = together
+    observers = Dictionary(
+      uniqueKeysWithValues: layers.map { ($0, Observer(branches: model.layers[$0].sublayers.count, take)) })
   }
 
-  public func observe(
-    _ weight: Weight, bias: Weight?, routed: RoutedRows?, layer: Int, input: Tensor, lengths: [Int]?
-  ) throws {}
+  public func linearObserver(subject: Int, layer: Int) -> (any LinearObserver)? { observers[layer] }
 
-  public func observeStream(_ sublayer: Int, layer: Int, state: Tensor, lengths: [Int]?) throws {
-    guard sublayer == branches else { return }
-    try take(batch, state, lengths)
-    batch += 1
+  private final class Observer: LinearObserver {
+    private let branches: Int
+    private let take: Take
+    private var batch = 0
+
+    init(branches: Int, _ take: @escaping Take) { (self.branches, self.take) = (branches, take) }
+
+    func observe(
+      _ weight: Weight, bias: Weight?, routed: RoutedRows?, layer: Int, input: Tensor, lengths: [Int]?
+    ) throws {}
+
+    func observeStream(_ sublayer: Int, layer: Int, state: Tensor, lengths: [Int]?) throws {
+      guard sublayer == branches else { return }
+      try take(layer, batch, state, lengths)
+      batch += 1
+    }
   }
 }

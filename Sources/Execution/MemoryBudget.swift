@@ -3,11 +3,13 @@ public import Torch
 
 /// How much memory hidden states may take.
 public enum MemoryBudget {
-  /// 60% of the memory that is free on this machine, and in the control groups that this process is in; at least 256 MiB.
-  public static func automatic() -> Int {
-    var free = systemAvailable() ?? 4 << 30
-    if let limit = groupFree() { free = min(free, limit) }
-    return max(Int(Double(free) * 0.6), 256 << 20)
+  /// 60% of what is free; at least 256 MiB.
+  public static func automatic() -> Int { max(Int(Double(free()) * 0.6), 256 << 20) }
+
+  /// The memory that is free on this machine, and in the control groups that this process is in.
+  public static func free() -> Int {
+    let free = systemAvailable() ?? 4 << 30
+    return groupFree().map { min(free, $0) } ?? free
   }
 
   /// 60% of a device's free memory: the rest is for two layers and their activations.

@@ -2,6 +2,9 @@ public import Models
 
 /// Weights that a subject has instead of the model's: refitted ones, a student's, adapters.
 public protocol WeightOverlay: AnyObject {
+  /// The first layer with other weights, original and 0-based: before it a subject is computed together with those that are alike.
+  var firstLayer: Int { get }
+
   /// The weights to compute with.
   ///
   /// - Parameters:
@@ -11,6 +14,10 @@ public protocol WeightOverlay: AnyObject {
   ///   - layer: the original layer's 0-based number, asked for in ascending order in each chunk of a walk; nil outside the layers,
   ///     which is asked for after them.
   func apply(_ weights: LayerWeights, of selection: Selection, layer: Int?) throws -> LayerWeights
+}
+
+extension WeightOverlay {
+  public var firstLayer: Int { 0 }
 }
 
 /// One of the models that a walk computes: a part of the original, perhaps with weights of its own.
@@ -54,7 +61,8 @@ package struct LayerGroup {
       let cut = Cut(
         path: paths[member],
         cuts: selection.cuts(inLayer: layer),
-        overlay: subjects[member].overlay.map { ObjectIdentifier($0) }, isLast: selection.layers.last == layer)
+        overlay: subjects[member].overlay.flatMap { layer < $0.firstLayer ? nil : ObjectIdentifier($0) },
+        isLast: selection.layers.last == layer)
       if let at = known[cut] {
         groups[at].members.append(member)
       } else {

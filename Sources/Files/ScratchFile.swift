@@ -36,9 +36,8 @@ public final class ScratchFile {
 
   deinit { close(descriptor) }
 
-  /// Room for so many bytes, which is there from now on: a full disk is found here.
+  /// Room for so many bytes, zeros to begin with, which is there from now on: a full disk is found here.
   public func allocate(_ byteCount: Int) throws -> Slot {
-    if let offset = free[byteCount]?.popLast() { return Slot(offset: offset, byteCount: byteCount) }
     #if canImport(Glibc)
       while byteCount > 0 {
         let code = posix_fallocate(descriptor, off_t(end), off_t(byteCount))
@@ -50,17 +49,19 @@ public final class ScratchFile {
         break
       }
     #endif
-    defer { end += byteCount }
-    return Slot(offset: end, byteCount: byteCount)
+    let slot = Slot(offset: end, byteCount: byteCount)
+    end += byteCount
+    // What cannot be reserved is at least there to be read.
+    guard ftruncate(descriptor, off_t(end)) == 0 else { throw error("make room for \(byteCount) bytes") }
+    return slot
   }
 
   public func free(_ slot: Slot) { free[slot.byteCount, default: []].append(slot.offset) }
 
   /// A new slot with these bytes.
   public func write(_ bytes: UnsafeRawBufferPointer) throws -> Slot {
-    let offset = free[bytes.count]?.popLast() ?? end
-    end = max(end, offset + bytes.count)
-    let slot = Slot(offset: offset, byteCount: bytes.count)
+    let slot = Slot(offset: free[bytes.count]?.popLast() ?? end, byteCount: bytes.count)
+    end = max(end, slot.offset + bytes.count)
     try write(bytes, to: slot, at: 0)
     return slot
   }

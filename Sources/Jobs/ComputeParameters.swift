@@ -83,14 +83,6 @@ public struct ComputeParameters: Codable, Sendable, Equatable {
   /// Bytes of hidden states in memory.
   public var budget: Int { memoryBudget?.bytes ?? MemoryBudget.automatic() }
 
-  /// Bytes for the weights of a model that is trained, its gradients and moments: three quarters of the budget, or of what is free.
-  ///
-  /// - Parameter processes: of this machine that train it together.
-  func trainingRoom(processes: Int) -> Int {
-    let whole = memoryBudget?.bytes ?? Int(Double(MemoryBudget.automatic()) / 0.6) / processes
-    return whole / 4 * 3
-  }
-
   /// - Parameters:
   ///   - scratch: where hidden states beyond the budget go; nil for the system's temporary directory.
   ///   - localRank: of this process among those of its machine.

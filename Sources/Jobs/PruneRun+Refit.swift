@@ -99,7 +99,7 @@ extension PruneRun {
     let tokens = batches.reduce(0) { $0 + $1.tokenCount }
     let progress = events.progress("dropped layers", total: tokens, unit: "tokens")
     let work = Executor.work(batches, subjects: subjects.map(\.selection))
-    try executor.walk(batches, subjects: subjects, visitor: ahead, progress: { progress.update($0, of: work) })
+    try executor.walk(batches, subjects: subjects, visitor: ahead.visitor, progress: { progress.update($0, of: work) })
     progress.finish()
   }
 

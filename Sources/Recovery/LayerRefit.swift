@@ -31,8 +31,10 @@ final class LayerRefit {
   private var before: Tensor?
   let branches: DoneBranches
   private let ahead: StreamsAhead?
-  /// Whether everything before the layer's last map is the original's.
   private let isWholeBefore: Bool
+  /// The first time that batches go through finds the sites, and is of no use for the first of them where all before the last map is
+  /// the original's.
+  private var isPassedOver: Bool { isWholeBefore && number == 0 }
 
   /// - Parameters:
   ///   - basis: what the pruned model's stream has of the original's.
@@ -86,7 +88,7 @@ final class LayerRefit {
   }
 
   private func see(_ weight: Weight, _ routed: RoutedRows, _ input: Tensor) throws {
-    guard let site, site.experts != nil, weight == site.weights.first, !isWholeBefore,
+    guard let site, site.experts != nil, weight == site.weights.first, !isPassedOver,
       let block = description.experts(inBranch: site.sublayer)
     else { return }
     let experts =
@@ -99,7 +101,7 @@ final class LayerRefit {
   }
 
   private func see(_ weight: Weight, _ input: Tensor, _ lengths: [Int]?) throws {
-    guard let site, site.experts == nil, weight == site.weights.first, !isWholeBefore || number > 0 else { return }
+    guard let site, site.experts == nil, weight == site.weights.first, !isPassedOver else { return }
     var (x, target) = (try input.valid(lengths), try original.aim(of: number))
     if site.aim == .stream {
       guard let before else { throw ModelError("the residual stream before \(weight.name) was not seen") }
@@ -198,7 +200,7 @@ final class LayerRefit {
       original.begin(number)
       return true
     }
-    let isPassedOver = isWholeBefore && number == 0
+    let isPassedOver = isPassedOver
     guard !isKept, isSolved || isPassedOver || experts != nil else { return false }
     (moments, experts, isSolved) = (nil, nil, false)
     number = isPassedOver ? max(original.siteCount - 1, 1) : number + 1

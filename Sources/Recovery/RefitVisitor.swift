@@ -73,12 +73,16 @@ public final class RefitVisitor: WalkVisitor {
   /// What has to be walked: the original and the pruned model.
   public var subjects: [Subject] {
     // While two subjects are alike they are computed once, and their weights are replaced together.
-    let apart = first < firstUnlike ? OwnWeights() : nil
+    let apart = first < firstUnlike ? OwnWeights(from: first) : nil
     return [Subject(Selection(all: model)), Subject(selection, overlay: apart)]
   }
 
   /// Changes nothing, but keeps a subject from being computed together with others.
   private final class OwnWeights: WeightOverlay {
+    let firstLayer: Int
+
+    init(from layer: Int) { firstLayer = layer }
+
     func apply(_ weights: LayerWeights, of selection: Selection, layer: Int?) -> LayerWeights { weights }
   }
 

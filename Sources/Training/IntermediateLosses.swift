@@ -1,4 +1,3 @@
-import Foundation
 import Models
 package import Torch
 
@@ -32,7 +31,8 @@ package final class IntermediateLosses {
   package init(_ pairs: [LayerPair], _ model: TrainedModel, teacherWidth: Int) throws {
     self.pairs = pairs
     let width = model.description.sizes[.hidden]
-    var random = Normal()
+    // The same in every process.
+    try LibTorch.seed(0)
     projections = try pairs.map { pair in
       guard width != teacherWidth else { return nil }
       func parameter(_ name: String, _ value: Tensor) throws -> Parameter {
@@ -40,14 +40,17 @@ package final class IntermediateLosses {
         return try Parameter(.init(weight: weight, layer: nil, expert: nil), value: value)
       }
       // As Megatron starts its linear maps.
-      let start = (0..<width * teacherWidth).map { _ in Float(0.02 * random.next()) }
+      let start = try Tensor.randn([teacherWidth, width]).multiplied(by: 0.02)
       return (
-        try parameter("weight", Tensor(start, shape: [teacherWidth, width])),
+        try parameter("weight", start),
         try parameter("bias", Tensor.zeros([teacherWidth], dtype: .float32))
       )
     }
     model.add(projections.compactMap { $0 }.flatMap { [$0.matrix, $0.bias] })
   }
+
+  /// Layers of the teacher, 0-based.
+  var teacherLayers: [Int] { Set(pairs.map { $0.teacher - 1 }).sorted() }
 
   /// 0-based.
   func wants(_ layer: Int) -> Bool { pairs.contains { $0.student == layer + 1 } }
@@ -120,23 +123,5 @@ package final class IntermediateLosses {
       return Found.Part(layer: pair.student - 1, loss: loss, state: leaf, leaves: leaves)
     }
     return Found(value: value, parts: parts)
-  }
-}
-
-/// Normal numbers, the same in every process (Box & Muller 1958, of SplitMix64).
-private struct Normal {
-  private var state: UInt64 = 1
-
-  private mutating func uniform() -> Double {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return (Double((z ^ (z >> 31)) >> 11) + 0.5) / Double(1 << 53)
-  }
-
-  mutating func next() -> Double {
-    let radius = (-2 * log(uniform())).squareRoot()
-    return radius * cos(2 * .pi * uniform())
   }
 }

@@ -37,10 +37,6 @@ public final class Parameter {
   init(_ name: Name, value: Tensor, places: Places = Places()) throws {
     (self.name, self.places, shape) = (name, places, value.shape)
     storedValue = try Stored(value, in: places.value ? places.file : nil)
-    // A full disk is found before the first step.
-    if places.moments, let file = places.file {
-      storedMoments = (try Stored(zeros: shape, in: file), try Stored(zeros: shape, in: file))
-    }
   }
 
   var elementCount: Int { shape.reduce(1, *) }
@@ -77,7 +73,7 @@ public final class Parameter {
   /// Adds to the gradient row by row: it is zero to begin with.
   func addToGradient(_ body: (Tensor) throws -> Void) throws {
     let stored =
-      try storedGradient ?? Stored(Tensor.zeros(shape, dtype: .float32), in: places.gradient ? places.file : nil)
+      try storedGradient ?? Stored(zeros: shape, in: places.gradient ? places.file : nil)
     storedGradient = stored
     try stored.change(body)
   }
@@ -95,6 +91,16 @@ public final class Parameter {
     return (try storedMoments.means.tensor(), try storedMoments.squares.tensor())
   }
 
+  private func momentsToChange() throws -> (means: Stored, squares: Stored) {
+    let file = places.moments ? places.file : nil
+    let moments = try storedMoments ?? (Stored(zeros: shape, in: file), Stored(zeros: shape, in: file))
+    storedMoments = moments
+    return moments
+  }
+
+  /// Takes room on disk for moments that will be there: that a disk is full is found before the first step.
+  func reserveMoments() throws { if places.moments { _ = try momentsToChange() } }
+
   /// Whether a step has been taken.
   private(set) var hasMoved = false
 
@@ -103,8 +109,8 @@ public final class Parameter {
   /// - Parameter factor: on the gradient; nil for one.
   func move(by rule: AdamWRule, step: Int, factor: Double?) throws {
     guard let gradient = storedGradient else { return }
-    let moments = try storedMoments ?? (Stored(zeros: shape, in: nil), Stored(zeros: shape, in: nil))
-    (storedMoments, hasMoved) = (moments, true)
+    let moments = try momentsToChange()
+    hasMoved = true
     let all = elementCount
     for start in stride(from: 0, to: all, by: Self.elementsAtOnce) {
       let part = start..<min(start + Self.elementsAtOnce, all)
@@ -125,8 +131,8 @@ public final class Parameter {
   func restore(value: Tensor, means: Tensor?, squares: Tensor?) throws {
     try set(value: value)
     guard let means, let squares else { return }
-    let own = try storedMoments ?? (Stored(zeros: shape, in: nil), Stored(zeros: shape, in: nil))
-    (storedMoments, hasMoved) = (own, true)
+    let own = try momentsToChange()
+    hasMoved = true
     try own.means.set(means)
     try own.squares.set(squares)
   }

@@ -20,13 +20,15 @@ final class Stored {
       place = .memory(tensor)
       return
     }
-    let slot = try file.allocate(tensor.byteCount)
-    place = .disk(file, slot)
-    try tensor.withUnsafeBytes { try file.write($0, to: slot, at: 0) }
+    place = .disk(file, try tensor.withUnsafeBytes { try file.write($0) })
   }
 
-  convenience init(zeros shape: [Int], in file: ScratchFile?) throws {
-    try self.init(Tensor.zeros(shape, dtype: .float32), in: file)
+  /// Zeros. On disk their room is there from now on, and nothing is written.
+  init(zeros shape: [Int], in file: ScratchFile?) throws {
+    self.shape = shape
+    place =
+      try file.map { .disk($0, try $0.allocate(4 * shape.reduce(1, *))) }
+      ?? .memory(Tensor.zeros(shape, dtype: .float32))
   }
 
   var isOnDisk: Bool { if case .disk = place { true } else { false } }

@@ -9,9 +9,6 @@ public final class Teacher {
   private let executor: Executor
   private let cache: TeacherCache?
   private var head: OutputHead?
-  /// Layers whose results are wanted besides the last states: 0-based.
-  var layers: [Int] = []
-
   /// What it gives of a batch.
   struct States {
     /// After the final norm, `[B × S, H]`.
@@ -29,10 +26,10 @@ public final class Teacher {
 
   /// How many of these batches go through the teacher together: more cost fewer passes over its weights, until their states take a
   /// quarter of the memory for hidden states.
-  func batchesAtOnce(_ batches: ArraySlice<TrainingBatch>) -> Int {
+  func batchesAtOnce(_ batches: ArraySlice<TrainingBatch>, layers: Int) -> Int {
     // A state as it comes into a layer, as it leaves it, and as it is kept at the end.
     let weights = executor.weights
-    let bytes = (3 + layers.count) * weights.model.description.sizes[.hidden] * weights.dtype.byteCount
+    let bytes = (3 + layers) * weights.model.description.sizes[.hidden] * weights.dtype.byteCount
     let most = max(executor.budget / 4 / max(bytes, 1), 1)
     var tokens = 0
     let count = batches.prefix { batch in
@@ -43,18 +40,21 @@ public final class Teacher {
   }
 
   /// The states of each batch: those that are kept, the others computed.
-  func states(_ batches: [TrainingBatch]) throws -> [States] {
-    var found = batches.map(kept)
+  ///
+  /// - Parameter layers: whose results are wanted besides the last states: 0-based.
+  func states(_ batches: [TrainingBatch], layers: [Int]) throws -> [States] {
+    var found = batches.map { kept($0, layers) }
     let missing = batches.indices.filter { found[$0] == nil }
     guard !missing.isEmpty else { return found.compactMap { $0 } }
     let description = executor.weights.model.description
     var seen: [Int: [Int: Tensor]] = [:]
-    let watch = Watch(description, layers) { layer, number, state in
+    let results = LayerResults(description, of: layers, together: false) { layer, number, state, _ in
       seen[number, default: [:]][layer] = try state.clone().reshape([-1, state.shape[2]])
       try self.keep(state, of: batches[missing[number]], in: self.cache?.of(layer: layer))
     }
     try executor.run(
-      missing.map { batches[$0].batch }, subjects: [Selection(all: description)], visitor: layers.isEmpty ? nil : watch,
+      missing.map { batches[$0].batch }, subjects: [Selection(all: description)],
+      visitor: layers.isEmpty ? nil : results,
       progress: { _ in }
     ) { _, number, hidden, head in
       self.head = self.head ?? head
@@ -74,35 +74,18 @@ public final class Teacher {
     }
   }
 
-  /// Sees the results of some layers.
-  private final class Watch: WalkVisitor {
-    private let observers: [Int: LayerResults]
-
-    init(
-      _ model: ModelDescription, _ layers: [Int],
-      take: @escaping (_ layer: Int, _ batch: Int, _ state: Tensor) throws -> Void
-    ) {
-      observers = Dictionary(
-        uniqueKeysWithValues: layers.map { layer in
-          (layer, LayerResults(of: model.layers[layer]) { batch, state, _ in try take(layer, batch, state) })
-        })
-    }
-
-    func linearObserver(subject: Int, layer: Int) -> (any LinearObserver)? { observers[layer] }
-  }
-
   /// A batch's states where all of its rows are kept.
-  private func kept(_ batch: TrainingBatch) -> States? {
-    guard let cache, let last = kept(batch, cache) else { return nil }
+  private func kept(_ batch: TrainingBatch, _ layers: [Int]) -> States? {
+    guard let cache, let last = kept(batch, in: cache) else { return nil }
     var states = States(last: last)
     for layer in layers {
-      guard let found = kept(batch, cache.of(layer: layer)) else { return nil }
+      guard let found = kept(batch, in: cache.of(layer: layer)) else { return nil }
       states.layers[layer] = found
     }
     return states
   }
 
-  private func kept(_ batch: TrainingBatch, _ cache: TeacherCache) -> Tensor? {
+  private func kept(_ batch: TrainingBatch, in cache: TeacherCache) -> Tensor? {
     guard batch.names.count == batch.inputs.count, !batch.names.isEmpty else { return nil }
     var rows: [Tensor] = []
     for (name, tokens) in zip(batch.names, batch.inputs) {

@@ -37,10 +37,10 @@ final class TrainedLayerInputs {
   private var width: Int { gain.shape[0] }
 
   private func parts(_ layer: Int) throws -> (rows: Tensor, matrix: Tensor) {
-    let rows = try inputs.part(of: table, dim: 1, layer: layer, width: width)
+    let rows = try inputs.part(ofTable: table, layer: layer, width: width)
     return (
       try Tensor.embedding(weight: rows, indices: tokens).to(embedded.dtype),
-      try inputs.part(of: model.copy(projection), dim: 0, layer: layer, width: width)
+      try inputs.part(ofProjection: model.copy(projection), layer: layer, width: width)
     )
   }
 
@@ -60,7 +60,7 @@ final class TrainedLayerInputs {
     let made = try inputs.input(rows: rows, embedded: leaves[0], matrix: leaves[1], gain: leaves[2])
     let slopes = try Tensor.gradients(of: [made], given: [slope], by: leaves)
     if let slope = slopes[1] {
-      try projection.addToGradient { try inputs.part(of: $0, dim: 0, layer: layer, width: width).add(slope) }
+      try projection.addToGradient { try inputs.part(ofProjection: $0, layer: layer, width: width).add(slope) }
     }
     if let slope = slopes[2] { try gain.addToGradient { try $0.add(slope) } }
     guard let own = try slopes[0]?.to(.float32) else { return }

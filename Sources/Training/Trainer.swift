@@ -63,10 +63,12 @@ public final class Trainer {
   ) throws {
     (self.model, self.teacher, self.rule, self.world) = (model, teacher, rule, world)
     intermediates = try teacher.flatMap { teacher in
-      teacher.layers = Set(pairs.map { $0.teacher - 1 }).sorted()
-      return pairs.isEmpty ? nil : try IntermediateLosses(pairs, model, teacherWidth: teacher.width)
+      pairs.isEmpty ? nil : try IntermediateLosses(pairs, model, teacherWidth: teacher.width)
     }
     ownership = Ownership(model.parameters, world)
+    for (number, parameter) in model.parameters.enumerated() where ownership.isOwn(number) {
+      try parameter.reserveMoments()
+    }
   }
 
   /// Learns from these micro-batches together: one step of the optimizer.
@@ -108,7 +110,7 @@ public final class Trainer {
   public func gradients(_ batches: [TrainingBatch]) throws -> LossSums {
     let own = Array(batches[ownership.share(of: batches.count)])
     var sum = LossSums()
-    try withTeacher(own) { batch, states in
+    try withTeacher(own, layers: intermediates?.teacherLayers ?? []) { batch, states in
       sum = sum + (try LibTorch.recording { try pass(batch, theirs: states, of: batches.count, learns: true) })
     }
     return sum
@@ -136,12 +138,14 @@ public final class Trainer {
   }
 
   /// Batches with the teacher's states, which are made for as many at a time as its memory allows.
-  private func withTeacher(_ batches: [TrainingBatch], _ body: (TrainingBatch, Teacher.States?) throws -> Void) throws {
+  private func withTeacher(
+    _ batches: [TrainingBatch], layers: [Int] = [], _ body: (TrainingBatch, Teacher.States?) throws -> Void
+  ) throws {
     guard let teacher else { return try batches.forEach { try body($0, nil) } }
     var next = 0
     while next < batches.count {
-      let group = batches[next...].prefix(teacher.batchesAtOnce(batches[next...]))
-      for (batch, states) in zip(group, try teacher.states(Array(group))) { try body(batch, states) }
+      let group = batches[next...].prefix(teacher.batchesAtOnce(batches[next...], layers: layers.count))
+      for (batch, states) in zip(group, try teacher.states(Array(group), layers: layers)) { try body(batch, states) }
       next += group.count
     }
   }

@@ -32,12 +32,16 @@ import Testing
 
   @Test func slotsAreUsedAgain() throws {
     let file = try self.file()
-    let first = try file.allocate(100)
-    let ones = [UInt8](repeating: 1, count: 100)
-    try ones.withUnsafeBytes { try file.write($0, to: first, at: 0) }
+    func written(_ number: UInt8) throws -> ScratchFile.Slot {
+      try [UInt8](repeating: number, count: 100).withUnsafeBytes { try file.write($0) }
+    }
+    let first = try written(1)
     file.free(first)
-    // The same place, so what was there is there until it is written.
-    #expect(try read(file, file.allocate(100), 100) == ones)
+    _ = try written(2)
+    #expect(try read(file, first, 100) == [UInt8](repeating: 2, count: 100), "the same place")
+    // Room that is taken is empty, whatever has been there.
+    file.free(first)
+    #expect(try read(file, file.allocate(100), 100) == [UInt8](repeating: 0, count: 100))
   }
 
   @Test func whatTheSystemRefusesIsSaid() throws {

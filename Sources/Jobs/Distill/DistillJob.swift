@@ -61,6 +61,7 @@ public struct DistillJob {
     }
     let tokenizer = try Tokenizer(directory: student.checkpoint.directory)
     try checkVocabulary(student, teacher, tokenizer)
+    try checkPairs(student, teacher)
     let writes = !request.validatesOnly && world.rank == 0
     // Another process may want another result, but the same states.
     let states = writes ? try OutputClaim(request.output + "/run") : nil
@@ -112,7 +113,6 @@ public struct DistillJob {
     hashing.finish()
     let dtype = try request.compute.dtype(for: student)
     let rule = try rule(student, dtype)
-    try checkPairs(student, teacher)
     let made = Fingerprint(
       settings(dtype) + [
         ("recompute", "\(rule.recomputes)"), ("student", hashes[0]), ("teacher", hashes[1]),
@@ -124,7 +124,12 @@ public struct DistillJob {
       return outcome(steps: request.steps, exported, finished?.validation, dtype)
     }
     let trainer = try Trainer(
-      TrainedModel(student, dtype: dtype, memory: memory(student, dtype)),
+      TrainedModel(
+        student, dtype: dtype,
+        memory: request.validatesOnly
+          ? .ample
+          : TrainingMemory(
+            student, dtype: dtype, request.compute, processes: world.size, directory: request.output, events)),
       teacher: Teacher(
         try request.compute.executor(teacher),
         cache: request.teacherCache.map {
@@ -172,17 +177,6 @@ public struct DistillJob {
           """)
       }
     }
-  }
-
-  /// Where the training's numbers are.
-  private func memory(_ student: SourceModel, _ dtype: DType) throws -> TrainingMemory {
-    let spill = TrainingMemory.fitting(
-      student.description, dtype: dtype, processes: world.size,
-      room: request.compute.trainingRoom(processes: world.size))
-    guard spill != .nothing, !request.validatesOnly else { return .ample }
-    try makeDirectories(request.output)
-    try events.note(.trainingSpills(spill, directory: request.output))
-    return try TrainingMemory(spill, directory: request.output)
   }
 
   private func rule(_ student: SourceModel, _ dtype: DType) throws -> TrainingRule {

@@ -79,10 +79,9 @@ extension PruneRun {
     }
     let source = try SourceModel(directory: student)
     let dtype = executor.weights.dtype
-    let spill = TrainingMemory.fitting(
-      source.description, dtype: dtype, processes: 1, room: request.compute.trainingRoom(processes: 1))
     let trainer = try Trainer(
-      TrainedModel(source, dtype: dtype, memory: TrainingMemory(spill, directory: place)),
+      TrainedModel(
+        source, dtype: dtype, memory: TrainingMemory(source, dtype: dtype, request.compute, directory: place, events)),
       teacher: Teacher(Executor(model, dtype: dtype, budget: executor.budget / 2)),
       rule: TrainingRule(
         rate: LearningRate(

@@ -46,17 +46,22 @@ public struct LayerInputs: Sendable {
     let width = weight.shape[0]
     func placed(_ x: Tensor) throws -> Tensor { try x.to(embedded.dtype).to(device: embedded.device) }
     let indices = try kept.map { try Tensor($0.map(Int64.init), shape: [$0.count]) }
-    var matrix = try part(of: tensor(projection), dim: 0, layer: layer, width: width)
+    var matrix = try part(ofProjection: tensor(projection), layer: layer, width: width)
     if let indices { matrix = try matrix.indexSelect(dim: 1, indices) }
-    let rows = try part(of: tensor(table), dim: 1, layer: layer, width: width)
+    let rows = try part(ofTable: tensor(table), layer: layer, width: width)
     return try input(
       rows: placed(Tensor.embedding(weight: rows, indices: tokens)), embedded: embedded, matrix: placed(matrix),
       gain: placed(weight))
   }
 
-  /// A layer's part of the table (`dim` 1) or of the projection (`dim` 0).
-  public func part(of whole: Tensor, dim: Int, layer: Int, width: Int) throws -> Tensor {
-    try whole.narrow(dim: dim, start: layer * width, length: width)
+  /// A layer's columns of the table: `[V, P]`.
+  public func part(ofTable table: Tensor, layer: Int, width: Int) throws -> Tensor {
+    try table.narrow(dim: 1, start: layer * width, length: width)
+  }
+
+  /// A layer's rows of the projection: `[P, H]`.
+  public func part(ofProjection projection: Tensor, layer: Int, width: Int) throws -> Tensor {
+    try projection.narrow(dim: 0, start: layer * width, length: width)
   }
 
   /// The same from a layer's parts, all of one type.
