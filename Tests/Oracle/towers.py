@@ -358,8 +358,6 @@ def distilled(kind, image, binary, student, teacher, out, plain_student, plain_t
                 binary, "distill", "--student_hf_path", one, "--teacher_hf_path", other, "--output_dir", place, "--data_paths",
                 ROOT / "Examples/data/calib.jsonl", "--seq_length", LENGTH, "--gbs", 4, "--train_iters", 3, "--lr", "1e-2",
                 "--lr_warmup_iters", 1, "--eval_iters", 0, "--compute_dtype", "float32", "--quiet")], capture_output=True, text=True)
-        if "not trained here" in done.stderr:
-            return ", not trained"
         assert done.returncode == 0, done.stderr[-2000:]
         results.append(tensors(place / "hf"))
     before, after = tensors(student), results[0]
