@@ -11,7 +11,11 @@ public final class LayerResults: WalkVisitor {
   public let replacesWeights: Bool
   private let observers: [Int: Observer]
 
-  /// - Parameter layers: 0-based.
+  /// - Parameters:
+  ///   - model: what is walked.
+  ///   - layers: that are watched, 0-based.
+  ///   - together: whether all batches go through each layer together.
+  ///   - take: gets what they leave.
   public init(_ model: ModelDescription, of layers: some Sequence<Int>, together: Bool, take: @escaping Take) {
     replacesWeights = together
     observers = Dictionary(
