@@ -126,6 +126,7 @@ extern "C" __attribute__((visibility("default"))) const ct_api *coppice_torch_ap
     coppice::fill_networks(api);
     coppice::fill_moments(api);
     coppice::fill_row_kernels(api);
+    coppice::fill_vocabulary_kernels(api);
     coppice::fill_rotary_kernels(api);
     coppice::fill_attention_kernels(api);
     coppice::fill_autograd(api);

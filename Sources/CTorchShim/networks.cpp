@@ -58,6 +58,13 @@ at::Tensor convolve(
 void fill_networks(ct_api &api) {
   api.matmul = [](ct_tensor *a, ct_tensor *b, ct_out out) -> ct_error
     CT_CALL(*out = box(matrix_product(a->value, b->value)));
+  api.add_matmul_ = [](ct_tensor *total, ct_tensor *a, ct_tensor *b) -> ct_error CT_CALL({
+    if (is_kept(total->value, a->value) || is_kept(total->value, b->value)) {
+      total->value = total->value.add(matrix_product(a->value, b->value)).to(total->value.scalar_type());
+    } else {
+      add_product(writable(total), a->value, b->value);
+    }
+  });
   api.linear = [](ct_tensor *a, ct_tensor *weight, ct_tensor *bias, ct_out out) -> ct_error
     CT_CALL(*out = box(project(a->value, weight->value, optional(bias))));
   api.cholesky = [](ct_tensor *a, int32_t *info, ct_out out) -> ct_error CT_CALL({

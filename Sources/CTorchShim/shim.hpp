@@ -28,6 +28,7 @@ void fill_reductions(ct_api &api);
 void fill_networks(ct_api &api);
 void fill_moments(ct_api &api);
 void fill_row_kernels(ct_api &api);
+void fill_vocabulary_kernels(ct_api &api);
 void fill_rotary_kernels(ct_api &api);
 void fill_attention_kernels(ct_api &api);
 void fill_autograd(ct_api &api);

@@ -83,10 +83,16 @@ public final class OutputHead {
     return try finish(x.linear(weight: few), rows: picked)
   }
 
-  /// The same for rows that follow one another, of which only a view is taken.
-  public func logits(_ x: Tensor, slice: Range<Int>) throws -> Tensor {
-    let part = try weight().narrow(dim: 0, start: slice.lowerBound, length: slice.count)
-    return try finish(x.linear(weight: part), slice: slice)
+  /// `[M, H]` → `[M, R]`: products with rows that follow one another, of which only a view is taken.
+  public func products(_ x: Tensor, slice: Range<Int>) throws -> Tensor {
+    try x.linear(weight: weight().narrow(dim: 0, start: slice.lowerBound, length: slice.count))
+  }
+
+  /// Logits of such products: in float32, or these themselves where they are the logits.
+  public func logits(of products: Tensor, slice: Range<Int>) throws -> Tensor {
+    let description = weights.model.description
+    guard description.headBias != nil || description.scales.changesLogits else { return products }
+    return try finish(products, slice: slice)
   }
 
   /// `[M, H]` → `[M, V]` in float32.

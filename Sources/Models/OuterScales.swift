@@ -23,6 +23,9 @@ extension OuterScales {
     try embedding.map { try Tensor([Float($0(sizes))], shape: [1]).to(dtype) }
   }
 
+  /// Whether the head's products are not the logits themselves.
+  public var changesLogits: Bool { logits != nil || softcap != nil }
+
   /// Logits in float32 of states' products with the head: with its bias, scaled and capped.
   ///
   /// - Parameters:

@@ -7,6 +7,11 @@ extension Tensor {
     try Self.make(self, other) { $0.pointee.matmul(handle, other.handle, &$1) }
   }
 
+  /// Adds `first` · `second` in place, [M, K] by [K, N]: without memory for the product where all are of one type.
+  public func addMatmul(_ first: Tensor, _ second: Tensor) throws {
+    try Self.run(self, first, second) { $0.pointee.add_matmul_(handle, first.handle, second.handle) }
+  }
+
   /// `self` · `weight`ᵀ + `bias`: [… , in] by a weight of [out, in] to [… , out].
   ///
   /// A weight of bfloat16 or float16 that meets float32 is widened a slice at a time: no copy of all of it is made.

@@ -24,23 +24,28 @@ struct StudentHead: SlicedHead {
     try matrix.narrow(dim: 0, start: rows.lowerBound, length: rows.count)
   }
 
-  func logits(_ states: Tensor, _ rows: Range<Int>) throws -> Tensor {
-    try scales.logits(
-      of: states.linear(weight: part(rows)),
-      bias: bias?.value().narrow(dim: 0, start: rows.lowerBound, length: rows.count))
+  func products(_ states: Tensor, _ rows: Range<Int>) throws -> Tensor { try states.linear(weight: part(rows)) }
+
+  func logits(of products: Tensor, _ rows: Range<Int>) throws -> Tensor {
+    guard bias != nil || scales.changesLogits else { return products }
+    return try scales.logits(
+      of: products, bias: bias?.value().narrow(dim: 0, start: rows.lowerBound, length: rows.count))
   }
 
-  /// Adds the gradients of a slice's rows.
+  /// Adds the gradients of a block's rows, and those by its states.
   ///
   /// - Parameters:
-  ///   - slope: by the logits, `[M, R]` float32.
-  ///   - states: `[M, H]`.
-  /// - Returns: the gradient by the states, `[M, H]` float32.
-  func backward(_ slope: Tensor, states: Tensor, _ rows: Range<Int>) throws -> Tensor {
+  ///   - slope: by the logits, `[M, R]` in their type.
+  ///   - states: of all tokens, `[… , H]`, and the gradient by them in float32.
+  func backward(_ slope: Tensor, _ block: LogitBlock, states: Tensor, addingTo gradient: Tensor) throws {
+    let rows = block.rows
+    func tokens(_ all: Tensor) throws -> Tensor {
+      try all.narrow(dim: 0, start: block.tokens.lowerBound, length: block.tokens.count)
+    }
     var slope = slope
     if let softcap = scales.softcap {
       // tanh' = 1 − tanh².
-      let bent = try logits(states, rows).divided(by: softcap).square().negated().adding(1)
+      let bent = try block.logits.divided(by: softcap).square().negated().adding(1)
       slope = try slope.multiplied(by: bent)
     }
     if let factor = scales.logits { slope = try slope.multiplied(by: factor) }
@@ -49,7 +54,7 @@ struct StudentHead: SlicedHead {
     }
     try bias?.addToGradient { try some($0).add(slope.sum(dims: [0])) }
     let narrow = try slope.to(states.dtype)
-    try weight.addToGradient { try some($0).add(narrow.transpose(0, 1).matmul(states)) }
-    return try narrow.matmul(part(rows)).to(.float32)
+    try weight.addToGradient { try some($0).addMatmul(narrow.transpose(0, 1), tokens(states)) }
+    try tokens(gradient).addMatmul(narrow, part(rows))
   }
 }

@@ -111,5 +111,7 @@ private struct TeacherHead: SlicedHead {
   let vocabulary: Int
   let head: OutputHead
 
-  func logits(_ states: Tensor, _ rows: Range<Int>) throws -> Tensor { try head.logits(states, slice: rows) }
+  func products(_ states: Tensor, _ rows: Range<Int>) throws -> Tensor { try head.products(states, slice: rows) }
+
+  func logits(of products: Tensor, _ rows: Range<Int>) throws -> Tensor { try head.logits(of: products, slice: rows) }
 }

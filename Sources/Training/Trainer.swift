@@ -188,7 +188,7 @@ public final class Trainer {
     let targets = try Tensor(batch.flat(batch.targets, filling: 0).map(Int64.init), shape: [flat.shape[0]])
     let slope = learns ? try Tensor.zeros(flat.shape, dtype: .float32) : nil
     let teaching = try theirs.flatMap { states in try teacher.map { (states: states.last, head: try $0.slicedHead()) } }
-    func measured(_ rule: LossRule, _ backward: ((Range<Int>, Tensor) throws -> Void)?) throws -> LossSums {
+    func measured(_ rule: LossRule, _ backward: ((LogitBlock, Tensor) throws -> Void)?) throws -> LossSums {
       try VocabularyLoss(rule: rule)(
         flat, head: head, teacher: teaching, targets: targets, weights: weights, backward: backward)
     }
@@ -198,7 +198,7 @@ public final class Trainer {
     // What is as large as the text's loss is the divergence and the layers' loss together.
     if isBalanced, compared != nil { loss.divergence /= 2 }
     var losses = try measured(
-      loss, slope.map { slope in { try slope.add(head.backward($1, states: flat, $0)) } })
+      loss, slope.map { slope in { try head.backward($1, $0, states: flat, addingTo: slope) } })
     guard let slope else { return losses }
     losses.intermediate = compared?.value ?? 0
     let further =

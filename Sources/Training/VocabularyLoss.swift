@@ -59,24 +59,35 @@ public struct LossSums: Sendable, Equatable {
 package protocol SlicedHead {
   /// V.
   var vocabulary: Int { get }
-  /// `[M, H]` → `[M, R]` float32.
-  func logits(_ states: Tensor, _ rows: Range<Int>) throws -> Tensor
+  /// `[M, H]` → `[M, R]`, in the type computed with.
+  func products(_ states: Tensor, _ rows: Range<Int>) throws -> Tensor
+  /// Logits of such products: in float32, or these themselves where they are the logits.
+  func logits(of products: Tensor, _ rows: Range<Int>) throws -> Tensor
+}
+
+/// Some tokens' logits of some rows of the vocabulary.
+package struct LogitBlock {
+  package let tokens: Range<Int>
+  package let rows: Range<Int>
+  /// The student's, `[M, R]`.
+  package let logits: Tensor
 }
 
 /// The losses of a micro-batch's tokens, and what the student's last states and head change them by.
 ///
-/// The vocabulary is taken a slice at a time, twice: for the sums that probabilities are divided by, and for the gradients. Slices
-/// of the first time are used again as long as they take little memory, and computed again otherwise.
+/// As many tokens are taken at a time as there is room for the logits of, so that these are computed once. Of those the vocabulary
+/// is taken a slice at a time, twice: for the sums that probabilities are divided by, and for the gradients.
 package struct VocabularyLoss {
   /// Rows of the vocabulary at a time. Fewer make small products, more need more memory.
   private let slice: Int
-  /// Bytes of logits that are kept for the second time.
-  private let keptBytes: Int
+  /// Bytes of logits that are kept for the second time, and the fewest tokens at a time whatever they take: gradients of the
+  /// head are read and written for each such group.
+  private let keptBytes: Int, leastTokens: Int
 
   private let rule: LossRule
 
-  package init(rule: LossRule, slice: Int = 4096, keptBytes: Int = 256 << 20) {
-    (self.rule, self.slice, self.keptBytes) = (rule, slice, keptBytes)
+  package init(rule: LossRule, slice: Int = 4096, keptBytes: Int = 256 << 20, leastTokens: Int = 128) {
+    (self.rule, self.slice, self.keptBytes, self.leastTokens) = (rule, slice, keptBytes, leastTokens)
   }
 
   /// - Parameters:
@@ -84,120 +95,106 @@ package struct VocabularyLoss {
   ///   - teacher: the teacher's states, `[M, H']`, and its head; nil for cross-entropy alone.
   ///   - targets: the next tokens, `[M]` int64.
   ///   - weights: of each token in the sums, `[M]` float32.
-  ///   - backward: called with a slice of the vocabulary and the gradient by its logits, `[M, R]` float32; nil where only the
-  ///     losses are wanted.
+  ///   - backward: called with a block of logits and the gradient by them, `[M, R]` in their type; nil where only the losses
+  ///     are wanted.
   /// - Returns: the losses, × the rule's shares nowhere.
   package func callAsFunction(
     _ states: Tensor, head: any SlicedHead, teacher: (states: Tensor, head: any SlicedHead)?, targets: Tensor,
-    weights: Tensor, backward: ((_ rows: Range<Int>, _ slope: Tensor) throws -> Void)?
+    weights: Tensor, backward: ((_ block: LogitBlock, _ slope: Tensor) throws -> Void)?
   ) throws -> LossSums {
-    let vocabulary = head.vocabulary
-    let slices = stride(from: 0, to: vocabulary, by: slice).map { $0..<min($0 + slice, vocabulary) }
-    let sides = teacher == nil ? 1 : 2
-    let keeps = sides * states.shape[0] * vocabulary * 4 <= keptBytes
-    var own = Side(states, head, keeps: keeps)
-    var other = teacher.map { Side($0.states, $0.head, keeps: keeps) }
-    let least = try rule.topK.flatMap { $0 < vocabulary ? try other?.least(ofTop: $0, slices) : nil }
-    let isSoft = teacher != nil && (rule.temperature != 1 || least != nil)
-    /// Logits as the divergence takes them.
-    func softened(_ logits: Tensor, _ theirs: Tensor?) throws -> Tensor {
-      let logits = rule.temperature == 1 ? logits : try logits.divided(by: rule.temperature)
-      guard let least, let theirs else { return logits }
-      return try Tensor.where(theirs.ge(least), logits, Self.nothing)
+    let bytes = states.dtype.byteCount + (teacher?.states.dtype.byteCount ?? 0)
+    let most = max(keptBytes / (bytes * head.vocabulary), leastTokens)
+    let count = states.shape[0]
+    let groups = (count + most - 1) / most
+    var losses = LossSums()
+    for group in 0..<groups {
+      let tokens = count * group / groups..<count * (group + 1) / groups
+      func part(_ tensor: Tensor) throws -> Tensor {
+        try tensor.narrow(dim: 0, start: tokens.lowerBound, length: tokens.count)
+      }
+      let sides = (
+        own: Side(try part(states), head), other: try teacher.map { Side(try part($0.states), $0.head) }
+      )
+      losses = losses + (try measure(tokens, sides, targets: part(targets), weights: part(weights), backward))
     }
-    var targetLogits = try Tensor.zeros([states.shape[0]], dtype: .float32)
+    return losses
+  }
+
+  /// The losses of some tokens.
+  private func measure(
+    _ tokens: Range<Int>, _ sides: (own: Side, other: Side?), targets: Tensor, weights: Tensor,
+    _ backward: ((LogitBlock, Tensor) throws -> Void)?
+  ) throws -> LossSums {
+    var (own, other) = sides
+    let vocabulary = own.head.vocabulary
+    let slices = stride(from: 0, to: vocabulary, by: slice).map { $0..<min($0 + slice, vocabulary) }
+    let least = try rule.topK.flatMap { $0 < vocabulary ? try other?.least(ofTop: $0, slices) : nil }
+    let isSoft = other != nil && (rule.temperature != 1 || least != nil)
+    let scale = 1 / rule.temperature
+    var targetLogits = try Tensor.zeros(targets.shape, dtype: .float32)
+    var (plain, soft, teacherSoft): ([Tensor], [Tensor], [Tensor]) = ([], [], [])
     for rows in slices {
       let (logits, theirs) = (try own.logits(rows), try other?.logits(rows))
       targetLogits = try targetLogits.adding(Self.picked(logits, targets, rows))
-      try own.add(logits, softened: isSoft ? softened(logits, theirs) : nil)
-      if let theirs { try other?.add(theirs, softened: isSoft ? softened(theirs, theirs) : nil) }
+      plain.append(try logits.logSums())
+      guard let theirs else { continue }
+      let choice = least == nil ? nil : theirs
+      if isSoft { soft.append(try logits.logSums(scaledBy: scale, where: choice, atLeast: least)) }
+      teacherSoft.append(try theirs.logSums(scaledBy: scale, where: choice, atLeast: least))
     }
-    let (plain, soft) = try own.logSums()
-    let teacherSums = try other?.logSums().soft
+    let sums = try Self.joined(plain)
     var losses = LossSums()
-    losses.crossEntropy = try plain.subtracting(targetLogits).multiplied(by: weights).sum(dtype: .float64).item()
-    guard backward != nil || teacher != nil else { return losses }
-    let column = try weights.unsqueeze(1)
+    losses.crossEntropy = try sums.subtracting(targetLogits).multiplied(by: weights).sum(dtype: .float64).item()
+    guard backward != nil || other != nil else { return losses }
+    let terms = VocabularyTerms(
+      plain: sums,
+      soft: other == nil ? nil : (isSoft ? try Self.joined(soft) : sums, try Self.joined(teacherSoft)), least: least,
+      weights: weights, scale: scale, divergence: rule.divergence * rule.temperature, crossEntropy: rule.crossEntropy)
     for rows in slices {
-      let logits = try own.last(rows)
-      var slope: Tensor?
-      if let teacherSums, let found = try other?.last(rows) {
-        let theirs = try softened(found, found).subtracting(teacherSums.unsqueeze(1))
-        let ours = try softened(logits, found).subtracting(soft.unsqueeze(1))
-        let shares = try theirs.exp()
-        let gap = try theirs.subtracting(ours).multiplied(by: shares)
-        losses.divergence += try gap.sum(dims: [1]).multiplied(by: weights).sum(dtype: .float64).item()
-        if backward != nil, rule.divergence != 0 {
-          slope = try ours.exp().subtracting(shares)
-            .multiplied(by: column.multiplied(by: rule.divergence * rule.temperature))
-        }
-      }
-      guard let backward else { continue }
-      if rule.crossEntropy != 0 || slope == nil {
-        let text = try logits.subtracting(plain.unsqueeze(1)).exp().subtracting(Self.indicator(targets, rows))
-          .multiplied(by: column.multiplied(by: rule.crossEntropy))
-        slope = try slope?.adding(text) ?? text
-      }
-      if let slope { try backward(rows, slope) }
+      let (logits, theirs) = (try own.last(rows), try other?.last(rows))
+      let found = try terms(
+        logits, teacher: theirs, targets: targets.subtracting(Double(rows.lowerBound)), wantsSlope: backward != nil)
+      if let gaps = found.gaps { losses.divergence += try gaps.multiplied(by: weights).sum(dtype: .float64).item() }
+      if let slope = found.slope { try backward?(LogitBlock(tokens: tokens, rows: rows, logits: logits), slope) }
     }
     losses.divergence *= rule.temperature * rule.temperature
     return losses
   }
 
-  /// The logit of what has no part: its probability is zero, and differences of two such are numbers.
-  private static var nothing: Tensor { get throws { try Tensor([-1e30 as Float], shape: [1, 1]) } }
-
-  /// Targets within a slice, elsewhere its first row, and where they are.
-  private static func places(_ targets: Tensor, _ rows: Range<Int>) throws -> (index: Tensor, isInside: Tensor) {
-    let index = try targets.subtracting(Double(rows.lowerBound))
-    let isInside = try index.ge(0).logicalAnd(index.lt(Double(rows.count)))
-    return (try index.clamp(min: 0, max: Double(rows.count - 1)).unsqueeze(1), isInside)
-  }
+  /// Of stretches' sums that of all of them, `[M]`.
+  private static func joined(_ sums: [Tensor]) throws -> Tensor { try Tensor.stack(sums, dim: 0).logSumExp(dims: [0]) }
 
   /// The logits of the targets that lie in a slice, elsewhere zero: `[M]`.
   private static func picked(_ logits: Tensor, _ targets: Tensor, _ rows: Range<Int>) throws -> Tensor {
-    let (index, isInside) = try places(targets, rows)
-    let found = try logits.gather(dim: 1, index: index).squeeze(1)
+    let index = try targets.subtracting(Double(rows.lowerBound))
+    let isInside = try index.ge(0).logicalAnd(index.lt(Double(rows.count)))
+    let places = try index.clamp(min: 0, max: Double(rows.count - 1)).unsqueeze(1)
+    let found = try logits.gather(dim: 1, index: places).squeeze(1).to(.float32)
     return try Tensor.where(isInside, found, .zeros(found.shape, dtype: .float32))
-  }
-
-  /// 1 at the targets that lie in a slice, `[M, R]`.
-  private static func indicator(_ targets: Tensor, _ rows: Range<Int>) throws -> Tensor {
-    let (index, isInside) = try places(targets, rows)
-    return try Tensor.zeros([targets.shape[0], rows.count], dtype: .float32)
-      .scatterAdd(dim: 1, index: index, source: isInside.to(.float32).unsqueeze(1))
   }
 
   /// One model's logits.
   private struct Side {
+    let head: any SlicedHead
     private let states: Tensor
-    private let head: any SlicedHead
-    private let keeps: Bool
+    /// Products by the first row of their slice: half the memory of logits where they are bfloat16.
     private var kept: [Int: Tensor] = [:]
-    /// log Σ exp of each slice: of logits, and of those that the divergence takes where these are others.
-    private var plain: [Tensor] = [], soft: [Tensor] = []
 
-    init(_ states: Tensor, _ head: any SlicedHead, keeps: Bool) {
-      (self.states, self.head, self.keeps) = (states, head, keeps)
-    }
+    init(_ states: Tensor, _ head: any SlicedHead) { (self.states, self.head) = (states, head) }
 
     mutating func logits(_ rows: Range<Int>) throws -> Tensor {
-      let logits = try kept[rows.lowerBound] ?? head.logits(states, rows)
-      if keeps { kept[rows.lowerBound] = logits }
-      return logits
+      let products = try kept[rows.lowerBound] ?? head.products(states, rows)
+      kept[rows.lowerBound] = products
+      return try head.logits(of: products, rows)
     }
 
     /// The same when nobody asks for them again.
     mutating func last(_ rows: Range<Int>) throws -> Tensor {
-      try kept.removeValue(forKey: rows.lowerBound) ?? head.logits(states, rows)
+      defer { kept[rows.lowerBound] = nil }
+      return try logits(rows)
     }
 
-    mutating func add(_ logits: Tensor, softened: Tensor?) throws {
-      plain.append(try logits.logSumExp(dims: [1]))
-      if let softened { soft.append(try softened.logSumExp(dims: [1])) }
-    }
-
-    /// The least of each token's largest logits, `[M, 1]`.
+    /// The least of each token's largest logits, `[M]` float32.
     mutating func least(ofTop count: Int, _ slices: [Range<Int>]) throws -> Tensor? {
       var top: Tensor?
       for rows in slices {
@@ -205,13 +202,7 @@ package struct VocabularyLoss {
         let all = try top.map { try Tensor.cat([$0, logits], dim: 1) } ?? logits
         top = try all.topK(min(count, all.shape[1]), dim: 1).values
       }
-      return try top?.amin(dims: [1], keepDim: true)
-    }
-
-    /// Over the whole vocabulary, `[M]`.
-    func logSums() throws -> (plain: Tensor, soft: Tensor) {
-      let all = try Tensor.stack(plain, dim: 0).logSumExp(dims: [0])
-      return (all, soft.isEmpty ? all : try Tensor.stack(soft, dim: 0).logSumExp(dims: [0]))
+      return try top?.amin(dims: [1]).to(.float32)
     }
   }
 }

@@ -3,14 +3,15 @@ import TestSupport
 import Torch
 import Training
 
-/// Losses in slices of the vocabulary against log-softmax over all of it.
+/// Losses by groups of tokens and slices of the vocabulary against log-softmax over all of it.
 @Suite struct VocabularyLossTests {
   private struct Head: SlicedHead {
     let matrix: Tensor
     var vocabulary: Int { matrix.shape[0] }
-    func logits(_ states: Tensor, _ rows: Range<Int>) throws -> Tensor {
+    func products(_ states: Tensor, _ rows: Range<Int>) throws -> Tensor {
       try states.linear(weight: matrix.narrow(dim: 0, start: rows.lowerBound, length: rows.count))
     }
+    func logits(of products: Tensor, _ rows: Range<Int>) throws -> Tensor { products }
   }
 
   private struct Example {
@@ -34,14 +35,14 @@ import Training
   private func compute(
     _ example: Example, _ rule: LossRule, slice: Int, keptBytes: Int, states: Tensor? = nil
   ) throws -> (losses: LossSums, slope: [Float]) {
-    let loss = VocabularyLoss(rule: rule, slice: slice, keptBytes: keptBytes)
+    let loss = VocabularyLoss(rule: rule, slice: slice, keptBytes: keptBytes, leastTokens: 2)
     let slope = try Tensor.zeros(example.states.shape, dtype: .float32)
     let losses = try loss(
       states ?? example.states, head: example.head, teacher: (example.theirs, example.teacher),
       targets: example.targets, weights: example.weights
-    ) { rows, gradient in
-      try slope.add(
-        gradient.matmul(example.head.matrix.narrow(dim: 0, start: rows.lowerBound, length: rows.count)))
+    ) { block, gradient in
+      try slope.narrow(dim: 0, start: block.tokens.lowerBound, length: block.tokens.count).addMatmul(
+        gradient, example.head.matrix.narrow(dim: 0, start: block.rows.lowerBound, length: block.rows.count))
     }
     return (losses, try slope.floats())
   }
@@ -73,7 +74,7 @@ import Training
     LossRule(temperature: 2), LossRule(divergence: 0.5, crossEntropy: 1, temperature: 3),
   ]
 
-  @Test(arguments: rules, [(50, 1 << 20), (16, 1 << 20), (7, 0), (1, 0)])
+  @Test(arguments: rules, [(50, 1 << 20), (16, 1 << 20), (7, 1200), (7, 0), (1, 0)])
   func slicesAreTheWhole(_ rule: LossRule, _ sizes: (slice: Int, kept: Int)) throws {
     let example = try Example()
     let found = try compute(example, rule, slice: sizes.slice, keptBytes: sizes.kept)

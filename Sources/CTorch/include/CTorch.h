@@ -32,7 +32,7 @@ typedef ct_tensor *_Nullable *_Nonnull ct_out;
 typedef const int64_t *_Nullable ct_dims;
 
 // Raised whenever the layout of `ct_api` or the meaning of a number below changes.
-#define CT_ABI 13
+#define CT_ABI 14
 
 // The one libtorch that this code is written and checked against.
 #define CT_LIBTORCH_VERSION "2.11.0"
@@ -130,6 +130,22 @@ typedef struct ct_tap {
   const int64_t *_Nullable lengths;
   size_t count;
 } ct_tap;
+
+// A loss of a stretch of R of the vocabulary's logits, [M, R], and its parts by token, [M]: log Σ e^logit over the whole vocabulary, of
+// the student as it is and of both sides as the divergence takes them (scaled, and only where the teacher's logit is no less than
+// `least`); the tokens' weights, and their targets (int64) counted from the stretch's first row.
+typedef struct ct_vocabulary_loss {
+  ct_tensor *_Nonnull logits;
+  ct_tensor *_Nullable teacher;
+  ct_tensor *_Nonnull plain;
+  ct_tensor *_Nullable soft;
+  ct_tensor *_Nullable teacher_soft;
+  ct_tensor *_Nullable least;
+  ct_tensor *_Nonnull weights;
+  ct_tensor *_Nonnull targets;
+  double scale, divergence, cross_entropy;
+  bool wants_slope;
+} ct_vocabulary_loss;
 
 // A stretch of queries in attention over a packed row, and the keys it sees: `prefix_keys` from `prefix` on, then `keys`
 // from `own` on. Causal: the last query sees all of them, each one before it one key fewer.
@@ -273,6 +289,8 @@ typedef struct ct_api {
   // Networks.
   // Products are of the type of `a`. Its other factor may be narrower (bfloat16, float16) where `a` is float32.
   ct_error (*_Nonnull matmul)(ct_tensor *a, ct_tensor *b, ct_out out);
+  // total [M, N] += a [M, K] · b [K, N].
+  ct_error (*_Nonnull add_matmul_)(ct_tensor *total, ct_tensor *a, ct_tensor *b);
   ct_error (*_Nonnull linear)(ct_tensor *a, ct_tensor *weight, ct_tensor *_Nullable bias, ct_out out);
   // Cholesky's factor of A [n, n], symmetric and positive definite. `info` is 0, or the order of the first minor that is not
   // positive: `out` is NULL then. And X of A X = B, B [n, m], by that factor.
@@ -325,6 +343,13 @@ typedef struct ct_api {
   ct_error (*_Nonnull add_mean_squares)(const ct_tap *tap, ct_tensor *total);
   ct_error (*_Nonnull column_sums)(ct_tensor *x, const ct_tap *tap);
   ct_error (*_Nonnull token_cosines)(ct_tensor *a, ct_tensor *b, double eps, ct_out out);
+  // [M] float32: log Σ e^(scale · logit) over a stretch of the vocabulary, [M, R]; with a choice [M, R] only of those that are no
+  // less than the token's `least` in it.
+  ct_error (*_Nonnull log_sums)(
+    ct_tensor *logits, ct_tensor *_Nullable choice, ct_tensor *_Nullable least, double scale, ct_out out);
+  // `gaps` [M] are each token's Σ q_t (log q_t − log q), absent without a teacher. `slope` [M, R], in the logits' type and only
+  // where it is wanted, is weight × (divergence × (q − q_t) + cross_entropy × (p − 1 at the target)).
+  ct_error (*_Nonnull vocabulary_slopes)(const ct_vocabulary_loss *loss, ct_out gaps, ct_out slope);
   // Of [B, S, N, D]: the first `width` channels of each head turn by the angles whose cosines and sines are given,
   // [S, width] or [S, width / 2]. With a weight heads are normed first.
   ct_error (*_Nonnull rotary_kernel)(

@@ -104,6 +104,27 @@ struct AttentionBlock {
   int64_t b, group, first, last;
 };
 
+// Logits [S, R] of a stretch of the vocabulary, in which some may have no part: those of a token whose `choice` is below `least`.
+struct LogSumCall {
+  Tokens logits, choice;
+  const float *least;  // [S] or null
+  float *out;          // [S], log Σ e^(scale · logit) of those that have a part
+  int64_t channels;
+  float scale;
+};
+
+// What a loss changes by per logit, [S, R]: weight · (divergence · (q − q_teacher) + cross_entropy · (p − 1 at the target)), and each
+// token's Σ q_teacher · (log q_teacher − log q). p = e^(logit − plain); q = e^(scale · logit − soft) where the teacher's logit is no less
+// than `least`, else 0.
+struct SlopeCall {
+  Tokens logits, teacher, slope;           // no teacher: no divergence; no slope: only the gaps are wanted
+  const float *plain, *soft, *teacher_soft, *least, *weights;  // [S]; `least` may be null
+  const int64_t *targets;                  // [S], counted from the stretch's first row; those outside it are none
+  float *gaps;                             // [S] or null
+  int64_t channels;
+  float scale, divergence, cross_entropy;
+};
+
 enum Element { kFloat32, kBFloat16, kElements };
 constexpr int kGates = 5;
 
@@ -115,6 +136,8 @@ struct Table {
   void (*gate_backward[kElements][kGates])(const GateBackwardCall &, const Block &);
   void (*columns[kElements])(const ColumnCall &, const Block &);
   void (*cosine[kElements])(const CosineCall &, const Block &);
+  void (*log_sums[kElements])(const LogSumCall &, int64_t first, int64_t last);
+  void (*slopes[kElements])(const SlopeCall &, int64_t first, int64_t last);
   void (*rotary[kElements])(const RotaryCall &, const Block &);
   // `scratch` has `attention_scratch` bytes, aligned to 64.
   void (*attention[kElements])(const AttentionCall &, const AttentionBlock &, void *scratch);

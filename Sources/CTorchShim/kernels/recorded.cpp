@@ -58,6 +58,24 @@ struct NormFunction : torch::autograd::Function<NormFunction> {
   }
 };
 
+struct ProjectionFunction : torch::autograd::Function<ProjectionFunction> {
+  static at::Tensor forward(AutogradContext *ctx, const at::Tensor &a, const at::Tensor &weight, const Optional &bias) {
+    ctx->save_for_backward({a, weight});
+    ctx->saved_data["bias"] = bias && bias->defined();
+    return project_by_onednn(a, weight, bias);
+  }
+  static variable_list backward(AutogradContext *ctx, variable_list slopes) {
+    auto saved = ctx->get_saved_variables();
+    const at::Tensor &a = saved[0], &weight = saved[1];
+    const at::Tensor slope = slopes[0].reshape({-1, weight.size(0)});
+    variable_list found(3);
+    if (ctx->needs_input_grad(0)) found[0] = matrix_product(slope, weight).view(a.sizes());
+    if (ctx->needs_input_grad(1)) found[1] = matrix_product(slope.t(), a.reshape({-1, a.size(-1)}));
+    if (ctx->saved_data["bias"].toBool() && ctx->needs_input_grad(2)) found[2] = slope.sum(0);
+    return found;
+  }
+};
+
 struct GateFunction : torch::autograd::Function<GateFunction> {
   static at::Tensor forward(AutogradContext *ctx, const at::Tensor &x, const Optional &up, int64_t kind) {
     Boxed up_box(undefined_or(up));
@@ -155,6 +173,10 @@ std::pair<at::Tensor, at::Tensor> recorded_norm(
   const at::Tensor &x, const at::Tensor &residual, const at::Tensor &weight, double eps, std::optional<double> offset) {
   at::Tensor sum = residual.defined() ? at::add(x, residual) : x;
   return {NormFunction::apply(sum, given(weight), eps, offset), sum};
+}
+
+at::Tensor recorded_projection(const at::Tensor &a, const at::Tensor &weight, const Optional &bias) {
+  return ProjectionFunction::apply(a, weight, bias);
 }
 
 at::Tensor recorded_gate(ct_gate kind, const at::Tensor &gate, const at::Tensor &up) {

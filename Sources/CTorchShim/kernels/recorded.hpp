@@ -23,6 +23,8 @@ at::Tensor recorded_gate(ct_gate kind, const at::Tensor &gate, const at::Tensor 
 at::Tensor recorded_rotation(const at::Tensor &x, const at::Tensor &cosine, const at::Tensor &sine, int64_t width);
 at::Tensor recorded_attention(
   const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, const at::Tensor &sinks, const AttentionOptions &options);
+// a · weightᵀ + bias, float32, of what suits oneDNN; its gradients are such products, too.
+at::Tensor recorded_projection(const at::Tensor &a, const at::Tensor &weight, const std::optional<at::Tensor> &bias);
 
 // The forward passes and the ways back that those are made of.
 at::Tensor norm(

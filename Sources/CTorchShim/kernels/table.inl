@@ -11,6 +11,8 @@
 
 #include "statistics.inl"
 
+#include "vocabulary.inl"
+
 #include "rotary.inl"
 
 #include "products.inl"
@@ -42,6 +44,8 @@ constexpr Table make_table(const char *name) {
         gate_backward<bf16, kReluSquared>, gate_backward<bf16, kRelu>}},
     .columns = {columns<float>, columns<bf16>},
     .cosine = {cosine<float>, cosine<bf16>},
+    .log_sums = {log_sums<float>, log_sums<bf16>},
+    .slopes = {slopes<float>, slopes<bf16>},
     .rotary = {rotary<float>, rotary<bf16>},
     .attention = {attention<float, Singles>, attention<bf16, BFloat16Cells>},
     .attention_scratch = {scratch_bytes<Singles>, scratch_bytes<BFloat16Cells>},
