@@ -1,6 +1,6 @@
 import Execution
 import Minitron
-import Models
+package import Models
 import Torch
 
 /// What a run of several processes would hold and take, from a short measurement on this machine: the time of calibration, whose
@@ -36,7 +36,7 @@ public struct CrewEstimate: Codable, Sendable, Equatable {
   ///   - seqLength: tokens of each.
   ///   - elementBytes: of a number computed with.
   ///   - budget: bytes of hidden states that a process may hold.
-  init(
+  package init(
     _ description: ModelDescription, _ layout: CrewLayout, rows: Int, seqLength: Int, elementBytes: Int, budget: Int,
     speed: Speed
   ) {

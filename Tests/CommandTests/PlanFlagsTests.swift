@@ -49,8 +49,7 @@ import Testing
         roomy.json?["processes"]?["memory_bytes"]?.int, tight.json?["processes"]?["memory_bytes"]?.int
       )
       #expect(try #require(held) > #require(less))
-      let (idle, more) = (roomy.json?["processes"]?["idle"]?.double, tight.json?["processes"]?["idle"]?.double)
-      #expect(try #require(idle) < #require(more))
+      #expect(try (0..<1).contains(#require(roomy.json?["processes"]?["idle"]?.double)))
       try plan("--pp_size", "37").expectFailure(64, saying: "--pp_size 37", "36 layers")
       try plan("--pp_size", "2", ends[0], "36").expectFailure(64, saying: ends[0], "leave 0")
       try plan("--nproc", "9", "--pp_size", "2").expectFailure(64, saying: "--pp_size", "1, 3, 9")

@@ -1,7 +1,27 @@
+import JSON
 import Jobs
+import Models
 import Testing
 
 struct CrewTests {
+  /// Stages with room for their layers send batches on one by one; the others take turns, and wait for one another.
+  @Test func roomForLayersSavesWaiting() throws {
+    let config = """
+      {"model_type": "qwen3", "hidden_size": 64, "intermediate_size": 4096, "num_hidden_layers": 36, "head_dim": 16,
+       "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 512, "tie_word_embeddings": true}
+      """
+    let description = try Families.describe(
+      config: #require(JSON(parsing: Array(config.utf8)).object), file: "config.json")
+    let layout = try CrewLayout(costs: [Int](repeating: 1, count: 36), ranks: 2, stages: 2)
+    func idle(_ budget: Int) -> Double {
+      CrewEstimate(
+        description, layout, rows: 16_384, seqLength: 128, elementBytes: 4, budget: budget,
+        speed: .init(operations: 1e11, bytes: 1e9)
+      ).idle
+    }
+    #expect(idle(1 << 40) < idle(40_000_000))
+  }
+
   /// Files are hashed where their layers are, and as evenly as that allows.
   @Test func ranksHashWhatTheyRead() throws {
     let layout = try CrewLayout(costs: [1, 1, 1, 1], ranks: 4, stages: 2)

@@ -362,20 +362,23 @@ def distilled(kind, image, binary, student, teacher, out, plain_student, plain_t
         results.append(tensors(place / "hf"))
     before, after = tensors(student), results[0]
     assert set(before) == set(after)
-    text = apart(after) if "vl_moe" in out.name else after
-    compare(text, results[1])
+    # Gate and up in one tensor are one product on the way back, whose sums are rounded otherwise than two.
+    joined = "vl_moe" in out.name
+    compare(apart(after) if joined else after, results[1], within=2e-6 if joined else 0)
     moved = [key for key in before if not torch.equal(before[key], after[key])]
     assert moved and all("visual" not in key and "vision" not in key and "projector" not in key for key in moved), moved[:3]
     assert torch.isfinite(logits(load(kind, out / "hf"), image)).all()
     return f" and distilled ({len(moved)} tensors moved)"
 
 
-def compare(after, text):
+def compare(after, text, within=0):
     """The language model's tensors in a larger model with those alone."""
     compared = 0
     for key, tensor in after.items():
         if own_name(key) in text:
-            assert torch.equal(tensor, text[own_name(key)]), f"{key} differs from the language model's pruned alone"
+            other = text[own_name(key)]
+            same = torch.equal(tensor, other) if within == 0 else torch.allclose(tensor, other, rtol=0, atol=within)
+            assert same, f"{key} differs from the language model's pruned alone"
             compared += 1
     assert compared == len(text), f"{compared} of {len(text)} tensors of the language model"
     return compared
