@@ -28,9 +28,9 @@ def useful(student, teacher):
     return 3 * (contestants.operations(student) + head(student)) + contestants.operations(teacher) + head(teacher)
 
 
-def again(student, teacher):
-    """What is computed again: the student's layers on the way back, and the logits of both, which are never there as a whole."""
-    return contestants.operations(student) + head(student) + head(teacher)
+def again(student):
+    """What is computed again: the student's layers on the way back."""
+    return contestants.operations(student)
 
 
 def main():
@@ -54,7 +54,7 @@ def main():
         speed = statistics.median([line["tokens_per_second"] for line in lines][1:])
         gflops = speed * useful(student, teacher) / 1e9
         share = gflops / ceiling["gflops"]
-        all_of_them = share * (1 + again(student, teacher) / useful(student, teacher))
+        all_of_them = share * (1 + again(student) / useful(student, teacher))
         print(f"{speed:.1f} tokens/s, {gflops:.0f} useful GFLOP/s, {share:.0%} of the ceiling of {ceiling['gflops']:.0f} in {own}, "
               f"{all_of_them:.0%} with what is computed again; peak {found.peak_mib:,.0f} MiB with --memory_budget {budget}")
         measure.finish(
