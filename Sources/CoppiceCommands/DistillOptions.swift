@@ -95,6 +95,13 @@ struct DistillationData: ParsableArguments {
   @Flag(name: .flag("use_mock_data"), help: "Random tokens, to see how fast it goes.")
   var mock = false
 
+  @Flag(
+    name: .flag("pack_sequences"),
+    help:
+      "Keep documents apart that share a row: tokens see their own alone, from position 0 on. With --sft a row holds as many pairs as --seq_length has room for."
+  )
+  var packs = false
+
   mutating func validate() throws {
     guard answers == (root != nil) else {
       throw ValidationError("--sft and --sft_dataset_root belong together: give both or neither")
@@ -112,7 +119,7 @@ struct DistillationData: ParsableArguments {
 
   func apply(to request: inout DistillRequest) throws {
     (request.data, request.tokenCache, request.split) = (paths, cache, try shares())
-    (request.answers, request.usesMockData) = (root, mock)
+    (request.answers, request.usesMockData, request.packsSequences) = (root, mock, packs)
   }
 }
 

@@ -46,7 +46,7 @@ public struct TokenBatch: Sendable {
     packing = nil
   }
 
-  init(packed tokens: [Int32], _ packing: Packing) {
+  package init(packed tokens: [Int32], _ packing: Packing) {
     rows = [tokens]
     width = tokens.count
     microBatches = [1]

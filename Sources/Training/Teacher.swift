@@ -33,7 +33,7 @@ public final class Teacher {
     let most = max(executor.budget / 4 / max(bytes, 1), 1)
     var tokens = 0
     let count = batches.prefix { batch in
-      tokens += batch.inputs.count * batch.width
+      tokens += batch.lengths.count * batch.width
       return tokens <= most
     }.count
     return max(count, 1)
@@ -68,9 +68,10 @@ public final class Teacher {
   /// - Parameter states: `[B, S, H]`.
   private func keep(_ states: Tensor, of batch: TrainingBatch, in cache: TeacherCache?) throws {
     guard let cache else { return }
+    let all = try states.reshape([-1, states.shape[2]])
     for (row, name) in batch.names.enumerated() {
-      try cache.write(
-        name, states.select(dim: 0, index: row).narrow(dim: 0, start: 0, length: batch.inputs[row].count))
+      let place = batch.place(ofRow: row)
+      try cache.write(name, all.narrow(dim: 0, start: place.lowerBound, length: place.count))
     }
   }
 
@@ -91,7 +92,7 @@ public final class Teacher {
     for (name, tokens) in zip(batch.names, batch.inputs) {
       guard let row = cache.read(name, tokens: tokens.count) else { return nil }
       rows.append(row)
-      let missing = batch.width - tokens.count
+      let missing = batch.packing == nil ? batch.width - tokens.count : 0
       if missing > 0, let padding = try? Tensor.zeros([missing, row.shape[1]], dtype: row.dtype) {
         rows.append(padding)
       }

@@ -149,15 +149,19 @@ public final class TrainedModel {
   func dropCopies() { (copies, outerCopies) = ([:], [:]) }
 
   /// What goes into the first layer: `[B, S]` → `[B, S, H]`.
-  func embed(_ tokens: Tensor) throws -> Tensor {
+  ///
+  /// - Parameter places: positions of the tokens, `[S]` int64; nil where they follow one another from 0 on.
+  func embed(_ tokens: Tensor, places: Tensor?) throws -> Tensor {
     var rows = try Tensor.embedding(weight: embeddingTable(), indices: tokens).to(dtype)
     if let factor = try embeddingFactor() { rows = try rows.multiplied(by: factor) }
     if let positions = description.positions {
       let table = try copy(outer(positions))
-      guard tokens.shape[1] <= table.shape[0] else {
-        throw ModelError("the model has positions for \(table.shape[0]) tokens; a row has \(tokens.shape[1])")
+      let needed = try places.map { Int(try $0.amax().item()) + 1 } ?? tokens.shape[1]
+      guard needed <= table.shape[0] else {
+        throw ModelError("the model has positions for \(table.shape[0]) tokens; a row has \(needed)")
       }
-      rows = try rows.adding(table.narrow(dim: 0, start: 0, length: tokens.shape[1]).to(dtype))
+      let own = try places.map { try table.indexSelect(dim: 0, $0) } ?? table.narrow(dim: 0, start: 0, length: needed)
+      rows = try rows.adding(own.to(dtype))
     }
     return try description.embeddingNorm?.forward(rows, weights: LayerWeights([:])) ?? rows
   }
@@ -167,7 +171,8 @@ public final class TrainedModel {
   /// - Parameters:
   ///   - slope: `[B, S, H]`.
   ///   - tokens: `[B, S]`.
-  func addEmbeddingGradient(_ slope: Tensor, tokens: Tensor) throws {
+  ///   - places: positions of the tokens, `[S]` int64; nil where they follow one another from 0 on.
+  func addEmbeddingGradient(_ slope: Tensor, tokens: Tensor, places: Tensor?) throws {
     var slope = slope
     if let norm = description.embeddingNorm {
       slope = try LibTorch.recording {
@@ -178,8 +183,10 @@ public final class TrainedModel {
       }
     }
     if let positions = description.positions {
-      try outer(positions).addToGradient {
-        try $0.narrow(dim: 0, start: 0, length: slope.shape[1]).add(slope.sum(dims: [0], dtype: .float32))
+      let sum = try slope.sum(dims: [0], dtype: .float32)
+      try outer(positions).addToGradient { gradient in
+        if let places { return try gradient.indexAdd(dim: 0, index: places, source: sum) }
+        try gradient.narrow(dim: 0, start: 0, length: slope.shape[1]).add(sum)
       }
     }
     if let factor = try embeddingFactor() { slope = try slope.multiplied(by: factor) }

@@ -161,19 +161,18 @@ public final class Trainer {
   /// One micro-batch there and, where something is learned, back.
   private func pass(_ batch: TrainingBatch, theirs: Teacher.States?, of count: Int, learns: Bool) throws -> LossSums {
     let layers = model.description.layers
-    let width = batch.width
-    let tokens = try Tensor(batch.flat(batch.inputs, filling: 0).map(Int64.init), shape: [batch.inputs.count, width])
-    let lengths = batch.inputs.map(\.count)
-    let shared = self.positions[width] ?? Positions(count: width, dtype: model.dtype)
-    self.positions[width] = shared
-    let positions = shared.rows(lengths: lengths)
-    var h = try model.embed(tokens)
+    let lengths = batch.lengths
+    let tokens = try Tensor(
+      batch.flat(batch.inputs, filling: 0).map(Int64.init), shape: [lengths.count, batch.width])
+    let (positions, packed) = try places(batch)
+    let table = try batch.packing.map { try Tensor($0.positions.map(Int64.init), shape: [$0.positions.count]) }
+    var h = try model.embed(tokens, places: table)
     let inputs = try TrainedLayerInputs(model, tokens, embedded: h)
     var passes: [LayerPass] = []
     var seen: [Int: Tensor] = [:]
     for layer in layers.indices {
       var pass = LayerPass(
-        layer, context: ForwardContext(layer: layer, lengths: lengths, positions: positions), input: h,
+        layer, context: ForwardContext(layer: layer, lengths: lengths, positions: positions, packed: packed), input: h,
         own: try inputs?.input(layer))
       h = try pass.forward(model, keepsRecord: learns && !rule.recomputes)
       if learns { passes.append(pass) }
@@ -219,8 +218,22 @@ public final class Trainer {
       passes.removeLast()
     }
     if let further = inputs?.embeddedSlope { back = try back.adding(further.to(back.dtype)) }
-    try model.addEmbeddingGradient(back, tokens: tokens)
+    try model.addEmbeddingGradient(back, tokens: tokens, places: table)
     return losses
+  }
+
+  /// Where a batch's tokens stand: those of rows of one width are made once.
+  private func places(_ batch: TrainingBatch) throws -> (Positions, PackedContext?) {
+    guard let packing = batch.packing else {
+      let shared = self.positions[batch.width] ?? Positions(count: batch.width, dtype: model.dtype)
+      self.positions[batch.width] = shared
+      return (shared.rows(lengths: batch.lengths), nil)
+    }
+    let positions = Positions(places: packing.positions, lengths: packing.lengths, dtype: model.dtype)
+    let wanted = try Tensor(packing.wanted.map(Int64.init), shape: [packing.wanted.count])
+    return (
+      positions, PackedContext(packing, wantedPositions: positions, wanted: wanted, carry: CarriedKeys())
+    )
   }
 
   /// The final norm, recorded.

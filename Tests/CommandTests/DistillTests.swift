@@ -180,6 +180,17 @@ import Testing
       try Program.run(arguments(place + "/answers", answers)).expectSuccess()
       let losses = try metrics(place + "/answers").compactMap { $0["loss"]?.double }
       #expect((losses.last ?? .infinity) < 0.7 * (losses.first ?? 0), "\(losses)")
+      // Several to a row, kept apart, they are learned as well; so are documents.
+      try Program.run(arguments(place + "/packed", answers + ["--pack_sequences"])).expectSuccess()
+      let packed = try metrics(place + "/packed").compactMap { $0["loss"]?.double }
+      #expect((packed.last ?? .infinity) < 0.7 * (packed.first ?? 0), "\(packed)")
+      let apart = try Program.run(arguments(place + "/apart", text + ["--pack_sequences"]))
+      apart.expectSuccess()
+      func divergences(_ name: String) throws -> [Double] { try metrics(place + name).compactMap { $0["kl"]?.double } }
+      #expect(try divergences("/apart").count == 4 && divergences("/apart") != divergences("/plain"))
+      try Program.run(arguments(place + "/apart", text)).expectFailure(1, saying: "sequences")
+      try Program.run(arguments(place + "/no", ["--use_mock_data", "--pack_sequences"]))
+        .expectFailure(64, saying: "--pack_sequences", "--use_mock_data")
       try Program.run(arguments(place + "/mock", steps: 2, ["--use_mock_data"])).expectSuccess()
       let only = try Program.run(arguments(place + "/only", ["--validate_only", "--json"] + text))
       only.expectSuccess()

@@ -86,19 +86,21 @@ import Testing
       let part = TokenBlend.Part(try IndexedTokens(prefix: place + "/a"), documents: 0..<2, weight: 1)
       let blend = try TokenBlend([part], length: 6, count: 40, seed: 3)
       let whole = try TokenBlend([part], length: 6, count: 8, seed: 3, isShuffled: false)
-      let inOrder = try (0..<8).flatMap { try whole.row($0).dropLast() }
+      let inOrder = try (0..<8).flatMap { try whole.row($0).joined().dropLast() }
       let text = Array(Int32(0)..<25) + Array(Int32(100)..<123)
       #expect(inOrder == text)
-      #expect(try whole.row(0).last == whole.row(1).first)
+      // By documents: the fifth row has the last token of one and six of the next.
+      #expect(try whole.row(4) == [[24], Array(100..<106)])
+      #expect(try whole.row(0).last?.last == whole.row(1).first?.first)
       let rows = try (0..<40).map(blend.row)
-      #expect(rows.allSatisfy { $0.count == 7 })
+      #expect(rows.allSatisfy { $0.joined().count == 7 })
       // The same number gives the same row, in every process.
       let again = try TokenBlend([part], length: 6, count: 40, seed: 3)
       #expect(try (0..<40).map(again.row) == rows)
       let other = try TokenBlend([part], length: 6, count: 40, seed: 4)
       #expect(try (0..<40).map(other.row) != rows)
       // Every token of an epoch goes in once.
-      let tokens = rows.flatMap { $0.dropLast() }
+      let tokens = rows.flatMap { $0.joined().dropLast() }
       for token in Int32(0)..<25 { #expect((3...6).contains(tokens.count { $0 == token }), "\(token)") }
     }
   }
@@ -112,7 +114,7 @@ import Testing
       }
       let blend = try TokenBlend(parts, length: 5, count: 400, seed: 1)
       for end in [4, 40, 400] {
-        let share = try (0..<end).count { try blend.row($0).first == 1 }
+        let share = try (0..<end).count { try blend.row($0).first?.first == 1 }
         #expect(share == end / 4)
       }
       #expect(throws: DatasetError.self) { try TokenBlend([], length: 5, count: 4, seed: 1) }

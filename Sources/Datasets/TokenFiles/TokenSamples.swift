@@ -46,22 +46,23 @@ struct TokenSamples {
     self.places = places
   }
 
-  /// `length` + 1 tokens.
-  func row(_ number: Int) throws -> [Int32] {
+  /// `length` + 1 tokens, by the documents that they are of.
+  func row(_ number: Int) throws -> [[Int32]] {
     var at = Int(places[number]) * length
-    var row: [Int32] = []
-    row.reserveCapacity(length + 1)
+    var row: [[Int32]] = []
+    var missing = length + 1
     // The last document that begins at or before the first token.
     var (low, high) = (0, begins.count - 1)
     while low < high {
       let middle = (low + high + 1) / 2
       if begins[middle] <= at { low = middle } else { high = middle - 1 }
     }
-    while row.count <= length {
+    while missing > 0 {
       let document = order[low]
       let first = at - begins[low]
-      let last = min(tokens.lengths[document], first + length + 1 - row.count)
-      row += try tokens.tokens(document: document, first..<last)
+      let last = min(tokens.lengths[document], first + missing)
+      row.append(try tokens.tokens(document: document, first..<last))
+      missing -= last - first
       at += last - first
       low += 1
     }
@@ -120,6 +121,6 @@ public struct TokenBlend: Sendable {
     (self.parts, self.numbers) = (parts, numbers)
   }
 
-  /// `length` + 1 tokens.
-  public func row(_ number: Int) throws -> [Int32] { try samples[Int(parts[number])].row(Int(numbers[number])) }
+  /// `length` + 1 tokens, by the documents that they are of.
+  public func row(_ number: Int) throws -> [[Int32]] { try samples[Int(parts[number])].row(Int(numbers[number])) }
 }

@@ -10,8 +10,8 @@ import Training
 protocol TrainingRows {
   /// How many there are; nil for any number.
   var count: Int? { get }
-  /// At most `seqLength` + 1 tokens, and the shares in the loss of those after the first.
-  func row(_ number: Int) throws -> (tokens: [Int32], shares: [Float])
+  /// At most `seqLength` + 1 tokens.
+  func row(_ number: Int) throws -> TrainingRow
 }
 
 extension TrainingRows {
@@ -19,19 +19,22 @@ extension TrainingRows {
   ///
   /// - Parameter kind: what rows of these are called, before their numbers.
   func batch(_ numbers: Range<Int>, kind: String) throws -> TrainingBatch {
-    let rows = try numbers.map(row)
-    return TrainingBatch(rows: rows.map(\.tokens), shares: rows.map(\.shares), names: numbers.map { "\(kind)\($0)" })
+    TrainingBatch(try numbers.map(row), names: numbers.map { "\(kind)\($0)" })
   }
 }
 
 /// Text, cut into rows as pretraining does it.
 struct TextTrainingRows: TrainingRows {
   let blend: TokenBlend
+  /// Whether documents are kept apart in a row.
+  let isPacked: Bool
   var count: Int? { blend.count }
 
-  func row(_ number: Int) throws -> (tokens: [Int32], shares: [Float]) {
-    let tokens = try blend.row(number)
-    return (tokens, Array(repeating: 1, count: tokens.count - 1))
+  func row(_ number: Int) throws -> TrainingRow {
+    let documents = try blend.row(number).map { (tokens: $0, shares: [Float](repeating: 1, count: $0.count - 1)) }
+    if isPacked { return TrainingRow(apart: documents) }
+    let tokens = documents.flatMap(\.tokens)
+    return TrainingRow(tokens: tokens, shares: Array(repeating: 1, count: tokens.count - 1))
   }
 }
 
@@ -42,26 +45,29 @@ struct MockTrainingRows: TrainingRows {
   let seed: UInt64
   var count: Int? { nil }
 
-  func row(_ number: Int) -> (tokens: [Int32], shares: [Float]) {
+  func row(_ number: Int) -> TrainingRow {
     var random = PythonRandom(seed: seed &+ UInt64(number))
     let tokens = (0...seqLength).map { _ in Int32(random.below(vocabulary)) }
-    return (tokens, Array(repeating: 1, count: seqLength))
+    return TrainingRow(tokens: tokens, shares: Array(repeating: 1, count: seqLength))
   }
 }
 
 /// Questions and their answers, which alone are learned.
 struct AnswerTrainingRows: TrainingRows {
-  private let rows: [(tokens: [Int32], learned: Int)]
-  private let order: [Int32]
-  var count: Int? { order.count }
+  private let pairs: [(tokens: [Int32], learned: Int)]
+  /// Numbers of the pairs of each row: one, or as many as there is room for.
+  private let rows: [[Int32]]
+  private let isPacked: Bool
+  var count: Int? { rows.count }
 
   /// - Parameters:
   ///   - path: a file of JSON lines with `input` and `output`.
   ///   - seqLength: of what is longer, the beginning of the question is cut off.
   ///   - count: rows; nil for those of the file, in its order.
-  init(_ path: String, tokenizer: Tokenizer, seqLength: Int, count: Int?, seed: UInt64) throws {
-    let pairs = try AnswerPairs.read(path)
-    rows = try pairs.map { pair in
+  ///   - isPacked: whether a row holds as many pairs as it has room for, kept apart.
+  init(_ path: String, tokenizer: Tokenizer, seqLength: Int, count: Int?, seed: UInt64, isPacked: Bool) throws {
+    self.isPacked = isPacked
+    let pairs: [(tokens: [Int32], learned: Int)] = try AnswerPairs.read(path).map { pair in
       func encode(_ text: String) throws -> [Int32] {
         try tokenizer.encode(text, addSpecialTokens: false).map { Int32(clamping: $0) }
       }
@@ -72,24 +78,35 @@ struct AnswerTrainingRows: TrainingRows {
       let room = seqLength + 1 - kept.count
       return (question.suffix(max(room, 1)) + kept, kept.count)
     }.filter { $0.0.count > 1 }.map { (tokens: Array($0.0), learned: $0.1) }
-    guard !rows.isEmpty else { throw RunError("\(path): there is no question with an answer") }
-    guard let count else {
-      order = (0..<Int32(clamping: rows.count)).map { $0 }
-      return
-    }
+    guard !pairs.isEmpty else { throw RunError("\(path): there is no question with an answer") }
+    let all = (0..<Int32(clamping: pairs.count)).map { $0 }
     var random = PythonRandom(seed: seed)
-    var order: [Int32] = []
-    while order.count < count {
-      var epoch = (0..<Int32(clamping: rows.count)).map { $0 }
-      random.shuffle(&epoch)
-      order += epoch.prefix(count - order.count)
-    }
-    self.order = order
+    var rows: [[Int32]] = []
+    var room = 0
+    repeat {
+      var epoch = all
+      if count != nil { random.shuffle(&epoch) }
+      for number in epoch where rows.count <= count ?? .max {
+        let tokens = pairs[Int(number)].tokens.count
+        if isPacked, tokens <= room {
+          rows[rows.count - 1].append(number)
+        } else {
+          rows.append([number])
+          room = seqLength + 1
+        }
+        room -= tokens
+      }
+      // A row is full when the next one has begun.
+    } while rows.count <= count ?? 0
+    (self.pairs, self.rows) = (pairs, count.map { Array(rows.prefix($0)) } ?? rows)
   }
 
-  func row(_ number: Int) -> (tokens: [Int32], shares: [Float]) {
-    let (tokens, learned) = rows[Int(order[number])]
-    return (tokens, (1..<tokens.count).map { $0 >= tokens.count - learned ? 1 : 0 })
+  func row(_ number: Int) -> TrainingRow {
+    let apart = rows[number].map { pair in
+      let (tokens, learned) = pairs[Int(pair)]
+      return (tokens: tokens, shares: (1..<tokens.count).map { $0 >= tokens.count - learned ? Float(1) : 0 })
+    }
+    return isPacked ? TrainingRow(apart: apart) : TrainingRow(tokens: apart[0].tokens, shares: apart[0].shares)
   }
 }
 
@@ -109,6 +126,8 @@ struct DistillData {
       request.steps * request.globalBatch, max(request.evaluationSteps, 0) * request.globalBatch
     )
     let vocabulary = model.description.sizes[.vocabulary]
+    // Runs of before there was a choice go on.
+    let packed = request.packsSequences ? [("sequences", "apart")] : []
     if request.usesMockData {
       training = MockTrainingRows(vocabulary: vocabulary, seqLength: request.seqLength, seed: request.seed)
       validation =
@@ -120,17 +139,22 @@ struct DistillData {
     if let root = request.answers {
       let (learn, check) = (root + "/training.jsonl", root + "/validation.jsonl")
       training = try AnswerTrainingRows(
-        learn, tokenizer: tokenizer, seqLength: request.seqLength, count: count, seed: request.seed)
+        learn, tokenizer: tokenizer, seqLength: request.seqLength, count: count, seed: request.seed,
+        isPacked: request.packsSequences)
       validation =
         kind(of: check) == .file && validated > 0
-        ? try AnswerTrainingRows(check, tokenizer: tokenizer, seqLength: request.seqLength, count: nil, seed: 0) : nil
-      madeOf = [("data", "answers"), ("training", try AnswerPairs.fingerprint(learn))]
+        ? try AnswerTrainingRows(
+          check, tokenizer: tokenizer, seqLength: request.seqLength, count: nil, seed: 0,
+          isPacked: request.packsSequences)
+        : nil
+      madeOf = [("data", "answers"), ("training", try AnswerPairs.fingerprint(learn))] + packed
       return
     }
     let sources = try TokenSources(request, model: model, tokenizer: tokenizer, events: events)
     training = TextTrainingRows(
       blend: try TokenBlend(
-        sources.parts { $0.training }, length: request.seqLength, count: count, seed: request.seed))
+        sources.parts { $0.training }, length: request.seqLength, count: count, seed: request.seed),
+      isPacked: request.packsSequences)
     let held = sources.parts { $0.validation }
     // What is held back is read once at most.
     let tokens = held.reduce(0) {
@@ -140,8 +164,9 @@ struct DistillData {
     validation =
       rows > 0
       ? TextTrainingRows(
-        blend: try TokenBlend(held, length: request.seqLength, count: rows, seed: request.seed, isShuffled: false))
+        blend: try TokenBlend(held, length: request.seqLength, count: rows, seed: request.seed, isShuffled: false),
+        isPacked: request.packsSequences)
       : nil
-    madeOf = sources.madeOf
+    madeOf = sources.madeOf + packed
   }
 }

@@ -59,6 +59,13 @@ public struct DistillJob {
     for model in [student, teacher] {
       try OutputPlace.check(output: request.output, model: model.checkpoint.directory, kept: nil)
     }
+    if request.packsSequences, let model = [student, teacher].first(where: { !$0.description.packsSequences }) {
+      throw RunError(
+        """
+        \(model.checkpoint.directory): \(model.description.family) models take a row for one sequence; leave \
+        \(parameter: "pack_sequences") out
+        """)
+    }
     let tokenizer = try Tokenizer(directory: student.checkpoint.directory)
     try checkVocabulary(student, teacher, tokenizer)
     try checkPairs(student, teacher)

@@ -23,6 +23,8 @@ public struct DistillRequest: Sendable, Equatable {
   public var answers: String?
   /// Random tokens in the place of data, to see how fast it goes.
   public var usesMockData = false
+  /// Whether documents, or questions with their answers, that share a row see nothing of one another.
+  public var packsSequences = false
 
   /// Tokens of a row.
   public var seqLength = 4096
@@ -92,6 +94,10 @@ public struct DistillRequest: Sendable, Equatable {
         """)
     }
     _ = try Self.weighted(data)
+    if usesMockData, packsSequences {
+      throw RequestError(
+        "\(parameter: "pack_sequences") has no bearing on \(parameter: "use_mock_data"), where each row is a sequence")
+    }
     guard split.count == 3, split.allSatisfy({ $0 >= 0 && $0.isFinite }), split.reduce(0, +) > 0, split[0] > 0 else {
       throw RequestError(
         "\(parameter: "split") should be three shares, of which the first is above zero, such as 99,1,0")
