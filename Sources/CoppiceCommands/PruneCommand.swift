@@ -98,6 +98,7 @@ struct PruneOptions: ParsableArguments {
   var recover = false
 
   @OptionGroup(title: "Run-off") var runOff: RunOffOptions
+  @OptionGroup(title: "Stages") var stages: StageOptions
 
   @Option(name: .flag("seed"), help: ArgumentHelp("Order in which several datasets are mixed.", valueName: "n"))
   var seed = PruneRequest.defaults.seed
@@ -237,12 +238,14 @@ public struct PruneCommand: ComputingCommand {
     }
     let request = try options.request()
     try usage(request.validate)
+    try validateStages(request)
     guard options.pipelineStages > 1 || options.firstStageLayers == nil && options.lastStageLayers == nil else {
       throw ValidationError("uneven pipeline stages want --pp_size above 1")
     }
   }
 
   public func run() throws {
+    if let staged = try options.stages.request(options.request()) { return try run(staged) }
     // Saying what would be done takes one process.
     guard !options.dryRun else { return try run(.alone) }
     try Launcher(processes: options.processes, stages: options.pipelineStages).run(run)
@@ -276,7 +279,7 @@ public struct PruneCommand: ComputingCommand {
   }
 
   /// The command line that this process was started with, for those who read of it in the result.
-  private static func commandLine(model: String) throws -> String {
+  static func commandLine(model: String) throws -> String {
     let arguments = Entry.arguments(of: PruneMinitronCommand.self)
     let own = Entry.isNamed(PruneMinitronCommand.self)
     return try Arguments.shown(

@@ -52,29 +52,9 @@ struct ModelCard {
     ].filter { !$0.isEmpty }.joined(separator: "\n")
   }
 
-  /// The hub's metadata. Of `base_model_relation` there are adapter, finetune, merge and quantized, none of which this
-  /// is: it is left out.
-  private var frontMatter: String {
-    var text =
-      "---\nbase_model: \(YAML.scalar(source.baseModel ?? source.name))\nlibrary_name: transformers\npipeline_tag: text-generation\n"
-    for key in ["license", "license_name", "license_link"] {
-      if let value = metadata[key].first { text += "\(key): \(YAML.scalar(value))\n" }
-    }
-    func list(_ key: String, _ values: [String]) {
-      if !values.isEmpty { text += "\(key):\n" + values.map { "- \(YAML.scalar($0))\n" }.joined() }
-    }
-    list("language", metadata["language"])
-    var tags: [String] = []
-    for tag in metadata["tags"] + ["pruned", "minitron", "coppice"] where !tags.contains(tag) { tags.append(tag) }
-    list("tags", tags)
-    return text + "---\n"
-  }
+  private var frontMatter: String { metadata.frontMatter(of: source, tags: ["pruned", "minitron", "coppice"]) }
 
-  private var origin: String {
-    func link(_ id: String) -> String { "[\(Markdown.escaped(id))](https://huggingface.co/\(id))" }
-    if source.isHubID { return link(source.name) }
-    return Markdown.escaped(source.name) + (source.baseModel.map { " (made from \(link($0)))" } ?? "")
-  }
+  private var origin: String { source.linked }
 
   private var introduction: String {
     let card = hasSourceCard ? " The original's card is in [README.source.md](README.source.md)." : ""

@@ -102,6 +102,9 @@ public enum RunNote: Sendable {
   case trainingPaused(step: Int, of: Int)
   /// What of a training is on disk.
   case trainingSpills(TrainingMemory.Spill, directory: String)
+  case stageBegins(Int, of: Int, Constraints)
+  /// KL on text that is held back, before the stage's learning and after it.
+  case stageEnds(Int, of: Int, params: Int, (before: Double, after: Double)?)
   case runOffBegins(candidates: Int, tokens: Int, heldBack: Int)
   case runOff(ExportConfig, SearchOutcome.Candidate.RunOff)
 
@@ -184,6 +187,13 @@ public enum RunNote: Sendable {
       Message(
         "\(config): KL \(Format.decimal(found.before, places: 4)), after \(Format.count(found.tokens)) tokens \(Format.decimal(found.after, places: 4))"
       )
+    case .stageBegins(let stage, let all, let limits): Message("stage \(stage) of \(all)\(limits.words)")
+    case .stageEnds(let stage, let all, let params, let found):
+      Message(
+        "stage \(stage) of \(all) is over: \(Format.count(params)) parameters"
+          + (found.map {
+            "; KL on text that is held back \(Format.decimal($0.before, places: 4)), after learning \(Format.decimal($0.after, places: 4))"
+          } ?? ""))
     case .trainingSpills(let spill, let directory):
       """
       memory is short: \(spill.words) are read from disk as they are needed, and written back (a file without a name in \
@@ -256,5 +266,17 @@ public enum RunWarning: Sendable {
   /// - Parameter what: the sequences that are longer than `limit`.
   package static func tooLong(_ what: String, limit: Int) -> String {
     "\(what): beyond max_position_embeddings (\(limit)) the model was not made for its positions"
+  }
+}
+
+extension Constraints {
+  /// A stage's targets, after a colon.
+  fileprivate var words: String {
+    let parts = [
+      params.map { "\(Format.count(Int($0))) parameters" },
+      activeParams.map { "\(Format.count(Int($0))) active parameters" },
+      memoryMB.map { "\(Format.decimal($0, places: 0)) MiB" },
+    ].compactMap { $0 }
+    return parts.isEmpty ? "" : ": at most " + parts.joined(separator: ", ")
   }
 }

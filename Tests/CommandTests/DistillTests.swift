@@ -56,6 +56,10 @@ import Testing
       let record = try JSON(
         parsing: Array(try #require(FileManager.default.contents(atPath: output + "/hf/coppice.json"))))
       #expect(record["distilled_from"]?.string == Program.model)
+      let card = try String(contentsOfFile: output + "/hf/README.md", encoding: .utf8)
+      #expect(card.hasPrefix("---\nbase_model: ") && card.contains("- distillation") && !card.contains(place))
+      #expect(card.contains("[README.source.md](README.source.md)") && card.contains("KL from the teacher"))
+      #expect(FileManager.default.fileExists(atPath: output + "/hf/README.source.md"))
       let page = try String(contentsOfFile: output + "/report.html", encoding: .utf8)
       #expect(page.contains("<svg") && !page.contains("http") && !page.contains("<script"))
       #expect(try FileManager.default.contentsOfDirectory(atPath: output + "/tensorboard").count == 1)

@@ -159,7 +159,7 @@ public struct DistillJob {
         settings: made.fields.map { ($0.name, $0.value) }, steps: request.steps))
     let found = try request.validatesOnly ? run.validate() : run.train()
     let isOver = trainer.step == request.steps && !request.validatesOnly
-    if isOver, world.rank == 0 { try export(trainer.model, to: exported, made, found, claim) }
+    if isOver, world.rank == 0 { try export(trainer.model, teacher, to: exported, made, found, claim) }
     return outcome(steps: trainer.step, isOver ? exported : nil, found, dtype)
   }
 
@@ -222,7 +222,8 @@ public struct DistillJob {
   }
 
   private func export(
-    _ model: TrainedModel, to path: String, _ made: Fingerprint, _ validation: LossSums?, _ claim: OutputClaim?
+    _ model: TrainedModel, _ teacher: SourceModel, to path: String, _ made: Fingerprint, _ validation: LossSums?,
+    _ claim: OutputClaim?
   ) throws {
     var exporter = try Exporter(model.model, selection: Selection(all: model.description))
     exporter.replacement = { try model.stored($0, layer: $1) }
@@ -231,8 +232,13 @@ public struct DistillJob {
       ("coppice_version", .text(coppiceVersion)), ("distilled_from", .text(request.teacher)), ("made_of", made.json),
     ]
     if let validation { record.append(("validation", validation.json)) }
+    let first = try DistillMetrics.validations(in: DistillMetrics.path(in: request.output)).first
+    let card = DistilledCard(
+      request: request, student: model.model, teacher: teacher, path: path, computeType: "\(model.dtype)",
+      losses: first.flatMap { first in validation.map { (first, $0) } })
     try exporter.write(
-      to: path, record: .object(record), importance: nil, claim: claim, progress: { done, _ in progress.update(done) })
+      to: path, record: .object(record), importance: nil, documents: [("README.md", card.readMe)], claim: claim,
+      progress: { done, _ in progress.update(done) })
     progress.finish()
   }
 }

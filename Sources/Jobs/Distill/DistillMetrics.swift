@@ -28,13 +28,29 @@ final class DistillMetrics {
   /// Where a run's lines are, below its output.
   static func path(in directory: String) -> String { directory + "/metrics.jsonl" }
 
+  /// A file's lines; those that a crash cut off are none.
+  static func lines(in path: String) throws -> [JSON] {
+    String(decoding: try WholeFile.read(path, limit: 1 << 30), as: UTF8.self).split(separator: "\n")
+      .compactMap { try? JSON(parsing: $0.utf8) }
+  }
+
+  /// Held-out losses, from the first on.
+  static func validations(in path: String) throws -> [LossSums] {
+    try lines(in: path).compactMap { line in
+      guard let divergence = line["validation_kl"]?.double, let text = line["validation_loss"]?.double else {
+        return nil
+      }
+      var losses = LossSums()
+      (losses.divergence, losses.crossEntropy) = (divergence, text)
+      return losses
+    }
+  }
+
   /// Keeps what is there of steps up to this one.
   func begin(after step: Int) throws {
     try makeDirectories(directory)
     if kind(of: path) == .file, step > 0 {
-      let text = String(decoding: try WholeFile.read(path, limit: 1 << 30), as: UTF8.self)
-      lines = text.split(separator: "\n").compactMap { try? JSON(parsing: $0.utf8) }
-        .filter { $0["step"]?.int.map { $0 <= step } ?? false }
+      lines = try Self.lines(in: path).filter { $0["step"]?.int.map { $0 <= step } ?? false }
     }
     try AtomicFile.write(lines.map { $0.serialized() + "\n" }.joined().utf8, to: path)
     events = try EventFile(directory: directory + "/tensorboard")
