@@ -1,5 +1,6 @@
 import ArgumentParser
 import Jobs
+import Training
 
 /// Who learns from whom, and where the result goes.
 struct DistilledModels: ParsableArguments {
@@ -44,6 +45,12 @@ struct DistilledModels: ParsableArguments {
         "--student_megatron_path: Megatron's checkpoints are pickles of Python objects, which are not read; export the student to Hugging Face's layout and give it as --student_hf_path"
       )
     }
+    guard TeacherCache.Precision(rawValue: bits) != nil else {
+      throw ValidationError("--teacher_cache_bits can be 8 or 16, not \(bits)")
+    }
+    guard bits == TeacherCache.Precision.computed.rawValue || teacherCache != nil else {
+      throw ValidationError("--teacher_cache_bits is about --teacher_cache, which is not given")
+    }
     if let studentModel, studentModel != student {
       throw ValidationError(
         "--student_hf_model \(studentModel) should be --student_hf_path \(student): the result has the student's architecture"
@@ -58,7 +65,17 @@ struct DistilledModels: ParsableArguments {
       valueName: "path"), completion: .directory)
   var teacherCache: String?
 
-  func apply(to request: inout DistillRequest) { (request.exported, request.teacherCache) = (exported, teacherCache) }
+  @Option(
+    name: .flag("teacher_cache_bits"),
+    help: ArgumentHelp(
+      "Bits of a number there: 16, as it is computed (float32: 32), or 8, with a scale of each 64 channels.",
+      valueName: "bits"))
+  var bits = TeacherCache.Precision.computed.rawValue
+
+  func apply(to request: inout DistillRequest) {
+    (request.exported, request.teacherCache) = (exported, teacherCache)
+    request.teacherPrecision = TeacherCache.Precision(rawValue: bits) ?? .computed
+  }
 }
 
 /// What is learned from.

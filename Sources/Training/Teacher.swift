@@ -49,8 +49,8 @@ public final class Teacher {
     let description = executor.weights.model.description
     var seen: [Int: [Int: Tensor]] = [:]
     let results = LayerResults(description, of: layers, together: false) { layer, number, state, _ in
-      seen[number, default: [:]][layer] = try state.clone().reshape([-1, state.shape[2]])
-      try self.keep(state, of: batches[missing[number]], in: self.cache?.of(layer: layer))
+      seen[number, default: [:]][layer] =
+        try self.keep(state, of: batches[missing[number]], in: self.cache?.of(layer: layer)).clone()
     }
     try executor.run(
       missing.map { batches[$0].batch }, subjects: [Selection(all: description)],
@@ -59,20 +59,31 @@ public final class Teacher {
     ) { _, number, hidden, head in
       self.head = self.head ?? head
       found[missing[number]] = States(
-        last: try hidden.reshape([-1, hidden.shape[2]]), layers: seen.removeValue(forKey: number) ?? [:])
-      try self.keep(hidden, of: batches[missing[number]], in: self.cache)
+        last: try self.keep(hidden, of: batches[missing[number]], in: self.cache),
+        layers: seen.removeValue(forKey: number) ?? [:])
     }
     return found.compactMap { $0 }
   }
 
   /// - Parameter states: `[B, S, H]`.
-  private func keep(_ states: Tensor, of batch: TrainingBatch, in cache: TeacherCache?) throws {
-    guard let cache else { return }
+  /// - Returns: the same as they will be read, `[B × S, H]`.
+  private func keep(_ states: Tensor, of batch: TrainingBatch, in cache: TeacherCache?) throws -> Tensor {
     let all = try states.reshape([-1, states.shape[2]])
-    for (row, name) in batch.names.enumerated() {
+    guard let cache, !batch.names.isEmpty else { return all }
+    let kept = try batch.names.enumerated().map { row, name in
       let place = batch.place(ofRow: row)
-      try cache.write(name, all.narrow(dim: 0, start: place.lowerBound, length: place.count))
+      return try cache.write(name, all.narrow(dim: 0, start: place.lowerBound, length: place.count))
     }
+    return try joined(kept, batch)
+  }
+
+  /// Rows' states with what stands for padding: `[B × S, H]`.
+  private func joined(_ rows: [Tensor], _ batch: TrainingBatch) throws -> Tensor {
+    let parts = try rows.flatMap { row in
+      let missing = batch.packing == nil ? batch.width - row.shape[0] : 0
+      return missing > 0 ? [row, try Tensor.zeros([missing, row.shape[1]], dtype: row.dtype)] : [row]
+    }
+    return parts.count == 1 ? parts[0] : try Tensor.cat(parts, dim: 0)
   }
 
   /// A batch's states where all of its rows are kept.
@@ -92,12 +103,8 @@ public final class Teacher {
     for (name, tokens) in zip(batch.names, batch.inputs) {
       guard let row = cache.read(name, tokens: tokens.count) else { return nil }
       rows.append(row)
-      let missing = batch.packing == nil ? batch.width - tokens.count : 0
-      if missing > 0, let padding = try? Tensor.zeros([missing, row.shape[1]], dtype: row.dtype) {
-        rows.append(padding)
-      }
     }
-    return try? rows.count == 1 ? rows[0] : Tensor.cat(rows, dim: 0)
+    return try? joined(rows, batch)
   }
 
   /// The head, which is the same for all batches.

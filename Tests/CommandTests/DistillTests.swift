@@ -153,6 +153,27 @@ import Testing
       }
       try Program.run(arguments(place + "/second", more)).expectSuccess()
       try Program.run(arguments(place + "/none", text)).expectSuccess()
+      // In eight bits they are a little over half as large, and whoever reads them learns what those have learned who made them.
+      let eight = text + ["--teacher_cache", place + "/eight", "--teacher_cache_bits", "8"]
+      for name in ["third", "fourth"] { try Program.run(arguments("\(place)/\(name)", eight)).expectSuccess() }
+      func size(_ name: String) throws -> Int {
+        let files = try FileManager.default.subpathsOfDirectory(atPath: "\(place)/\(name)").filter {
+          $0.hasSuffix(".states")
+        }
+        return try files.reduce(0) {
+          $0 + (try FileManager.default.attributesOfItem(atPath: "\(place)/\(name)/\($1)")[.size] as? Int ?? 0)
+        }
+      }
+      #expect(try Double(size("eight")) < 0.56 * Double(size("cache")))
+      let few = try ["third", "fourth"].map {
+        try #require(FileManager.default.contents(atPath: "\(place)/\($0)/hf/model.safetensors"))
+      }
+      #expect(few[0] == few[1])
+      let held = try ["first", "third"].map { name -> Double in
+        let found = try metrics("\(place)/\(name)").compactMap { $0["validation_kl"]?.double }
+        return try #require(found.last)
+      }
+      #expect(abs(held[0] - held[1]) < 0.02 * held[0], "\(held)")
       let models = try ["first", "second", "none"].map {
         try #require(FileManager.default.contents(atPath: "\(place)/\($0)/hf/model.safetensors"))
       }
@@ -222,6 +243,8 @@ import Testing
     (["--train_iters", "0"], "--train_iters should be at least 1"),
     (["--lr", "0"], "--lr should be a number above zero"), (["--min_lr", "1"], "--min_lr should be from 0"),
     (["--split", "1,2"], "--split should be three numbers"), (["--split", "0,1,0"], "--split should be three shares"),
+    (["--teacher_cache_bits", "8"], "--teacher_cache"),
+    (["--teacher_cache", "x", "--teacher_cache_bits", "4"], "8 or 16"),
     (["--use_mock_data"], "more than one kind of data"), (["--sft"], "--sft and --sft_dataset_root belong together"),
     (["--student_megatron_path", "x"], "pickles"), (["--student_hf_model", "x"], "should be --student_hf_path"),
     (["--recompute_granularity", "some"], "full, selective or none"),

@@ -146,9 +146,10 @@ public struct DistillJob {
               ("teacher", hashes[1]), ("seq_length", "\(request.seqLength)"), ("seed", "\(request.seed)"),
               ("rows", "\(request.globalBatch * request.steps)"), ("eval_iters", "\(request.evaluationSteps)"),
               ("compute_dtype", "\(dtype)"),
-            ] + data.madeOf)
+            ] + data.madeOf + precision)
           return TeacherCache(
-            directory: $0 + "/" + rows.key, hidden: teacher.description.sizes[.hidden], dtype: dtype)
+            directory: $0 + "/" + rows.key, hidden: teacher.description.sizes[.hidden], dtype: dtype,
+            precision: request.teacherPrecision)
         }),
       rule: rule, pairs: request.layerPairs, world: world)
     let run = DistillRun(
@@ -218,7 +219,11 @@ public struct DistillJob {
       ("no_skip_lm_loss", "\(request.learnsText)"), ("kd_loss_scale", "\(request.divergenceScale)"),
       ("logit_kl_temperature", "\(request.temperature)"), ("compute_dtype", "\(dtype)"),
     ] + (request.layerPairs.isEmpty ? [] : [("intermediate_layer_pairs", pairs.joined(separator: " "))])
-      + (request.topK.map { [("logit_kl_topk", "\($0)")] } ?? [])
+      + (request.topK.map { [("logit_kl_topk", "\($0)")] } ?? []) + precision
+  }
+
+  private var precision: [(String, String)] {
+    request.teacherPrecision == .computed ? [] : [("teacher_cache_bits", "\(request.teacherPrecision.rawValue)")]
   }
 
   private func export(

@@ -65,6 +65,7 @@ public struct DistillRequest: Sendable, Equatable {
   public var layerPairs: [LayerPair] = []
   /// Where the teacher's states are kept, so that it computes each row once; nil: nowhere.
   public var teacherCache: String?
+  public var teacherPrecision = TeacherCache.Precision.computed
   /// Whether what lies within layers is computed again on the way back; nil: where memory is short.
   public var recomputes: Bool?
   public var compute = ComputeParameters()

@@ -82,7 +82,11 @@ extension PruneRun {
     let trainer = try Trainer(
       TrainedModel(
         source, dtype: dtype, memory: TrainingMemory(source, dtype: dtype, request.compute, directory: place, events)),
-      teacher: Teacher(Executor(model, dtype: dtype, budget: executor.budget / 2)),
+      teacher: Teacher(
+        Executor(model, dtype: dtype, budget: executor.budget / 2),
+        cache: .whereThereIsRoom(
+          rows.place + "/teacher-\(inputs.resultFingerprint.key)-\(dtype)", hidden: model.description.sizes[.hidden],
+          dtype: dtype, tokens: rows.tokens)),
       rule: TrainingRule(
         rate: LearningRate(
           peak: request.runOffRate, end: request.runOffRate / 10, warmup: rows.steps / 10, steps: rows.steps),
@@ -143,7 +147,7 @@ struct RunOffRows {
       throw RunError("\(parameter: "kd_runoff") needs two calibration rows or more, one to be held back")
     }
     let kept = max(whole.count / 8, 1)
-    held = whole.suffix(min(kept, 32)).map { TrainingBatch(rows: [$0]) }
+    held = whole.suffix(min(kept, 32)).enumerated().map { TrainingBatch(rows: [$1], names: ["held-\($0)"]) }
     rows = Array(whole.dropLast(kept))
     let width = max((rows.map(\.count).max() ?? 2) - 1, 1)
     // Steps of some thousands of tokens, and of eight rows where rows are long.
@@ -152,11 +156,16 @@ struct RunOffRows {
     steps = max((tokens + stepTokens - 1) / stepTokens, 2)
   }
 
+  /// Of all rows that a run-off may read.
+  var tokens: Int { min(rows.count, steps * atOnce) * (stepTokens / atOnce) + held.reduce(0) { $0 + $1.tokenCount } }
+
   func batches(step: Int) -> [TrainingBatch] {
-    let first = step * atOnce
-    let own = (first..<first + atOnce).map { rows[$0 % rows.count] }
+    let numbers = (step * atOnce..<(step + 1) * atOnce).map { $0 % rows.count }
+    let own = numbers.map { rows[$0] }
     // Together they are quicker; the mean is the same for rows of one length.
     let isOne = stepTokens <= 4096 && own.allSatisfy { $0.count == own[0].count }
-    return isOne ? [TrainingBatch(rows: own)] : own.map { TrainingBatch(rows: [$0]) }
+    return isOne
+      ? [TrainingBatch(rows: own, names: numbers.map { "\($0)" })]
+      : zip(own, numbers).map { TrainingBatch(rows: [$0], names: ["\($1)"]) }
   }
 }

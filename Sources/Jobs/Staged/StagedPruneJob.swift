@@ -4,6 +4,7 @@ import JSON
 import Messages
 import Minitron
 import Models
+import Training
 
 /// What a stage came to.
 public struct StageOutcome: Sendable {
@@ -57,6 +58,12 @@ public struct StagedPruneJob {
     let settings = try request.prune.settings()
     let whole = MetricsCounter(description, rows: settings.inferenceBatchSize, tokens: settings.seqLength)
       .metrics(of: Architecture(description))
+    // Every stage learns from the same rows.
+    let remembers =
+      request.stages > 1
+      && TeacherCache.whereThereIsRoom(
+        place + "/teacher", hidden: description.sizes[.hidden], dtype: .float32,
+        tokens: last.steps * last.globalBatch * last.seqLength) != nil
     var source = request.prune.model
     var outcomes: [StageOutcome] = []
     for stage in 1...request.stages {
@@ -64,7 +71,8 @@ public struct StagedPruneJob {
       try events.note(.stageBegins(stage, of: request.stages, constraints))
       let pruning = try request.pruning(stage: stage, of: source, to: constraints)
       let pruned = try PruneJob(pruning, listeners: listeners, command: stage == request.stages ? command : nil).run()
-      let learning = request.learning(stage: stage, teacher: original)
+      var learning = request.learning(stage: stage, teacher: original)
+      if remembers { learning.teacherCache = place + "/teacher" }
       let learned = try DistillJob(learning, listeners: listeners).run()
       guard let exported = learned.exported else { throw RunError("stage \(stage) has not come to its end") }
       let found = StageOutcome(pruned: pruned, learned: learned, divergence: try divergence(learned))
