@@ -6,7 +6,7 @@ COPPICE_INLINE float largest(F v) {
   return m;
 }
 
-// scale · logit, and minus infinity for what has no part and behind the last.
+// scale · logit, minus infinity for what has no part and after the last.
 template <class T, class Piece>
 COPPICE_INLINE F scores(const T *logits, const T *choice, int64_t i, Piece piece, float scale, float least) {
   const F none = (F)-__builtin_inff();
@@ -88,7 +88,7 @@ void slopes(const SlopeCall &call, int64_t first, int64_t last) {
       F gap = (F)0.0f;
       F v = change(piece.get(logits + i), teacher ? piece.get(teacher + i) : (F)0.0f, &gap);
       if constexpr (requires { piece.n; }) {
-        // Lanes behind the last hold no tokens.
+        // Lanes after the last hold nothing.
         for (int64_t k = piece.n; k < kLanes; ++k) gap[k] = 0.0f;
       }
       gaps[u] += gap;
