@@ -72,10 +72,25 @@ public struct Companions: Sendable {
       let (from, to) = (join(directory, file.source), join(target, file.name))
       if file.namesCode, let settings = try CodeReferences.settings(in: from) {
         try OutputDirectory.write((JSON.object(settings).serialized(indent: 2) + "\n").utf8, to: to)
+      } else if let card = cardWithLinks(from, file) {
+        try OutputDirectory.write(card.utf8, to: to)
       } else {
         try Self.copy(from, to)
       }
     }
+  }
+
+  /// A card whose link to the card before it has to follow that one to its new name; nil for every other file.
+  private func cardWithLinks(_ path: String, _ file: File) -> String? {
+    let moved = files.filter { $0.name != $0.source && $0.source.lowercased().hasPrefix("readme.source.") }
+    guard !moved.isEmpty, file.name != file.source, let bytes = try? WholeFile.read(path, limit: 1 << 20),
+      let card = String(validating: bytes, as: UTF8.self)
+    else { return nil }
+    func link(_ name: String) -> String { "[\(name)](\(name))" }
+    // The longest first: what one gives is another's name.
+    let changed = moved.sorted { $0.source.count > $1.source.count }
+      .reduce(card) { $0.replacing(link($1.source), with: link($1.name)) }
+    return changed == card ? nil : changed
   }
 
   private static func copy(_ from: String, _ to: String) throws {

@@ -33,6 +33,20 @@ import Testing
     #expect(companions.warnings.isEmpty)
   }
 
+  /// Cards that move on still lead to the card before them.
+  @Test func cardsLeadToThoseBeforeThem() throws {
+    func card(_ before: String) -> String { "The original's card is in [\(before)](\(before))." }
+    try scratch.write("README.md", card("README.source.md") + " README.source.md")
+    try scratch.write("README.source.md", card("README.source.source.md"))
+    try scratch.write("README.source.source.md", "The first, [README.md](README.md).")
+    let target = try Scratch()
+    try Companions(directory: scratch.path).copy(to: target.path)
+    func text(_ name: String) throws -> String { String(decoding: try target.read(name), as: UTF8.self) }
+    #expect(try text("README.source.md") == card("README.source.source.md") + " README.source.md")
+    #expect(try text("README.source.source.md") == card("README.source.source.source.md"))
+    #expect(try text("README.source.source.source.md") == "The first, [README.md](README.md).")
+  }
+
   @Test func whatBelongsToSomethingElseStays() throws {
     try write([
       "config.json", "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "consolidated.00.pth",
