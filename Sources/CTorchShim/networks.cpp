@@ -62,7 +62,7 @@ void fill_networks(ct_api &api) {
     if (is_kept(total->value, a->value) || is_kept(total->value, b->value)) {
       total->value = total->value.add(matrix_product(a->value, b->value)).to(total->value.scalar_type());
     } else {
-      add_product(writable(total), a->value, b->value);
+      add_matrix_product(writable(total), a->value, b->value);
     }
   });
   api.linear = [](ct_tensor *a, ct_tensor *weight, ct_tensor *bias, ct_out out) -> ct_error

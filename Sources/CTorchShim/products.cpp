@@ -157,7 +157,7 @@ at::Tensor matrix_product(const at::Tensor &a, const at::Tensor &b) {
   return at::matmul(a, b);
 }
 
-void add_product(at::Tensor &total, const at::Tensor &a, const at::Tensor &b) {
+void add_matrix_product(at::Tensor &total, const at::Tensor &a, const at::Tensor &b) {
   const auto type = total.scalar_type();
   const bool isOneType = a.scalar_type() == type && b.scalar_type() == type && !is_slow(a);
   // With AVX2 a sum of its own costs as much as oneDNN gains.

@@ -31,6 +31,6 @@ at::Tensor project(const at::Tensor &a, const at::Tensor &weight, const std::opt
 at::Tensor matrix_product(const at::Tensor &a, const at::Tensor &b);
 
 // total [M, N] += a · b.
-void add_product(at::Tensor &total, const at::Tensor &a, const at::Tensor &b);
+void add_matrix_product(at::Tensor &total, const at::Tensor &a, const at::Tensor &b);
 
 }  // namespace coppice

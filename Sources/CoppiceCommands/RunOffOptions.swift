@@ -18,8 +18,13 @@ struct RunOffOptions: ParsableArguments {
   mutating func validate() throws { _ = try count() }
 
   /// - Throws: `ValidationError`.
-  func count() throws -> Int? {
-    guard let tokens else { return nil }
-    do { return try Format.parseCount(tokens) } catch { throw ValidationError("--kd_runoff: \(error)") }
-  }
+  func count() throws -> Int? { try parseCount(tokens, flag: "--kd_runoff") }
+}
+
+/// A number as people write it, such as 2M; nil where none is given.
+///
+/// - Throws: `ValidationError`.
+func parseCount(_ text: String?, flag: String) throws -> Int? {
+  guard let text else { return nil }
+  do { return try Format.parseCount(text) } catch { throw ValidationError("\(flag): \(error)") }
 }

@@ -19,7 +19,8 @@ struct StageOptions: ParsableArguments {
   var tokens: String?
 
   @Option(
-    name: .flag("stage_lr"), help: ArgumentHelp("The highest learning rate of that (default: 1e-4).", valueName: "rate")
+    name: .flag("stage_lr"),
+    help: ArgumentHelp("The highest learning rate of that (default: \(StagedRequest.defaultRate)).", valueName: "rate")
   )
   var rate: Double?
 
@@ -30,19 +31,14 @@ struct StageOptions: ParsableArguments {
     guard count == nil || tokens != nil else {
       throw ValidationError("--stages wants --stage_tokens: how much to learn from after each")
     }
-    _ = try number()
-  }
-
-  private func number() throws -> Int? {
-    guard let tokens else { return nil }
-    do { return try Format.parseCount(tokens) } catch { throw ValidationError("--stage_tokens: \(error)") }
+    _ = try parseCount(tokens, flag: "--stage_tokens")
   }
 
   /// The cut in stages; nil where it is made at once.
   ///
   /// - Throws: `ValidationError`.
   func request(_ prune: PruneRequest) throws -> StagedRequest? {
-    guard let count, let tokens = try number() else { return nil }
+    guard let count, let tokens = try parseCount(tokens, flag: "--stage_tokens") else { return nil }
     var request = StagedRequest(prune, stages: count, tokens: tokens)
     if let rate { request.rate = rate }
     return request
@@ -76,7 +72,8 @@ extension StageOutcome {
   /// For programs.
   fileprivate var json: JSON {
     .object([
-      ("pruned", .text(pruned.output)), ("params", .int(pruned.pruned.params)),
+      ("pruned", .text(pruned.output)), ("original_params", .int(pruned.original.params)),
+      ("params", .int(pruned.pruned.params)),
       ("active_params", .int(pruned.pruned.activeParams)), ("score", pruned.score.map { .double($0.mean) } ?? .null),
       ("output", learned.exported.map(JSON.text) ?? .null), ("steps", .int(learned.steps)),
       ("kl_before", divergence.map { .double($0.before) } ?? .null),

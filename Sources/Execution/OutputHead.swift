@@ -90,9 +90,7 @@ public final class OutputHead {
 
   /// Logits of such products: in float32, or these themselves where they are the logits.
   public func logits(of products: Tensor, slice: Range<Int>) throws -> Tensor {
-    let description = weights.model.description
-    guard description.headBias != nil || description.scales.changesLogits else { return products }
-    return try finish(products, slice: slice)
+    try finish(products, slice: slice, widening: false)
   }
 
   /// `[M, H]` → `[M, V]` in float32.
@@ -106,7 +104,10 @@ public final class OutputHead {
   ///   - products: `[M, R]`.
   ///   - rows: of the vocabulary; nil for all.
   ///   - slice: the same where they follow one another.
-  private func finish(_ products: Tensor, rows: Tensor? = nil, slice: Range<Int>? = nil) throws -> Tensor {
+  ///   - widening: whether products that are the logits already become float32, too.
+  private func finish(
+    _ products: Tensor, rows: Tensor? = nil, slice: Range<Int>? = nil, widening: Bool = true
+  ) throws -> Tensor {
     let description = weights.model.description
     let bias = try description.headBias.map { weight in
       var bias = try weights.model.tensor(weight.name)
@@ -114,6 +115,6 @@ public final class OutputHead {
       if let slice { bias = try bias.narrow(dim: 0, start: slice.lowerBound, length: slice.count) }
       return try bias.to(device: weights.device)
     }
-    return try description.scales.logits(of: products, bias: bias)
+    return try description.scales.logits(of: products, bias: bias, widening: widening)
   }
 }

@@ -46,20 +46,17 @@ struct ModelCard {
 
   var readMe: String {
     [
-      frontMatter, "# \(Markdown.escaped(name))\n", introduction, "## What was cut\n", cuts, layersKept,
+      metadata.frontMatter(of: source, tags: ["pruned", "minitron", "coppice"]), "# \(Markdown.escaped(name))\n",
+      introduction, "## What was cut\n", cuts, layersKept,
       calibrationSection, scoreSection, command == nil ? "## The request\n" : "## The command\n", commandSection,
       "## How to go on\n", continuation,
     ].filter { !$0.isEmpty }.joined(separator: "\n")
   }
 
-  private var frontMatter: String { metadata.frontMatter(of: source, tags: ["pruned", "minitron", "coppice"]) }
-
-  private var origin: String { source.linked }
-
   private var introduction: String {
     let card = hasSourceCard ? " The original's card is in [README.source.md](README.source.md)." : ""
     return """
-      This is \(origin), pruned with [NVIDIA's Minitron](https://arxiv.org/abs/2407.14679) by Coppice \(coppiceVersion): \
+      This is \(source.linked), pruned with [NVIDIA's Minitron](https://arxiv.org/abs/2407.14679) by Coppice \(coppiceVersion): \
       \(Format.count(own.params)) of \(Format.count(original.params)) parameters.\
       \(card)
 

@@ -187,9 +187,7 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     if let refitRows { try atLeast(2, refitRows, "refit_rows") }
     try atLeast(1, refitCandidates, "refit_candidates")
     if let runOffTokens { try atLeast(1, runOffTokens, "kd_runoff") }
-    guard runOffRate > 0, runOffRate.isFinite else {
-      throw RequestError("\(parameter: "kd_runoff_lr") should be a number above zero, found \(runOffRate)")
-    }
+    try positive(runOffRate, "kd_runoff_lr")
     guard runOffTokens == nil || !search.isByHand else {
       throw RequestError("\(parameter: "kd_runoff") chooses among the candidates of a search; by hand there is one")
     }

@@ -20,6 +20,13 @@ package func atLeast(_ least: Int, _ value: Int, _ parameter: String) throws {
   }
 }
 
+/// - Throws: `RequestError` when `value` is not a number above zero.
+package func positive(_ value: Double, _ parameter: String) throws {
+  guard value > 0, value.isFinite else {
+    throw RequestError("\(parameter: parameter) should be a number above zero, found \(value)")
+  }
+}
+
 /// Caches grow with rows × tokens: keeps their product within what can be counted.
 ///
 /// - Throws: `RequestError`.

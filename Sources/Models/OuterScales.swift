@@ -23,15 +23,14 @@ extension OuterScales {
     try embedding.map { try Tensor([Float($0(sizes))], shape: [1]).to(dtype) }
   }
 
-  /// Whether the head's products are not the logits themselves.
-  public var changesLogits: Bool { logits != nil || softcap != nil }
-
   /// Logits in float32 of states' products with the head: with its bias, scaled and capped.
   ///
   /// - Parameters:
   ///   - products: `[M, R]`, of R rows of the vocabulary.
   ///   - bias: of these rows, `[R]`; nil for none.
-  public func logits(of products: Tensor, bias: Tensor?) throws -> Tensor {
+  ///   - widening: whether products that are the logits already become float32, too.
+  public func logits(of products: Tensor, bias: Tensor?, widening: Bool = true) throws -> Tensor {
+    guard widening || bias != nil || logits != nil || softcap != nil else { return products }
     var logits = try products.to(.float32)
     if let bias { logits = try logits.adding(bias.to(.float32)) }
     if let factor = self.logits { logits = try logits.multiplied(by: factor) }

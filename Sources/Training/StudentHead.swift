@@ -27,9 +27,8 @@ struct StudentHead: SlicedHead {
   func products(_ states: Tensor, _ rows: Range<Int>) throws -> Tensor { try states.linear(weight: part(rows)) }
 
   func logits(of products: Tensor, _ rows: Range<Int>) throws -> Tensor {
-    guard bias != nil || scales.changesLogits else { return products }
-    return try scales.logits(
-      of: products, bias: bias?.value().narrow(dim: 0, start: rows.lowerBound, length: rows.count))
+    try scales.logits(
+      of: products, bias: bias?.value().narrow(dim: 0, start: rows.lowerBound, length: rows.count), widening: false)
   }
 
   /// Adds the gradients of a block's rows, and those by its states.

@@ -74,7 +74,7 @@ public final class Teacher {
       let place = batch.place(ofRow: row)
       return try cache.write(name, all.narrow(dim: 0, start: place.lowerBound, length: place.count))
     }
-    return try joined(kept, batch)
+    return cache.isExact ? all : try joined(kept, batch)
   }
 
   /// Rows' states with what stands for padding: `[B × S, H]`.

@@ -36,6 +36,9 @@ public struct TeacherCache: Sendable {
     TeacherCache(directory: directory + "/layer-\(layer + 1)", hidden: hidden, dtype: dtype, precision: precision)
   }
 
+  /// Whether what is read is what was written, to the last bit.
+  var isExact: Bool { precision == .computed }
+
   /// Bytes of so many tokens.
   package func bytes(tokens: Int) -> Int { parts.reduce(0) { $0 + tokens * $1.width * $1.dtype.byteCount } }
 
@@ -82,7 +85,7 @@ public struct TeacherCache: Sendable {
     bytes += SHA256.hash(data: bytes)
     // What a crash of the machine takes is computed again.
     try bytes.withUnsafeBytes { try AtomicFile.write($0, to: path, isDurable: false) }
-    return precision == .computed ? states : try unpacked(packed)
+    return isExact ? states : try unpacked(packed)
   }
 
   private func packed(_ states: Tensor) throws -> [Tensor] {

@@ -52,9 +52,7 @@ public struct DistillJob {
     let student = try SourceModel(directory: ModelPlace.directory(request.student, events: events))
     let teacher = try SourceModel(directory: ModelPlace.directory(request.teacher, events: events))
     for note in student.notes { try events.note(.checkpoint(note)) }
-    if let obstacle = TrainedModel.obstacle(student) {
-      throw RunError("\(student.checkpoint.directory): \(obstacle)")
-    }
+    try TrainedModel.check(student, on: request.compute.device.place(), for: "distillation")
     let exported = request.exported ?? request.output + "/hf"
     for model in [student, teacher] {
       try OutputPlace.check(output: request.output, model: model.checkpoint.directory, kept: nil)
@@ -108,9 +106,6 @@ public struct DistillJob {
       try events.warn(.rowsTooLong(tokens: request.seqLength, limit: limit))
     }
     if let hint = try request.compute.typeHint(for: student) { try events.note(.computeType(hint)) }
-    guard try request.compute.device.place() == .cpu else {
-      throw RunError("distillation computes on the CPU so far; choose \(parameter: "device") cpu")
-    }
     // The first makes token numbers of text, the others find them.
     if world.rank > 0 { try world.barrier() }
     let data = try DistillData(request, model: student, tokenizer: tokenizer, events: events)

@@ -79,11 +79,6 @@ public struct DistillRequest: Sendable, Equatable {
 
   /// - Throws: `RequestError` for values out of range.
   public func validate() throws {
-    func positive(_ value: Double, _ name: String) throws {
-      guard value > 0, value.isFinite else {
-        throw RequestError("\(parameter: name) should be a number above zero, found \(value)")
-      }
-    }
     for (value, name) in [(student, "student_hf_path"), (teacher, "teacher_hf_path"), (output, "output_dir")]
     where value.isEmpty { throw RequestError("\(parameter: name) is empty") }
     let sources = [!data.isEmpty, answers != nil, usesMockData].filter { $0 }.count

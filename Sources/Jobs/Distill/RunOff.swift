@@ -20,10 +20,7 @@ extension PruneRun {
   /// - Throws: `RunError` where there can be none.
   func runOffRows() throws -> RunOffRows? {
     guard let tokens = request.runOffTokens else { return nil }
-    guard executor.weights.device == .cpu else {
-      throw RunError("\(parameter: "kd_runoff") computes on the CPU so far; choose \(parameter: "device") cpu")
-    }
-    if let obstacle = TrainedModel.obstacle(model) { throw RunError("\(parameter: "kd_runoff"): \(obstacle)") }
+    try TrainedModel.check(model, on: executor.weights.device, for: "\(parameter: "kd_runoff")")
     guard let place = store.directory else {
       throw RunError("\(parameter: "kd_runoff") wants a place for its states: \(parameter: "prune_intermediate_ckpt")")
     }

@@ -54,15 +54,18 @@ public struct StagedPruneJob {
         \(parameter: "output_hf_path")
         """)
     }
-    let description = try SourceModel(directory: original).description
+    let model = try SourceModel(directory: original, keepsPrediction: request.prune.prediction == .keep)
+    try TrainedModel.check(model, on: request.prune.compute.device.place(), for: "\(parameter: "stages")")
+    let description = model.description
     let settings = try request.prune.settings()
     let whole = MetricsCounter(description, rows: settings.inferenceBatchSize, tokens: settings.seqLength)
       .metrics(of: Architecture(description))
     // Every stage learns from the same rows.
+    let memory = place + "/teacher"
     let remembers =
       request.stages > 1
       && TeacherCache.whereThereIsRoom(
-        place + "/teacher", hidden: description.sizes[.hidden], dtype: .float32,
+        memory, hidden: description.sizes[.hidden], dtype: .float32,
         tokens: last.steps * last.globalBatch * last.seqLength) != nil
     var source = request.prune.model
     var outcomes: [StageOutcome] = []
@@ -72,7 +75,7 @@ public struct StagedPruneJob {
       let pruning = try request.pruning(stage: stage, of: source, to: constraints)
       let pruned = try PruneJob(pruning, listeners: listeners, command: stage == request.stages ? command : nil).run()
       var learning = request.learning(stage: stage, teacher: original)
-      if remembers { learning.teacherCache = place + "/teacher" }
+      if remembers { learning.teacherCache = memory }
       let learned = try DistillJob(learning, listeners: listeners).run()
       guard let exported = learned.exported else { throw RunError("stage \(stage) has not come to its end") }
       let found = StageOutcome(pruned: pruned, learned: learned, divergence: try divergence(learned))
@@ -80,6 +83,8 @@ public struct StagedPruneJob {
       try events.note(.stageEnds(stage, of: request.stages, params: pruned.pruned.params, found.divergence))
       source = exported
     }
+    // What was learned from is wanted no more.
+    removeTree(memory)
     return outcomes
   }
 

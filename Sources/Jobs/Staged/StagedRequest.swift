@@ -33,9 +33,7 @@ public struct StagedRequest: Sendable, Equatable {
     try prune.validate()
     try atLeast(1, stages, "stages")
     try atLeast(1, tokens, "stage_tokens")
-    guard rate > 0, rate.isFinite else {
-      throw RequestError("\(parameter: "stage_lr") should be a number above zero, found \(rate)")
-    }
+    try positive(rate, "stage_lr")
     if stages > 1 {
       guard prune.search.hasTarget else {
         throw RequestError(
