@@ -138,12 +138,12 @@ let package = Package(
     tests("FilesTests", ["Files", "JSON"]),
     tests("CheckpointTests", ["Checkpoint", "Files", "JSON"]),
     .target(
-      name: "TestSupport", dependencies: ["JSON", "Checkpoint", "Models", "Execution", "Torch"],
+      name: "TestSupport", dependencies: ["JSON", "Checkpoint", "Models", "Execution", "Ranks", "Torch"],
       path: "Tests/TestSupport", swiftSettings: strict),
     tests("ExecutionTests", ["Models", "Execution", "Torch", "TestSupport"]),
     tests("MinitronTests", ["JSON", "Checkpoint", "Models", "Execution", "Minitron", "Torch", "TestSupport"]),
     tests("RecoveryTests", ["Recovery", "Models", "Execution", "Minitron", "Torch", "TestSupport"]),
-    tests("TrainingTests", ["JSON", "Files", "Models", "Execution", "Training", "Torch", "TestSupport"]),
+    tests("TrainingTests", ["JSON", "Files", "Models", "Execution", "Ranks", "Training", "Torch", "TestSupport"]),
     tests("ReportTests", ["Report", "Formatting"]),
     tests(
       "EvaluationTests",
@@ -163,7 +163,7 @@ let package = Package(
     tests(
       "JobsTests",
       ["JSON", "Messages", "Datasets", "Tokenization", "Models", "Minitron", "Evaluation", "Jobs", "TestSupport"]),
-    tests("RanksTests", ["Ranks", "Files", "Messages", "Torch"]),
+    tests("RanksTests", ["Ranks", "Files", "Messages", "Torch", "TestSupport"]),
     tests("HubTests", ["Hub", "Files", "JSON"]),
     tests("DatasetsTests", ["Datasets", "JSON"], exclude: ["Data"]),
   ],

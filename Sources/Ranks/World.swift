@@ -25,22 +25,23 @@ public final class World: Sendable {
   /// receive wait for ever.
   public static let inFlight = 4
 
-  private struct Connections: Sendable {
+  struct Connections: Sendable {
     let group: ProcessGroup
     let meeting: Meeting
     let monitor: Monitor
   }
 
-  private let connections: Connections?
+  let connections: Connections?
   private let hasLeft = Mutex(false)
   /// The parts of what is on its way, by the rank that it goes to.
   private let outgoing = Mutex<[Int: [[PendingMessage]]]>([:])
   let channels = Mutex(DeviceChannels())
 
-  private enum Tag {
+  enum Tag {
     static let header: Int32 = 0
     static let payload: Int32 = 1
     static let farewell: Int32 = 2
+    static let exchange: Int32 = 3
   }
 
   /// A run of one process. Makes no connection, thread or store.
@@ -133,77 +134,6 @@ public final class World: Sendable {
     for rank in outgoing.withLock({ Array($0.keys) }) { try drain(rank, to: 0) }
   }
 
-  /// The root's bytes, on every rank. All call it; others' bytes are ignored.
-  public func broadcast(_ bytes: [UInt8], from root: Int) throws -> [UInt8] {
-    guard !isAlone else { return bytes }
-    try checkRank(root, mayBeOwn: true)
-    // A binomial tree: who has them sends to those that are farther by ever smaller powers of two.
-    let place = (rank - root + size) % size
-    var span = 1
-    while span < size, place & span == 0 { span *= 2 }
-    let bytes = place == 0 ? bytes : try receiveBytes(from: (place - span + root) % size)
-    while span > 1 {
-      span /= 2
-      if place + span < size { try send(bytes, to: (place + span + root) % size) }
-    }
-    return bytes
-  }
-
-  /// The bytes of all ranks, by rank, on the root; nothing elsewhere. All call it.
-  public func gather(_ bytes: [UInt8], to root: Int) throws -> [[UInt8]] {
-    guard !isAlone else { return [bytes] }
-    try checkRank(root, mayBeOwn: true)
-    guard rank == root else {
-      try send(bytes, to: root)
-      return []
-    }
-    return try (0..<size).map { $0 == rank ? bytes : try receiveBytes(from: $0) }
-  }
-
-  /// Adds numbers up over all ranks, in their order: the same sums on each. All call it, with as many numbers.
-  public func sum(_ numbers: [Double]) throws -> [Double] {
-    guard !isAlone else { return numbers }
-    func bytes(_ numbers: [Double]) -> [UInt8] { numbers.withUnsafeBytes { Array($0) } }
-    func doubles(_ bytes: [UInt8]) -> [Double] {
-      bytes.withUnsafeBytes { all in numbers.indices.map { all.loadUnaligned(fromByteOffset: $0 * 8, as: Double.self) }
-      }
-    }
-    let all = try gather(bytes(numbers), to: 0)
-    guard all.allSatisfy({ $0.count == 8 * numbers.count }) else {
-      throw RankError(.misuse, "ranks add up other numbers than rank 0's \(numbers.count)")
-    }
-    let sums = all.map(doubles).reduce([Double](repeating: 0, count: numbers.count)) { zip($0, $1).map { $0 + $1 } }
-    return doubles(try broadcast(bytes(sums), from: 0))
-  }
-
-  /// Returns when all ranks have come here.
-  public func barrier() throws {
-    guard !isAlone else { return }
-    _ = try gather([], to: 0)
-    _ = try broadcast([], from: 0)
-  }
-
-  /// Compares facts of all ranks, in order. All call it.
-  ///
-  /// - Throws: `RankError`, disagreement: on every rank the same, with what differs and on which ranks.
-  public func agree(on facts: [(name: String, value: String)]) throws {
-    guard !isAlone else { return }
-    let all = try gather(Agreement.encode(facts), to: 0)
-    var verdict = ""
-    if rank == 0 {
-      let decoded = all.compactMap(Agreement.decode)
-      verdict =
-        decoded.count == size ? Agreement.differences(decoded) ?? "" : "what the ranks have to agree on cannot be read"
-    }
-    verdict = String(decoding: try broadcast(Array(verdict.utf8), from: 0), as: UTF8.self)
-    guard !verdict.isEmpty else { return }
-    // All end now: nobody may do so before the others have read why.
-    try barrier()
-    try flush()
-    try? say(farewell: ())
-    throw RankError(.disagreement, Message(verdict))
-  }
-
   /// Says to the others why this rank ends: they throw the same. Nothing where they end already.
   public func fail(_ reason: String) {
     connections?.monitor.fail("failed: \(reason)", isInterruption: false)
@@ -218,7 +148,7 @@ public final class World: Sendable {
   }
 
   /// All ranks have come to the same end. Rank 0 may serve the store, and is the last to go.
-  private func say(farewell: Void) throws {
+  func say(farewell: Void) throws {
     guard let connections else { return }
     hasLeft.withLock { $0 = true }
     connections.monitor.leave()
@@ -233,7 +163,7 @@ public final class World: Sendable {
     }
   }
 
-  private func checkRank(_ other: Int, mayBeOwn: Bool = false) throws {
+  func checkRank(_ other: Int, mayBeOwn: Bool = false) throws {
     guard (0..<size).contains(other), mayBeOwn || other != rank else {
       throw RankError(.misuse, "rank \(rank) of \(size) has nothing to exchange with rank \(other)")
     }
@@ -298,7 +228,7 @@ public final class World: Sendable {
   }
 
   /// A connection that is broken already shows when a message is started.
-  private func started(_ other: Int, _ body: () throws -> PendingMessage) throws -> PendingMessage {
+  func started(_ other: Int, _ body: () throws -> PendingMessage) throws -> PendingMessage {
     guard let connections else { throw RankError(.misuse, "a run of one process sends nothing") }
     try connections.monitor.check()
     do { return try body() } catch let error as TorchError { throw connections.monitor.lost(other, error.message) }

@@ -30,20 +30,9 @@ struct Ownership {
 
   private static func nothing() throws -> Tensor { try Tensor.zeros([0], dtype: .float32) }
 
-  /// Adds up each parameter's gradients at its owner; others have none afterwards.
-  func collectGradients(_ parameters: [Parameter]) throws {
-    guard !world.isAlone else { return }
-    for (number, parameter) in parameters.enumerated() {
-      guard isOwn(number) else {
-        try world.send(parameter.gradient() ?? Self.nothing(), to: owners[number])
-        parameter.dropGradient()
-        continue
-      }
-      for rank in 0..<world.size where rank != world.rank {
-        let other = try world.receive(from: rank)
-        if other.elementCount > 0 { try parameter.add(other) }
-      }
-    }
+  /// For the gradients of a step; nil for one process, which has them all.
+  func exchange(of model: TrainedModel) -> GradientExchange? {
+    world.isAlone ? nil : GradientExchange(model, self, world)
   }
 
   /// Gives every process the values that owners have changed.

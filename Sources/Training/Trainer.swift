@@ -75,8 +75,9 @@ public final class Trainer {
   ///
   /// The loss is the mean over micro-batches of the means over their tokens, as Megatron's is.
   public func learn(from batches: [TrainingBatch]) throws -> StepOutcome {
-    let own = try gradients(batches)
-    try ownership.collectGradients(model.parameters)
+    let exchange = ownership.exchange(of: model)
+    let own = try gradients(batches, exchange)
+    try exchange?.finish()
     let numbers = model.parameters.indices.filter { model.parameters[$0].hasGradient }
     let moving = numbers.map { model.parameters[$0] }
     let squares = try moving.reduce(0) { sum, parameter in
@@ -107,11 +108,19 @@ public final class Trainer {
   }
 
   /// The gradients of all parameters by this process's part of the micro-batches, and the losses they are of.
-  public func gradients(_ batches: [TrainingBatch]) throws -> LossSums {
+  public func gradients(_ batches: [TrainingBatch]) throws -> LossSums { try gradients(batches, nil) }
+
+  /// - Parameter exchange: to which gradients are given as soon as they are complete.
+  private func gradients(_ batches: [TrainingBatch], _ exchange: GradientExchange?) throws -> LossSums {
     let own = Array(batches[ownership.share(of: batches.count)])
-    var sum = LossSums()
+    var (sum, left) = (LossSums(), own.count)
     try withTeacher(own, layers: intermediates?.teacherLayers ?? []) { batch, states in
-      sum = sum + (try LibTorch.recording { try pass(batch, theirs: states, of: batches.count, learns: true) })
+      left -= 1
+      sum =
+        sum
+        + (try LibTorch.recording {
+          try pass(batch, theirs: states, of: batches.count, learns: true, exchange: left == 0 ? exchange : nil)
+        })
     }
     return sum
   }
@@ -159,7 +168,11 @@ public final class Trainer {
   }
 
   /// One micro-batch there and, where something is learned, back.
-  private func pass(_ batch: TrainingBatch, theirs: Teacher.States?, of count: Int, learns: Bool) throws -> LossSums {
+  ///
+  /// - Parameter exchange: gets the gradients of layers when this is the last that adds to them.
+  private func pass(
+    _ batch: TrainingBatch, theirs: Teacher.States?, of count: Int, learns: Bool, exchange: GradientExchange? = nil
+  ) throws -> LossSums {
     let layers = model.description.layers
     let lengths = batch.lengths
     let tokens = try Tensor(
@@ -216,6 +229,7 @@ public final class Trainer {
       back = found.input
       if let own = found.own { try inputs?.backward(number, slope: own) }
       passes.removeLast()
+      try exchange?.send(layer: number)
     }
     if let further = inputs?.embeddedSlope { back = try back.adding(further.to(back.dtype)) }
     try model.addEmbeddingGradient(back, tokens: tokens, places: table)

@@ -1,37 +1,11 @@
 import Foundation
 import Ranks
-import Synchronization
+import TestSupport
 import Testing
 import Torch
 
 /// Ranks on threads of one process: the same code, with real connections over the loopback.
 @Suite(.serialized) struct WorldTests {
-  /// Runs a body in a world of so many ranks, and gives what each rank's gave or threw.
-  private func ranks<T: Sendable>(
-    _ size: Int, versions: [String]? = nil, missing: Set<Int> = [], timeout: Double = 20,
-    _ body: @escaping @Sendable (World) throws -> T
-  ) throws -> [Result<T, any Error>?] {
-    let (socket, port) = try loopbackListener()
-    let results = Mutex([Result<T, any Error>?](repeating: nil, count: size))
-    let group = DispatchGroup()
-    for rank in 0..<size where !missing.contains(rank) {
-      group.enter()
-      Thread.detachNewThread {
-        var settings = WorldSettings(
-          .own, rank: rank, size: size, localRank: rank, localSize: size,
-          rendezvous: .served(host: "127.0.0.1", port: port, listener: rank == 0 ? socket : nil), job: "test")
-        settings.joinTimeout = timeout
-        settings.silenceTimeout = 3
-        settings.endsProcess = false
-        let result = Result { try body(World(settings, version: versions?[rank] ?? "1")) }
-        results.withLock { $0[rank] = result }
-        group.leave()
-      }
-    }
-    #expect(group.wait(timeout: .now() + 60) == .success)
-    return results.withLock { $0 }
-  }
-
   private func message<T>(_ result: Result<T, any Error>?) -> String {
     if case .failure(let error)? = result { return "\(error)" }
     return "no error"
@@ -51,7 +25,7 @@ import Torch
   }
 
   @Test func tensorsArriveAsTheyWereSentAndInOrder() throws {
-    let results = try ranks(2) { world -> Bool in
+    let results = try inRanks(2) { world -> Bool in
       let shapes: [[Int]] = [[], [0], [3], [2, 3, 4], [1, 0, 2], [1000, 500]]
       var same = true
       for dtype in DType.allCases {
@@ -81,7 +55,7 @@ import Torch
   }
 
   @Test func sendsDoNotWaitForTheReceiver() throws {
-    let results = try ranks(2) { world -> [Double] in
+    let results = try inRanks(2) { world -> [Double] in
       // Both send first and receive then.
       let other = 1 - world.rank
       for number in 0..<World.inFlight {
@@ -95,7 +69,7 @@ import Torch
   }
 
   @Test(arguments: [2, 3, 5]) func bytesGoToAllAndComeFromAll(_ size: Int) throws {
-    let results = try ranks(size) { world -> Bool in
+    let results = try inRanks(size) { world -> Bool in
       var same = true
       for root in 0..<size {
         let long = [UInt8](repeating: UInt8(root), count: 100_000)
@@ -112,7 +86,7 @@ import Torch
   }
 
   @Test func messagesOfAnotherKindAreRefused() throws {
-    let results = try ranks(2) { world in
+    let results = try inRanks(2) { world in
       if world.rank == 0 {
         try world.send([1], to: 1)
         try world.leave()
@@ -129,7 +103,7 @@ import Torch
   }
 
   @Test func differencesAreOneErrorOnEveryRank() throws {
-    let results = try ranks(3) { world in
+    let results = try inRanks(3) { world in
       try world.agree(on: [("size", "3")])
       try world.agree(on: [("model", world.rank == 1 ? "b" : "a")])
     }
@@ -139,7 +113,7 @@ import Torch
   }
 
   @Test func anotherVersionIsRefusedBeforeAnythingIsDone() throws {
-    let results = try ranks(3, versions: ["1", "1", "2"]) { _ in }
+    let results = try inRanks(3, versions: ["1", "1", "2"]) { _ in }
     for result in results {
       #expect(
         message(result).contains("the version of Coppice is 1 on ranks 0 and 1, 2 on rank 2"), "\(message(result))")
@@ -147,7 +121,7 @@ import Torch
   }
 
   @Test func aRankThatDoesNotComeIsNamed() throws {
-    let results = try ranks(4, missing: [2], timeout: 2) { _ in }
+    let results = try inRanks(4, missing: [2], timeout: 2) { _ in }
     for result in results where result != nil {
       #expect(message(result).contains("rank 2 of 4 did not come within 2 seconds"), "\(message(result))")
       #expect(message(result).contains("ranks 0, 1 and 3 on"), "\(message(result))")
@@ -168,7 +142,7 @@ import Torch
 
   @Test func aRankThatFailsIsHeardByThoseThatWaitForIt() throws {
     let start = Date()
-    let results = try ranks(3) { world in
+    let results = try inRanks(3) { world in
       if world.rank == 1 {
         world.fail("no room on the disk")
       } else {
