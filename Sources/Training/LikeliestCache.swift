@@ -10,7 +10,7 @@ struct LikeliestCache: Sendable {
   /// - Parameter directory: of one teacher and one division of data into rows; others' rules have other places in it.
   init(directory: String, rule: LikeliestRule) {
     self.rule = rule
-    // Numbers of tokens, and logarithms to within 1/2048: two thousandths of a probability of 2%, as of one of 98%.
+    // Logarithms are rounded by 1/2048 of themselves at most: a probability of 2% by a thousandth, one of a millionth by four.
     files = RowFiles(
       directory: "\(directory)/likeliest-\(rule.count)-\(rule.temperature)", kind: "likeliest",
       parts: [(rule.count, .int32), (rule.count + 1, .float16)])

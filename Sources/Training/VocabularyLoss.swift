@@ -131,12 +131,12 @@ package struct VocabularyLoss {
     var losses = LossSums()
     losses.crossEntropy = try group.sum(sums.subtracting(targetLogits))
     guard backward != nil || other != nil else { return losses }
+    let both = try other.map { _ in
+      (own: isSoft ? try SlicedLogits.joined(soft) : sums, teacher: try SlicedLogits.joined(teacherSoft))
+    }
     let terms = VocabularyTerms(
-      plain: sums,
-      soft: other == nil ? nil : (isSoft ? try SlicedLogits.joined(soft) : sums, try SlicedLogits.joined(teacherSoft)),
-      least: least,
-      weights: group.weights, scale: scale, divergence: rule.divergence * rule.temperature,
-      crossEntropy: rule.crossEntropy)
+      plain: sums, soft: both, least: least, weights: group.weights, scale: scale,
+      divergence: rule.divergence * rule.temperature, crossEntropy: rule.crossEntropy)
     for rows in slices {
       let (logits, theirs) = (try own.last(rows), try other?.last(rows))
       let found = try terms(
