@@ -72,8 +72,16 @@ struct DistilledModels: ParsableArguments {
       valueName: "bits"))
   var bits = TeacherCache.Precision.computed.rawValue
 
+  @Option(
+    name: .flag("teacher_cache_topk"),
+    help: ArgumentHelp(
+      "Keep its k likeliest tokens there in place of states, with one probability of all others; the divergence is of these k + 1.",
+      valueName: "k"))
+  var topK: Int?
+
   func apply(to request: inout DistillRequest) {
     (request.exported, request.teacherCache) = (exported, teacherCache)
     request.teacherPrecision = TeacherCache.Precision(rawValue: bits) ?? .computed
+    request.teacherTopK = topK
   }
 }

@@ -11,8 +11,8 @@ public final class Teacher {
   private var head: OutputHead?
   /// What it gives of a batch.
   struct States {
-    /// After the final norm, `[B × S, H]`.
-    var last: Tensor
+    /// Its distributions of the B × S next tokens.
+    var last: Teaching
     /// The residual stream after layers, by their 0-based numbers: `[B × S, H]`.
     var layers: [Int: Tensor] = [:]
   }
@@ -41,16 +41,19 @@ public final class Teacher {
 
   /// The states of each batch: those that are kept, the others computed.
   ///
-  /// - Parameter layers: whose results are wanted besides the last states: 0-based.
-  func states(_ batches: [TrainingBatch], layers: [Int]) throws -> [States] {
-    var found = batches.map { kept($0, layers) }
+  /// - Parameters:
+  ///   - layers: whose results are wanted besides the last states: 0-based.
+  ///   - learns: whether these are learned from. What is measured is of whole distributions whatever is kept of the others.
+  func states(_ batches: [TrainingBatch], layers: [Int], learns: Bool) throws -> [States] {
+    let likeliest = learns ? cache?.likeliest : nil
+    var found = try batches.map { try kept($0, layers, likeliest) }
     let missing = batches.indices.filter { found[$0] == nil }
     guard !missing.isEmpty else { return found.compactMap { $0 } }
     let description = executor.weights.model.description
     var seen: [Int: [Int: Tensor]] = [:]
     let results = LayerResults(description, of: layers, together: false) { layer, number, state, _ in
       seen[number, default: [:]][layer] =
-        try self.keep(state, of: batches[missing[number]], in: self.cache?.of(layer: layer)).clone()
+        try self.keep(flat(state), of: batches[missing[number]], in: self.cache?.of(layer: layer)).clone()
     }
     try executor.run(
       missing.map { batches[$0].batch }, subjects: [Selection(all: description)],
@@ -59,25 +62,35 @@ public final class Teacher {
     ) { _, number, hidden, head in
       self.head = self.head ?? head
       found[missing[number]] = States(
-        last: try self.keep(hidden, of: batches[missing[number]], in: self.cache),
+        last: try self.teaching(flat(hidden), of: batches[missing[number]], likeliest),
         layers: seen.removeValue(forKey: number) ?? [:])
     }
     return found.compactMap { $0 }
   }
 
-  /// - Parameter states: `[B, S, H]`.
-  /// - Returns: the same as they will be read, `[B × S, H]`.
-  private func keep(_ states: Tensor, of batch: TrainingBatch, in cache: TeacherCache?) throws -> Tensor {
-    let all = try states.reshape([-1, states.shape[2]])
-    guard let cache, !batch.names.isEmpty else { return all }
-    let kept = try batch.names.enumerated().map { row, name in
-      let place = batch.place(ofRow: row)
-      return try cache.write(name, all.narrow(dim: 0, start: place.lowerBound, length: place.count))
+  /// - Parameter states: after the final norm, `[B × S, H]`.
+  /// - Returns: what is learned of them, or measured by, as it will be read.
+  private func teaching(_ states: Tensor, of batch: TrainingBatch, _ cache: LikeliestCache?) throws -> Teaching {
+    guard let cache, !batch.names.isEmpty else {
+      return .states(try keep(states, of: batch, in: self.cache), head: try slicedHead())
     }
-    return cache.isExact ? all : try joined(kept, batch)
+    let all = try LikeliestTokens(of: states, head: slicedHead(), cache.rule)
+    return .likeliest(try joined(eachRow(of: batch) { try cache.write($0, all.part($1)) }, batch))
   }
 
-  /// Rows' states with what stands for padding: `[B × S, H]`.
+  /// - Parameter states: `[B × S, H]`.
+  /// - Returns: the same as they will be read.
+  private func keep(_ states: Tensor, of batch: TrainingBatch, in cache: TeacherCache?) throws -> Tensor {
+    guard let cache, !batch.names.isEmpty else { return states }
+    let kept = try eachRow(of: batch) { try cache.write($0, states.narrow(dim: 0, $1)) }
+    return cache.isExact ? states : try joined(kept, batch)
+  }
+
+  private func eachRow<Row>(of batch: TrainingBatch, _ body: (String, Range<Int>) throws -> Row) rethrows -> [Row] {
+    try batch.names.enumerated().map { try body($1, batch.place(ofRow: $0)) }
+  }
+
+  /// Rows' numbers with what stands for padding: `[B × S, …]`.
   private func joined(_ rows: [Tensor], _ batch: TrainingBatch) throws -> Tensor {
     let parts = try rows.flatMap { row in
       let missing = batch.packing == nil ? batch.width - row.shape[0] : 0
@@ -86,34 +99,49 @@ public final class Teacher {
     return parts.count == 1 ? parts[0] : try Tensor.cat(parts, dim: 0)
   }
 
+  private func joined(_ rows: [LikeliestTokens], _ batch: TrainingBatch) throws -> LikeliestTokens {
+    LikeliestTokens(ids: try joined(rows.map(\.ids), batch), logs: try joined(rows.map(\.logs), batch))
+  }
+
   /// A batch's states where all of its rows are kept.
-  private func kept(_ batch: TrainingBatch, _ layers: [Int]) -> States? {
-    guard let cache, let last = kept(batch, in: cache) else { return nil }
+  private func kept(_ batch: TrainingBatch, _ layers: [Int], _ likeliest: LikeliestCache?) throws -> States? {
+    guard let cache else { return nil }
+    let last: Teaching
+    if let likeliest {
+      guard let rows = kept(batch, likeliest.read) else { return nil }
+      last = .likeliest(try joined(rows, batch))
+    } else {
+      guard let rows = kept(batch, cache.read) else { return nil }
+      last = .states(try joined(rows, batch), head: try slicedHead())
+    }
     var states = States(last: last)
     for layer in layers {
-      guard let found = kept(batch, in: cache.of(layer: layer)) else { return nil }
-      states.layers[layer] = found
+      guard let rows = kept(batch, cache.of(layer: layer).read) else { return nil }
+      states.layers[layer] = try joined(rows, batch)
     }
     return states
   }
 
-  private func kept(_ batch: TrainingBatch, in cache: TeacherCache) -> Tensor? {
+  private func kept<Row>(_ batch: TrainingBatch, _ read: (String, Int) -> Row?) -> [Row]? {
     guard batch.names.count == batch.inputs.count, !batch.names.isEmpty else { return nil }
-    var rows: [Tensor] = []
+    var rows: [Row] = []
     for (name, tokens) in zip(batch.names, batch.inputs) {
-      guard let row = cache.read(name, tokens: tokens.count) else { return nil }
+      guard let row = read(name, tokens.count) else { return nil }
       rows.append(row)
     }
-    return try? joined(rows, batch)
+    return rows
   }
 
   /// The head, which is the same for all batches.
-  func slicedHead() throws -> any SlicedHead {
+  private func slicedHead() throws -> any SlicedHead {
     let head = try self.head ?? executor.head(of: Subject(Selection(all: executor.weights.model.description)))
     self.head = head
     return TeacherHead(vocabulary: vocabulary, head: head)
   }
 }
+
+/// `[B, S, H]` → `[B × S, H]`.
+private func flat(_ states: Tensor) throws -> Tensor { try states.reshape([-1, states.shape[2]]) }
 
 private struct TeacherHead: SlicedHead {
   let vocabulary: Int

@@ -114,7 +114,7 @@ public final class Trainer {
   private func gradients(_ batches: [TrainingBatch], _ exchange: GradientExchange?) throws -> LossSums {
     let own = Array(batches[ownership.share(of: batches.count)])
     var (sum, left) = (LossSums(), own.count)
-    try withTeacher(own, layers: intermediates?.teacherLayers ?? []) { batch, states in
+    try withTeacher(own, learns: true) { batch, states in
       left -= 1
       sum =
         sum
@@ -132,7 +132,7 @@ public final class Trainer {
     var sums = [0.0, 0]
     var tokens = 0
     let whole = batches.reduce(0) { $0 + $1.weight }
-    try withTeacher(Array(batches[ownership.share(of: batches.count)])) { batch, states in
+    try withTeacher(Array(batches[ownership.share(of: batches.count)]), learns: false) { batch, states in
       let share = batch.weight / max(whole, 1)
       let found = try LibTorch.recording { try pass(batch, theirs: states, of: 1, learns: false) }
       sums[0] += found.divergence * share
@@ -148,13 +148,16 @@ public final class Trainer {
 
   /// Batches with the teacher's states, which are made for as many at a time as its memory allows.
   private func withTeacher(
-    _ batches: [TrainingBatch], layers: [Int] = [], _ body: (TrainingBatch, Teacher.States?) throws -> Void
+    _ batches: [TrainingBatch], learns: Bool, _ body: (TrainingBatch, Teacher.States?) throws -> Void
   ) throws {
     guard let teacher else { return try batches.forEach { try body($0, nil) } }
+    let layers = learns ? intermediates?.teacherLayers ?? [] : []
     var next = 0
     while next < batches.count {
       let group = batches[next...].prefix(teacher.batchesAtOnce(batches[next...], layers: layers.count))
-      for (batch, states) in zip(group, try teacher.states(Array(group), layers: layers)) { try body(batch, states) }
+      for (batch, states) in zip(group, try teacher.states(Array(group), layers: layers, learns: learns)) {
+        try body(batch, states)
+      }
       next += group.count
     }
   }
@@ -199,10 +202,9 @@ public final class Trainer {
       batch.flat(batch.shares, filling: 0).map { $0 * Float(share) }, shape: [flat.shape[0]])
     let targets = try Tensor(batch.flat(batch.targets, filling: 0).map(Int64.init), shape: [flat.shape[0]])
     let slope = learns ? try Tensor.zeros(flat.shape, dtype: .float32) : nil
-    let teaching = try theirs.flatMap { states in try teacher.map { (states: states.last, head: try $0.slicedHead()) } }
     func measured(_ rule: LossRule, _ backward: ((LogitBlock, Tensor) throws -> Void)?) throws -> LossSums {
       try VocabularyLoss(rule: rule)(
-        flat, head: head, teacher: teaching, targets: targets, weights: weights, backward: backward)
+        flat, head: head, teacher: theirs?.last, targets: targets, weights: weights, backward: backward)
     }
     let isBalanced = rule.loss.isBalanced && learns
     let compared = try learns ? theirs.flatMap { try intermediates?(seen, $0.layers, weights: weights) } : nil

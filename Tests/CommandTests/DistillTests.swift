@@ -181,6 +181,42 @@ import Testing
     }
   }
 
+  /// Of rows that are learned the likeliest tokens suffice; what is held back is measured by all of them.
+  @Test func theTeachersLikeliestTokensAreKept() throws {
+    try withTemporaryDirectory { place in
+      let more = text + ["--teacher_cache", place + "/cache", "--teacher_cache_topk", "16"]
+      try Program.run(arguments(place + "/first", steps: 30, more)).expectSuccess()
+      func sizes(_ kind: String) throws -> [Int] {
+        let cache = place + "/cache"
+        return try FileManager.default.subpathsOfDirectory(atPath: cache).filter { $0.hasSuffix(kind) }.compactMap {
+          try FileManager.default.attributesOfItem(atPath: "\(cache)/\($0)")[.size] as? Int
+        }
+      }
+      // 30 steps of eight rows of 64 tokens, and eight rows that are held back.
+      let (few, states) = (try sizes(".likeliest"), try sizes(".states"))
+      #expect(few.count == 240 && few.allSatisfy { $0 == 64 * (16 * 6 + 2) + 32 })
+      #expect(states.count == 8 && (few.max() ?? 0) * 3 < states.min() ?? 0)
+      try Program.run(arguments(place + "/second", steps: 30, more)).expectSuccess()
+      try Program.run(arguments(place + "/none", steps: 30, text)).expectSuccess()
+      let models = try ["first", "second", "none"].map {
+        try #require(FileManager.default.contents(atPath: "\(place)/\($0)/hf/model.safetensors"))
+      }
+      #expect(models[0] == models[1] && models[0] != models[2])
+      let held = try ["first", "second", "none"].map { name in
+        try metrics("\(place)/\(name)").compactMap { $0["validation_kl"]?.double }
+      }
+      // The same start by the same measure, and nearly the same end.
+      #expect(held[0] == held[1] && held[0].first == held[2].first)
+      let ends = try held.map { try #require($0.last) }
+      #expect(ends[0] < 0.5 * held[0][0] && ends[0] < 1.1 * ends[2], "\(held)")
+      // Another number of them is another run.
+      let other = try Program.run(arguments(place + "/first", steps: 30, more.dropLast() + ["8"]))
+      #expect(other.code == 1 && other.error.contains("teacher_cache_topk"), "\(other.error)")
+      try Program.run(arguments(place + "/many", text + ["--teacher_cache", place, "--teacher_cache_topk", "4096"]))
+        .expectFailure(1, saying: "--teacher_cache_topk is 4096; the vocabulary has")
+    }
+  }
+
   /// Text that `tokenize` has written is learned from as it is; so are answers, and random tokens.
   @Test func allKindsOfDataAreLearnedFrom() throws {
     try withTemporaryDirectory { place in
@@ -245,6 +281,11 @@ import Testing
     (["--split", "1,2"], "--split should be three numbers"), (["--split", "0,1,0"], "--split should be three shares"),
     (["--teacher_cache_bits", "8"], "--teacher_cache"),
     (["--teacher_cache", "x", "--teacher_cache_bits", "4"], "8 or 16"),
+    (["--teacher_cache_topk", "8"], "is about --teacher_cache, which is not given"),
+    (["--teacher_cache", "x", "--teacher_cache_topk", "0"], "--teacher_cache_topk should be at least 1"),
+    (["--teacher_cache", "x", "--teacher_cache_topk", "4097"], "--teacher_cache_topk can be 4096 at most"),
+    (["--teacher_cache", "x", "--teacher_cache_topk", "8", "--logit_kl_topk", "8"], "are two losses"),
+    (["--teacher_cache", "x", "--teacher_cache_topk", "8", "--teacher_cache_bits", "8"], "--teacher_cache_bits out"),
     (["--use_mock_data"], "more than one kind of data"), (["--sft"], "--sft and --sft_dataset_root belong together"),
     (["--student_megatron_path", "x"], "pickles"), (["--student_hf_model", "x"], "should be --student_hf_path"),
     (["--recompute_granularity", "some"], "full, selective or none"),

@@ -88,6 +88,9 @@ public struct DistillJob {
         over the same tokens
         """)
     }
+    if let count = request.teacherTopK, count > own {
+      throw RunError("\(parameter: "teacher_cache_topk") is \(count); the vocabulary has \(own) tokens")
+    }
     let theirs = try Tokenizer(directory: teacher.checkpoint.directory)
     guard let token = (0..<own).first(where: { tokenizer.token(of: $0) != theirs.token(of: $0) }) else { return }
     func name(_ tokenizer: Tokenizer) -> String { tokenizer.token(of: token).map { "\"\($0)\"" } ?? "none" }
@@ -144,7 +147,8 @@ public struct DistillJob {
             ] + data.madeOf + precision)
           return TeacherCache(
             directory: $0 + "/" + rows.key, hidden: teacher.description.sizes[.hidden], dtype: dtype,
-            precision: request.teacherPrecision)
+            precision: request.teacherPrecision,
+            likeliest: request.teacherTopK.map { LikeliestRule(count: $0, temperature: request.temperature) })
         }),
       rule: rule, pairs: request.layerPairs, world: world)
     let run = DistillRun(
@@ -215,6 +219,7 @@ public struct DistillJob {
       ("logit_kl_temperature", "\(request.temperature)"), ("compute_dtype", "\(dtype)"),
     ] + (request.layerPairs.isEmpty ? [] : [("intermediate_layer_pairs", pairs.joined(separator: " "))])
       + (request.topK.map { [("logit_kl_topk", "\($0)")] } ?? []) + precision
+      + (request.teacherTopK.map { [("teacher_cache_topk", "\($0)")] } ?? [])
   }
 
   private var precision: [(String, String)] {

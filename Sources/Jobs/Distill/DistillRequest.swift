@@ -66,6 +66,9 @@ public struct DistillRequest: Sendable, Equatable {
   /// Where the teacher's states are kept, so that it computes each row once; nil: nowhere.
   public var teacherCache: String?
   public var teacherPrecision = TeacherCache.Precision.computed
+  /// The likeliest tokens that are kept there of each token that is learned, with one probability of all others, in place of the
+  /// teacher's last states; nil: these.
+  public var teacherTopK: Int?
   /// Whether what lies within layers is computed again on the way back; nil: where memory is short.
   public var recomputes: Bool?
   public var compute = ComputeParameters()
@@ -135,6 +138,7 @@ public struct DistillRequest: Sendable, Equatable {
     }
     try positive(temperature, "logit_kl_temperature")
     try atLeast(1, topK ?? 1, "logit_kl_topk")
+    try validateTeacherCache()
     for pair in layerPairs {
       try atLeast(1, min(pair.student, pair.teacher), "intermediate_layer_pairs")
     }
@@ -147,6 +151,33 @@ public struct DistillRequest: Sendable, Equatable {
     }
     if validatesOnly, evaluationSteps == 0 {
       throw RequestError("\(parameter: "validate_only") needs \(parameter: "eval_iters") above zero")
+    }
+  }
+
+  private func validateTeacherCache() throws {
+    guard let teacherTopK else { return }
+    let name = "teacher_cache_topk"
+    try atLeast(1, teacherTopK, name)
+    guard teacherTopK <= 4096 else {
+      throw RequestError(
+        """
+        \(parameter: name) can be 4096 at most, found \(teacherTopK): more take more room than the states of a teacher with a \
+        hidden_size of 12,288
+        """)
+    }
+    guard teacherCache != nil else {
+      throw RequestError("\(parameter: name) is about \(parameter: "teacher_cache"), which is not given")
+    }
+    guard topK == nil else {
+      throw RequestError(
+        """
+        \(parameter: name) and \(parameter: "logit_kl_topk") are two losses: that of the likeliest tokens beside all others, and \
+        that of the likeliest as if there were no others
+        """)
+    }
+    guard teacherPrecision == .computed else {
+      throw RequestError(
+        "\(parameter: name) keeps no states of what is learned: leave \(parameter: "teacher_cache_bits") out")
     }
   }
 
