@@ -85,8 +85,7 @@ final class GradientExchange {
         defer { start += parameter.elementCount }
         guard flag == 1 else { continue }
         let slope = try exchange.tensor.narrow(dim: 0, start: start, length: parameter.elementCount)
-        // The message goes when it is added, so what becomes the gradient is a copy.
-        try parameter.add(parameter.hasGradient ? slope.view(parameter.shape) : slope.clone().view(parameter.shape))
+        try parameter.add(slope.view(parameter.shape))
       }
     }
     for exchange in group.outgoing { try world.finish(exchange) }

@@ -9,7 +9,7 @@ import Training
 
 /// Processes that learn together, here on threads of one process.
 @Suite(.serialized) struct ReplicaTests {
-  /// Weights after some steps of so many rows, by name.
+  /// Weights after some steps of so many rows.
   private static func trained(
     _ golden: String, rows: Int, in world: World, _ spill: TrainingMemory.Spill = .nothing, directory: String = ""
   ) throws -> [[Float]] {
