@@ -32,22 +32,23 @@ import Training
 
   /// Also where some process has no row, some expert no token in a process, and gradients are on disk.
   @Test(arguments: ["dense/qwen3_tied", "moe/mixtral", "gemma4/shared"], [1, 5])
-  func replicasComeToWhatOneComesTo(
-    _ golden: String, _ rows: Int
-  ) throws {
-    try withTemporaryDirectory { directory in
-      let one = try Self.trained(golden, rows: rows, in: .alone)
-      for spill in [TrainingMemory.Spill.nothing, .gradients] {
-        let found = try inRanks(3) { world in
-          let weights = try Self.trained(golden, rows: rows, in: world, spill, directory: directory)
-          try world.leave()
-          return weights
-        }
-        for result in found {
-          let weights = try #require(try result?.get())
-          for (a, b) in zip(one, weights) {
-            let apart = zip(a, b).map { abs($0 - $1) }.max() ?? 0
-            #expect(a.count == b.count && apart < 1e-5, "\(spill): \(apart)")
+  func replicasComeToWhatOneComesTo(_ golden: String, _ rows: Int) throws {
+    // Other tests choose the kernels of the whole process.
+    try WholeProcess.alone {
+      try withTemporaryDirectory { directory in
+        let one = try Self.trained(golden, rows: rows, in: .alone)
+        for spill in [TrainingMemory.Spill.nothing, .gradients] {
+          let found = try inRanks(3) { world in
+            let weights = try Self.trained(golden, rows: rows, in: world, spill, directory: directory)
+            try world.leave()
+            return weights
+          }
+          for result in found {
+            let weights = try #require(try result?.get())
+            for (a, b) in zip(one, weights) {
+              let apart = zip(a, b).map { abs($0 - $1) }.max() ?? 0
+              #expect(a.count == b.count && apart < 1e-5, "\(spill): \(apart)")
+            }
           }
         }
       }
