@@ -162,7 +162,9 @@ let package = Package(
       ], exclude: ["Help"]),
     tests(
       "JobsTests",
-      ["JSON", "Messages", "Datasets", "Tokenization", "Models", "Minitron", "Evaluation", "Jobs", "TestSupport"]),
+      [
+        "JSON", "Messages", "Datasets", "Tokenization", "Models", "Minitron", "Evaluation", "Ranks", "Jobs", "TestSupport",
+      ]),
     tests("RanksTests", ["Ranks", "Files", "Messages", "Torch", "TestSupport"]),
     tests("HubTests", ["Hub", "Files", "JSON"]),
     tests("DatasetsTests", ["Datasets", "JSON"], exclude: ["Data"]),

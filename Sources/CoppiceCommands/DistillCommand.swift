@@ -40,11 +40,12 @@ public struct DistillCommand: ComputingCommand {
     course.apply(to: &request)
     request.recomputes = try reference.recomputes()
     request.compute = try compute.parameters()
+    request.compute.stages = replicas.stages
     return request
   }
 
   public func run() throws {
-    try Launcher(processes: replicas.processes, stages: 1).run(run)
+    try Launcher(processes: replicas.processes, stages: replicas.stages).run(run)
   }
 
   /// The work of one of the processes. The first has the console.

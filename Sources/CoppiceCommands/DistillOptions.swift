@@ -171,11 +171,22 @@ struct ReplicaOptions: ParsableArguments {
   @Option(
     name: .flag("nproc"),
     help: ArgumentHelp(
-      "Processes that share the rows of a step, and the optimizer's state (or as torchrun, mpirun or Slurm start them).",
+      """
+      Processes: stages times replicas, which share the rows of a step and the optimizer's state (default: --pp_size, or as \
+      torchrun, mpirun or Slurm start them).
+      """,
       valueName: "n"))
   var processes: Int?
 
-  mutating func validate() throws { if let processes { try atLeast(1, processes, flag: "--nproc") } }
+  @Option(
+    name: .flag("pp_size"),
+    help: ArgumentHelp("Pipeline stages, each with layers of its own in a process of its own.", valueName: "n"))
+  var stages = 1
+
+  mutating func validate() throws {
+    if let processes { try atLeast(1, processes, flag: "--nproc") }
+    try atLeast(1, stages, flag: "--pp_size")
+  }
 }
 
 /// Flags of the reference that have another bearing here, or none.
@@ -198,11 +209,8 @@ struct MegatronOptions: ParsableArguments {
     help: ArgumentHelp("Accepted, no effect.", valueName: "module"))
   var modules: [String] = []
 
-  @Option(name: .flag("tp_size"), help: ArgumentHelp("Accepted: one process computes it all.", valueName: "n"))
+  @Option(name: .flag("tp_size"), help: ArgumentHelp("Accepted, no effect: a process computes its layers alone.", valueName: "n"))
   var tensor = 1
-
-  @Option(name: .flag("pp_size"), help: ArgumentHelp("As tp_size.", valueName: "n"))
-  var pipeline = 1
 
   @Option(name: .flag("cp_size"), help: ArgumentHelp("As tp_size.", valueName: "n"))
   var context = 1
@@ -237,9 +245,9 @@ struct MegatronOptions: ParsableArguments {
   /// - Parameter metrics: the file that has the numbers.
   func notes(metrics: String) -> [String] {
     var notes: [String] = []
-    let sizes = [("tp_size", tensor), ("pp_size", pipeline), ("cp_size", context), ("ep_size", experts)]
+    let sizes = [("tp_size", tensor), ("cp_size", context), ("ep_size", experts)]
     let used = sizes.filter { $0.1 != 1 }.map { "--\($0.0)" }
-    if !used.isEmpty { notes.append("\(used.joined(separator: ", ")): no bearing here, one process computes it all") }
+    if !used.isEmpty { notes.append("\(used.joined(separator: ", ")): no bearing here, a process computes its layers alone") }
     if method != nil || layers != nil || !modules.isEmpty {
       notes.append("--recompute_method, _num_layers and _modules have no bearing: layers are computed again one by one")
     }

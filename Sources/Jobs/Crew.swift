@@ -4,21 +4,7 @@ import Minitron
 import Models
 import Ranks
 import Torch
-
-/// Hidden states between the processes of a pipeline.
-final class WorldLink: StageLink {
-  private let world: World
-  private let before: Int, after: Int
-
-  /// - Parameter rank: of this process.
-  init(_ world: World) {
-    self.world = world
-    (before, after) = (world.rank - 1, world.rank + 1)
-  }
-
-  func receive() throws -> Tensor { try world.receive(from: before) }
-  func send(_ state: Tensor) throws { try world.send(state, to: after) }
-}
+import Training
 
 /// Rank 0's view of the processes that walk along with it.
 final class Crew: WalkCrew {
@@ -94,14 +80,6 @@ final class Crew: WalkCrew {
       start = end
     }
     return parts
-  }
-}
-
-extension CrewLayout {
-  /// What a rank computes.
-  func stage(_ rank: Int, of executor: Executor, _ link: any StageLink) -> WalkStage {
-    WalkStage(
-      layers: stages[stage(of: rank)], of: executor.weights.model.description.layers.count, link: link)
   }
 }
 

@@ -1,6 +1,7 @@
 import Execution
 import Minitron
 package import Models
+package import Ranks
 import Torch
 
 /// What a run of several processes would hold and take, from a short measurement on this machine: the time of calibration, whose

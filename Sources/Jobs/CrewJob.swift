@@ -57,7 +57,7 @@ extension PruneJob {
     for rank in 1..<world.size { try world.send(CrewCommand.begin.bytes, to: rank) }
     try world.agree(on: CrewFacts.all(model, executor))
     let links = try layout.connectDevices(of: executor, world)
-    try events.note(.crew(layout.text(model, executor, links)))
+    try events.note(.crew(layout.text(executor.weights, links)))
     executor.crew = Crew(world, layout)
   }
 
@@ -75,17 +75,28 @@ extension PruneRequest {
   }
 
   func layout(of description: ModelDescription, ranks: Int) throws -> CrewLayout {
-    let costs = description.layers.indices.map { layer in
-      let alone = Architecture(layers: [layer], sizes: description.sizes)
-      return Int(description.operations(rows: [search.seqLength], in: alone) / 1024)
-    }
-    return try CrewLayout(
-      costs: costs, ranks: ranks, stages: compute.stages, first: compute.firstStageLayers,
-      last: compute.lastStageLayers)
+    try compute.layout(of: description, tokens: search.seqLength, ranks: ranks)
   }
 }
 
 extension ComputeParameters {
+  /// How layers are divided among processes: by what each costs.
+  ///
+  /// - Parameters:
+  ///   - tokens: of a row.
+  ///   - ending: operations that come after the last layer.
+  func layout(
+    of description: ModelDescription, tokens: Int, ranks: Int, ending: Double = 0
+  ) throws -> CrewLayout {
+    let costs = description.layers.indices.map { layer in
+      let alone = Architecture(layers: [layer], sizes: description.sizes)
+      let isLast = layer == description.layers.count - 1
+      return Int((description.operations(rows: [tokens], in: alone) + (isLast ? ending : 0)) / 1024)
+    }
+    return try CrewLayout(
+      costs: costs, ranks: ranks, stages: stages, first: firstStageLayers, last: lastStageLayers)
+  }
+
   /// The executor of one of several processes, which share the memory of their machine.
   func executor(_ model: SourceModel, among world: World) throws -> Executor {
     var own = self
@@ -108,9 +119,9 @@ extension CrewLayout {
   }
 
   /// The world in a sentence, with what each process holds and reads.
-  fileprivate func text(_ model: SourceModel, _ executor: Executor, _ links: DeviceLinks?) -> Message {
+  func text(_ weights: WeightSource, _ links: DeviceLinks? = nil) -> Message {
     let parts = stages.map { stage in
-      let bytes = executor.weights.storedBytes(layers: Set(stage))
+      let bytes = weights.storedBytes(layers: Set(stage))
       return "\(stage.lowerBound + 1)–\(stage.upperBound) (\(Format.bytes(bytes)))"
     }
     return Message(

@@ -2,7 +2,7 @@ import Checkpoint
 import Execution
 import JSON
 import Models
-import Ranks
+package import Ranks
 
 /// Which process hashes which weight file, where several do a run: one of those whose layers are in it, so that it is read where
 /// it is needed.

@@ -46,6 +46,17 @@ extension World {
     return doubles(try broadcast(bytes(sums), from: 0))
   }
 
+  /// The least of all ranks' numbers, place by place: the same on each. All call it, with as many numbers.
+  public func least(of numbers: [Int]) throws -> [Int] {
+    let all = try exchange(Array(numbers.map { "\($0)" }.joined(separator: " ").utf8)).map { bytes in
+      String(decoding: bytes, as: UTF8.self).split(separator: " ").compactMap { Int($0) }
+    }
+    guard all.allSatisfy({ $0.count == numbers.count }) else {
+      throw RankError(.misuse, "ranks compare other numbers than rank \(rank)'s \(numbers.count)")
+    }
+    return all.reduce(numbers) { zip($0, $1).map { min($0, $1) } }
+  }
+
   /// Returns when all ranks have come here.
   public func barrier() throws {
     guard !isAlone else { return }

@@ -4,13 +4,15 @@ import Torch
 /// The gradients of one step on their way to the processes that keep their moments: a layer's set out when the backward pass has gone
 /// through it, and travel while it goes on through those before (Li et al. 2020, arXiv 2006.15704, section 3.2.3).
 ///
-/// All processes come to the groups of parameters in the same order, whether they have gradients of them or not.
+/// All processes come to the groups of parameters that they have in the same order, whether they have gradients of them or not.
 final class GradientExchange {
-  private let parameters: [Parameter]
+  private typealias Member = (number: Int, parameter: Parameter)
+
   private let ownership: Ownership
   private let world: World
-  /// Numbers of the parameters of each layer, the last layer first; then those outside the layers, one by one.
-  private let groups: [(layer: Int?, numbers: [Int])]
+  /// The parameters of each layer that is here, the last layer first; then those outside the layers, one by one. The same processes
+  /// have all of a group.
+  private let groups: [(layer: Int?, members: [Member])]
   private var next = 0
   private var underway: [Group] = []
 
@@ -20,18 +22,17 @@ final class GradientExchange {
   /// Messages of one group: a 1 or a 0 for each parameter, whether there is a gradient, and then the gradients.
   private struct Group {
     /// What is kept here.
-    let own: [Int]
+    let own: [Parameter]
     var outgoing: [Exchange] = []
     /// By the ranks they come from, ascending.
     var incoming: [Exchange] = []
   }
 
   init(_ model: TrainedModel, _ ownership: Ownership, _ world: World) {
-    let parameters = model.parameters
-    let byLayer = Dictionary(grouping: parameters.indices) { parameters[$0].name.layer }
-    groups =
-      model.layers.indices.reversed().map { ($0, byLayer[$0] ?? []) } + (byLayer[nil] ?? []).map { (nil, [$0]) }
-    (self.parameters, self.ownership, self.world) = (parameters, ownership, world)
+    let members = Array(zip(model.numbers, model.parameters))
+    let byLayer = Dictionary(grouping: members) { $0.1.name.layer }
+    groups = model.stage.reversed().map { ($0, byLayer[$0] ?? []) } + (byLayer[nil] ?? []).map { (nil, [$0]) }
+    (self.ownership, self.world) = (ownership, world)
   }
 
   /// The gradients of this layer, and of those after it, are what they will be.
@@ -49,24 +50,26 @@ final class GradientExchange {
   private func start() throws {
     // Others have come as far before long: whoever is the last waits for nobody.
     while underway.count >= Self.mostUnderway { try settle() }
-    let numbers = groups[next].numbers
+    let members = groups[next].members
     next += 1
-    var group = Group(own: numbers.filter(ownership.isOwn))
-    for rank in 0..<world.size where rank != world.rank {
-      let theirs = numbers.filter { ownership.owner($0) == rank }
+    func owned(by rank: Int) -> [Parameter] {
+      members.filter { ownership.owner($0.number) == rank }.map(\.parameter)
+    }
+    var group = Group(own: owned(by: world.rank))
+    for rank in members.first.map({ ownership.others($0.number) }) ?? [] {
+      let theirs = owned(by: rank)
       if !theirs.isEmpty { group.outgoing.append(try world.begin(sending: packed(theirs), to: rank)) }
       guard !group.own.isEmpty else { continue }
-      let count = group.own.reduce(group.own.count) { $0 + parameters[$1].elementCount }
+      let count = group.own.reduce(group.own.count) { $0 + $1.elementCount }
       group.incoming.append(try world.begin(receivingInto: .empty([count], dtype: .float32), from: rank))
     }
     underway.append(group)
   }
 
   /// A message's content. The gradients are not kept here any more.
-  private func packed(_ numbers: [Int]) throws -> Tensor {
-    let flags = try Tensor(numbers.map { parameters[$0].hasGradient ? Float(1) : 0 }, shape: [numbers.count])
-    let slopes = try numbers.map { number in
-      let parameter = parameters[number]
+  private func packed(_ parameters: [Parameter]) throws -> Tensor {
+    let flags = try Tensor(parameters.map { $0.hasGradient ? Float(1) : 0 }, shape: [parameters.count])
+    let slopes = try parameters.map { parameter in
       defer { parameter.dropGradient() }
       return try parameter.gradient()?.reshape([-1]) ?? .zeros([parameter.elementCount], dtype: .float32)
     }
@@ -80,8 +83,7 @@ final class GradientExchange {
       try world.finish(exchange)
       let flags = try exchange.tensor.narrow(dim: 0, start: 0, length: group.own.count).floats()
       var start = group.own.count
-      for (number, flag) in zip(group.own, flags) {
-        let parameter = parameters[number]
+      for (parameter, flag) in zip(group.own, flags) {
         defer { start += parameter.elementCount }
         guard flag == 1 else { continue }
         let slope = try exchange.tensor.narrow(dim: 0, start: start, length: parameter.elementCount)

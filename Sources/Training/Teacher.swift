@@ -1,13 +1,19 @@
 public import Execution
+import JSON
 import Models
+public import Ranks
 import Torch
 
 // Shapes: M tokens, H hidden, V vocabulary, R rows of a slice of it.
 
 /// The model that is learned from. Its layers are read as they are needed: it is never in memory as a whole.
+///
+/// In a pipeline each process reads those of its own stage, and the last has what comes of them.
 public final class Teacher {
   private let executor: Executor
   private let cache: TeacherCache?
+  private let world: World
+  private let layout: CrewLayout
   private var head: OutputHead?
   /// What it gives of a batch.
   struct States {
@@ -19,53 +25,85 @@ public final class Teacher {
 
   var width: Int { executor.weights.model.description.sizes[.hidden] }
 
-  /// - Parameter cache: where states are kept of rows that have names; nil for nowhere.
-  public init(_ executor: Executor, cache: TeacherCache? = nil) { (self.executor, self.cache) = (executor, cache) }
+  /// - Parameters:
+  ///   - executor: of the whole model.
+  ///   - cache: where states are kept of rows that have names; nil for nowhere.
+  ///   - world: processes that learn together.
+  ///   - layout: of the teacher's layers in them; nil where each has all of them.
+  public init(
+    _ executor: Executor, cache: TeacherCache? = nil, world: World = .alone, layout: CrewLayout? = nil
+  ) {
+    (self.executor, self.cache, self.world) = (executor, cache, world)
+    let layers = executor.weights.model.description.layers.indices
+    self.layout = layout ?? CrewLayout(stages: [layers], replicas: world.size)
+  }
 
   public var vocabulary: Int { executor.weights.model.description.sizes[.vocabulary] }
 
-  /// How many of these batches go through the teacher together: more cost fewer passes over its weights, until their states take a
-  /// quarter of the memory for hidden states.
-  func batchesAtOnce(_ batches: ArraySlice<TrainingBatch>, layers: Int) -> Int {
+  /// How many tokens go through the teacher together: more cost fewer passes over its weights, until their states take a quarter of
+  /// the memory for hidden states.
+  ///
+  /// - Parameter layers: whose results are wanted besides the last states.
+  func tokensAtOnce(layers: Int) -> Int {
     // A state as it comes into a layer, as it leaves it, and as it is kept at the end.
     let weights = executor.weights
     let bytes = (3 + layers) * weights.model.description.sizes[.hidden] * weights.dtype.byteCount
-    let most = max(executor.budget / 4 / max(bytes, 1), 1)
-    var tokens = 0
-    let count = batches.prefix { batch in
-      tokens += batch.lengths.count * batch.width
-      return tokens <= most
-    }.count
-    return max(count, 1)
+    return max(executor.budget / 4 / max(bytes, 1), 1)
   }
 
-  /// The states of each batch: those that are kept, the others computed.
+  private var stages: Range<Int> { layout.ranks(ofReplica: layout.replica(of: world.rank)) }
+  private var isLast: Bool { world.rank + 1 == stages.upperBound }
+
+  /// The states of each batch: those that are kept, the others computed. All processes of a pipeline call it.
   ///
   /// - Parameters:
   ///   - layers: whose results are wanted besides the last states: 0-based.
   ///   - learns: whether these are learned from. What is measured is of whole distributions whatever is kept of the others.
-  func states(_ batches: [TrainingBatch], layers: [Int], learns: Bool) throws -> [States] {
+  /// - Returns: in stages before the last nil for each.
+  func states(_ batches: [TrainingBatch], layers: [Int], learns: Bool) throws -> [States?] {
     let likeliest = learns ? cache?.likeliest : nil
-    var found = try batches.map { try kept($0, layers, likeliest) }
-    let missing = batches.indices.filter { found[$0] == nil }
-    guard !missing.isEmpty else { return found.compactMap { $0 } }
-    let description = executor.weights.model.description
+    var found = try batches.map { isLast ? try kept($0, layers, likeliest) : nil }
+    let missing = try toldByTheLast(batches.indices.filter { found[$0] == nil })
+    guard !missing.isEmpty else { return found }
     var seen: [Int: [Int: Tensor]] = [:]
-    let results = LayerResults(description, of: layers, together: false) { layer, number, state, _ in
+    let results = LayerResults(executor.weights.model.description, of: layers, together: false) { layer, number, state, _ in
       seen[number, default: [:]][layer] =
         try self.keep(flat(state), of: batches[missing[number]], in: self.cache?.of(layer: layer)).clone()
     }
-    try executor.run(
-      missing.map { batches[$0].batch }, subjects: [Selection(all: description)],
-      visitor: layers.isEmpty ? nil : results,
-      progress: { _ in }
-    ) { _, number, hidden, head in
-      self.head = self.head ?? head
+    try walk(missing.map { batches[$0].batch }, visitor: layers.isEmpty ? nil : results) { number, hidden in
       found[missing[number]] = States(
         last: try self.teaching(flat(hidden), of: batches[missing[number]], likeliest),
         layers: seen.removeValue(forKey: number) ?? [:])
     }
-    return found.compactMap { $0 }
+    return found
+  }
+
+  /// Numbers that only the last stage knows.
+  private func toldByTheLast(_ numbers: [Int]) throws -> [Int] {
+    guard stages.count > 1 else { return numbers }
+    guard isLast else {
+      return try JSON(parsing: world.receiveBytes(from: stages.upperBound - 1)).array?.compactMap(\.int) ?? []
+    }
+    for rank in stages.dropLast() {
+      try world.send(Array(JSON.array(numbers.map { .int($0) }).serialized().utf8), to: rank)
+    }
+    return numbers
+  }
+
+  /// - Parameter final: gets what comes after the final norm, `[B, S, H]`; in stages before the last nothing.
+  private func walk(
+    _ batches: [TokenBatch], visitor: (any WalkVisitor)?, final: (_ batch: Int, _ hidden: Tensor) throws -> Void
+  ) throws {
+    let subjects = [Selection(all: executor.weights.model.description)]
+    guard stages.count > 1 else {
+      return try executor.run(batches, subjects: subjects, visitor: visitor, progress: { _ in }) { _, number, hidden, head in
+        self.head = self.head ?? head
+        try final(number, hidden)
+      }
+    }
+    try executor.run(
+      batches, subjects: subjects, stage: layout.stage(world.rank, of: executor, WorldLink(world)), visitor: visitor,
+      wantsFinal: true, final: { try final($1, $2) })
   }
 
   /// - Parameter states: after the final norm, `[B × S, H]`.

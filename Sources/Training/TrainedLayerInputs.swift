@@ -3,15 +3,6 @@ import Torch
 
 // Shapes: B rows, S tokens, H hidden, L layers, P channels of a layer's input.
 
-extension ModelDescription {
-  /// The weights outside the layers that learn: what stands beside the language model is carried along, and tables of the layers'
-  /// own inputs, which are larger than all the rest, are left as they are.
-  var trainedOuterWeights: [Weight] {
-    let resting = Set(others + (layerInputs.map { [$0.table] } ?? []))
-    return outerWeights.filter { !resting.contains($0) }
-  }
-}
-
 /// What each layer gets of a micro-batch's tokens besides the residual stream, there and back.
 final class TrainedLayerInputs {
   private let model: TrainedModel

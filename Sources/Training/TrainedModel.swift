@@ -5,13 +5,19 @@ public import Torch
 
 // Shapes: B rows, S tokens, H hidden, V vocabulary.
 
-/// A model in memory whose weights change: float32 weights, and copies of them in the type computed with.
+/// A model in memory whose weights change, or the layers of it that are one process's: float32 weights, and copies of them in the
+/// type computed with.
 public final class TrainedModel {
   public let model: SourceModel
   /// The type computed with.
   public let dtype: DType
-  /// Every tensor that learns, in the order of the checkpoint: embedding, layers, what follows.
+  /// The layers that are here, 0-based: all of them, or those of a stage of a pipeline.
+  public let stage: Range<Int>
+  /// Every tensor that learns here, in the order of the checkpoint: embedding, layers, what follows.
   public private(set) var parameters: [Parameter] = []
+  /// The same of the whole model, and the places of `parameters` in it.
+  private(set) var slots: [ParameterSlot]
+  private(set) var numbers: [Int] = []
   /// Those of each layer, in the same order, and those outside the layers.
   private(set) var layers: [[Parameter]] = []
   private var outside: [Weight: Parameter] = [:]
@@ -23,13 +29,16 @@ public final class TrainedModel {
 
   /// - Parameters:
   ///   - dtype: the type computed with.
-  ///   - model: the checkpoint, which is read whole.
+  ///   - model: the checkpoint, which is read whole but for layers of other stages.
+  ///   - stage: the layers that are trained here, 0-based, with the embedding before the first and the head after the last; nil for all.
   ///   - memory: what of the training is on disk.
   /// - Throws: `ModelError` for a model that cannot be trained here, what reading it throws.
-  public init(_ model: SourceModel, dtype: DType, memory: TrainingMemory = .ample) throws {
+  public init(_ model: SourceModel, dtype: DType, stage: Range<Int>? = nil, memory: TrainingMemory = .ample) throws {
     self.model = model
     self.dtype = dtype
-    if let reason = Self.obstacle(model) { throw ModelError("\(model.checkpoint.directory): \(reason)") }
+    self.stage = stage ?? model.description.layers.indices
+    slots = model.description.parameterSlots
+    if let reason = Self.obstacle(model, inStages: self.stage != model.description.layers.indices) { throw ModelError("\(model.checkpoint.directory): \(reason)") }
     let source = WeightSource(model, dtype: .float32)
     func parameter(_ weight: Weight, _ layer: Int?, _ expert: Int?, _ tensor: Tensor) throws -> Parameter {
       // Mapped memory is not ours to change.
@@ -38,10 +47,14 @@ public final class TrainedModel {
       return try Parameter(
         .init(weight: weight, layer: layer, expert: expert), value: own, places: memory.places(inLayer: layer != nil))
     }
-    for weight in description.trainedOuterWeights {
+    for weight in description.trainedOuterWeights(isFirst: isFirst, isLast: isLast) {
       outside[weight] = try parameter(weight, nil, nil, model.tensor(weight.name))
     }
     for layer in description.layers.indices {
+      guard self.stage.contains(layer) else {
+        layers.append([])
+        continue
+      }
       let whole = try source.layer(layer)
       layers.append(
         try description.layers[layer].weights.flatMap { weight in
@@ -51,13 +64,29 @@ public final class TrainedModel {
       source.release(layer: layer)
     }
     let outer = description.trainedOuterWeights.compactMap { outside[$0] }
-    parameters = Array(outer.prefix(1)) + layers.joined() + outer.dropFirst()
+    let inner = layers.joined()
+    let first = outer.prefix { $0.name.weight == description.embedding }
+    parameters = Array(first) + inner + outer.dropFirst(first.count)
+    let places = Dictionary(slots.enumerated().map { ($1.name, $0) }) { first, _ in first }
+    numbers = parameters.compactMap { places[$0.name] }
+    guard numbers.map({ slots[$0].shape }) == parameters.map(\.shape) else {
+      throw ModelError("\(model.checkpoint.directory): its tensors are not those that its architecture has")
+    }
   }
 
+  /// Whether tokens are embedded here, and whether the final norm and the head are here.
+  var isFirst: Bool { stage.lowerBound == 0 }
+  var isLast: Bool { stage.upperBound == description.layers.count }
+
   /// Why a model cannot be trained; nil where it can.
-  public static func obstacle(_ model: SourceModel) -> String? {
+  ///
+  /// - Parameter inStages: whether processes have layers of it each.
+  public static func obstacle(_ model: SourceModel, inStages: Bool = false) -> String? {
     let description = model.description
     if description.keepsPrediction { return "modules that predict further tokens are not trained here" }
+    if inStages, description.layerInputs != nil {
+      return "every layer gets an input made of the embeddings, so that pipeline stages cannot train it apart"
+    }
     return nil
   }
 
@@ -86,15 +115,26 @@ public final class TrainedModel {
   ) -> Bool { recordBytes(description, tokens: tokens, elementSize: elementSize) > memory / 4 }
 
   /// A weight as the checkpoint stores it, in its type; of one with a tensor for each expert all of them, stacked.
-  public func stored(_ weight: Weight, layer: Int?) throws -> Tensor? {
-    let own = layer.map { layers[$0].filter { $0.name.weight == weight } } ?? [outside[weight]].compactMap { $0 }
-    guard let first = own.first else { return nil }
-    let type = try model.tensor(first.name.text).dtype
-    let parts = try own.map { parameter in
-      let value = try parameter.value().to(type)
+  ///
+  /// - Parameter absent: the value, by name and shape, of one that another process has.
+  public func stored(
+    _ weight: Weight, layer: Int?, absent: (_ name: String, _ shape: [Int]) throws -> Tensor = TrainedModel.nobodyElse
+  ) throws -> Tensor? {
+    let wanted = slots.filter { $0.name.weight == weight && $0.name.layer == layer }
+    guard let first = wanted.first?.name else { return nil }
+    let held = Dictionary(
+      (layer.map { layers[$0] } ?? [outside[weight]].compactMap { $0 }).map { ($0.name, $0) }) { first, _ in first }
+    let type = try model.tensor(first.text).dtype
+    let parts = try wanted.map { slot in
+      let value = try (held[slot.name]?.value() ?? absent(slot.name.text, slot.shape)).to(type)
       return weight.isStoredTransposed ? try value.transpose(0, 1).contiguous() : value
     }
     return weight.isPerExpert ? try Tensor.stack(parts, dim: 0) : parts.first
+  }
+
+  /// Of weights that are in no other process.
+  public static func nobodyElse(_ name: String, _ shape: [Int]) throws -> Tensor {
+    throw ModelError("\(name) is not here")
   }
 
   /// A weight outside the layers.
@@ -106,7 +146,11 @@ public final class TrainedModel {
   }
 
   /// More to be learned with it, which is no part of the checkpoint.
-  func add(_ further: [Parameter]) { parameters += further }
+  func add(_ further: [Parameter]) {
+    numbers += further.indices.map { slots.count + $0 }
+    slots += further.map { ParameterSlot(name: $0.name, shape: $0.shape) }
+    parameters += further
+  }
 
   /// The head's weight: the embedding where they are tied.
   func head() throws -> Parameter { try outer(description.head ?? description.embedding) }

@@ -42,6 +42,9 @@ public struct StepOutcome: Sendable, Equatable {
 }
 
 /// Trains a model to give a teacher's distributions.
+///
+/// Of several processes each replica takes micro-batches of its own through a pipeline of stages, which have one on the way there and
+/// one on the way back in turn (Narayanan et al. 2021, arXiv 2104.04473, section 2.2).
 public final class Trainer {
   public let model: TrainedModel
   public let rule: TrainingRule
@@ -52,22 +55,42 @@ public final class Trainer {
 
   let world: World
   let ownership: Ownership
+  private let layout: CrewLayout
+  /// Tokens that go through the teacher together where something is learned, and where it is measured.
+  private var teacherTokens = (learning: Int.max, measuring: Int.max)
   /// By the width of a batch.
   private var positions: [Int: Positions] = [:]
 
   /// - Parameters:
+  ///   - model: all of it, or the layers that this process has in the layout.
   ///   - pairs: layers whose results should be like the teacher's, besides the distributions.
-  ///   - world: processes that learn together, all with the same model, rule and batches.
+  ///   - world: processes that learn together, all with the same rule and batches.
+  ///   - layout: of the processes; nil for replicas that have all of the model each.
+  /// - Throws: `ModelError` for pairs of layers where stages have layers each.
   public init(
-    _ model: TrainedModel, teacher: Teacher?, rule: TrainingRule, pairs: [LayerPair] = [], world: World = .alone
+    _ model: TrainedModel, teacher: Teacher?, rule: TrainingRule, pairs: [LayerPair] = [], world: World = .alone,
+    layout: CrewLayout? = nil
   ) throws {
-    (self.model, self.teacher, self.rule, self.world) = (model, teacher, rule, world)
+    let layout = layout ?? CrewLayout(stages: [model.description.layers.indices], replicas: world.size)
+    (self.model, self.teacher, self.rule, self.world, self.layout) = (model, teacher, rule, world, layout)
+    guard layout.ranks == world.size, layout.stages[layout.stage(of: world.rank)] == model.stage else {
+      throw ModelError("the layers that are here are not those of rank \(world.rank) of \(world.size)")
+    }
+    if !pairs.isEmpty, layout.stages.count > 1 {
+      throw ModelError("layers are compared with the teacher's where one process has all of them")
+    }
     intermediates = try teacher.flatMap { teacher in
       pairs.isEmpty ? nil : try IntermediateLosses(pairs, model, teacherWidth: teacher.width)
     }
-    ownership = Ownership(model.parameters, world)
-    for (number, parameter) in model.parameters.enumerated() where ownership.isOwn(number) {
+    ownership = Ownership(model, layout, world)
+    for (number, parameter) in zip(model.numbers, model.parameters) where ownership.isOwn(number) {
       try parameter.reserveMoments()
+    }
+    if let teacher {
+      let layers = intermediates?.teacherLayers.count ?? 0
+      // Stages go through the same batches together.
+      let least = try world.least(of: [teacher.tokensAtOnce(layers: layers), teacher.tokensAtOnce(layers: 0)])
+      teacherTokens = (least[0], least[1])
     }
   }
 
@@ -78,8 +101,10 @@ public final class Trainer {
     let exchange = ownership.exchange(of: model)
     let own = try gradients(batches, exchange)
     try exchange?.finish()
-    let numbers = model.parameters.indices.filter { model.parameters[$0].hasGradient }
-    let moving = numbers.map { model.parameters[$0] }
+    let (numbers, moving) = (
+      zip(model.numbers, model.parameters).filter { $1.hasGradient }.map(\.0),
+      model.parameters.filter(\.hasGradient)
+    )
     let squares = try moving.reduce(0) { sum, parameter in
       let norm = try parameter.gradient()?.norm(p: 2).item() ?? 0
       return sum + norm * norm
@@ -103,7 +128,7 @@ public final class Trainer {
         by: AdamWRule(rate: rate, weightDecay: parameter.decays ? rule.weightDecay : 0), step: step, factor: factor)
       parameter.dropGradient()
     }
-    try ownership.spreadValues(model.parameters, changed: Set(numbers))
+    try ownership.spreadValues(of: model, changed: Set(numbers))
     return outcome
   }
 
@@ -113,14 +138,33 @@ public final class Trainer {
   /// - Parameter exchange: to which gradients are given as soon as they are complete.
   private func gradients(_ batches: [TrainingBatch], _ exchange: GradientExchange?) throws -> LossSums {
     let own = Array(batches[ownership.share(of: batches.count)])
+    let purpose = StagePass.Purpose.learning(keepsRecord: !rule.recomputes)
+    // Stages that a micro-batch goes through after this one before it comes back.
+    let ahead = layout.stages.count - 1 - layout.stage(of: world.rank)
     var (sum, left) = (LossSums(), own.count)
-    try withTeacher(own, learns: true) { batch, states in
+    var underway: [(pass: StagePass, theirs: Teacher.States?)] = []
+    func back() throws {
+      let (pass, theirs) = underway.removeFirst()
       left -= 1
-      sum =
-        sum
-        + (try LibTorch.recording {
-          try pass(batch, theirs: states, of: batches.count, learns: true, exchange: left == 0 ? exchange : nil)
-        })
+      try LibTorch.recording {
+        var slope: Tensor, further: [Int: Tensor] = [:]
+        if model.isLast {
+          let found = try final(pass, theirs: theirs, of: batches.count, learns: true)
+          sum = sum + found.losses
+          guard let given = found.slope else { return }
+          (slope, further) = (given, found.further)
+        } else {
+          slope = try world.receive(from: world.rank + 1)
+        }
+        slope = try pass.backward(slope, further: further, exchange: left == 0 ? exchange : nil)
+        if !model.isFirst { try world.send(slope, to: world.rank - 1) }
+      }
+    }
+    try withTeacher(own, learns: true) { batch, states in
+      underway.append((try LibTorch.recording { try pass(batch, for: purpose) }, states))
+      if underway.count > ahead { try back() }
+    } then: {
+      while !underway.isEmpty { try back() }
     }
     return sum
   }
@@ -134,11 +178,15 @@ public final class Trainer {
     let whole = batches.reduce(0) { $0 + $1.weight }
     try withTeacher(Array(batches[ownership.share(of: batches.count)]), learns: false) { batch, states in
       let share = batch.weight / max(whole, 1)
-      let found = try LibTorch.recording { try pass(batch, theirs: states, of: 1, learns: false) }
-      sums[0] += found.divergence * share
-      sums[1] += found.crossEntropy * share
+      try LibTorch.recording {
+        let pass = try pass(batch, for: .measuring)
+        guard model.isLast else { return }
+        let found = try final(pass, theirs: states, of: 1, learns: false).losses
+        sums[0] += found.divergence * share
+        sums[1] += found.crossEntropy * share
+      }
       tokens += batch.tokenCount
-      progress(tokens * world.size)
+      progress(tokens * layout.replicas)
     }
     sums = try world.sum(sums)
     var losses = LossSums()
@@ -147,17 +195,30 @@ public final class Trainer {
   }
 
   /// Batches with the teacher's states, which are made for as many at a time as its memory allows.
+  ///
+  /// - Parameter then: called when the batches of such a time are through.
   private func withTeacher(
-    _ batches: [TrainingBatch], learns: Bool, _ body: (TrainingBatch, Teacher.States?) throws -> Void
+    _ batches: [TrainingBatch], learns: Bool, _ body: (TrainingBatch, Teacher.States?) throws -> Void,
+    then: () throws -> Void = {}
   ) throws {
-    guard let teacher else { return try batches.forEach { try body($0, nil) } }
+    guard let teacher else {
+      try batches.forEach { try body($0, nil) }
+      return try then()
+    }
     let layers = learns ? intermediates?.teacherLayers ?? [] : []
+    let most = learns ? teacherTokens.learning : teacherTokens.measuring
     var next = 0
     while next < batches.count {
-      let group = batches[next...].prefix(teacher.batchesAtOnce(batches[next...], layers: layers.count))
+      var tokens = 0
+      let fitting = batches[next...].prefix { batch in
+        tokens += batch.lengths.count * batch.width
+        return tokens <= most
+      }
+      let group = batches[next..<next + max(fitting.count, 1)]
       for (batch, states) in zip(group, try teacher.states(Array(group), layers: layers, learns: learns)) {
         try body(batch, states)
       }
+      try then()
       next += group.count
     }
   }
@@ -170,97 +231,28 @@ public final class Trainer {
       + (rule.crossEntropy == 0 ? 0 : rule.crossEntropy * sums.crossEntropy)
   }
 
-  /// One micro-batch there and, where something is learned, back.
-  ///
-  /// - Parameter exchange: gets the gradients of layers when this is the last that adds to them.
-  private func pass(
-    _ batch: TrainingBatch, theirs: Teacher.States?, of count: Int, learns: Bool, exchange: GradientExchange? = nil
-  ) throws -> LossSums {
-    let layers = model.description.layers
-    let lengths = batch.lengths
-    let tokens = try Tensor(
-      batch.flat(batch.inputs, filling: 0).map(Int64.init), shape: [lengths.count, batch.width])
-    let (positions, packed) = try places(batch)
-    let table = try batch.packing.map { try Tensor($0.positions.map(Int64.init), shape: [$0.positions.count]) }
-    var h = try model.embed(tokens, places: table)
-    let inputs = try TrainedLayerInputs(model, tokens, embedded: h)
-    var passes: [LayerPass] = []
-    var seen: [Int: Tensor] = [:]
-    for layer in layers.indices {
-      var pass = LayerPass(
-        layer, context: ForwardContext(layer: layer, lengths: lengths, positions: positions, packed: packed), input: h,
-        own: try inputs?.input(layer))
-      h = try pass.forward(model, keepsRecord: learns && !rule.recomputes)
-      if learns { passes.append(pass) }
-      if learns, intermediates?.wants(layer) == true { seen[layer] = h }
-    }
-    let (states, norm) = try finalStates(h, wantsGradient: learns)
-    let flat = try states.reshape([-1, states.shape[2]]).leaf(wantsGradient: false)
-    let head = try StudentHead(model)
-    let share = 1 / max(batch.weight, 1) / Double(count)
-    let weights = try Tensor(
-      batch.flat(batch.shares, filling: 0).map { $0 * Float(share) }, shape: [flat.shape[0]])
-    let targets = try Tensor(batch.flat(batch.targets, filling: 0).map(Int64.init), shape: [flat.shape[0]])
-    let slope = learns ? try Tensor.zeros(flat.shape, dtype: .float32) : nil
-    func measured(_ rule: LossRule, _ backward: ((LogitBlock, Tensor) throws -> Void)?) throws -> LossSums {
-      try VocabularyLoss(rule: rule)(
-        flat, head: head, teacher: theirs?.last, targets: targets, weights: weights, backward: backward)
-    }
-    let isBalanced = rule.loss.isBalanced && learns
-    let compared = try learns ? theirs.flatMap { try intermediates?(seen, $0.layers, weights: weights) } : nil
-    var loss = isBalanced ? rule.loss.balanced(by: try measured(rule.loss, nil)) : rule.loss
-    // What is as large as the text's loss is the divergence and the layers' loss together.
-    if isBalanced, compared != nil { loss.divergence /= 2 }
-    var losses = try measured(
-      loss, slope.map { slope in { try head.backward($1, $0, states: flat, addingTo: slope) } })
-    guard let slope else { return losses }
-    losses.intermediate = compared?.value ?? 0
-    let further =
-      try compared.map {
-        try $0.backward(weight: $0.value > 0 ? loss.divergence * losses.divergence / $0.value : 0)
-      } ?? [:]
-    let last = try slope.to(model.dtype).reshape(states.shape)
-    let slopes = try Tensor.gradients(of: [states], given: [last], by: [norm.input] + norm.leaves.map(\.leaf))
-    for (slope, leaf) in zip(slopes.dropFirst(), norm.leaves) {
-      if let slope { try leaf.parameter.add(slope) }
-    }
-    var back = slopes[0] ?? last
-    for number in passes.indices.reversed() {
-      if let own = further[number] { back = try back.adding(own) }
-      let found = try passes[number].backward(model, slope: back)
-      back = found.input
-      if let own = found.own { try inputs?.backward(number, slope: own) }
-      passes.removeLast()
-      try exchange?.send(layer: number)
-    }
-    if let further = inputs?.embeddedSlope { back = try back.adding(further.to(back.dtype)) }
-    try model.addEmbeddingGradient(back, tokens: tokens, places: table)
-    return losses
+  private var final: FinalLoss { FinalLoss(model: model, rule: rule.loss, intermediates: intermediates) }
+
+  /// One micro-batch through the layers that are here, and on to the next stage.
+  private func pass(_ batch: TrainingBatch, for purpose: StagePass.Purpose) throws -> StagePass {
+    let input = model.isFirst ? nil : try world.receive(from: world.rank - 1)
+    let pass = try StagePass(
+      model, batch, places(batch), input: input, for: purpose, wants: { intermediates?.wants($0) ?? false })
+    if !model.isLast { try world.send(pass.output, to: world.rank + 1) }
+    return pass
   }
 
   /// Where a batch's tokens stand: those of rows of one width are made once.
-  private func places(_ batch: TrainingBatch) throws -> (Positions, PackedContext?) {
+  private func places(_ batch: TrainingBatch) throws -> StagePass.Places {
     guard let packing = batch.packing else {
       let shared = self.positions[batch.width] ?? Positions(count: batch.width, dtype: model.dtype)
       self.positions[batch.width] = shared
-      return (shared.rows(lengths: batch.lengths), nil)
+      return StagePass.Places(positions: shared.rows(lengths: batch.lengths), packed: nil)
     }
     let positions = Positions(places: packing.positions, lengths: packing.lengths, dtype: model.dtype)
     let wanted = try Tensor(packing.wanted.map(Int64.init), shape: [packing.wanted.count])
-    return (
-      positions, PackedContext(packing, wantedPositions: positions, wanted: wanted, carry: CarriedKeys())
-    )
-  }
-
-  /// The final norm, recorded.
-  private func finalStates(
-    _ h: Tensor, wantsGradient: Bool
-  ) throws -> (states: Tensor, record: (input: Tensor, leaves: [(parameter: Parameter, leaf: Tensor)])) {
-    let input = try h.leaf(wantsGradient: wantsGradient)
-    let leaves = try model.finalNorm().map {
-      (parameter: $0, leaf: try model.copy($0).leaf(wantsGradient: wantsGradient))
-    }
-    let weights = TrainedModel.collect(leaves.map { ($0.parameter.name, $0.leaf) })
-    return (try model.description.finalNorm.forward(input, weights: weights), (input, leaves))
+    return StagePass.Places(
+      positions: positions,
+      packed: PackedContext(packing, wantedPositions: positions, wanted: wanted, carry: CarriedKeys()))
   }
 }

@@ -54,12 +54,18 @@ public struct TrainingMemory {
   /// Bytes that the weights of a student and what belongs to them take in memory.
   ///
   /// - Parameters:
+  ///   - stage: the layers that this process trains, 0-based; nil for all.
   ///   - processes: that share the moments.
-  public static func bytes(_ spill: Spill, _ model: ModelDescription, dtype: DType, processes: Int) -> Int {
-    let sizes = model.sizes
+  public static func bytes(
+    _ spill: Spill, _ model: ModelDescription, stage: Range<Int>? = nil, dtype: DType, processes: Int
+  ) -> Int {
+    let (sizes, stage) = (model.sizes, stage ?? model.layers.indices)
     func elements(_ weights: [Weight]) -> Int { weights.reduce(0) { $0 + $1.elementCount(sizes) } }
-    let layers = model.layers.map { elements($0.weights) }
-    let (inner, outer) = (layers.reduce(0, +), elements(model.trainedOuterWeights))
+    let layers = model.layers[stage].map { elements($0.weights) }
+    let ends = (isFirst: stage.lowerBound == 0, isLast: stage.upperBound == model.layers.count)
+    let (inner, outer) = (
+      layers.reduce(0, +), elements(model.trainedOuterWeights(isFirst: ends.isFirst, isLast: ends.isLast))
+    )
     let isWide = dtype == .float32
     let moments = 8 * (inner + outer) / processes
     // Copies are float32 weights themselves where these are in memory.
@@ -76,7 +82,9 @@ public struct TrainingMemory {
   /// The least of it on disk with which the rest fits; all that can be where nothing does.
   ///
   /// - Parameter room: bytes.
-  public static func fitting(_ model: ModelDescription, dtype: DType, processes: Int, room: Int) -> Spill {
-    Spill.allCases.first { bytes($0, model, dtype: dtype, processes: processes) <= room } ?? .gradients
+  public static func fitting(
+    _ model: ModelDescription, stage: Range<Int>? = nil, dtype: DType, processes: Int, room: Int
+  ) -> Spill {
+    Spill.allCases.first { bytes($0, model, stage: stage, dtype: dtype, processes: processes) <= room } ?? .gradients
   }
 }

@@ -1,6 +1,7 @@
 import JSON
 import Jobs
 import Models
+import Ranks
 import Testing
 
 struct CrewTests {

@@ -30,9 +30,9 @@ public struct DistillOutcome: Sendable, Equatable {
 ///
 /// A run that was ended goes on from its newest saved state, to the same bytes.
 public struct DistillJob {
-  private let request: DistillRequest
+  let request: DistillRequest
+  let world: World
   private let events: RunEvents
-  private let world: World
 
   /// - Parameters:
   ///   - listeners: told what happens in the run.
@@ -52,7 +52,9 @@ public struct DistillJob {
     let student = try SourceModel(directory: ModelPlace.directory(request.student, events: events))
     let teacher = try SourceModel(directory: ModelPlace.directory(request.teacher, events: events))
     for note in student.notes { try events.note(.checkpoint(note)) }
-    try TrainedModel.check(student, on: request.compute.device.place(), for: "distillation")
+    try TrainedModel.check(
+      student, on: request.compute.device.place(), for: "distillation", inStages: request.compute.stages > 1)
+    _ = try division(student, teacher)
     let exported = request.exported ?? request.output + "/hf"
     for model in [student, teacher] {
       try OutputPlace.check(output: request.output, model: model.checkpoint.directory, kept: nil)
@@ -118,25 +120,32 @@ public struct DistillJob {
     hashing.finish()
     let dtype = try request.compute.dtype(for: student)
     let rule = try rule(student, dtype)
+    let division = try division(student, teacher)
     let made = Fingerprint(
       settings(dtype) + [
         ("recompute", "\(rule.recomputes)"), ("student", hashes[0]), ("teacher", hashes[1]),
       ] + data.madeOf)
+    try world.agree(on: made.fields.map { ($0.name, $0.value) })
     try finished?.check(made)
     // The others hear of it from the first.
     if try world.sum([finished == nil ? 0 : 1])[0] > 0 {
       try events.note(.finishedAlready(output: exported))
       return outcome(steps: request.steps, exported, finished?.validation, dtype)
     }
+    if !world.isAlone {
+      try events.note(.crew(division.student.text(WeightSource(student, dtype: dtype))))
+    }
+    let stage = division.student.stages[division.student.stage(of: world.rank)]
+    let memory: TrainingMemory =
+      request.validatesOnly
+      ? .ample
+      : try TrainingMemory(
+        student, stage: stage, dtype: dtype, request.compute, replicas: division.student.replicas,
+        processes: world.localSize, directory: request.output, events)
     let trainer = try Trainer(
-      TrainedModel(
-        student, dtype: dtype,
-        memory: request.validatesOnly
-          ? .ample
-          : TrainingMemory(
-            student, dtype: dtype, request.compute, processes: world.size, directory: request.output, events)),
+      TrainedModel(student, dtype: dtype, stage: stage, memory: memory),
       teacher: Teacher(
-        try request.compute.executor(teacher),
+        try request.compute.executor(teacher, among: world),
         cache: request.teacherCache.map {
           // Of one teacher, one division of data into rows and one type: students and settings have no bearing.
           let rows = Fingerprint(
@@ -149,8 +158,8 @@ public struct DistillJob {
             directory: $0 + "/" + rows.key, hidden: teacher.description.sizes[.hidden], dtype: dtype,
             precision: request.teacherPrecision,
             likeliest: request.teacherTopK.map { LikeliestRule(count: $0, temperature: request.temperature) })
-        }),
-      rule: rule, pairs: request.layerPairs, world: world)
+        }, world: world, layout: division.teacher),
+      rule: rule, pairs: request.layerPairs, world: world, layout: division.student)
     let run = DistillRun(
       request: request, events: events, world: world, trainer: trainer, data: data, made: made,
       state: states,
@@ -159,7 +168,7 @@ public struct DistillJob {
         settings: made.fields.map { ($0.name, $0.value) }, steps: request.steps))
     let found = try request.validatesOnly ? run.validate() : run.train()
     let isOver = trainer.step == request.steps && !request.validatesOnly
-    if isOver, world.rank == 0 { try export(trainer.model, teacher, to: exported, made, found, claim) }
+    if isOver, world.rank == 0 { try export(trainer, teacher, to: exported, made, found, claim) }
     return outcome(steps: trainer.step, isOver ? exported : nil, found, dtype)
   }
 
@@ -186,52 +195,15 @@ public struct DistillJob {
     }
   }
 
-  private func rule(_ student: SourceModel, _ dtype: DType) throws -> TrainingRule {
-    TrainingRule(
-      loss: LossRule(
-        divergence: request.divergenceScale, crossEntropy: request.learnsText ? 1 : 0,
-        temperature: request.temperature, topK: request.topK, isBalanced: request.learnsText),
-      rate: LearningRate(
-        peak: request.rate, end: request.leastRate, warmup: min(request.warmup, request.steps), steps: request.steps),
-      recomputes: try recomputes(student, dtype))
-  }
-
-  /// Whether layers' activations are computed again on the way back: as it was asked for, else as the run has begun, for the two are
-  /// rounded apart; else where they would take more than a quarter of the memory.
-  private func recomputes(_ student: SourceModel, _ dtype: DType) throws -> Bool {
-    if let asked = request.recomputes { return asked }
-    if !request.fresh, let begun = try WholeFile.objectIfPresent(request.output + "/run.json")?["recompute"]?.string {
-      return begun == "true"
-    }
-    return TrainedModel.isShort(
-      of: request.compute.budget, student.description, tokens: request.microBatch * request.seqLength,
-      elementSize: dtype.byteCount)
-  }
-
-  /// What decides about the weights that come of it, besides models and data.
-  private func settings(_ dtype: DType) -> [(String, String)] {
-    let pairs = request.layerPairs.map { "\($0.student):\($0.teacher):\($0.kind.rawValue)" }
-    return [
-      ("distillation", "1"), ("seq_length", "\(request.seqLength)"), ("mbs", "\(request.microBatch)"),
-      ("gbs", "\(request.globalBatch)"), ("train_iters", "\(request.steps)"), ("lr", "\(request.rate)"),
-      ("min_lr", "\(request.leastRate)"), ("lr_warmup_iters", "\(request.warmup)"), ("seed", "\(request.seed)"),
-      ("no_skip_lm_loss", "\(request.learnsText)"), ("kd_loss_scale", "\(request.divergenceScale)"),
-      ("logit_kl_temperature", "\(request.temperature)"), ("compute_dtype", "\(dtype)"),
-    ] + (request.layerPairs.isEmpty ? [] : [("intermediate_layer_pairs", pairs.joined(separator: " "))])
-      + (request.topK.map { [("logit_kl_topk", "\($0)")] } ?? []) + precision
-      + (request.teacherTopK.map { [("teacher_cache_topk", "\($0)")] } ?? [])
-  }
-
-  private var precision: [(String, String)] {
-    request.teacherPrecision == .computed ? [] : [("teacher_cache_bits", "\(request.teacherPrecision.rawValue)")]
-  }
-
   private func export(
-    _ model: TrainedModel, _ teacher: SourceModel, to path: String, _ made: Fingerprint, _ validation: LossSums?,
+    _ trainer: Trainer, _ teacher: SourceModel, to path: String, _ made: Fingerprint, _ validation: LossSums?,
     _ claim: OutputClaim?
   ) throws {
+    let model = trainer.model
     var exporter = try Exporter(model.model, selection: Selection(all: model.description))
-    exporter.replacement = { try model.stored($0, layer: $1) }
+    // What other stages have is in the state that was saved last.
+    let others = request.compute.stages > 1 ? try states.weights(trainer.step) : TrainedModel.nobodyElse
+    exporter.replacement = { try model.stored($0, layer: $1, absent: others) }
     let progress = events.progress("writing", total: try exporter.byteCount(), unit: "bytes")
     var record: [(String, JSON)] = [
       ("coppice_version", .text(coppiceVersion)), ("distilled_from", .text(request.teacher)), ("made_of", made.json),

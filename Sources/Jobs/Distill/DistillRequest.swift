@@ -145,6 +145,13 @@ public struct DistillRequest: Sendable, Equatable {
     if Set(layerPairs).count < layerPairs.count {
       throw RequestError("\(parameter: "intermediate_layer_pairs") names a pair twice")
     }
+    if !layerPairs.isEmpty, compute.stages > 1 {
+      throw RequestError(
+        """
+        \(parameter: "intermediate_layer_pairs") compares layers that \(parameter: "pp_size") \(compute.stages) gives to several \
+        processes: leave one of them out
+        """)
+    }
     if !layerPairs.isEmpty, divergenceScale == 0 {
       throw RequestError(
         "\(parameter: "intermediate_layer_pairs") has no bearing where \(parameter: "kd_loss_scale") is 0")

@@ -5,12 +5,14 @@ import Torch
 import Training
 
 extension TrainedModel {
-  /// - Parameter work: what asks for it.
+  /// - Parameters:
+  ///   - work: what asks for it.
+  ///   - inStages: whether processes have layers of it each.
   /// - Throws: `RunError` where a model cannot learn here.
-  static func check(_ model: SourceModel, on device: Device, for work: Message) throws {
+  static func check(_ model: SourceModel, on device: Device, for work: Message, inStages: Bool = false) throws {
     guard device == .cpu else {
       throw RunError("\(work) computes on the CPU so far; choose \(parameter: "device") cpu")
     }
-    if let obstacle = obstacle(model) { throw RunError("\(work): \(model.checkpoint.directory): \(obstacle)") }
+    if let obstacle = obstacle(model, inStages: inStages) { throw RunError("\(work): \(model.checkpoint.directory): \(obstacle)") }
   }
 }

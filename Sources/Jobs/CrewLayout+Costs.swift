@@ -1,12 +1,9 @@
 import Messages
+public import Ranks
 
-/// How the processes of a run share its walks: each replica takes batches of its own through a pipeline of stages, each of
-/// which has layers of its own.
-public struct CrewLayout: Sendable, Equatable {
-  /// Layers of each stage, 0-based, one range after the other.
-  public let stages: [Range<Int>]
-  public let replicas: Int
-
+extension CrewLayout {
+  /// Divides layers so that the most expensive stage costs as little as can be.
+  ///
   /// - Parameters:
   ///   - costs: of each layer, such as its parameters.
   ///   - ranks: processes in all: a multiple of `stages`.
@@ -26,7 +23,6 @@ public struct CrewLayout: Sendable, Equatable {
       throw RequestError(
         "\(parameter: "pp_size") \(stages): the model has \(costs.count) layers, and each stage wants one at least")
     }
-    replicas = ranks / stages
     let (front, back) = (stages > 1 ? first ?? 0 : 0, stages > 1 ? last ?? 0 : 0)
     let inner = stages - (front > 0 ? 1 : 0) - (back > 0 ? 1 : 0)
     let left = costs.count - front - back
@@ -41,15 +37,8 @@ public struct CrewLayout: Sendable, Equatable {
     var ends = front > 0 ? [front] : []
     ends += Self.ends(Array(costs[front..<front + left]), parts: inner).map { front + $0 }
     if back > 0 { ends.append(costs.count) }
-    self.stages = zip([0] + ends, ends).map { $0..<$1 }
+    self.init(stages: zip([0] + ends, ends).map { $0..<$1 }, replicas: ranks / stages)
   }
-
-  public var ranks: Int { stages.count * replicas }
-
-  func stage(of rank: Int) -> Int { rank % stages.count }
-  func replica(of rank: Int) -> Int { rank / stages.count }
-  /// The process that computes a replica's last layers.
-  func last(ofReplica replica: Int) -> Int { (replica + 1) * stages.count - 1 }
 
   /// Where each of so many parts ends, so that the most expensive part costs as little as can be; of layers that cost the same,
   /// as evenly as can be.
