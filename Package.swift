@@ -163,7 +163,8 @@ let package = Package(
     tests(
       "JobsTests",
       [
-        "JSON", "Messages", "Datasets", "Tokenization", "Models", "Minitron", "Evaluation", "Ranks", "Jobs", "TestSupport",
+        "JSON", "Messages", "Datasets", "Tokenization", "Models", "Minitron", "Evaluation", "Ranks", "Jobs",
+        "TestSupport",
       ]),
     tests("RanksTests", ["Ranks", "Files", "Messages", "Torch", "TestSupport"]),
     tests("HubTests", ["Hub", "Files", "JSON"]),

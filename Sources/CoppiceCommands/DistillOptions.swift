@@ -209,7 +209,9 @@ struct MegatronOptions: ParsableArguments {
     help: ArgumentHelp("Accepted, no effect.", valueName: "module"))
   var modules: [String] = []
 
-  @Option(name: .flag("tp_size"), help: ArgumentHelp("Accepted, no effect: a process computes its layers alone.", valueName: "n"))
+  @Option(
+    name: .flag("tp_size"),
+    help: ArgumentHelp("Accepted, no effect: a process computes its layers alone.", valueName: "n"))
   var tensor = 1
 
   @Option(name: .flag("cp_size"), help: ArgumentHelp("As tp_size.", valueName: "n"))
@@ -247,7 +249,9 @@ struct MegatronOptions: ParsableArguments {
     var notes: [String] = []
     let sizes = [("tp_size", tensor), ("cp_size", context), ("ep_size", experts)]
     let used = sizes.filter { $0.1 != 1 }.map { "--\($0.0)" }
-    if !used.isEmpty { notes.append("\(used.joined(separator: ", ")): no bearing here, a process computes its layers alone") }
+    if !used.isEmpty {
+      notes.append("\(used.joined(separator: ", ")): no bearing here, a process computes its layers alone")
+    }
     if method != nil || layers != nil || !modules.isEmpty {
       notes.append("--recompute_method, _num_layers and _modules have no bearing: layers are computed again one by one")
     }

@@ -122,7 +122,8 @@ extension CrewLayout {
   func text(_ weights: WeightSource, _ links: DeviceLinks? = nil) -> Message {
     let parts = stages.map { stage in
       let bytes = weights.storedBytes(layers: Set(stage))
-      return "\(stage.lowerBound + 1)–\(stage.upperBound) (\(Format.bytes(bytes)))"
+      let layers = stage.count == 1 ? "\(stage.upperBound)" : "\(stage.lowerBound + 1)–\(stage.upperBound)"
+      return "\(layers) (\(Format.bytes(bytes)))"
     }
     return Message(
       "\(ranks) processes: \(stages.count) stage\(stages.count == 1 ? "" : "s") × \(replicas) "

@@ -66,7 +66,8 @@ public final class Teacher {
     let missing = try toldByTheLast(batches.indices.filter { found[$0] == nil })
     guard !missing.isEmpty else { return found }
     var seen: [Int: [Int: Tensor]] = [:]
-    let results = LayerResults(executor.weights.model.description, of: layers, together: false) { layer, number, state, _ in
+    let results = LayerResults(executor.weights.model.description, of: layers, together: false) {
+      layer, number, state, _ in
       seen[number, default: [:]][layer] =
         try self.keep(flat(state), of: batches[missing[number]], in: self.cache?.of(layer: layer)).clone()
     }
@@ -96,7 +97,8 @@ public final class Teacher {
   ) throws {
     let subjects = [Selection(all: executor.weights.model.description)]
     guard stages.count > 1 else {
-      return try executor.run(batches, subjects: subjects, visitor: visitor, progress: { _ in }) { _, number, hidden, head in
+      return try executor.run(batches, subjects: subjects, visitor: visitor, progress: { _ in }) {
+        _, number, hidden, head in
         self.head = self.head ?? head
         try final(number, hidden)
       }

@@ -38,7 +38,9 @@ public final class TrainedModel {
     self.dtype = dtype
     self.stage = stage ?? model.description.layers.indices
     slots = model.description.parameterSlots
-    if let reason = Self.obstacle(model, inStages: self.stage != model.description.layers.indices) { throw ModelError("\(model.checkpoint.directory): \(reason)") }
+    if let reason = Self.obstacle(model, inStages: self.stage != model.description.layers.indices) {
+      throw ModelError("\(model.checkpoint.directory): \(reason)")
+    }
     let source = WeightSource(model, dtype: .float32)
     func parameter(_ weight: Weight, _ layer: Int?, _ expert: Int?, _ tensor: Tensor) throws -> Parameter {
       // Mapped memory is not ours to change.
@@ -123,7 +125,8 @@ public final class TrainedModel {
     let wanted = slots.filter { $0.name.weight == weight && $0.name.layer == layer }
     guard let first = wanted.first?.name else { return nil }
     let held = Dictionary(
-      (layer.map { layers[$0] } ?? [outside[weight]].compactMap { $0 }).map { ($0.name, $0) }) { first, _ in first }
+      (layer.map { layers[$0] } ?? [outside[weight]].compactMap { $0 }).map { ($0.name, $0) }
+    ) { first, _ in first }
     let type = try model.tensor(first.text).dtype
     let parts = try wanted.map { slot in
       let value = try (held[slot.name]?.value() ?? absent(slot.name.text, slot.shape)).to(type)

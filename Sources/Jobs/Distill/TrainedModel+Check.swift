@@ -13,6 +13,8 @@ extension TrainedModel {
     guard device == .cpu else {
       throw RunError("\(work) computes on the CPU so far; choose \(parameter: "device") cpu")
     }
-    if let obstacle = obstacle(model, inStages: inStages) { throw RunError("\(work): \(model.checkpoint.directory): \(obstacle)") }
+    if let obstacle = obstacle(model, inStages: inStages) {
+      throw RunError("\(work): \(model.checkpoint.directory): \(obstacle)")
+    }
   }
 }
