@@ -136,4 +136,20 @@ import Testing
     let error = #expect(throws: ModelError.self) { try PlanJob(request).run() }
     #expect(error?.description.contains("No ss_channel_divisor, max_width_pruning and max_depth_pruning") == true)
   }
+
+  /// What cannot learn is refused before anything is measured, by what asks for learning.
+  @Test func modulesThatPredictDoNotLearn() throws {
+    try withTemporaryDirectory { directory in
+      let model = directory + "/model"
+      try EditedCheckpoint(predicting: Golden.root + "/Tests/Goldens/moe/qwen3_next", "num_nextn_predict_layers")
+        .write(to: model)
+      var request = request(directory)
+      (request.model, request.prediction) = (model, .keep)
+      #expect("modules that predict further tokens are not trained here") {
+        try StagedPruneJob(StagedRequest(request, stages: 2, tokens: 1000)).run()
+      } throws: { "\($0)".contains("stages: \(model): modules that predict further tokens are not trained here") }
+      let tensors = try FileManager.default.subpathsOfDirectory(atPath: directory).filter { $0.hasSuffix(".safetensors") }
+      #expect(tensors == ["model/model.safetensors"], "nothing was measured or written")
+    }
+  }
 }

@@ -42,23 +42,9 @@ import Torch
       mapAfter: "model.mtp_linear_proj.0.weight", query: "model.mtp_block.0.mlp.up_proj.weight"),
   ]
 
-  /// The golden with such modules, of numbers that differ.
+  /// The golden with such modules.
   private static func write(_ test: Case, to directory: String) throws {
-    var edited = try EditedCheckpoint(Golden.root + "/Tests/Goldens/" + test.golden)
-    edited.config[test.field] = .int(1)
-    try complete(&edited)
-    try edited.write(to: directory)
-  }
-
-  /// What the config describes and the checkpoint lacks.
-  private static func complete(_ edited: inout EditedCheckpoint) throws {
-    let description = try Families.describe(config: edited.config, file: "config.json").keepingPrediction()
-    let own = Set(edited.tensors.map(\.name))
-    for (number, (name, shape)) in description.tensors().enumerated() where !own.contains(name) {
-      let values = (0..<shape.reduce(1, *)).map { Float(($0 * 7 + number * 13) % 101) / 100 - 0.5 }
-      edited.tensors.append(
-        EditedCheckpoint.Entry(name: name, type: .float32, shape: shape, bytes: values.withUnsafeBytes(Array.init)))
-    }
+    try EditedCheckpoint(predicting: Golden.root + "/Tests/Goldens/" + test.golden, test.field).write(to: directory)
   }
 
   private static func selection(_ model: ModelDescription) -> (selection: Selection, kept: [Int]) {
@@ -112,7 +98,7 @@ import Torch
     for index in edited.tensors.indices where edited.tensors[index].name.hasPrefix("model.") {
       edited.tensors[index].name = "model.language_model." + edited.tensors[index].name.dropFirst("model.".count)
     }
-    try Self.complete(&edited)
+    try edited.completePrediction()
     try withTemporaryDirectory { directory in
       try edited.write(to: directory + "/model")
       let model = try SourceModel(directory: directory + "/model", keepsPrediction: true)

@@ -24,6 +24,18 @@ import Torch
     #expect(throws: RankError.self) { try world.send([1], to: 1) }
   }
 
+  @Test func theLeastOfAllNumbersIsTheSameEverywhere() throws {
+    #expect(try World.alone.least(of: [4, -1]) == [4, -1])
+    let results = try inRanks(3) { world in
+      let least = try world.least(of: [world.rank - 1, 7 - world.rank, .max])
+      try world.leave()
+      return least
+    }
+    for result in results { #expect(try result?.get() == [-1, 5, .max]) }
+    let others = try inRanks(2) { world in try world.least(of: Array(repeating: 1, count: 1 + world.rank)) }
+    for result in others { #expect(throws: RankError.self) { try result?.get() } }
+  }
+
   @Test func tensorsArriveAsTheyWereSentAndInOrder() throws {
     let results = try inRanks(2) { world -> Bool in
       let shapes: [[Int]] = [[], [0], [3], [2, 3, 4], [1, 0, 2], [1000, 500]]
