@@ -148,7 +148,9 @@ import Testing
       #expect("modules that predict further tokens are not trained here") {
         try StagedPruneJob(StagedRequest(request, stages: 2, tokens: 1000)).run()
       } throws: { "\($0)".contains("stages: \(model): modules that predict further tokens are not trained here") }
-      let tensors = try FileManager.default.subpathsOfDirectory(atPath: directory).filter { $0.hasSuffix(".safetensors") }
+      let tensors = try FileManager.default.subpathsOfDirectory(atPath: directory).filter {
+        $0.hasSuffix(".safetensors")
+      }
       #expect(tensors == ["model/model.safetensors"], "nothing was measured or written")
     }
   }
