@@ -103,6 +103,7 @@ public enum Families {
     Mistral3.self,
     LLaVA.self,
     Llama4VL.self,
+    KimiVL.self,
   ]
 
   public static var modelTypes: [String] { all.flatMap { $0.modelTypes } }

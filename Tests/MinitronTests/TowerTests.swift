@@ -126,4 +126,75 @@ import Torch
       #expect(error?.description.contains("model.visual.") == true)
     }
   }
+
+  /// Kimi K2.5 as it is published, as `transformers` writes it, and with a merger that is none.
+  @Test func kimiIsReadByAllOfItsNames() throws {
+    let golden = try EditedCheckpoint(Golden.root + "/Tests/Goldens/moe/deepseek_v3")
+    let hidden = try #require(golden.config["hidden_size"]?.int)
+    func kimi(_ prefix: String, _ head: String, projector: String, at directory: String) throws -> SourceModel {
+      var edited = golden
+      for index in edited.tensors.indices {
+        let name = edited.tensors[index].name
+        edited.tensors[index].name =
+          name.hasPrefix("model.") ? prefix + name.dropFirst("model.".count) : name == "lm_head.weight" ? head : name
+        if prefix.contains("blocks") {
+          edited.tensors[index].name.replace(
+            "language_model.model.blocks.layers.", with: "language_model.model.blocks.")
+          edited.tensors[index].name.replace("blocks.embed_tokens", with: "embed_tokens")
+          edited.tensors[index].name.replace("blocks.norm", with: "norm")
+        }
+      }
+      func add(_ name: String, _ shape: [Int]) {
+        edited.tensors.append(
+          EditedCheckpoint.Entry(
+            name: name, type: .bfloat16, shape: shape, bytes: (0..<2 * shape.reduce(1, *)).map { UInt8($0 % 60) }))
+      }
+      add(projector + "proj.2.weight", [hidden, 12])
+      add(projector + "proj.2.bias", [hidden])
+      add(projector + "proj.0.weight", [12, 12])
+      add("vision_tower.encoder.blocks.0.wo.bias", [3])
+      var text = edited.config
+      text["model_type"] = .text("kimi_k2")
+      edited.config = JSON.Object([
+        ("model_type", .text("kimi_k25")), ("tie_word_embeddings", .bool(false)), ("text_config", .object(text)),
+        (
+          "vision_config",
+          .object([
+            ("vt_hidden_size", .int(3)), ("merge_kernel_size", .array([.int(2), .int(2)])),
+            ("text_hidden_size", .int(hidden)),
+          ])
+        ),
+      ])
+      try edited.write(to: directory)
+      return try SourceModel(directory: directory)
+    }
+    try withTemporaryDirectory { directory in
+      let published = try kimi(
+        "language_model.model.", "language_model.lm_head.weight", projector: "mm_projector.", at: directory + "/a")
+      let rows = [[Int32]](repeating: [3, 1, 4, 1, 5, 9], count: 1)
+      let expected = try logits(published, rows: rows)
+      let others = [
+        try kimi("model.language_model.", "lm_head.weight", projector: "mm_projector.", at: directory + "/b"),
+        try kimi(
+          "language_model.model.blocks.", "language_model.lm_head.weight", projector: "model.mm_projector.",
+          at: directory + "/c"),
+      ]
+      for other in others { #expect(try logits(other, rows: rows) == expected) }
+
+      var architecture = Architecture(published.description)
+      architecture.sizes[.hidden] = hidden / 2
+      let config = try published.description.prunedConfig(for: architecture)
+      #expect(config["vision_config"]?["text_hidden_size"]?.int == hidden / 2)
+      #expect(config["text_config"]?["hidden_size"]?.int == hidden / 2)
+      for wrong in [JSON.array([.int(2)]), .array([.int(2), .int(0)]), .array([.text("2"), .int(2)])] {
+        var config = published.checkpoint.config
+        var vision = try #require(config["vision_config"]?.object)
+        vision["merge_kernel_size"] = wrong
+        config["vision_config"] = .object(vision)
+        #expect("merge_kernel_size") { try Families.describe(config: config, file: "config.json") } throws: {
+          "\($0)".contains("\"merge_kernel_size\" should be")
+        }
+      }
+    }
+  }
 }

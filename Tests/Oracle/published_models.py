@@ -228,6 +228,9 @@ tower("gemma4", "gemma-4-E2B", "1536 6144 35 8 1 262144", num_kv_shared_layers=2
       layer_types=(["sliding_attention"] * 4 + ["full_attention"]) * 7)
 tower("mistral3", "Mistral-Small-3.1-24B", "5120 32768 40 32 8 131072", head_dim=128, text_type="mistral")
 tower("mistral3", "Ministral-3-8B", "4096 14336 34 32 8 131072", head_dim=128, text_type="ministral3")
+tower("kimi_k25", "Kimi-K2.5", "7168 18432 61 64 64 163840", text_type="deepseek_v3", moe_intermediate_size=2048, n_routed_experts=384,
+      n_group=1, topk_group=1, num_experts_per_tok=8, n_shared_experts=1, first_k_dense_replace=1, num_nextn_predict_layers=0,
+      routed_scaling_factor=2.827, **untied)
 tower("llava", "llava-1.5-7b", "4096 11008 32 32 32 32064", text_type="llama")
 tower("llava", "llava-1.5-13b", "5120 13824 40 40 40 32064", text_type="llama")
 tower("llava", "llava-interleave-qwen-0.5b", "1024 2816 24 16 16 152000", text_type="qwen2")

@@ -34,6 +34,7 @@ CUT = {"hidden_size": 48, "ffn_hidden_size": 64, "num_layers": 3}
 MIXED = {"hidden_size": 48, "num_moe_experts": 4, "moe_ffn_hidden_size": 16, "num_layers": 3}
 CUTS = {"qwen2_5_vl": CUT | {"hidden_size": 32, "num_attention_heads": 2},
         "llama4": MIXED | {"moe_shared_expert_intermediate_size": 16, "ffn_hidden_size": 64},
+        "kimi_k25": MIXED | {"moe_shared_expert_intermediate_size": 16, "ffn_hidden_size": 64},
         "qwen3_5_moe": MIXED | {"moe_shared_expert_intermediate_size": 24}, "qwen3_vl_moe": MIXED | {"ffn_hidden_size": 64}}
 QWEN_VISION = dict(depth=2, hidden_size=32, intermediate_size=48, num_heads=2, patch_size=4, spatial_merge_size=2, temporal_patch_size=2,
                    out_hidden_size=64)
@@ -162,8 +163,26 @@ def llama4():
     return transformers.Llama4ForConditionalGeneration(config), plain_image(4, 16)
 
 
+def kimi_k25():
+    text = dict(
+        TEXT, model_type="deepseek_v3", num_key_value_heads=4, q_lora_rank=24, kv_lora_rank=16, qk_nope_head_dim=16, qk_rope_head_dim=8,
+        v_head_dim=16, n_routed_experts=6, num_experts_per_tok=2, moe_intermediate_size=24, n_shared_experts=1, first_k_dense_replace=1,
+        n_group=1, topk_group=1, rope_interleave=True, tie_word_embeddings=False)
+    config = transformers.Kimi_K25Config(
+        text_config=text, vision_config=dict(
+            hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, patch_size=4, pos_emb_height=4,
+            pos_emb_width=4),
+        projection_hidden_size=32, image_token_id=IMAGE, video_token_id=IMAGE + 1, vision_start_token_id=IMAGE + 2,
+        vision_end_token_id=IMAGE + 3, tie_word_embeddings=False)
+
+    def image():
+        """Sixteen patches, which are merged to four tokens."""
+        return 4, dict(pixel_values=torch.randn(16, 3, 4, 4), image_grid_thw=torch.tensor([[1, 4, 4]])), None
+    return transformers.Kimi_K25ForConditionalGeneration(config), image
+
+
 MODELS = {
-    "qwen2_5_vl": qwen2_5_vl, "qwen2_5_vl-tied": lambda: qwen2_5_vl(tied=True), "qwen3_vl": qwen3_vl,
+    "kimi_k25": kimi_k25, "qwen2_5_vl": qwen2_5_vl, "qwen2_5_vl-tied": lambda: qwen2_5_vl(tied=True), "qwen3_vl": qwen3_vl,
     "qwen3_vl-untied": lambda: qwen3_vl(tied=False), "qwen3_5": qwen3_5,
     "qwen3_5_moe": qwen3_5_moe, "qwen3_vl_moe": qwen3_vl_moe, "gemma3": gemma3,
     "gemma4": lambda: gemma4(num_kv_shared_layers=0), "gemma4-sound": gemma4, "gemma4-mixture": lambda: gemma4(
@@ -252,8 +271,14 @@ def transposed(own):
     return {name: tensor.mT.contiguous() if ".experts." in name else tensor for name, tensor in own.items()}
 
 
+def layered(own):
+    """Kimi K2.5's language model with its published names: what turns the encoder's layers into blocks turns them, too (5.24.0)."""
+    return {name.replace("language_model.model.blocks.", "language_model.model.layers.").replace("model.mm_projector.", "mm_projector.")
+            .replace("vision_tower.encoder.patch_embed", "vision_tower.patch_embed"): tensor for name, tensor in own.items()}
+
+
 # What `transformers` saves in another layout than that of the published files.
-PUBLISHED = {"qwen3_5_moe": stacked, "qwen3_vl_moe": transposed}
+PUBLISHED = {"kimi_k25": layered, "qwen3_5_moe": stacked, "qwen3_vl_moe": transposed}
 
 
 def alone(source, folder):

@@ -29,6 +29,7 @@ enum PublishedModels {
     "hunyuan_v1_dense": ["tencent/Hunyuan-0.5B-Instruct", "tencent/Hunyuan-7B-Instruct"],
     "hunyuan_v1_moe": ["tencent/Hunyuan-A13B-Instruct"],
     "kimi_k2": ["moonshotai/Kimi-K2-Instruct", "moonshotai/Kimi-K2-Thinking"],
+    "kimi_k25": ["moonshotai/Kimi-K2.5", "moonshotai/Kimi-K2.6"],
     "llama": ["meta-llama/Llama-3.1-8B", "meta-llama/Llama-3.2-1B", "HuggingFaceTB/SmolLM2-1.7B"],
     "llava": ["llava-hf/llava-1.5-7b-hf", "llava-hf/llava-interleave-qwen-0.5b-hf"],
     "mamba2": ["mistralai/Mamba-Codestral-7B-v0.1"],
