@@ -54,7 +54,7 @@ public final class CheckpointReader: Sendable {
     self.directory = directory
     (config, configFile) = try Self.readConfig(directory: directory)
     let stored = try WeightFiles(directory: directory)
-    weights = try stored.dequantising(block: Quantisation.block(of: config), in: directory)
+    weights = try stored.dequantising(Quantisation.layout(of: config), in: directory)
     indexNotes = stored.index?.notes(stored) ?? []
     index = stored.index.map { ($0, stored) }
   }

@@ -186,9 +186,6 @@ public final class WeightSource {
   ///   - tokens: `[B, S]`.
   ///   - places: each token's position in its sequence, S numbers that hold for all rows.
   func embed(_ tokens: Tensor, places: @autoclosure () -> [Int], keeping kept: [Int]? = nil) throws -> Tensor {
-    if let limit = model.description.longestSequence, let place = places().max(), place >= limit.tokens {
-      throw ModelError("\(model.checkpoint.directory): a sequence of \(place + 1) tokens is too long: \(limit.reason)")
-    }
     if rotated != nil { return try embed(tokens, directions: kept?.count) }
     var embedded = try embed(tokens)
     if let positions = model.description.positions {

@@ -117,8 +117,6 @@ public struct ModelDescription: Sendable {
   public var headBias: Weight?
   /// A learned vector for each position, added to the embeddings: `[positions, hidden]`. Sequences can be no longer.
   public var positions: Weight?
-  /// Tokens of a sequence beyond which nothing here computes what the architecture does, and why; nil for any number.
-  public var longestSequence: (tokens: Int, reason: String)?
   /// A norm without a weight over embeddings before the first layer.
   public var embeddingNorm: Norm?
   /// What each layer gets of each token besides the residual stream; nil for most.

@@ -50,7 +50,9 @@ extension ModelDescription {
 extension CrewLayout {
   /// The processes that have a parameter, ascending.
   func holders(of slot: ParameterSlot, _ description: ModelDescription) -> [Int] {
-    (0..<ranks).filter { rank in
+    // Also what is learned beside the model.
+    guard stages.count > 1 else { return Array(0..<ranks) }
+    return (0..<ranks).filter { rank in
       let stage = stage(of: rank)
       if let layer = slot.name.layer { return stages[stage].contains(layer) }
       return description.trainedOuterWeights(isFirst: stage == 0, isLast: stage == stages.count - 1)

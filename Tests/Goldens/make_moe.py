@@ -120,9 +120,29 @@ def choices(config, router, x):
     return route(config, router, x, list(range(matrix_of(router).shape[0])))[1].sort(-1).values
 
 
+def picks(model, tokens, noise=lambda x: x):
+    """Per layer with an indexer the tokens that it picks for those of a row [1, S] that see more, whatever its inputs' noise."""
+    seen, handles = [], []
+    for layer in model.model.layers:
+        indexer = getattr(layer.self_attn, "indexer", None) if hasattr(layer, "self_attn") else None
+        if indexer is not None:
+            handles.append(indexer.register_forward_pre_hook(lambda m, a: (noise(a[0]), noise(a[1]), *a[2:])))
+            handles.append(indexer.register_forward_hook(
+                lambda m, a, out: seen.append(out[:, m.index_topk:].sort(-1).values) if m.index_topk < out.shape[1] else None))
+    if handles:
+        model.model(input_ids=tokens, use_cache=False)
+    for handle in handles:
+        handle.remove()
+    return seen
+
+
 def is_steady(model, rounded, row, draw, level):
-    """Whether every routing decision of a row [1, S] survives noise and rounding, and rounding moves logits little."""
+    """Whether every choice of experts and of tokens for a row [1, S] survives noise and rounding, and rounding moves logits little."""
     noise = lambda x: x * (1 + level * torch.randn(x.shape, generator=draw.generator))
+    picked = picks(model, row)
+    others = [picks(rounded, row)] + [picks(model, row, noise) for _ in range(5 if picked else 0)]
+    if not all(torch.equal(a, b) for other in others for a, b in zip(picked, other)):
+        return False
     config, wide = model.config, router_inputs(model, row)
     if not all(
         torch.equal(choices(config, router, x), choices(config, router, noise(x)))

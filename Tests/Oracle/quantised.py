@@ -132,8 +132,31 @@ def mx(model, stored):
         yield key, convert_moe_packed_tensors(packed, stored[key + "_scales"])
 
 
+def packed(model, stored, bits, group):
+    """Kimi K2 Thinking's and K2.5's: whole numbers, eight or four a word, the first in the lowest bits (compressed-tensors' pack_to_int32)."""
+    half, each = 2 ** (bits - 1), 32 // bits
+    for key in projections(model):
+        weight = stored.pop(key)
+        rows, columns = weight.shape
+        parts = weight.float().reshape(rows, -1, group or columns)
+        scale = (parts.abs().amax(-1) / (half - 0.5)).to(torch.bfloat16)
+        # Whole numbers have one zero.
+        values = (parts / scale.float()[..., None]).round().clamp(-half, half - 1) + 0.0
+        words = (values.long().reshape(rows, -1, each) + half << torch.arange(0, 32, bits)).sum(-1)
+        stored[key + "_packed"] = torch.where(words < 2 ** 31, words, words - 2 ** 32).to(torch.int32)
+        stored[key + "_scale"] = scale
+        stored[key + "_shape"] = torch.tensor([rows, columns])
+        yield key, (values.to(torch.bfloat16) * scale[..., None]).reshape(weight.shape)
+
+
 def groups(bits, **more):
     return {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": {"type": "float", "num_bits": bits, **more}}}}
+
+
+def integers(bits, **more):
+    said = groups(bits, symmetric=True, actorder=None, **more) | {"format": "pack-quantized"}
+    said["config_groups"]["group_0"]["weights"]["type"] = "int"
+    return said
 
 
 FORMATS = {
@@ -146,6 +169,8 @@ FORMATS = {
     "fp8-modelopt-file": (base, by_tensor, None, {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8"}}),
     "nvfp4-modelopt": (base, lambda m, s: nv(m, s, False), {"quant_method": "modelopt", "quant_algo": "NVFP4"}, None),
     "nvfp4-compressed": (base, lambda m, s: nv(m, s, True), groups(4, group_size=16, strategy="tensor_group"), None),
+    "int4-compressed": (base, lambda m, s: packed(m, s, 4, 32), integers(4, group_size=32, strategy="group"), None),
+    "int8-compressed": (base, lambda m, s: packed(m, s, 8, None), integers(8, strategy="channel"), None),
     "mxfp4": (lambda: base(transformers.GptOssConfig, intermediate_size=64, num_local_experts=4, num_experts_per_tok=2, sliding_window=16),
               mx, {"quant_method": "mxfp4"}, None),
 }

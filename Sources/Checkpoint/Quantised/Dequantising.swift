@@ -33,6 +33,7 @@ extension QuantisedTensor {
     case .nvfp4(let divides):
       let global = try self.global.flatMap { try $0.scaleValues(bytes($0)).first } ?? 1
       Self.decodeNV(source, scales.map { divides ? $0 / global : $0 * global }, sink)
+    case .integers(let bits): Self.decodeIntegers(source, scales, groups: self.scales.shape.last ?? 1, bits: bits, sink)
     }
     return contents
   }
@@ -87,6 +88,24 @@ extension QuantisedTensor {
       for byte in group * 8..<(group + 1) * 8 {
         out[byte * 2] = bfloat16(SmallFloat.e2m1[Int(source[byte] & 15)] * scale)
         out[byte * 2 + 1] = bfloat16(SmallFloat.e2m1[Int(source[byte] >> 4)] * scale)
+      }
+    }
+  }
+
+  private static func decodeIntegers(
+    _ source: UnsafeRawBufferPointer, _ scales: [Float], groups: Int, bits: Int,
+    _ out: UnsafeMutableBufferPointer<UInt16>
+  ) {
+    let (perWord, mask, half) = (32 / bits, UInt32(1) << UInt32(bits) - 1, Float(1 << (bits - 1)))
+    let rows = scales.count / groups
+    let columns = out.count / max(rows, 1)
+    nonisolated(unsafe) let (source, out) = (source, out)
+    eachRow(rows) { row in
+      for column in 0..<columns {
+        let at = row * columns + column
+        let word = UInt32(littleEndian: source.loadUnaligned(fromByteOffset: at / perWord * 4, as: UInt32.self))
+        let value = Float(word >> UInt32(at % perWord * bits) & mask) - half
+        out[at] = bfloat16(value * scales[row * groups + column / (columns / groups)])
       }
     }
   }

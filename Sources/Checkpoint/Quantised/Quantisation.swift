@@ -57,7 +57,14 @@ public struct Quantisation: Sendable, Equatable {
       let kinds = Self.kinds(object)
       name = (kinds.map(\.name).sorted() + [method]).joined(separator: ", ")
       isReadable = !kinds.isEmpty && kinds.allSatisfy(\.isReadable)
-      wayBack = "llm-compressor's scheme \(kinds.contains { $0.name.contains("4") } ? "NVFP4" : "FP8_DYNAMIC")"
+      let scheme =
+        switch kinds.map(\.name).sorted().last {
+        case "int4": "W4A16"
+        case "int8": "W8A16"
+        case "float4": "NVFP4"
+        default: "FP8_DYNAMIC"
+        }
+      wayBack = "llm-compressor's scheme \(scheme)"
     default: (name, isReadable, wayBack) = (method, false, nil)
     }
   }
@@ -74,8 +81,18 @@ public struct Quantisation: Sendable, Equatable {
     (object["config_groups"]?.object ?? JSON.Object()).map { _, group in
       let (type, bits) = (group["weights"]?["type"]?.string ?? "?", group["weights"]?["num_bits"]?.int ?? 0)
       let size = group["weights"]?["group_size"]?.int
-      return ("\(type)\(bits)", type == "float" && (bits == 8 || bits == 4 && size == 16))
+      let format = group["format"]?.string ?? object["format"]?.string
+      let isPacked = format == "pack-quantized" && [4, 8].contains(bits) && group["weights"]?["symmetric"]?.bool != false
+      return (
+        "\(type)\(bits)", type == "float" && (bits == 8 || bits == 4 && size == 16) || type == "int" && isPacked
+      )
     }
+  }
+
+  /// Bits of the integers of compressed-tensors' groups; nil where there are none, or several kinds.
+  private static func bits(_ object: JSON.Object) -> Int? {
+    let kinds = Set(kinds(object).map(\.name)).filter { $0.hasPrefix("int") }
+    return kinds.count == 1 ? kinds.first.flatMap { Int($0.dropFirst(3)) }.flatMap { [4, 8].contains($0) ? $0 : nil } : nil
   }
 
   private static func said(_ config: JSON.Object) -> (key: String, object: JSON.Object)? {
@@ -87,13 +104,14 @@ public struct Quantisation: Sendable, Equatable {
     return nil
   }
 
-  /// Rows and columns that have a scale in common; nil where the config does not say.
-  static func block(of config: JSON.Object) -> [Int]? {
-    guard let object = said(config)?.object else { return nil }
+  /// What the config says about how values and scales lie.
+  static func layout(of config: JSON.Object) -> QuantisedLayout {
+    guard let object = said(config)?.object else { return QuantisedLayout() }
     let groups = (object["config_groups"]?.object ?? JSON.Object()).compactMap {
       $0.value["weights"]?["block_structure"]
     }
-    return (object["weight_block_size"] ?? groups.first)?.array?.compactMap(\.int)
+    return QuantisedLayout(
+      block: (object["weight_block_size"] ?? groups.first)?.array?.compactMap(\.int), bits: bits(object))
   }
 
   /// The config without what it says about quantisation.

@@ -11,6 +11,17 @@ enum QuantisedFormat: Sendable, Equatable {
   case mxfp4
   /// The same values `[M, N / 2]`, times F8_E4M3 scales of sixteen `[M, N / 16]`, times a number, or divided by it.
   case nvfp4(dividesByGlobal: Bool)
+  /// Numbers of this many bits, less half of their range, in I32 `[E…, M, N × bits / 32]`, those of a word from its lowest bits up, times
+  /// scales `[E…, M, G]` (compressed-tensors' `pack-quantized`).
+  case integers(bits: Int)
+}
+
+/// What the config says about how values and scales lie.
+struct QuantisedLayout {
+  /// Rows and columns that have a scale in common.
+  var block: [Int]?
+  /// Bits of packed integers.
+  var bits: Int?
 }
 
 /// A weight that lies in several tensors of a checkpoint, quantised, and is bfloat16 when it is read.
@@ -18,6 +29,7 @@ final class QuantisedTensor: Sendable, Equatable {
   let format: QuantisedFormat
   let values: TensorEntry
   let scales: TensorEntry
+  /// A factor of all scales; of packed integers the weight's shape, which is known without it.
   let global: TensorEntry?
 
   init(_ format: QuantisedFormat, values: TensorEntry, scales: TensorEntry, global: TensorEntry? = nil) {
@@ -33,6 +45,7 @@ final class QuantisedTensor: Sendable, Equatable {
     switch format {
     case .float8: return values.shape
     case .nvfp4: return values.shape.dropLast() + [values.shape[values.shape.count - 1] * 2]
+    case .integers(let bits): return values.shape.dropLast() + [values.shape[values.shape.count - 1] * (32 / bits)]
     case .mxfp4:
       let (outer, rows, groups) = (
         values.shape.dropLast(3), values.shape[values.shape.count - 3], scales.shape.last ?? 0
@@ -45,10 +58,10 @@ final class QuantisedTensor: Sendable, Equatable {
 extension WeightFiles {
   /// The same with quantised weights in place of the tensors that hold them.
   ///
-  /// - Parameter block: rows and columns that have a scale in common, as the config says; nil where it does not.
+  /// - Parameter layout: what the config says.
   /// - Throws: `CheckpointError` for values and scales that do not fit each other.
-  func dequantising(block: [Int]?, in directory: String) throws -> WeightFiles {
-    let found = try QuantisedWeights(self, block: block, directory: directory)
+  func dequantising(_ layout: QuantisedLayout, in directory: String) throws -> WeightFiles {
+    let found = try QuantisedWeights(self, layout, directory: directory)
     return found.isEmpty ? self : try replacing(tensors: found.tensors, in: directory)
   }
 }
@@ -64,11 +77,11 @@ private struct QuantisedWeights {
     ".kv_cache_scaling_factor",
   ]
 
-  init(_ files: WeightFiles, block: [Int]?, directory: String) throws {
+  init(_ files: WeightFiles, _ layout: QuantisedLayout, directory: String) throws {
     var weights: [JSON.Text: TensorEntry] = [:]
     var used: Set<JSON.Text> = []
     for values in files.tensors {
-      guard let (name, tensor) = try Self.weight(values, files, block, directory) else { continue }
+      guard let (name, tensor) = try Self.weight(values, files, layout, directory) else { continue }
       let shape = tensor.shape
       guard let bytes = ElementType.bfloat16.byteCount(ofShape: shape) else {
         throw CheckpointError(.malformed, "\(directory): \(values.name) is larger than any weight once it is bfloat16")
@@ -87,7 +100,7 @@ private struct QuantisedWeights {
 
   /// The weight whose values these are, and its name; nil where they are none of a known format.
   private static func weight(
-    _ values: TensorEntry, _ files: WeightFiles, _ block: [Int]?, _ directory: String
+    _ values: TensorEntry, _ files: WeightFiles, _ layout: QuantisedLayout, _ directory: String
   ) throws -> (name: String, QuantisedTensor)? {
     func part(_ name: String) -> TensorEntry? { files.entry(name) }
     func wrong(_ what: String) -> CheckpointError {
@@ -97,7 +110,7 @@ private struct QuantisedWeights {
     switch values.type {
     case .float8E4M3:
       guard let scales = part(name + "_scale_inv") ?? part(name + "_scale"), scales.type.isScale else { return nil }
-      guard let (rows, columns) = blocks(block ?? [128, 128], of: values.shape, scales.shape) else {
+      guard let (rows, columns) = blocks(layout.block ?? [128, 128], of: values.shape, scales.shape) else {
         throw wrong(
           "the scales \(scales.name) of shape \(scales.shape) do not divide \(name) of shape \(values.shape) into blocks"
         )
@@ -126,6 +139,26 @@ private struct QuantisedWeights {
             + "one number in \(global.name)")
       }
       return (own, QuantisedTensor(.nvfp4(dividesByGlobal: isPacked), values: values, scales: scales, global: global))
+    case .int32 where name.hasSuffix(".weight_packed"):
+      let own = String(name.dropLast("_packed".count))
+      guard let bits = layout.bits, let scales = part(own + "_scale"), scales.type.isScale else { return nil }
+      for other in ["_zero_point", "_g_idx"] {
+        if let found = part(own + other) {
+          throw wrong("\(found.name) is there: integers are read where they are symmetric and in the order of the columns")
+        }
+      }
+      let words = values.shape.last ?? 0
+      guard values.shape.count >= 2, scales.shape.count == values.shape.count,
+        scales.shape.dropLast() == values.shape.dropLast(), let groups = scales.shape.last, groups > 0,
+        words * (32 / bits) % groups == 0
+      else {
+        throw wrong(
+          "\(name) has shape \(values.shape) and \(scales.name) \(scales.shape); \(bits) bits want […, rows, columns / \(32 / bits)] and "
+            + "[…, rows, groups]")
+      }
+      return (
+        own, QuantisedTensor(.integers(bits: bits), values: values, scales: scales, global: part(own + "_shape"))
+      )
     default: return nil
     }
   }

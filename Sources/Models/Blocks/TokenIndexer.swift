@@ -1,20 +1,34 @@
+import Torch
+
+// Shapes: B rows, S tokens, H hidden, E the rank of queries, I heads of the indexer, D their channels, R of which turn.
+
 /// The indexer of sparse attention (DeepSeek-V3.2, 2025): a small attention of its own that picks the tokens that latent attention looks at,
-/// `index_topk` of them. A sequence that is no longer has all of its tokens picked, and nothing is to be computed: its weights
-/// are carried along, and cut with the hidden size. Longer ones are refused (`ModelDescription.longestSequence`).
+/// `index_topk` of them (`PickedAttention`). A sequence that is no longer has all of its tokens picked, and nothing is computed.
+/// Its weights are carried along, and cut with the hidden size.
 struct TokenIndexer {
   private static let heads = Dimension(fixed: "index_n_heads")
   private static let headDim = Dimension(fixed: "index_head_dim")
 
-  let weights: [Weight]
+  /// How many tokens are picked.
+  let picks: Int
+  /// Whether neighbouring channels turn by one another, not halves.
+  private let isInterleaved: Bool
+  private let query: Linear, key: Linear, share: Linear
+  private let norm: Norm
 
-  /// - Parameter prefix: what its weights' names begin with.
-  init(_ prefix: String) {
+  var weights: [Weight] { query.weights + key.weights + norm.weights + share.weights }
+
+  /// - Parameters:
+  ///   - prefix: what its weights' names begin with.
+  ///   - picks: tokens that are looked at.
+  ///   - interleaved: neighbouring channels turn by one another, not halves.
+  init(_ prefix: String, picks: Int, interleaved: Bool) {
+    (self.picks, isInterleaved) = (picks, interleaved)
     let (heads, headDim) = (Axis(Self.heads), Axis(Self.headDim))
-    weights =
-      Linear(prefix + ".wq_b", [heads * headDim, Axis(LatentAttention.queryRank)]).weights
-      + Linear(prefix + ".wk", [headDim, .hidden]).weights
-      + Norm(prefix + ".k_norm", over: headDim, epsilon: 1e-6, kind: .layer, bias: true).weights
-      + Linear(prefix + ".weights_proj", [heads, .hidden]).weights
+    query = Linear(prefix + ".wq_b", [heads * headDim, Axis(LatentAttention.queryRank)])
+    key = Linear(prefix + ".wk", [headDim, .hidden])
+    norm = Norm(prefix + ".k_norm", over: headDim, epsilon: 1e-6, kind: .layer, bias: true)
+    share = Linear(prefix + ".weights_proj", [heads, .hidden])
   }
 
   /// The sizes of a config.
@@ -23,5 +37,52 @@ struct TokenIndexer {
   static func readSizes(_ config: ConfigReader, into sizes: inout DeclaredSizes, defaultHeads: Int) throws {
     sizes[heads] = try config.size(heads.name, default: defaultHeads, atMost: 1 << 16)
     sizes[headDim] = try config.size(headDim.name, default: 128, atMost: 1 << 16)
+  }
+
+  /// What of a token others are picked by, `[B, S, D]`.
+  ///
+  /// - Parameters:
+  ///   - x: `[B, S, H]`.
+  ///   - turning: the channels that turn.
+  func keys(
+    _ x: Tensor, weights: LayerWeights, positions: Positions, _ rotary: Rotary, turning: Int
+  ) throws -> Tensor {
+    let y = try norm.forward(multiplied(x, by: key, weights), weights: weights).unsqueeze(2)
+    return try turned(y, positions, rotary, turning).squeeze(2)
+  }
+
+  /// What picks tokens.
+  struct Queries {
+    /// `[B, S, I, D]`.
+    var heads: Tensor
+    /// What each head's findings count, `[B, S, I]` float32, with the scale of scores.
+    var shares: Tensor
+  }
+
+  /// - Parameters:
+  ///   - x: `[B, S, H]`.
+  ///   - low: what latent attention's queries are made of, `[B, S, E]`.
+  ///   - turning: the channels that turn.
+  func queries(
+    _ x: Tensor, low: Tensor, weights: LayerWeights, positions: Positions, _ rotary: Rotary, turning: Int
+  ) throws -> Queries {
+    let shares = try multiplied(x, by: share, weights).to(.float32)
+    let (heads, width) = (shares.shape[2], try weights[key.weight].shape[0])
+    let y = try multiplied(low, by: query, weights).reshape([x.shape[0], x.shape[1], heads, width])
+    let scale = 1 / Double(heads * width).squareRoot()
+    return Queries(
+      heads: try turned(y, positions, rotary, turning), shares: try shares.multiplied(by: scale))
+  }
+
+  /// What only chooses is neither learned nor looked at.
+  private func multiplied(_ x: Tensor, by map: Linear, _ weights: LayerWeights) throws -> Tensor {
+    func apart(_ y: Tensor) throws -> Tensor { LibTorch.isRecording ? try y.leaf(wantsGradient: false) : y }
+    return try apart(x).linear(weight: apart(weights[map.weight]))
+  }
+
+  private func turned(_ y: Tensor, _ positions: Positions, _ rotary: Rotary, _ turning: Int) throws -> Tensor {
+    try y.changing(dim: 3, start: 0, length: turning) {
+      try isInterleaved ? positions.rotateNeighbours($0, rotary) : positions.rotate($0, rotary)
+    }
   }
 }

@@ -1,7 +1,7 @@
 public import JSON
 
 /// DeepSeek-V3.2 (2025; `transformers` modeling_deepseek_v32.py) and GLM-5 (modeling_glm_moe_dsa.py): DeepSeek-V3 with attention that
-/// looks at the `index_topk` tokens that an indexer picks, which are all of a sequence that has no more.
+/// looks at the `index_topk` tokens that an indexer picks.
 public enum DeepSeekSparse: Family {
   public static let modelTypes = ["deepseek_v32", "glm_moe_dsa"]
 
@@ -33,17 +33,11 @@ public enum DeepSeekSparse: Family {
       throw ModelError("\(config.file): layer type \"\(other)\" is not supported for this family")
     }
     try checkIndexers(config, layers: decoder.base.layers)
+    let picks = try config.size("index_topk", default: 2048)
     let attention = try decoder.latentAttention(
       interleaved: true, maxPositions: isGLM ? 202_752 : 163_840,
-      indexer: TokenIndexer(decoder.base.prefix + ".self_attn.indexer"))
-    var description = try decoder.describe(router: router, attention: { _ in attention })
-    let most = try config.size("index_topk", default: 2048)
-    description.longestSequence = (
-      most,
-      "attention to the \(most) tokens that its indexer picks (index_topk) is computed only where these are all there are; use "
-        + "sequences of up to \(most) tokens"
-    )
-    return description
+      indexer: TokenIndexer(decoder.base.prefix + ".self_attn.indexer", picks: picks, interleaved: isGLM))
+    return try decoder.describe(router: router, attention: { _ in attention })
   }
 
   /// Layers that take over what another layer's indexer has picked cannot be told from the others once layers go.

@@ -1,0 +1,108 @@
+import Torch
+
+// Shapes: Q queries, T keys of one sequence, N heads, P channels of a head, V of its values, I heads of the indexer, D their channels.
+
+/// Attention to the tokens that an indexer picks: each query's `picks` best, and of a sequence that has no more all of them
+/// (`transformers` modeling_deepseek_v32.py).
+struct PickedAttention {
+  let picks: Int
+  /// On scores before softmax.
+  let scale: Double
+
+  /// Queries, keys and values of rows, and what they are picked by.
+  struct Inputs {
+    /// `[B, Q, N, P]`, `[B, T, N, P]`, `[B, T, N, V]`.
+    var query: Tensor, key: Tensor, value: Tensor
+    var picking: TokenIndexer.Queries
+    /// `[B, T, D]`.
+    var picked: Tensor
+  }
+
+  /// Bytes of a block's scores, about.
+  private static let blockBytes = 64 << 20
+
+  /// - Parameter segments: which keys each stretch of queries sees, in rows that hold several sequences; nil for rows of one.
+  /// - Returns: `[B, Q, N, V]`.
+  func attend(_ inputs: Inputs, segments: [AttentionSegment]?) throws -> Tensor {
+    let (queries, keys) = (inputs.query.shape[1], inputs.key.shape[1])
+    let segments = segments ?? [AttentionSegment(query: 0, queries: queries, own: 0, keys: keys)]
+    let rows = try (0..<inputs.query.shape[0]).map { row in
+      var parts: [(place: Int, tensor: Tensor)] = []
+      for segment in segments {
+        parts.append((segment.query, try attend(sequence(of: inputs, row: row, segment))))
+      }
+      // Stretches follow one another.
+      return try Tensor.cat(parts.sorted { $0.place < $1.place }.map(\.tensor), dim: 1)
+    }
+    return try Tensor.cat(rows, dim: 0)
+  }
+
+  private func sequence(of inputs: Inputs, row: Int, _ segment: AttentionSegment) throws -> Inputs {
+    func queries(_ x: Tensor) throws -> Tensor {
+      try x.narrow(dim: 0, start: row, length: 1).narrow(dim: 1, start: segment.query, length: segment.queries)
+    }
+    func keys(_ x: Tensor) throws -> Tensor {
+      let own = try x.narrow(dim: 0, start: row, length: 1)
+      let last = try own.narrow(dim: 1, start: segment.own, length: segment.keys)
+      guard segment.prefixKeys > 0 else { return last }
+      return try Tensor.cat([own.narrow(dim: 1, start: segment.prefix, length: segment.prefixKeys), last], dim: 1)
+    }
+    return Inputs(
+      query: try queries(inputs.query), key: try keys(inputs.key), value: try keys(inputs.value),
+      picking: .init(heads: try queries(inputs.picking.heads), shares: try queries(inputs.picking.shares)),
+      picked: try keys(inputs.picked))
+  }
+
+  /// One sequence, whose queries are its last tokens: `[1, Q, N, V]`.
+  private func attend(_ inputs: Inputs) throws -> Tensor {
+    let (queries, keys) = (inputs.query.shape[1], inputs.key.shape[1])
+    let before = keys - queries
+    var parts: [Tensor] = []
+    // Those that see no more than are picked see all of it.
+    let early = min(max(picks - before, 0), queries)
+    if early > 0 {
+      func first(_ x: Tensor, _ count: Int) throws -> Tensor { try x.narrow(dim: 1, start: 0, length: count) }
+      parts.append(
+        try .fusedAttention(
+          query: first(inputs.query, early), key: first(inputs.key, before + early),
+          value: first(inputs.value, before + early), scale: scale))
+    }
+    let heads = inputs.query.shape[2]
+    let step = max(Self.blockBytes / (4 * heads * keys), 1)
+    for start in stride(from: early, to: queries, by: step) {
+      parts.append(try block(inputs, start..<min(start + step, queries), before: before))
+    }
+    return try Tensor.cat(parts, dim: 1)
+  }
+
+  /// Some queries, each with its picks among those up to itself.
+  private func block(_ inputs: Inputs, _ range: Range<Int>, before: Int) throws -> Tensor {
+    let seen = before + range.upperBound
+    func queries(_ x: Tensor) throws -> Tensor { try x.narrow(dim: 1, start: range.lowerBound, length: range.count) }
+    func keys(_ x: Tensor) throws -> Tensor { try x.narrow(dim: 1, start: 0, length: seen) }
+    let bias = try closed(
+      heads: queries(inputs.picking.heads), shares: queries(inputs.picking.shares), picked: keys(inputs.picked))
+    // `[1, N, Q, P]` × `[1, N, P, T]`.
+    let scores = try queries(inputs.query).transpose(1, 2)
+      .matmul(keys(inputs.key).transpose(1, 2).transpose(2, 3)).multiplied(by: scale)
+    let weights = try scores.to(.float32).adding(bias).softmax(dim: 3).to(inputs.query.dtype)
+    return try weights.matmul(keys(inputs.value).transpose(1, 2)).transpose(1, 2)
+  }
+
+  /// 0 for tokens that are picked and −∞ for others, `[Q, T]` float32: the queries are those of the last Q tokens.
+  private func closed(heads: Tensor, shares: Tensor, picked: Tensor) throws -> Tensor {
+    let (count, seen) = (heads.shape[1], picked.shape[1])
+    let (indexHeads, width) = (heads.shape[2], heads.shape[3])
+    let found = try heads.to(.float32).reshape([count * indexHeads, width])
+      .matmul(picked.to(.float32).reshape([seen, width]).transpose(0, 1)).relu()
+      .reshape([count, indexHeads, seen])
+    let later = try Tensor.full([count, seen], -.infinity, dtype: .float32, device: heads.device)
+      .triu(diagonal: seen - count + 1)
+    let scores = try shares.reshape([count, 1, indexHeads]).matmul(found).reshape([count, seen]).adding(later)
+    // Of tokens that are alike the earlier ones, whatever else is in the row.
+    let indices = try scores.sort(dim: 1, descending: true).indices.narrow(dim: 1, start: 0, length: picks)
+    let none = try Tensor.full([count, seen], -.infinity, dtype: .float32, device: heads.device)
+    return try none.scatter(
+      dim: 1, index: indices, source: Tensor.zeros(indices.shape, dtype: .float32, device: heads.device))
+  }
+}
