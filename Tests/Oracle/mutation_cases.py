@@ -36,8 +36,9 @@ LINEAR = dict(
     head_dim=16, linear_conv_kernel_dim=4, linear_key_head_dim=8, linear_value_head_dim=12, linear_num_key_heads=2,
     linear_num_value_heads=4, layer_types=["linear_attention", "full_attention"] * 2,
 )
+# With few heads some tokens' scores are zero in all of them, and PyTorch's choice among these follows no rule.
 INDEXED = dict(
-    index_topk=64, index_head_dim=12, index_n_heads=3, num_nextn_predict_layers=0, kv_lora_rank=14)
+    index_topk=64, index_head_dim=12, index_n_heads=16, num_nextn_predict_layers=0, kv_lora_rank=14)
 SHORT = dict(norm_eps=1e-5, conv_L_cache=3)
 SCANS = dict(
     mamba_n_heads=8, mamba_d_head=12, mamba_n_groups=2, mamba_d_state=16, mamba_d_conv=4, mamba_expand=2, mamba_chunk_size=16,
@@ -132,7 +133,7 @@ BASES = {
 
 # By towers.py; Kimi K2 is DeepSeek-V3 by another name, which `transformers` does not know.
 COMPARED_ELSEWHERE = {"qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "gemma3", "gemma4", "mistral3", "llava", "llama4",
-                      "kimi_k2"}
+                      "kimi_k2", "kimi_k25"}
 
 # No part of what a loss is computed with: bookkeeping, training, generation.
 IDLE = set(
