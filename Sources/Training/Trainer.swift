@@ -101,12 +101,9 @@ public final class Trainer {
     let exchange = ownership.exchange(of: model)
     let own = try gradients(batches, exchange)
     try exchange?.finish()
-    let (numbers, moving) = (
-      zip(model.numbers, model.parameters).filter { $1.hasGradient }.map(\.0),
-      model.parameters.filter(\.hasGradient)
-    )
-    let squares = try moving.reduce(0) { sum, parameter in
-      let norm = try parameter.gradient()?.norm(p: 2).item() ?? 0
+    let moving = zip(model.numbers, model.parameters).filter { $1.hasGradient }
+    let squares = try moving.reduce(0) { sum, moving in
+      let norm = try moving.1.gradient()?.norm(p: 2).item() ?? 0
       return sum + norm * norm
     }
     let sums = try world.sum([own.divergence, own.crossEntropy, own.intermediate, squares])
@@ -123,12 +120,12 @@ public final class Trainer {
     // Copies go first: they take as much memory as the optimizer does.
     model.dropCopies()
     let factor = rule.clip > 0 && norm > rule.clip ? rule.clip / (norm + 1e-6) : nil
-    for parameter in moving {
+    for (_, parameter) in moving {
       try parameter.move(
         by: AdamWRule(rate: rate, weightDecay: parameter.decays ? rule.weightDecay : 0), step: step, factor: factor)
       parameter.dropGradient()
     }
-    try ownership.spreadValues(of: model, changed: Set(numbers))
+    try ownership.spreadValues(of: model, changed: Set(moving.map(\.0)))
     return outcome
   }
 

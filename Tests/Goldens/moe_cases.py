@@ -349,36 +349,11 @@ CASES = {
          "identity": {}},
         {"scale": {"routed_scaling_factor": 1.0}},
     ),
-    # An indexer that picks some of the tokens of rows as long as these.
-    "deepseek_v32_picked": _case(
-        "deepseek_v32", "DeepseekV32ForCausalLM", 3, 41,
-        LATENT | {"intermediate_size": 30, "moe_intermediate_size": 12, "q_lora_rank": 14, "n_routed_experts": 6,
-                  "n_shared_experts": 2, "num_experts_per_tok": 2, "first_k_dense_replace": 1,
-                  "routed_scaling_factor": 1.7, "index_topk": 8, "index_n_heads": 12, "index_head_dim": 8,
-                  "n_group": 2, "topk_group": 1, "rope_theta": 1000.0},
-        [12, 12, 10],
-        {"width": {"hidden_size": 26, "ffn_hidden_size": 23, "num_moe_experts": 4, "moe_ffn_hidden_size": 9,
-                   "moe_shared_expert_intermediate_size": 18},
-         "depth": {"num_layers": 2},
-         "everything": {"num_layers": 2, "hidden_size": 28, "ffn_hidden_size": 25, "num_moe_experts": 4,
-                        "moe_ffn_hidden_size": 10, "moe_shared_expert_intermediate_size": 20},
-         "identity": {}},
-        {"picks": {"index_topk": 64}, "fewer": {"index_topk": 4}},
-    ),
-    # The same, with biases and layers without experts by a list.
-    "glm_moe_dsa_picked": _case(
-        "glm_moe_dsa", "GlmMoeDsaForCausalLM", 3, 41,
-        LATENT | {"intermediate_size": 30, "moe_intermediate_size": 12, "q_lora_rank": 14, "n_routed_experts": 6,
-                  "n_shared_experts": 2, "num_experts_per_tok": 2, "mlp_layer_types": ["dense", "sparse", "sparse"],
-                  "routed_scaling_factor": 1.7, "index_topk": 8, "index_n_heads": 12, "index_head_dim": 8,
-                  "n_group": 1, "topk_group": 1, "rope_theta": 500.0, "attention_bias": True},
-        [12, 12, 10],
-        {"width": {"hidden_size": 26, "ffn_hidden_size": 23, "num_moe_experts": 4, "moe_ffn_hidden_size": 9,
-                   "moe_shared_expert_intermediate_size": 18},
-         "depth": {"num_layers": 2},
-         "everything": {"num_layers": 2, "hidden_size": 28, "ffn_hidden_size": 25, "num_moe_experts": 4,
-                        "moe_ffn_hidden_size": 10, "moe_shared_expert_intermediate_size": 20},
-         "identity": {}},
-        {"picks": {"index_topk": 64}, "fewer": {"index_topk": 4}},
-    ),
 }
+
+# The same with indexers that pick some of the tokens of rows as long as these.
+for _name in ("deepseek_v32", "glm_moe_dsa"):
+    _base = CASES[_name]
+    CASES[_name + "_picked"] = _base | {
+        "config": _base["config"] | {"vocab_size": 41, "index_topk": 8, "index_n_heads": 12}, "rows": [12, 12, 10],
+        "moves": {"picks": {"index_topk": 64}, "fewer": {"index_topk": 4}}}
