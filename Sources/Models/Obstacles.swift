@@ -47,7 +47,8 @@ extension Families {
       guard let quantised, let quantisation else { return }
       throw ModelError(
         "\(config.file): \(quantised) that this checkpoint is quantised (\(quantisation.name)); prune the original (bf16, f16 or "
-          + "f32) weights, which its model card names as base_model, and quantise the result. Read are FP8, MXFP4 and NVFP4"
+          + "f32) weights, which its model card names as base_model, and quantise the result. Read are FP8, MXFP4, NVFP4 and symmetric "
+          + "packed integers"
       )
     case (nil, false):
       throw ModelError(

@@ -52,6 +52,64 @@ import Testing
     #expect(try values(nan, "w").allSatisfy(\.isNaN))
   }
 
+  private static func integers(_ bits: Int, _ more: String = "") -> String {
+    """
+    {"quantization_config": {"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"group_0": {
+      "weights": {"type": "int", "num_bits": \(bits), "symmetric": true\(more)}}}}}
+    """
+  }
+
+  /// Words are read from their lowest bits up, and each group of a row has its scale.
+  @Test func packedIntegersAreWhatTheFormatSays() throws {
+    let scratch = try Scratch()
+    let four = try reader(
+      [
+        ("a.weight_packed", "I32", [1, 1], [0x10, 0x32, 0x54, 0xF8]),
+        ("a.weight_scale", "F32", [1, 2], bytes([1, 10])),
+        ("a.weight_shape", "I64", [2], [UInt8](repeating: 0, count: 16)),
+      ], config: Self.integers(4), in: scratch)
+    #expect(four.tensors.map(\.name) == ["a.weight"] && four.entry("a.weight")?.shape == [1, 8])
+    #expect(try values(four, "a.weight") == [-8, -7, -6, -5, -40, -30, 0, 70])
+    let eight = try reader(
+      [
+        ("a.weight_packed", "I32", [2, 1], [0, 1, 128, 255, 129, 127, 0, 3]),
+        ("a.weight_scale", "F32", [2, 1], bytes([1, 2])),
+      ],
+      config: Self.integers(8), in: scratch)
+    #expect(try values(eight, "a.weight") == [-128, -127, 0, 127, 2, -2, -256, -250])
+    // Where the config does not say how many bits, or another number, they are no weight.
+    for config in ["{}", Self.integers(3)] {
+      let other = try reader(
+        [("a.weight_packed", "I32", [1, 1], [0, 0, 0, 0]), ("a.weight_scale", "F32", [1, 1], bytes([1]))],
+        config: config,
+        in: scratch)
+      #expect(other.entry("a.weight") == nil && other.entry("a.weight_packed")?.isQuantised == false)
+    }
+  }
+
+  @Test func integersThatAreNotReadAreNamed() throws {
+    let scratch = try Scratch()
+    let word: [UInt8] = [0, 0, 0, 0]
+    let values: Stored = ("a.weight_packed", "I32", [1, 1], word)
+    let wrong: [([Stored], String)] = [
+      ([values, ("a.weight_scale", "F32", [1, 3], bytes([1, 1, 1]))], "a.weight_scale"),
+      ([values, ("a.weight_scale", "F32", [2, 1], bytes([1, 1]))], "a.weight_scale"),
+      ([values, ("a.weight_scale", "F32", [1], bytes([1]))], "a.weight_scale"),
+      ([values, ("a.weight_scale", "F32", [1, 0], [])], "a.weight_scale"),
+      (
+        [values, ("a.weight_scale", "F32", [1, 1], bytes([1])), ("a.weight_zero_point", "I32", [1, 1], word)],
+        "a.weight_zero_point"
+      ),
+      (
+        [values, ("a.weight_scale", "F32", [1, 1], bytes([1])), ("a.weight_g_idx", "I32", [1], word)], "a.weight_g_idx"
+      ),
+    ]
+    for (stored, name) in wrong {
+      let found = message { _ = try reader(stored, config: Self.integers(4), in: scratch) }
+      #expect(found.contains(name) && found.contains("model.safetensors"), "\(found)")
+    }
+  }
+
   @Test func theLastBlockMayBeNarrower() throws {
     let scratch = try Scratch()
     let reader = try reader(

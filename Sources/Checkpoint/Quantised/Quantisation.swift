@@ -82,7 +82,8 @@ public struct Quantisation: Sendable, Equatable {
       let (type, bits) = (group["weights"]?["type"]?.string ?? "?", group["weights"]?["num_bits"]?.int ?? 0)
       let size = group["weights"]?["group_size"]?.int
       let format = group["format"]?.string ?? object["format"]?.string
-      let isPacked = format == "pack-quantized" && [4, 8].contains(bits) && group["weights"]?["symmetric"]?.bool != false
+      let isPacked =
+        format == "pack-quantized" && [4, 8].contains(bits) && group["weights"]?["symmetric"]?.bool != false
       return (
         "\(type)\(bits)", type == "float" && (bits == 8 || bits == 4 && size == 16) || type == "int" && isPacked
       )
@@ -92,7 +93,8 @@ public struct Quantisation: Sendable, Equatable {
   /// Bits of the integers of compressed-tensors' groups; nil where there are none, or several kinds.
   private static func bits(_ object: JSON.Object) -> Int? {
     let kinds = Set(kinds(object).map(\.name)).filter { $0.hasPrefix("int") }
-    return kinds.count == 1 ? kinds.first.flatMap { Int($0.dropFirst(3)) }.flatMap { [4, 8].contains($0) ? $0 : nil } : nil
+    return kinds.count == 1
+      ? kinds.first.flatMap { Int($0.dropFirst(3)) }.flatMap { [4, 8].contains($0) ? $0 : nil } : nil
   }
 
   private static func said(_ config: JSON.Object) -> (key: String, object: JSON.Object)? {

@@ -144,7 +144,8 @@ private struct QuantisedWeights {
       guard let bits = layout.bits, let scales = part(own + "_scale"), scales.type.isScale else { return nil }
       for other in ["_zero_point", "_g_idx"] {
         if let found = part(own + other) {
-          throw wrong("\(found.name) is there: integers are read where they are symmetric and in the order of the columns")
+          throw wrong(
+            "\(found.name) is there: integers are read where they are symmetric and in the order of the columns")
         }
       }
       let words = values.shape.last ?? 0

@@ -19,7 +19,9 @@ struct PickedAttention {
   }
 
   /// Bytes of a block's scores, about.
-  private static let blockBytes = 64 << 20
+  private static let blockBytes = 32 << 20
+  /// Queries for which keys are laid out once: as far as the last of them sees.
+  private static let stretch = 1024
 
   /// - Parameter segments: which keys each stretch of queries sees, in rows that hold several sequences; nil for rows of one.
   /// - Returns: `[B, Q, N, V]`.
@@ -67,41 +69,46 @@ struct PickedAttention {
           query: first(inputs.query, early), key: first(inputs.key, before + early),
           value: first(inputs.value, before + early), scale: scale))
     }
-    let heads = inputs.query.shape[2]
-    let step = max(Self.blockBytes / (4 * heads * keys), 1)
-    for start in stride(from: early, to: queries, by: step) {
-      parts.append(try block(inputs, start..<min(start + step, queries), before: before))
+    let step = max(Self.blockBytes / (4 * inputs.query.shape[2] * keys), 1)
+    for start in stride(from: early, to: queries, by: Self.stretch) {
+      let end = min(start + Self.stretch, queries)
+      func seen(_ x: Tensor) throws -> Tensor { try x.narrow(dim: 1, start: 0, length: before + end) }
+      let (key, value) = (try headed(seen(inputs.key)), try headed(seen(inputs.value)))
+      let picked = try seen(inputs.picked).reshape([before + end, -1])
+      for first in stride(from: start, to: end, by: step) {
+        func some(_ x: Tensor) throws -> Tensor { try x.narrow(dim: 1, start: first, length: min(step, end - first)) }
+        let bias = try closed(
+          heads: some(inputs.picking.heads), shares: some(inputs.picking.shares), picked: picked, before: before + first
+        )
+        // `[N, Q, P]` × `[N, P, T]`.
+        let scores = try headed(some(inputs.query)).matmul(key.transpose(1, 2)).multiplied(by: scale)
+        let weights = try scores.to(.float32).adding(bias).softmax(dim: 2).to(value.dtype)
+        parts.append(try weights.matmul(value).transpose(0, 1).unsqueeze(0))
+      }
     }
     return try Tensor.cat(parts, dim: 1)
   }
 
-  /// Some queries, each with its picks among those up to itself.
-  private func block(_ inputs: Inputs, _ range: Range<Int>, before: Int) throws -> Tensor {
-    let seen = before + range.upperBound
-    func queries(_ x: Tensor) throws -> Tensor { try x.narrow(dim: 1, start: range.lowerBound, length: range.count) }
-    func keys(_ x: Tensor) throws -> Tensor { try x.narrow(dim: 1, start: 0, length: seen) }
-    let bias = try closed(
-      heads: queries(inputs.picking.heads), shares: queries(inputs.picking.shares), picked: keys(inputs.picked))
-    // `[1, N, Q, P]` × `[1, N, P, T]`.
-    let scores = try queries(inputs.query).transpose(1, 2)
-      .matmul(keys(inputs.key).transpose(1, 2).transpose(2, 3)).multiplied(by: scale)
-    let weights = try scores.to(.float32).adding(bias).softmax(dim: 3).to(inputs.query.dtype)
-    return try weights.matmul(keys(inputs.value).transpose(1, 2)).transpose(1, 2)
+  /// `[1, S, N, C]` → `[N, S, C]`, as products take it.
+  private func headed(_ x: Tensor) throws -> Tensor {
+    try x.reshape(Array(x.shape.dropFirst())).transpose(0, 1).contiguous()
   }
 
-  /// 0 for tokens that are picked and −∞ for others, `[Q, T]` float32: the queries are those of the last Q tokens.
-  private func closed(heads: Tensor, shares: Tensor, picked: Tensor) throws -> Tensor {
-    let (count, seen) = (heads.shape[1], picked.shape[1])
+  /// 0 for tokens that are picked and −∞ for others, `[Q, T]` float32.
+  ///
+  /// - Parameters:
+  ///   - picked: of all tokens, `[T, D]`.
+  ///   - before: tokens before the first query.
+  private func closed(heads: Tensor, shares: Tensor, picked: Tensor, before: Int) throws -> Tensor {
+    let (count, all) = (heads.shape[1], picked.shape[0])
     let (indexHeads, width) = (heads.shape[2], heads.shape[3])
     let found = try heads.to(.float32).reshape([count * indexHeads, width])
-      .matmul(picked.to(.float32).reshape([seen, width]).transpose(0, 1)).relu()
-      .reshape([count, indexHeads, seen])
-    let later = try Tensor.full([count, seen], -.infinity, dtype: .float32, device: heads.device)
-      .triu(diagonal: seen - count + 1)
-    let scores = try shares.reshape([count, 1, indexHeads]).matmul(found).reshape([count, seen]).adding(later)
+      .matmul(picked.to(.float32).transpose(0, 1)).relu().reshape([count, indexHeads, all])
+    let none = try Tensor.full([count, all], -.infinity, dtype: .float32, device: heads.device)
+    let scores = try shares.reshape([count, 1, indexHeads]).matmul(found).reshape([count, all])
+      .adding(none.triu(diagonal: before + 1))
     // Of tokens that are alike the earlier ones, whatever else is in the row.
     let indices = try scores.sort(dim: 1, descending: true).indices.narrow(dim: 1, start: 0, length: picks)
-    let none = try Tensor.full([count, seen], -.infinity, dtype: .float32, device: heads.device)
     return try none.scatter(
       dim: 1, index: indices, source: Tensor.zeros(indices.shape, dtype: .float32, device: heads.device))
   }
