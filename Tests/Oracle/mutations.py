@@ -1,6 +1,6 @@
 """Does every field of a config mean to us what it means to `transformers`?
 
-    python mutations.py --binary BIN [--jobs 2] [--report FILE] [--match TEXT] [--every N] [MODEL_TYPE …]
+    python mutations.py --binary BIN [--jobs 2] [--report FILE] [--match TEXT] [--every N [--offset K]] [MODEL_TYPE …]
 
 For each model type a tiny random checkpoint, and its config.json changed field by field (mutation_cases.py): the loss that
 `coppice eval` prints, in float32, against that of `transformers`' eager forward pass over the same rows. A mutation is one of
@@ -190,7 +190,7 @@ def judge(expected, found):
     return "different", f"transformers {expected:.6f}, coppice {value:.6f}"
 
 
-def compare(binary, model_type, pool, match, every, root):
+def compare(binary, model_type, pool, match, every, offset, root):
     """Yields (label, verdict, detail, whether the original's loss moved)."""
     original = Original(root, model_type)
     pending = []
@@ -208,7 +208,7 @@ def compare(binary, model_type, pool, match, every, root):
         return label, verdict, detail, moved
 
     for number, (label, changes) in enumerate(mutations(model_type)):
-        if label != "base" and (match not in label or (number + len(model_type)) % every):
+        if label != "base" and (match not in label or (number + offset + len(model_type)) % every):
             continue
         config = BASES[model_type] | {"model_type": model_type} | changes
         config = {key: value for key, value in config.items() if not (isinstance(value, str) and value == ABSENT)}
@@ -233,6 +233,7 @@ def main():
     parser.add_argument("--binary", required=True)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--every", type=int, default=1, help="only every n-th mutation")
+    parser.add_argument("--offset", type=int, default=0, help="which of them, from 0 to n - 1")
     parser.add_argument("--match", default="", help="only mutations whose label holds this text")
     parser.add_argument("--report", type=pathlib.Path, help="JSON lines of every mutation")
     parser.add_argument("types", nargs="*", metavar="MODEL_TYPE")
@@ -257,7 +258,7 @@ def main():
         for model_type in arguments.types or BASES:
             own = collections.Counter()
             for label, verdict, detail, moved in compare(
-                    arguments.binary, model_type, pool, arguments.match, arguments.every, pathlib.Path(root)):
+                    arguments.binary, model_type, pool, arguments.match, arguments.every, arguments.offset, pathlib.Path(root)):
                 own[verdict] += 1
                 moved_count += moved
                 if report:
