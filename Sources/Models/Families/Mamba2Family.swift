@@ -5,6 +5,10 @@ public enum Mamba2Family: Family {
   public static let modelTypes = ["mamba2"]
 
   public static func describe(_ config: ConfigReader) throws -> ModelDescription {
+    try config.refuse(
+      "rescale_prenorm_residual",
+      "transformers 5 divides the weights of out_proj by it whenever it loads them; set it to false, which the weights are stored for"
+    )
     var sizes = DeclaredSizes(config)
     let hidden = try sizes.read(.hidden, "hidden_size", default: 4096)
     let heads = try sizes.read(.mambaHeads, "num_heads", default: 128)
