@@ -64,7 +64,6 @@ extension ModelDescription {
     let all = Array(layers.indices)
     let own = all.map { operations(rows: rows, in: Architecture(layers: [$0], sizes: sizes)) }
     let walks = own.enumerated().reduce(0) { $0 + Double($1.offset + 1) * $1.element }
-    let head = 2 * Double(sizes[.hidden]) * Double(sizes[.vocabulary]) * Double(rows.reduce(0, +))
-    return walks + 2 * Double(all.count) * head
+    return walks + 2 * Double(all.count) * headOperations(tokens: rows.reduce(0, +))
   }
 }

@@ -39,6 +39,11 @@ extension ModelDescription {
       return layers[layer].sublayers.reduce(sum) { $0 + $1.block.operations(rows: rows, sizes: sizes) }
     }
   }
+
+  /// The same of the logits of so many tokens, in the model's own shape.
+  public func headOperations(tokens: Int) -> Double {
+    2 * Double(tokens) * Double(sizes[.hidden]) * Double(sizes[.vocabulary])
+  }
 }
 
 extension Selection {

@@ -49,9 +49,14 @@ public struct Weight: Sendable, Hashable {
 
   /// The tensors that hold this weight: one, or one an expert.
   public func tensors(layer: Int?, sizes: Sizes) -> [(name: String, shape: [Int])] {
-    let shape = asStored(shape(sizes))
-    guard isPerExpert else { return [(name(layer: layer), shape)] }
-    return (0..<(axes.first?.size(sizes) ?? 0)).map { (name(layer: layer, expert: $0), Array(shape.dropFirst())) }
+    parts(sizes).map { (name(layer: layer, expert: $0.expert), asStored($0.shape)) }
+  }
+
+  /// The same without names, in the shapes that are multiplied; the expert is nil for one of all.
+  public func parts(_ sizes: Sizes) -> [(expert: Int?, shape: [Int])] {
+    let shape = shape(sizes)
+    guard isPerExpert else { return [(nil, shape)] }
+    return (0..<(shape.first ?? 0)).map { ($0, Array(shape.dropFirst())) }
   }
 
   /// What belongs to each axis, in the order in which the file has them.

@@ -31,7 +31,12 @@ extension World {
   }
 
   /// Adds numbers up over all ranks, in their order: the same sums on each. All call it, with as many numbers.
-  public func sum(_ numbers: [Double]) throws -> [Double] {
+  public func sum(_ numbers: [Double]) throws -> [Double] { try combine(numbers, +) }
+
+  /// The least of all ranks' numbers, place by place: the same on each. All call it, with as many numbers.
+  public func least(of numbers: [Double]) throws -> [Double] { try combine(numbers, min) }
+
+  private func combine(_ numbers: [Double], _ join: (Double, Double) -> Double) throws -> [Double] {
     guard !isAlone else { return numbers }
     func bytes(_ numbers: [Double]) -> [UInt8] { numbers.withUnsafeBytes { Array($0) } }
     func doubles(_ bytes: [UInt8]) -> [Double] {
@@ -40,21 +45,11 @@ extension World {
     }
     let all = try gather(bytes(numbers), to: 0)
     guard all.allSatisfy({ $0.count == 8 * numbers.count }) else {
-      throw RankError(.misuse, "ranks add up other numbers than rank 0's \(numbers.count)")
+      throw RankError(.misuse, "ranks combine other numbers than rank 0's \(numbers.count)")
     }
-    let sums = all.map(doubles).reduce([Double](repeating: 0, count: numbers.count)) { zip($0, $1).map { $0 + $1 } }
-    return doubles(try broadcast(bytes(sums), from: 0))
-  }
-
-  /// The least of all ranks' numbers, place by place: the same on each. All call it, with as many numbers.
-  public func least(of numbers: [Int]) throws -> [Int] {
-    let all = try exchange(Array(numbers.map { "\($0)" }.joined(separator: " ").utf8)).map { bytes in
-      String(decoding: bytes, as: UTF8.self).split(separator: " ").compactMap { Int($0) }
-    }
-    guard all.allSatisfy({ $0.count == numbers.count }) else {
-      throw RankError(.misuse, "ranks compare other numbers than rank \(rank)'s \(numbers.count)")
-    }
-    return all.reduce(numbers) { zip($0, $1).map { min($0, $1) } }
+    // Rank 0's are the first: the others have got nothing.
+    let joined = all.dropFirst().map(doubles).reduce(numbers) { zip($0, $1).map(join) }
+    return doubles(try broadcast(bytes(joined), from: 0))
   }
 
   /// Returns when all ranks have come here.

@@ -9,11 +9,14 @@ extension ModelDescription {
     return outerWeights.filter { !resting.contains($0) }
   }
 
-  /// Those of them that belong to the first or the last stage of a pipeline; an embedding that is the head belongs to both.
-  func trainedOuterWeights(isFirst: Bool, isLast: Bool) -> [Weight] {
+  /// Those of them that belong to a stage of a pipeline; an embedding that is the head belongs to the first and to the last.
+  ///
+  /// - Parameter stage: its layers, 0-based.
+  func trainedOuterWeights(in stage: Range<Int>) -> [Weight] {
     let end = Set(finalNorm.weights + [head ?? embedding] + [headBias].compactMap { $0 })
     return trainedOuterWeights.filter { weight in
-      isLast && end.contains(weight) || isFirst && (weight == embedding || !end.contains(weight))
+      stage.upperBound == layers.count && end.contains(weight)
+        || stage.lowerBound == 0 && (weight == embedding || !end.contains(weight))
     }
   }
 }
@@ -29,21 +32,16 @@ struct ParameterSlot {
 extension ModelDescription {
   /// Every tensor that learns, in the order of the checkpoint: embedding, layers, what follows.
   var parameterSlots: [ParameterSlot] {
-    let outer = trainedOuterWeights.map {
-      ParameterSlot(name: .init(weight: $0, layer: nil, expert: nil), shape: $0.shape(sizes))
-    }
-    let inner = layers.enumerated().flatMap { layer, content in
-      content.weights.flatMap { weight in
-        let shape = weight.shape(sizes)
-        guard weight.isPerExpert, let experts = shape.first else {
-          return [ParameterSlot(name: .init(weight: weight, layer: layer, expert: nil), shape: shape)]
-        }
-        return (0..<experts).map {
-          ParameterSlot(name: .init(weight: weight, layer: layer, expert: $0), shape: Array(shape.dropFirst()))
-        }
-      }
-    }
+    let outer = trainedOuterWeights.flatMap { slots(of: $0, layer: nil) }
+    let inner = layers.enumerated().flatMap { layer, content in content.weights.flatMap { slots(of: $0, layer: layer) } }
     return outer.prefix(1) + inner + outer.dropFirst()
+  }
+
+  /// A weight's tensors.
+  func slots(of weight: Weight, layer: Int?) -> [ParameterSlot] {
+    weight.parts(sizes).map {
+      ParameterSlot(name: .init(weight: weight, layer: layer, expert: $0.expert), shape: $0.shape)
+    }
   }
 }
 
@@ -53,10 +51,9 @@ extension CrewLayout {
     // Also what is learned beside the model.
     guard stages.count > 1 else { return Array(0..<ranks) }
     return (0..<ranks).filter { rank in
-      let stage = stage(of: rank)
-      if let layer = slot.name.layer { return stages[stage].contains(layer) }
-      return description.trainedOuterWeights(isFirst: stage == 0, isLast: stage == stages.count - 1)
-        .contains(slot.name.weight)
+      let stage = stages[stage(of: rank)]
+      return slot.name.layer.map(stage.contains)
+        ?? description.trainedOuterWeights(in: stage).contains(slot.name.weight)
     }
   }
 }

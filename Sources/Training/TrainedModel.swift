@@ -49,7 +49,7 @@ public final class TrainedModel {
       return try Parameter(
         .init(weight: weight, layer: layer, expert: expert), value: own, places: memory.places(inLayer: layer != nil))
     }
-    for weight in description.trainedOuterWeights(isFirst: isFirst, isLast: isLast) {
+    for weight in description.trainedOuterWeights(in: self.stage) {
       outside[weight] = try parameter(weight, nil, nil, model.tensor(weight.name))
     }
     for layer in description.layers.indices {
@@ -122,7 +122,8 @@ public final class TrainedModel {
   public func stored(
     _ weight: Weight, layer: Int?, absent: (_ name: String, _ shape: [Int]) throws -> Tensor = TrainedModel.nobodyElse
   ) throws -> Tensor? {
-    let wanted = slots.filter { $0.name.weight == weight && $0.name.layer == layer }
+    guard layer != nil || description.trainedOuterWeights.contains(weight) else { return nil }
+    let wanted = description.slots(of: weight, layer: layer)
     guard let first = wanted.first?.name else { return nil }
     let held = Dictionary(
       (layer.map { layers[$0] } ?? [outside[weight]].compactMap { $0 }).map { ($0.name, $0) }

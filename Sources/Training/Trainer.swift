@@ -89,8 +89,8 @@ public final class Trainer {
     if let teacher {
       let layers = intermediates?.teacherLayers.count ?? 0
       // Stages go through the same batches together.
-      let least = try world.least(of: [teacher.tokensAtOnce(layers: layers), teacher.tokensAtOnce(layers: 0)])
-      teacherTokens = (least[0], least[1])
+      let least = try world.least(of: [layers, 0].map { Double(teacher.tokensAtOnce(layers: $0)) })
+      teacherTokens = (Int(least[0]), Int(least[1]))
     }
   }
 

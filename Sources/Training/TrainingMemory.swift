@@ -62,10 +62,7 @@ public struct TrainingMemory {
     let (sizes, stage) = (model.sizes, stage ?? model.layers.indices)
     func elements(_ weights: [Weight]) -> Int { weights.reduce(0) { $0 + $1.elementCount(sizes) } }
     let layers = model.layers[stage].map { elements($0.weights) }
-    let ends = (isFirst: stage.lowerBound == 0, isLast: stage.upperBound == model.layers.count)
-    let (inner, outer) = (
-      layers.reduce(0, +), elements(model.trainedOuterWeights(isFirst: ends.isFirst, isLast: ends.isLast))
-    )
+    let (inner, outer) = (layers.reduce(0, +), elements(model.trainedOuterWeights(in: stage)))
     let isWide = dtype == .float32
     let moments = 8 * (inner + outer) / processes
     // Copies are float32 weights themselves where these are in memory.

@@ -6,7 +6,6 @@ Usage: pipelines.py --binary PATH
 
 import argparse
 import json
-import os
 import pathlib
 import signal
 import subprocess

@@ -27,11 +27,11 @@ import Torch
   @Test func theLeastOfAllNumbersIsTheSameEverywhere() throws {
     #expect(try World.alone.least(of: [4, -1]) == [4, -1])
     let results = try inRanks(3) { world in
-      let least = try world.least(of: [world.rank - 1, 7 - world.rank, .max])
+      let least = try world.least(of: [Double(world.rank - 1), Double(7 - world.rank), .infinity])
       try world.leave()
       return least
     }
-    for result in results { #expect(try result?.get() == [-1, 5, .max]) }
+    for result in results { #expect(try result?.get() == [-1, 5, .infinity]) }
     let others = try inRanks(2) { world in try world.least(of: Array(repeating: 1, count: 1 + world.rank)) }
     for result in others { #expect(throws: RankError.self) { try result?.get() } }
   }

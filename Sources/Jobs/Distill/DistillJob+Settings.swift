@@ -10,16 +10,13 @@ extension DistillJob {
   func division(
     _ student: SourceModel, _ teacher: SourceModel
   ) throws -> (student: CrewLayout, teacher: CrewLayout) {
-    func head(_ model: SourceModel) -> Double {
-      let sizes = model.description.sizes
-      return 2 * Double(request.seqLength) * Double(sizes[.vocabulary]) * Double(sizes[.hidden])
-    }
+    let tokens = request.seqLength
     // Of the student all is done three times, there and back, of the teacher once.
+    let ending =
+      student.description.headOperations(tokens: tokens) + teacher.description.headOperations(tokens: tokens) / 3
     return (
-      try request.compute.layout(
-        of: student.description, tokens: request.seqLength, ranks: world.size,
-        ending: head(student) + head(teacher) / 3),
-      try request.compute.layout(of: teacher.description, tokens: request.seqLength, ranks: world.size)
+      try request.compute.layout(of: student.description, tokens: tokens, ranks: world.size, ending: ending),
+      try request.compute.layout(of: teacher.description, tokens: tokens, ranks: world.size)
     )
   }
 

@@ -54,7 +54,7 @@ public struct DistillJob {
     for note in student.notes { try events.note(.checkpoint(note)) }
     try TrainedModel.check(
       student, on: request.compute.device.place(), for: "distillation", inStages: request.compute.stages > 1)
-    _ = try division(student, teacher)
+    let division = try division(student, teacher)
     let exported = request.exported ?? request.output + "/hf"
     for model in [student, teacher] {
       try OutputPlace.check(output: request.output, model: model.checkpoint.directory, kept: nil)
@@ -76,7 +76,9 @@ public struct DistillJob {
     let finished = writes && claim == nil ? try FinishedOutput(exported, name: "hf_export_path") : nil
     defer { withExtendedLifetime((states, claim)) {} }
     return try student.checkpoint.blamingChanges {
-      try teacher.checkpoint.blamingChanges { try train(student, teacher, tokenizer, exported, claim, finished) }
+      try teacher.checkpoint.blamingChanges {
+        try train(student, teacher, division, tokenizer, exported, claim, finished)
+      }
     }
   }
 
@@ -104,8 +106,8 @@ public struct DistillJob {
   }
 
   private func train(
-    _ student: SourceModel, _ teacher: SourceModel, _ tokenizer: Tokenizer, _ exported: String, _ claim: OutputClaim?,
-    _ finished: FinishedOutput?
+    _ student: SourceModel, _ teacher: SourceModel, _ division: (student: CrewLayout, teacher: CrewLayout),
+    _ tokenizer: Tokenizer, _ exported: String, _ claim: OutputClaim?, _ finished: FinishedOutput?
   ) throws -> DistillOutcome {
     if let limit = student.description.exceededPositions(request.seqLength) {
       try events.warn(.rowsTooLong(tokens: request.seqLength, limit: limit))
@@ -120,7 +122,6 @@ public struct DistillJob {
     hashing.finish()
     let dtype = try request.compute.dtype(for: student)
     let rule = try rule(student, dtype)
-    let division = try division(student, teacher)
     let made = Fingerprint(
       settings(dtype) + [
         ("recompute", "\(rule.recomputes)"), ("student", hashes[0]), ("teacher", hashes[1]),

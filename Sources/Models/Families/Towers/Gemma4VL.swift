@@ -7,9 +7,7 @@ public enum Gemma4VL: Family {
   public static let sections = Tower.sections + ["audio_config"]
 
   public static func sample(modelType: String) -> JSON.Object {
-    var config = Families.towerSample(modelType, text: "gemma4_text", vision: ["hidden_size": 768])
-    config["text_config"] = JSON.object(Gemma4.sample(modelType: "gemma4_text"))
-    return config
+    Families.towerSample(modelType, text: "gemma4_text", vision: ["hidden_size": 768])
   }
 
   public static func samples(modelType: String) -> [JSON.Object] {

@@ -7,9 +7,7 @@ public enum KimiVL: Family {
   public static let sections = Tower.sections
 
   public static func sample(modelType: String) -> JSON.Object {
-    var config = Families.towerSample(modelType, text: "kimi_k2", vision: ["hidden_size": 1152])
-    config["text_config"] = JSON.object(DeepSeekV3.sample(modelType: "kimi_k2"))
-    return config
+    Families.towerSample(modelType, text: "kimi_k2", vision: ["hidden_size": 1152])
   }
 
   public static func describe(_ config: ConfigReader) throws -> ModelDescription {

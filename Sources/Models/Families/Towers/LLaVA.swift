@@ -27,9 +27,7 @@ public enum Llama4VL: Family {
   public static let sections = Tower.sections
 
   public static func sample(modelType: String) -> JSON.Object {
-    var config = Families.towerSample(modelType, text: "llama4_text", vision: ["vision_output_dim": 4096])
-    config["text_config"] = JSON.object(Llama4.sample(modelType: "llama4_text"))
-    return config
+    Families.towerSample(modelType, text: "llama4_text", vision: ["vision_output_dim": 4096])
   }
 
   public static func describe(_ config: ConfigReader) throws -> ModelDescription {
@@ -77,9 +75,7 @@ public enum Gemma3VL: Family {
   public static let sections = Tower.sections
 
   public static func sample(modelType: String) -> JSON.Object {
-    var config = Families.towerSample(modelType, text: "gemma3_text", vision: ["hidden_size": 1152])
-    config["text_config"] = JSON.object(Gemma3.sample(modelType: "gemma3_text"))
-    return config
+    Families.towerSample(modelType, text: "gemma3_text", vision: ["hidden_size": 1152])
   }
 
   public static func describe(_ config: ConfigReader) throws -> ModelDescription {

@@ -148,7 +148,8 @@ extension Families {
   ///   - vision: fields of the encoder's section.
   static func towerSample(_ modelType: String, text: String, vision: KeyValuePairs<String, Int>) -> JSON.Object {
     JSON.Object([
-      ("model_type", .text(modelType)), ("text_config", .object(commonSample(text))),
+      ("model_type", .text(modelType)),
+      ("text_config", .object(family(of: text)?.sample(modelType: text) ?? commonSample(text))),
       ("vision_config", .object(JSON.Object(vision.map { ($0, .int($1)) }))),
     ])
   }
