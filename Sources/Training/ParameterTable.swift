@@ -33,7 +33,8 @@ extension ModelDescription {
   /// Every tensor that learns, in the order of the checkpoint: embedding, layers, what follows.
   var parameterSlots: [ParameterSlot] {
     let outer = trainedOuterWeights.flatMap { slots(of: $0, layer: nil) }
-    let inner = layers.enumerated().flatMap { layer, content in content.weights.flatMap { slots(of: $0, layer: layer) } }
+    let inner = layers.enumerated().flatMap { layer, content in content.weights.flatMap { slots(of: $0, layer: layer) }
+    }
     return outer.prefix(1) + inner + outer.dropFirst()
   }
 

@@ -25,11 +25,11 @@ final class StagePass {
     let packed: PackedContext?
   }
 
-  /// How far a pass will go.
+  /// What a pass is for.
   enum Purpose {
-    /// No further.
+    /// Losses alone: there is no way back.
     case measuring
-    /// Back again; what lies between is kept or computed again.
+    /// Gradients, from what is recorded on the way there or computed again.
     case learning(keepsRecord: Bool)
   }
 

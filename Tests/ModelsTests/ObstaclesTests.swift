@@ -28,6 +28,14 @@ import Testing
       #""model_type": "llama", "quantization_config": {"quant_method": "compressed-tensors", "config_groups": {"a": {"weights": {"type": "int", "num_bits": 4}}}}"#,
       ["quantised (int4, compressed-tensors)", "prune the original"]
     ),
+    (
+      #""model_type": "llama", "quantization_config": {"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"a": {"weights": {"type": "int", "num_bits": 4}}, "b": {"weights": {"type": "int", "num_bits": 8}}}}"#,
+      ["quantised (int4, int8, compressed-tensors)", "prune the original"]
+    ),
+    (
+      #""model_type": "llama", "quantization_config": {"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"a": {"weights": {"type": "int", "num_bits": 4, "symmetric": false}}}}"#,
+      ["quantised (int4, compressed-tensors)", "prune the original"]
+    ),
     (#""model_type": "llama", "quantization": {"group_size": 64, "bits": 4}"#, ["\"quantization\" says", "original"]),
     (#""model_type": "llama", "compression_config": {"format": "x"}"#, ["compression_config", "prune the original"]),
     (

@@ -33,7 +33,7 @@ extension QuantisedTensor {
     case .nvfp4(let divides):
       let global = try self.global.flatMap { try $0.scaleValues(bytes($0)).first } ?? 1
       Self.decodeNV(source, scales.map { divides ? $0 / global : $0 * global }, sink)
-    case .integers(let bits): Self.decodeIntegers(source, scales, groups: self.scales.shape.last ?? 1, bits: bits, sink)
+    case .integers(let bits): Self.decodeIntegers(source, scales, bits: bits, sink)
     }
     return contents
   }
@@ -93,19 +93,20 @@ extension QuantisedTensor {
   }
 
   private static func decodeIntegers(
-    _ source: UnsafeRawBufferPointer, _ scales: [Float], groups: Int, bits: Int,
-    _ out: UnsafeMutableBufferPointer<UInt16>
+    _ source: UnsafeRawBufferPointer, _ scales: [Float], bits: Int, _ out: UnsafeMutableBufferPointer<UInt16>
   ) {
-    let (perWord, mask, half) = (32 / bits, UInt32(1) << UInt32(bits) - 1, Float(1 << (bits - 1)))
-    let rows = scales.count / groups
-    let columns = out.count / max(rows, 1)
+    // Numbers of a word: 2 to the power of this.
+    let power = bits == 4 ? 3 : 2
+    let (mask, half) = (UInt32(1) << UInt32(bits) - 1, Float(1 << (bits - 1)))
+    let columns = out.count / max(scales.count, 1)
     nonisolated(unsafe) let (source, out) = (source, out)
-    eachRow(rows) { row in
-      for column in 0..<columns {
-        let at = row * columns + column
-        let word = UInt32(littleEndian: source.loadUnaligned(fromByteOffset: at / perWord * 4, as: UInt32.self))
-        let value = Float(word >> UInt32(at % perWord * bits) & mask) - half
-        out[at] = bfloat16(value * scales[row * groups + column / (columns / groups)])
+    // A row is a whole number of words, a group need not be.
+    eachRow(scales.count) { group in
+      let scale = scales[group]
+      for at in group * columns..<(group + 1) * columns {
+        let word = UInt32(littleEndian: source.loadUnaligned(fromByteOffset: (at >> power) * 4, as: UInt32.self))
+        let value = word >> UInt32((at & (1 << power - 1)) * bits) & mask
+        out[at] = bfloat16((Float(value) - half) * scale)
       }
     }
   }

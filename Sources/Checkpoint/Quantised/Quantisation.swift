@@ -56,15 +56,11 @@ public struct Quantisation: Sendable, Equatable {
     case "compressed-tensors", "compression_config":
       let kinds = Self.kinds(object)
       name = (kinds.map(\.name).sorted() + [method]).joined(separator: ", ")
-      isReadable = !kinds.isEmpty && kinds.allSatisfy(\.isReadable)
-      let scheme =
-        switch kinds.map(\.name).sorted().last {
-        case "int4": "W4A16"
-        case "int8": "W8A16"
-        case "float4": "NVFP4"
-        default: "FP8_DYNAMIC"
-        }
-      wayBack = "llm-compressor's scheme \(scheme)"
+      // Words do not say how many bits their numbers have.
+      isReadable =
+        !kinds.isEmpty && kinds.allSatisfy(\.isReadable) && Set(kinds.compactMap(\.packedBits)).count <= 1
+      let schemes = ["float4": "NVFP4", "int4": "W4A16", "int8": "W8A16"]
+      wayBack = "llm-compressor's scheme \(kinds.compactMap { schemes[$0.name] }.min() ?? "FP8_DYNAMIC")"
     default: (name, isReadable, wayBack) = (method, false, nil)
     }
   }
@@ -77,24 +73,16 @@ public struct Quantisation: Sendable, Equatable {
   }
 
   /// The kinds of weights of compressed-tensors' groups.
-  private static func kinds(_ object: JSON.Object) -> [(name: String, isReadable: Bool)] {
+  private static func kinds(_ object: JSON.Object) -> [(name: String, isReadable: Bool, packedBits: Int?)] {
     (object["config_groups"]?.object ?? JSON.Object()).map { _, group in
-      let (type, bits) = (group["weights"]?["type"]?.string ?? "?", group["weights"]?["num_bits"]?.int ?? 0)
-      let size = group["weights"]?["group_size"]?.int
+      let weights = group["weights"]
+      let (type, bits) = (weights?["type"]?.string ?? "?", weights?["num_bits"]?.int ?? 0)
+      let isFloat = type == "float" && (bits == 8 || bits == 4 && weights?["group_size"]?.int == 16)
       let format = group["format"]?.string ?? object["format"]?.string
       let isPacked =
-        format == "pack-quantized" && [4, 8].contains(bits) && group["weights"]?["symmetric"]?.bool != false
-      return (
-        "\(type)\(bits)", type == "float" && (bits == 8 || bits == 4 && size == 16) || type == "int" && isPacked
-      )
+        type == "int" && [4, 8].contains(bits) && format == "pack-quantized" && weights?["symmetric"]?.bool != false
+      return ("\(type)\(bits)", isFloat || isPacked, isPacked ? bits : nil)
     }
-  }
-
-  /// Bits of the integers of compressed-tensors' groups; nil where there are none, or several kinds.
-  private static func bits(_ object: JSON.Object) -> Int? {
-    let kinds = Set(kinds(object).map(\.name)).filter { $0.hasPrefix("int") }
-    return kinds.count == 1
-      ? kinds.first.flatMap { Int($0.dropFirst(3)) }.flatMap { [4, 8].contains($0) ? $0 : nil } : nil
   }
 
   private static func said(_ config: JSON.Object) -> (key: String, object: JSON.Object)? {
@@ -113,7 +101,8 @@ public struct Quantisation: Sendable, Equatable {
       $0.value["weights"]?["block_structure"]
     }
     return QuantisedLayout(
-      block: (object["weight_block_size"] ?? groups.first)?.array?.compactMap(\.int), bits: bits(object))
+      block: (object["weight_block_size"] ?? groups.first)?.array?.compactMap(\.int),
+      bits: kinds(object).compactMap(\.packedBits).first)
   }
 
   /// The config without what it says about quantisation.

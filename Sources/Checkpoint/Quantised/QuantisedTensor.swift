@@ -29,7 +29,6 @@ final class QuantisedTensor: Sendable, Equatable {
   let format: QuantisedFormat
   let values: TensorEntry
   let scales: TensorEntry
-  /// A factor of all scales; of packed integers the weight's shape, which is known without it.
   let global: TensorEntry?
 
   init(_ format: QuantisedFormat, values: TensorEntry, scales: TensorEntry, global: TensorEntry? = nil) {
@@ -71,10 +70,10 @@ private struct QuantisedWeights {
   private(set) var tensors: [TensorEntry] = []
   private(set) var isEmpty = true
 
-  /// Scales of activations and of caches, which mean nothing once weights are bfloat16.
+  /// Scales of activations and of caches, which mean nothing once weights are bfloat16, and shapes that are known without them.
   private static let others = [
     ".input_scale", ".output_scale", ".activation_scale", ".k_scale", ".v_scale", ".input_global_scale",
-    ".kv_cache_scaling_factor",
+    ".kv_cache_scaling_factor", ".weight_shape",
   ]
 
   init(_ files: WeightFiles, _ layout: QuantisedLayout, directory: String) throws {
@@ -157,9 +156,7 @@ private struct QuantisedWeights {
           "\(name) has shape \(values.shape) and \(scales.name) \(scales.shape); \(bits) bits want […, rows, columns / \(32 / bits)] and "
             + "[…, rows, groups]")
       }
-      return (
-        own, QuantisedTensor(.integers(bits: bits), values: values, scales: scales, global: part(own + "_shape"))
-      )
+      return (own, QuantisedTensor(.integers(bits: bits), values: values, scales: scales))
     default: return nil
     }
   }

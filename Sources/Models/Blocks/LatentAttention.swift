@@ -93,12 +93,12 @@ public struct LatentAttention: Block {
     let asking = try trimming?.trim(x) ?? x
     let asked = trimming?.wantedPositions ?? context.positions
     var q = try query[0].forward(asking, weights: weights, context: context)
-    var picking: TokenIndexer.Queries?
+    var indexQueries: TokenIndexer.Queries?
     if let queryNorm {
       let low = try queryNorm.forward(q, weights: weights)
       q = try query[1].forward(low, weights: weights, context: context)
       if let indexer, picks(indexer, context, tokens: x.shape[1]) {
-        picking = try indexer.queries(
+        indexQueries = try indexer.queries(
           asking, low: low, weights: weights, positions: asked, rotary, turning: turning)
       }
     }
@@ -110,16 +110,16 @@ public struct LatentAttention: Block {
     let compressed = try compress.forward(x, weights: weights, context: context).split([latent, turning], dim: 2)
     var small = try latentNorm.forward(compressed[0], weights: weights)  // [B, S, latent]
     var turned = try rotate(compressed[1].unsqueeze(2), context.positions)  // [B, S, 1, R]
-    // What tokens are picked by goes along with what is kept of them.
-    var picked = try picking.flatMap { _ in
+    // The indexer's keys are kept beside the latent and the turning channels.
+    var indexKey = try indexQueries.flatMap { _ in
       try indexer?.keys(x, weights: weights, positions: context.positions, rotary, turning: turning)
     }
     if let cache = context.cache {
-      let kept = try picked.map { try Tensor.cat([turned, $0.unsqueeze(2)], dim: 3) } ?? turned
+      let kept = try indexKey.map { try Tensor.cat([turned, $0.unsqueeze(2)], dim: 3) } ?? turned
       (small, turned) = try cache.append(key: small, value: kept, layer: context.layer, tokenAxis: 1)
-      if let own = picked {
+      if let own = indexKey {
         let parts = try turned.split([turning, own.shape[2]], dim: 3)
-        (turned, picked) = (parts[0], try parts[1].squeeze(2))
+        (turned, indexKey) = (parts[0], try parts[1].squeeze(2))
       }
     }
     let keys = small.shape[1]
@@ -128,12 +128,12 @@ public struct LatentAttention: Block {
     var k = try Tensor.cat([expanded[0], turned.expand([rows, keys, heads, turning])], dim: 3)
     var v = expanded[1]
     if let packed = context.packed {
-      if let own = picked {
+      if let own = indexKey {
         let flat = try v.reshape([rows, keys, heads * valueDim])
         let joined = try packed.join(key: k, value: Tensor.cat([flat, own], dim: 2))
         let parts = try joined.value.split([heads * valueDim, own.shape[2]], dim: 2)
         k = joined.key
-        (v, picked) = (try parts[0].reshape([rows, k.shape[1], heads, valueDim]), parts[1])
+        (v, indexKey) = (try parts[0].reshape([rows, k.shape[1], heads, valueDim]), parts[1])
       } else {
         (k, v) = try packed.join(key: k, value: v)
       }
@@ -142,9 +142,9 @@ public struct LatentAttention: Block {
     let packing = context.packed?.packing
     let segments = trimming == nil ? packing?.segments : packing?.wantedSegments
     let attended: Tensor
-    if let indexer, let picking, let picked {
+    if let indexer, let indexQueries, let indexKey {
       attended = try PickedAttention(picks: indexer.picks, scale: scale).attend(
-        .init(query: q, key: k, value: v, picking: picking, picked: picked), segments: segments)
+        .init(query: q, key: k, value: v, indexQueries: indexQueries, indexKey: indexKey), segments: segments)
     } else {
       attended = try .fusedAttention(query: q, key: k, value: v, segments: segments, scale: scale)
     }
@@ -152,7 +152,7 @@ public struct LatentAttention: Block {
       attended.reshape([rows, asking.shape[1], heads * valueDim]), weights: weights, context: context)
   }
 
-  /// Whether some sequence may have more tokens than are picked: of one that goes on nobody knows.
+  /// Whether some sequence has, or may come to have, more tokens than the indexer picks.
   private func picks(_ indexer: TokenIndexer, _ context: ForwardContext, tokens: Int) -> Bool {
     if context.cache != nil { return true }
     guard let packed = context.packed else { return tokens > indexer.picks }

@@ -9,18 +9,18 @@ struct PickedAttention {
   /// On scores before softmax.
   let scale: Double
 
-  /// Queries, keys and values of rows, and what they are picked by.
+  /// Queries, keys and values of rows, and the indexer's queries and keys.
   struct Inputs {
     /// `[B, Q, N, P]`, `[B, T, N, P]`, `[B, T, N, V]`.
     var query: Tensor, key: Tensor, value: Tensor
-    var picking: TokenIndexer.Queries
+    var indexQueries: TokenIndexer.Queries
     /// `[B, T, D]`.
-    var picked: Tensor
+    var indexKey: Tensor
   }
 
   /// Bytes of a block's scores, about.
   private static let blockBytes = 32 << 20
-  /// Queries for which keys are laid out once: as far as the last of them sees.
+  /// Queries that share one copy of the keys up to the last of them.
   private static let stretch = 1024
 
   /// - Parameter segments: which keys each stretch of queries sees, in rows that hold several sequences; nil for rows of one.
@@ -51,8 +51,9 @@ struct PickedAttention {
     }
     return Inputs(
       query: try queries(inputs.query), key: try keys(inputs.key), value: try keys(inputs.value),
-      picking: .init(heads: try queries(inputs.picking.heads), shares: try queries(inputs.picking.shares)),
-      picked: try keys(inputs.picked))
+      indexQueries: .init(
+        heads: try queries(inputs.indexQueries.heads), shares: try queries(inputs.indexQueries.shares)),
+      indexKey: try keys(inputs.indexKey))
   }
 
   /// One sequence, whose queries are its last tokens: `[1, Q, N, V]`.
@@ -60,7 +61,7 @@ struct PickedAttention {
     let (queries, keys) = (inputs.query.shape[1], inputs.key.shape[1])
     let before = keys - queries
     var parts: [Tensor] = []
-    // Those that see no more than are picked see all of it.
+    // Queries with at most `picks` tokens up to them see all of these.
     let early = min(max(picks - before, 0), queries)
     if early > 0 {
       func first(_ x: Tensor, _ count: Int) throws -> Tensor { try x.narrow(dim: 1, start: 0, length: count) }
@@ -74,11 +75,12 @@ struct PickedAttention {
       let end = min(start + Self.stretch, queries)
       func seen(_ x: Tensor) throws -> Tensor { try x.narrow(dim: 1, start: 0, length: before + end) }
       let (key, value) = (try headed(seen(inputs.key)), try headed(seen(inputs.value)))
-      let picked = try seen(inputs.picked).reshape([before + end, -1])
+      let indexKey = try seen(inputs.indexKey).reshape([before + end, -1]).to(.float32).transpose(0, 1)
       for first in stride(from: start, to: end, by: step) {
         func some(_ x: Tensor) throws -> Tensor { try x.narrow(dim: 1, start: first, length: min(step, end - first)) }
         let bias = try closed(
-          heads: some(inputs.picking.heads), shares: some(inputs.picking.shares), picked: picked, before: before + first
+          heads: some(inputs.indexQueries.heads), shares: some(inputs.indexQueries.shares), indexKey: indexKey,
+          before: before + first
         )
         // `[N, Q, P]` × `[N, P, T]`.
         let scores = try headed(some(inputs.query)).matmul(key.transpose(1, 2)).multiplied(by: scale)
@@ -97,17 +99,19 @@ struct PickedAttention {
   /// 0 for tokens that are picked and −∞ for others, `[Q, T]` float32.
   ///
   /// - Parameters:
-  ///   - picked: of all tokens, `[T, D]`.
+  ///   - heads: the indexer's queries, `[1, Q, I, D]`.
+  ///   - shares: of its heads, `[1, Q, I]`.
+  ///   - indexKey: `[D, T]` float32.
   ///   - before: tokens before the first query.
-  private func closed(heads: Tensor, shares: Tensor, picked: Tensor, before: Int) throws -> Tensor {
-    let (count, all) = (heads.shape[1], picked.shape[0])
+  private func closed(heads: Tensor, shares: Tensor, indexKey: Tensor, before: Int) throws -> Tensor {
+    let (count, all) = (heads.shape[1], indexKey.shape[1])
     let (indexHeads, width) = (heads.shape[2], heads.shape[3])
     let found = try heads.to(.float32).reshape([count * indexHeads, width])
-      .matmul(picked.to(.float32).transpose(0, 1)).relu().reshape([count, indexHeads, all])
+      .matmul(indexKey).relu().reshape([count, indexHeads, all])
     let none = try Tensor.full([count, all], -.infinity, dtype: .float32, device: heads.device)
     let scores = try shares.reshape([count, 1, indexHeads]).matmul(found).reshape([count, all])
       .adding(none.triu(diagonal: before + 1))
-    // Of tokens that are alike the earlier ones, whatever else is in the row.
+    // Among equal scores the earlier token is picked, whatever else is in the row.
     let indices = try scores.sort(dim: 1, descending: true).indices.narrow(dim: 1, start: 0, length: picks)
     return try none.scatter(
       dim: 1, index: indices, source: Tensor.zeros(indices.shape, dtype: .float32, device: heads.device))

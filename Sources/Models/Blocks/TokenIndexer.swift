@@ -39,7 +39,7 @@ struct TokenIndexer {
     sizes[headDim] = try config.size(headDim.name, default: 128, atMost: 1 << 16)
   }
 
-  /// What of a token others are picked by, `[B, S, D]`.
+  /// The indexer's key of each token, `[B, S, D]`.
   ///
   /// - Parameters:
   ///   - x: `[B, S, H]`.
@@ -51,11 +51,11 @@ struct TokenIndexer {
     return try turned(y, positions, rotary, turning).squeeze(2)
   }
 
-  /// What picks tokens.
+  /// The indexer's queries.
   struct Queries {
     /// `[B, S, I, D]`.
     var heads: Tensor
-    /// What each head's findings count, `[B, S, I]` float32, with the scale of scores.
+    /// The weight of each head in a token's score, `[B, S, I]` float32, with the scale of scores.
     var shares: Tensor
   }
 
@@ -74,7 +74,7 @@ struct TokenIndexer {
       heads: try turned(y, positions, rotary, turning), shares: try shares.multiplied(by: scale))
   }
 
-  /// What only chooses is neither learned nor looked at.
+  /// The indexer only chooses: nothing of it is recorded for gradients or shown to observers.
   private func multiplied(_ x: Tensor, by map: Linear, _ weights: LayerWeights) throws -> Tensor {
     func apart(_ y: Tensor) throws -> Tensor { LibTorch.isRecording ? try y.leaf(wantsGradient: false) : y }
     return try apart(x).linear(weight: apart(weights[map.weight]))

@@ -128,7 +128,7 @@ struct DeepSeekDecoder {
     -> (_ name: String, _ topK: Int) throws -> Router
   {
     let groups = try readGroups(score: .sumOfBestTwo, count: count, chosen: chosen)
-    // An explicit null is false, whatever the config class would have.
+    // `transformers` takes an explicit null for false.
     let normalises = try config.flag(
       "norm_topk_prob", default: config.unlessNull("norm_topk_prob", normalises) ?? false)
     let scale = try config.positive("routed_scaling_factor", default: scale)
