@@ -65,10 +65,13 @@ void fill_autograd(ct_api &api) {
                 int64_t step) -> ct_error CT_CALL({
     TORCH_CHECK(step > 0, "the first step is number 1, not ", step);
     c10::AutoGradMode off(false);
+    auto values = writable_list(weights, count);
     std::vector<at::Tensor> steps(count);
-    for (at::Tensor &s : steps) s = at::scalar_tensor(static_cast<double>(step), at::TensorOptions().dtype(at::kFloat));
+    for (size_t i = 0; i < count; ++i) {
+      steps[i] = at::full({}, static_cast<double>(step), values[i].options().dtype(at::kFloat));
+    }
     at::_fused_adamw_(
-      writable_list(weights, count), list(slopes, count), writable_list(means, count), writable_list(squares, count), {},
+      values, list(slopes, count), writable_list(means, count), writable_list(squares, count), {},
       steps, rule->rate, rule->beta1, rule->beta2, rule->decay, rule->eps, /*amsgrad=*/false, /*maximize=*/false);
   });
 }

@@ -1,5 +1,6 @@
 // Attention: by the kernels where they fit, else by libtorch's operators.
 
+#include "accelerated.hpp"
 #include "parallel.hpp"
 #include "recorded.hpp"
 
@@ -211,7 +212,13 @@ at::Tensor attend(
   auto one = [&](const at::Tensor &q, const at::Tensor &k, const at::Tensor &v) {
     return attend_with_operators(q, k, v, sinks, options, lse);
   };
-  at::Tensor result = segments.empty() ? one(q, k, v) : attend_segments(q, k, v, segments, one);
+  at::Tensor result;
+  if (segments.empty()) {
+    result = one(q, k, v);
+  } else {
+    result = accelerated_segments(q, k, v, sinks, segments, options);
+    if (!result.defined()) result = attend_segments(q, k, v, segments, one);
+  }
   return into ? out.copy_(result) : result.contiguous();
 }
 

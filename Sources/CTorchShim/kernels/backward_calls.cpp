@@ -1,5 +1,6 @@
 // The way back through norms and gates: by the kernels where they fit, else by libtorch's operators.
 
+#include "accelerated.hpp"
 #include "recorded.hpp"
 
 #include <ATen/MemoryOverlap.h>
@@ -59,6 +60,9 @@ std::pair<at::Tensor, at::Tensor> norm_backward(
       table->norm_backward[*element](call, block);
     });
     return {dx, weight.defined() ? sums.sum(0) : at::Tensor()};
+  }
+  if (offset == 0) {
+    if (auto found = accelerated_norm_backward(dy, x, weight, rstd)) return *found;
   }
   at::Tensor wide = in_float32(x);
   at::Tensor scale = rstd.view(x.sizes().slice(0, static_cast<size_t>(x.dim() - 1))).unsqueeze(-1);

@@ -1,5 +1,6 @@
 // Rotary positions: by the kernels where they fit, else by libtorch's operators.
 
+#include "accelerated.hpp"
 #include "recorded.hpp"
 
 #include <ATen/MemoryOverlap.h>
@@ -67,17 +68,34 @@ at::Tensor rotate(
     if (x.numel() == 0 || heads_of(out)) return out;
   }
   if (weight.defined()) {
-    at::Tensor wide = in_float32(x);
-    at::Tensor scale = at::rsqrt(at::mean(at::square(wide), {-1}, /*keepdim=*/true).add_(eps));
-    x = at::mul(weight, at::mul(wide, scale).to(x.scalar_type()));
+    if (auto found = accelerated_norm(x, weight, eps)) {
+      x = found->first;
+    } else {
+      at::Tensor wide = in_float32(x);
+      at::Tensor scale = at::rsqrt(at::mean(at::square(wide), {-1}, /*keepdim=*/true).add_(eps));
+      x = at::mul(weight, at::mul(wide, scale).to(x.scalar_type()));
+    }
   }
-  auto columns = [&](const at::Tensor &t) {
-    return (t.size(1) == width ? t : at::cat({t, t}, 1)).unsqueeze(1);  // [S, 1, width]
+  // Each half of what turns is written once and changed once.
+  const int64_t half = width / 2, second = cosine.size(1) == width ? half : 0;
+  at::Tensor out = at::empty(x.sizes(), x.options().memory_format(at::MemoryFormat::Contiguous));
+  auto turn = [&](int64_t own, int64_t other, int64_t angle, double sign) {
+    auto columns = [&](const at::Tensor &t) { return t.narrow(1, angle, half).unsqueeze(1); };  // [S, 1, width / 2]
+    at::Tensor part = out.narrow(3, own, half);
+    at::mul_out(part, x.narrow(3, own, half), columns(cosine));
+    const at::Tensor others = x.narrow(3, other, half);
+    // Accelerators save a pass over memory; here products are rounded before they are added, as the kernels and PyTorch do.
+    if (x.is_cpu()) {
+      part.add_(others.mul(columns(sine)), sign);
+    } else {
+      part.addcmul_(others, columns(sine), sign);
+    }
   };
-  at::Tensor turning = x.narrow(3, 0, width);
-  at::Tensor turned = at::cat({turning.narrow(3, width / 2, width / 2).neg(), turning.narrow(3, 0, width / 2)}, 3);
-  at::Tensor out = turning.mul(columns(cosine)).add(turned.mul(columns(sine)));
-  if (width < x.size(3)) out = at::cat({out, x.narrow(3, width, x.size(3) - width)}, 3);
+  turn(0, half, 0, -1);
+  turn(half, 0, second, 1);
+  if (width < x.size(3)) {
+    out.narrow(3, width, x.size(3) - width).copy_(x.narrow(3, width, x.size(3) - width));
+  }
   return into ? destination(into, out).copy_(out) : out;
 }
 

@@ -1,5 +1,6 @@
 // Norms, gated activations and statistics: by the kernels where they fit, else by libtorch's operators.
 
+#include "accelerated.hpp"
 #include "parallel.hpp"
 #include "recorded.hpp"
 
@@ -75,13 +76,18 @@ at::Tensor norm(
     at::add_out(sum, x, residual);
     x = sum;
   }
-  at::Tensor wide = in_float32(x);
-  at::Tensor scale = at::rsqrt(at::mean(at::square(wide), {-1}, /*keepdim=*/true).add_(eps));
+  at::Tensor out, scale;
+  if (auto found = offset ? std::nullopt : accelerated_norm(x, weight, eps)) {
+    std::tie(out, scale) = *found;
+  } else {
+    at::Tensor wide = in_float32(x);
+    scale = at::rsqrt(at::mean(at::square(wide), {-1}, /*keepdim=*/true).add_(eps));
+    out = at::mul(wide, scale);
+    if (weight_box && offset) out = at::mul(out, in_float32(weight).add(*offset));
+    out = out.to(x.scalar_type());
+    if (weight_box && !offset) out = at::mul(weight, out);
+  }
   if (rstd_box) rstd.copy_(scale.view(rstd.sizes()));
-  at::Tensor out = at::mul(wide, scale);
-  if (weight_box && offset) out = at::mul(out, in_float32(weight).add(*offset));
-  out = out.to(x.scalar_type());
-  if (weight_box && !offset) out = at::mul(weight, out);
   if (tap) tap_with_operators(*tap, out);
   if (into) return destination(into, out).copy_(out);
   return out;
@@ -204,7 +210,13 @@ at::Tensor token_cosines(at::Tensor a, at::Tensor b, double eps) {
   const Table *table = chosen();
   auto element = element_of(a);
   if (!table || !element || !plain(a) || !plain(b)) {
-    return at::cosine_similarity(a.to(at::kFloat), b.to(at::kFloat), -1, eps);
+    // What libtorch has for it would write both to memory in float32, and both divided by their lengths.
+    auto length = [&](const at::Tensor &x) {
+      return at::linalg_vector_norm(x, 2, at::IntArrayRef{-1}, false, at::kFloat).clamp_min_(eps);
+    };
+    a = a.to(at::kFloat);
+    b = b.scalar_type() == at::kDouble ? b.to(at::kFloat) : b;
+    return at::mul(a, b).sum(at::IntArrayRef{-1}).div_(length(a)).div_(length(b));
   }
   at::Tensor out = at::zeros(a.sizes().slice(0, static_cast<size_t>(a.dim() - 1)), at::kFloat);
   CosineCall call{
