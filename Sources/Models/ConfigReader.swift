@@ -122,7 +122,9 @@ public struct ConfigReader: Sendable {
     return value
   }
 
+  /// An explicit null is false, as in Python's conditions; what is absent has the default.
   public func flag(_ key: String, default fallback: Bool) throws -> Bool {
+    if object[key]?.isNull == true { return false }
     guard let value = value(key) else { return fallback }
     guard let flag = value.bool else { throw wrong(key, "true or false", value) }
     return flag

@@ -18,7 +18,8 @@ public func inRanks<T: Sendable>(
         .own, rank: rank, size: size, localRank: rank, localSize: size,
         rendezvous: .served(host: "127.0.0.1", port: port, listener: rank == 0 ? socket : nil), job: "test")
       settings.joinTimeout = timeout
-      settings.silenceTimeout = 3
+      // Other tests keep the processors busy.
+      settings.silenceTimeout = 30
       settings.endsProcess = false
       let result = Result { try body(World(settings, version: versions?[rank] ?? "1")) }
       results.withLock { $0[rank] = result }
