@@ -57,12 +57,12 @@ final class HeadRefit {
       return solution.map { [head: $0.weight] } ?? [:]
     }
     guard let norm, let name = description.finalNorm.weight else { return [:] }
-    let (whole, own) = (try whole.centred(), try own.centred())
+    let (whole, own) = (try whole.to(device: .cpu).centred(), try own.to(device: .cpu).centred())
     let factors = try RidgeRegression(moments: DividedMoments(moments.heads(whole, own)))
       .solve(towards: .ones([1, own.shape[1]], dtype: .float32))
     guard let factors = try factors?.weight.reshape([own.shape[1]]) else { return [:] }
     let offset = description.finalNorm.kind.offset
-    let weight = try norm.to(.float32).adding(offset).multiplied(by: factors).subtracting(offset)
+    let weight = try norm.to(device: .cpu).to(.float32).adding(offset).multiplied(by: factors).subtracting(offset)
     return [name: weight]
   }
 }

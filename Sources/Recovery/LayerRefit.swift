@@ -155,7 +155,8 @@ final class LayerRefit {
       func joined(_ weights: LayerWeights) throws -> Tensor {
         let map = try weights[weight].to(.float32)
         guard isConstant else { return map }
-        let column = try bias.map { try weights[$0].to(.float32) } ?? .zeros([map.shape[0]], dtype: .float32)
+        let column =
+          try bias.map { try weights[$0].to(.float32) } ?? .zeros([map.shape[0]], dtype: .float32, device: map.device)
         return try Tensor.cat([map, column.unsqueeze(1)], dim: 1)
       }
       let solution = try regression.solve(
@@ -217,7 +218,7 @@ extension Tensor {
 
   /// `[T, C]` → `[T, C + 1]`: a constant input, for a bias.
   package func withOnes() throws -> Tensor {
-    try Tensor.cat([self, .ones([shape[0], 1], dtype: dtype)], dim: 1)
+    try Tensor.cat([self, .ones([shape[0], 1], dtype: dtype, device: device)], dim: 1)
   }
 }
 

@@ -86,7 +86,9 @@ public final class LocalRefit: WeightOverlay {
     let source = executor.weights
     let norm = model.finalNorm
     func weights(_ selection: Selection) throws -> LayerWeights {
-      try source.outside(selection).mapping { try $1.to($0.computesInFloat32 ? .float32 : source.dtype) }
+      try source.outside(selection).mapping {
+        try $1.to($0.computesInFloat32 ? .float32 : source.dtype).to(device: source.device)
+      }
     }
     let (all, cut) = (try weights(Selection(all: model)), try weights(selection))
     let directions = try source.rotated?.directions(keeping: model.sizes[.hidden]).to(.float32)

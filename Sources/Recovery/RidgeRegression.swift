@@ -64,11 +64,12 @@ package final class RidgeRegression {
   /// The best weights, where they are better than `sliced` on the tokens held back.
   ///
   /// - Parameters:
-  ///   - sliced: S, `[M, N]`, of any type.
+  ///   - sliced: S, `[M, N]`, of any type, on any device: what is found is on the CPU, as what was summed is.
   ///   - targets: what makes targets of those that were summed, `[M, K]`; nil where they are what W should give.
   /// - Returns: nil where nothing is better, or no finite solution is found.
   package func solve(towards sliced: Tensor, targets map: Tensor? = nil) throws -> Solution? {
     guard let system else { return nil }
+    let (sliced, map) = (try sliced.to(device: .cpu), try map?.to(device: .cpu))
     let count = sliced.shape[0]
     let numbers: Tensor? =
       count < 2 * Self.rowsTried

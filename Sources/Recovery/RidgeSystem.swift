@@ -112,7 +112,7 @@ extension Tensor {
   /// `[N]` of `[N, N]`.
   func diagonal() throws -> Tensor {
     let size = shape[0]
-    return try contiguous().reshape([size * size])
-      .indexSelect(dim: 0, Tensor((0..<size).map { Int64($0 * (size + 1)) }, shape: [size]))
+    let places = try Tensor((0..<size).map { Int64($0 * (size + 1)) }, shape: [size]).to(device: device)
+    return try contiguous().reshape([size * size]).indexSelect(dim: 0, places)
   }
 }

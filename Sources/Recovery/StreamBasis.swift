@@ -21,7 +21,7 @@ struct StreamBasis {
   ///   - whole: the original's head by its final norm's weight, `[V, hidden]`.
   ///   - own: the pruned model's, `[V, kept]`.
   static func read(by own: Tensor, for whole: Tensor) throws -> StreamBasis? {
-    let (whole, own) = (try whole.centred(), try own.centred())
+    let (whole, own) = (try whole.to(device: .cpu).centred(), try own.to(device: .cpu).centred())
     let gram = try own.transpose(0, 1).matmul(own).to(.float64)
     let cross = try own.transpose(0, 1).matmul(whole).to(.float64)
     let ridge = try gram.diagonal().mean().item() * 1e-6
@@ -35,7 +35,9 @@ struct StreamBasis {
 
   /// `[…, hidden]` float32 → `[…, kept]`.
   func kept(_ stream: Tensor) throws -> Tensor {
-    if let directions { return try stream.matmul(directions) }
-    return try channels.map { try stream.indexSelect(dim: stream.shape.count - 1, $0) } ?? stream
+    if let directions { return try stream.matmul(directions.to(device: stream.device)) }
+    return try channels.map {
+      try stream.indexSelect(dim: stream.shape.count - 1, $0.to(device: stream.device))
+    } ?? stream
   }
 }
