@@ -56,6 +56,9 @@ public final class Executor {
     self.budget = budget
   }
 
+  /// Bytes that may be taken where tensors are.
+  public var roomForActivations: Int { weights.device == .cpu ? budget : min(budget, deviceBudget) }
+
   /// Leaves the device's memory to other processes that compute on it as well.
   ///
   /// - Parameter processes: on the device, with this one.

@@ -12,11 +12,19 @@ public final class WeightSource {
   private let reader = DispatchQueue(label: "coppice.prefetch", qos: .userInitiated)
   /// The next layer on its way to an accelerator.
   private var coming: ComingLayer?
+  /// Layers that an accelerator keeps from walk to walk.
+  private var resident = ResidentLayers(room: 0)
 
   public init(_ model: SourceModel, dtype: DType, device: Device = .cpu) {
     self.model = model
     self.dtype = dtype
     self.device = device
+  }
+
+  /// From now on an accelerator keeps layers from walk to walk, the first of them, as many as take so many bytes: for models that
+  /// are walked again and again.
+  public func keepOnDevice(bytes: Int) {
+    if device != .cpu { resident = ResidentLayers(room: bytes) }
   }
 
   /// Selections that cut hidden_size keep the first directions of this basis from now on.
@@ -55,6 +63,7 @@ public final class WeightSource {
 
   /// One layer's weights, whole.
   public func layer(_ layer: Int) throws -> LayerWeights {
+    if let kept = resident[layer] { return kept }
     let arrived = coming?.layer == layer ? try coming?.wait() : nil
     coming = nil
     let description = model.description.layers[layer]
@@ -66,7 +75,9 @@ public final class WeightSource {
         ?? self.tensor(name, computesInFloat32: weight.computesInFloat32)
       return try upright(copy, weight)
     }
-    return try collect(layer) { try tensor($0, of: $1) }
+    let whole = try collect(layer) { try tensor($0, of: $1) }
+    resident.keep(layer, whole)
+    return whole
   }
 
   /// The same in the rotated basis, all directions of it.
@@ -121,11 +132,11 @@ public final class WeightSource {
     try cut(self.layer(layer, for: selection), to: selection, layer: layer)
   }
 
-  /// A weight outside the layers as a selection has it, in the type it is stored in.
+  /// A weight outside the layers as a selection has it, in the type it is stored in, on the CPU.
   public func outer(_ weight: Weight, of selection: Selection) throws -> Tensor {
     let whole = try model.tensor(weight.name)
     if let rotated, let count = try selection.keptDirections() {
-      return try rotated.turned(whole, of: weight, layer: nil, keeping: count)
+      return try rotated.turned(whole, of: weight, layer: nil, keeping: count).to(device: .cpu)
     }
     return try LayerWeights([weight: whole])
       .sliced(by: selection, layer: nil, sizes: model.description.sizes)[weight]
@@ -139,7 +150,7 @@ public final class WeightSource {
 
   /// Has a layer read while others are computed.
   public func prefetch(layer: Int) {
-    guard model.description.layers.indices.contains(layer) else { return }
+    guard model.description.layers.indices.contains(layer), resident[layer] == nil else { return }
     let names = names(layer: layer)
     if case .cuda = device {
       coming = ComingLayer(layer, names, of: model, to: device, on: reader)
@@ -236,32 +247,4 @@ public final class WeightSource {
 
   /// Lets go of the head, be it the embedding or its own.
   func releaseHead() { model.checkpoint.release([(model.description.head ?? model.description.embedding).name]) }
-}
-
-/// A layer that is read and copied to an accelerator on another thread.
-///
-/// Unchecked: `result` is written before the group is left and read after it was waited for.
-private final class ComingLayer: @unchecked Sendable {
-  let layer: Int
-  private let group = DispatchGroup()
-  private var result: Result<[String: Transfer], any Error>?
-
-  init(_ layer: Int, _ names: [String], of model: SourceModel, to device: Device, on queue: DispatchQueue) {
-    self.layer = layer
-    group.enter()
-    queue.async { [self] in
-      model.checkpoint.willNeed(names)
-      result = Result {
-        try Dictionary(uniqueKeysWithValues: names.map { ($0, try Transfer(model.tensor($0), to: device)) })
-      }
-      model.checkpoint.release(names)
-      group.leave()
-    }
-  }
-
-  /// The copies, as soon as all have been started.
-  func wait() throws -> [String: Transfer]? {
-    group.wait()
-    return try result?.get()
-  }
 }

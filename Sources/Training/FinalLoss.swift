@@ -30,11 +30,13 @@ struct FinalLoss {
     let head = try StudentHead(model)
     let share = 1 / max(batch.weight, 1) / Double(count)
     let weights = try Tensor(
-      batch.flat(batch.shares, filling: 0).map { $0 * Float(share) }, shape: [flat.shape[0]])
+      batch.flat(batch.shares, filling: 0).map { $0 * Float(share) }, shape: [flat.shape[0]]
+    ).to(device: model.device)
     let targets = try Tensor(batch.flat(batch.targets, filling: 0).map(Int64.init), shape: [flat.shape[0]])
-    let slope = learns ? try Tensor.zeros(flat.shape, dtype: .float32) : nil
+      .to(device: model.device)
+    let slope = learns ? try Tensor.zeros(flat.shape, dtype: .float32, device: model.device) : nil
     func measured(_ rule: LossRule, _ backward: ((LogitBlock, Tensor) throws -> Void)?) throws -> LossSums {
-      try VocabularyLoss(rule: rule)(
+      try VocabularyLoss(rule: rule, slices: VocabularySlices(for: model.device))(
         flat, head: head, teacher: theirs?.last, targets: targets, weights: weights, backward: backward)
     }
     let isBalanced = rule.isBalanced && learns

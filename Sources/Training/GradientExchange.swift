@@ -71,7 +71,8 @@ final class GradientExchange {
     let flags = try Tensor(parameters.map { $0.hasGradient ? Float(1) : 0 }, shape: [parameters.count])
     let slopes = try parameters.map { parameter in
       defer { parameter.dropGradient() }
-      return try parameter.gradient()?.reshape([-1]) ?? .zeros([parameter.elementCount], dtype: .float32)
+      return try parameter.gradient()?.reshape([-1]).to(device: .cpu)
+        ?? .zeros([parameter.elementCount], dtype: .float32)
     }
     return try Tensor.cat([flags] + slopes, dim: 0)
   }

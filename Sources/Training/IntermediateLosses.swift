@@ -37,7 +37,7 @@ package final class IntermediateLosses {
       guard width != teacherWidth else { return nil }
       func parameter(_ name: String, _ value: Tensor) throws -> Parameter {
         let weight = Weight("intermediate_layers.\(pair.student).\(pair.teacher).\(pair.kind.rawValue).\(name)", [])
-        return try Parameter(.init(weight: weight, layer: nil, expert: nil), value: value)
+        return try Parameter(.init(weight: weight, layer: nil, expert: nil), value: value.to(device: model.device))
       }
       // As Megatron starts its linear maps.
       let start = try Tensor.randn([teacherWidth, width]).multiplied(by: 0.02)
@@ -75,7 +75,7 @@ package final class IntermediateLosses {
     package func backward(weight: Double) throws -> [Int: Tensor] {
       var slopes: [Int: Tensor] = [:]
       for part in parts {
-        let given = try Tensor.full([], weight / Double(parts.count), dtype: .float32)
+        let given = try Tensor.full([], weight / Double(parts.count), dtype: .float32, device: part.loss.device)
         let found = try Tensor.gradients(of: [part.loss], given: [given], by: [part.state] + part.leaves.map(\.leaf))
         for (slope, leaf) in zip(found.dropFirst(), part.leaves) {
           if let slope { try leaf.parameter.add(slope) }

@@ -17,7 +17,7 @@ extension VocabularyLoss {
     var own = own
     let rows = slices.rows(of: own.vocabulary)
     let (ids, targets, temperature) = (likeliest.ids, group.targets, rule.temperature)
-    var targetLogits = try Tensor.zeros(targets.shape, dtype: .float32)
+    var targetLogits = try Tensor.zeros(targets.shape, dtype: .float32, device: targets.device)
     var plain: [Tensor] = []
     let found = try own.outcomes(of: ids, rows, scale: 1 / temperature) { logits, rows in
       targetLogits = try targetLogits.adding(SlicePlaces(targets, rows).picked(of: logits))
@@ -39,7 +39,8 @@ extension VocabularyLoss {
     let differences = try found.logs.exp().subtracting(shares).narrow(dim: 1, 0..<ids.shape[1])
     let slopes = try differences.multiplied(by: factor).adding(text.multiplied(by: rule.crossEntropy))
       .multiplied(by: group.weights.unsqueeze(1))
-    let others = try Tensor.where(isTarget.amax(dims: [1]).gt(0), .full(targets.shape, -1, dtype: .int64), targets)
+    let none = try Tensor.full(targets.shape, -1, dtype: .int64, device: targets.device)
+    let others = try Tensor.where(isTarget.amax(dims: [1]).gt(0), none, targets)
     let change = try found.logs.subtracting(likeliest.logs).select(dim: 1, index: ids.shape[1])
     let terms = VocabularyTerms(
       plain: sums, soft: (own: found.sum, teacher: try found.sum.adding(change)), least: nil, weights: group.weights,

@@ -41,6 +41,10 @@ package struct LikeliestTokens {
     self.init(ids: try Tensor.cat(ids, dim: 0), logs: try Tensor.cat(logs, dim: 0))
   }
 
+  func placed(on device: Device) throws -> LikeliestTokens {
+    LikeliestTokens(ids: try ids.to(device: device), logs: try logs.to(device: device))
+  }
+
   /// Those of some tokens.
   func part(_ tokens: Range<Int>) throws -> LikeliestTokens {
     LikeliestTokens(ids: try ids.narrow(dim: 0, tokens), logs: try logs.narrow(dim: 0, tokens))
@@ -83,7 +87,7 @@ extension SlicedLogits {
   mutating func outcomes(
     of ids: Tensor, _ slices: [Range<Int>], scale: Double, also: (Tensor, Range<Int>) throws -> Void = { _, _ in }
   ) throws -> Outcomes {
-    var picked = try Tensor.zeros(ids.shape, dtype: .float32)
+    var picked = try Tensor.zeros(ids.shape, dtype: .float32, device: ids.device)
     var tails: [Tensor] = []
     for rows in slices {
       let logits = try logits(rows)
@@ -102,6 +106,6 @@ extension SlicedLogits {
 extension SlicePlaces {
   /// Logits of a slice, minus infinity where the ids stand: `[M, R]`.
   func leftOut(of logits: Tensor) throws -> Tensor {
-    try adding(.full(shape, -.infinity, dtype: .float32), to: logits)
+    try adding(.full(shape, -.infinity, dtype: .float32, device: logits.device), to: logits)
   }
 }

@@ -18,6 +18,8 @@ public final class Parameter {
 
   public let name: Name
   public let shape: [Int]
+  /// Where it is computed with.
+  let device: Device
   /// Where its numbers are.
   private let places: Places
   private var storedValue: Stored
@@ -35,7 +37,7 @@ public final class Parameter {
 
   /// - Parameter value: float32, memory of its own.
   init(_ name: Name, value: Tensor, places: Places = Places()) throws {
-    (self.name, self.places, shape) = (name, places, value.shape)
+    (self.name, self.places, shape, device) = (name, places, value.shape, value.device)
     storedValue = try Stored(value, in: places.value ? places.file : nil)
   }
 
@@ -62,10 +64,11 @@ public final class Parameter {
   /// Adds a micro-batch's gradient, of any type.
   func add(_ slope: Tensor) throws {
     if let storedGradient {
-      try storedGradient.change { try $0.add(slope) }
+      let own = try slope.to(device: device)
+      try storedGradient.change { try $0.add(own) }
     } else {
       // Gradients may share memory with one another, or be one number everywhere.
-      let own = slope.dtype == .float32 && slope.isContiguous ? slope : try slope.to(.float32).contiguous()
+      let own = try slope.to(device: device).to(.float32).contiguous()
       storedGradient = try Stored(own, in: places.gradient ? places.file : nil)
     }
   }
@@ -73,7 +76,7 @@ public final class Parameter {
   /// Adds to the gradient row by row: it is zero to begin with.
   func addToGradient(_ body: (Tensor) throws -> Void) throws {
     let stored =
-      try storedGradient ?? Stored(zeros: shape, in: places.gradient ? places.file : nil)
+      try storedGradient ?? Stored(zeros: shape, on: device, in: places.gradient ? places.file : nil)
     storedGradient = stored
     try stored.change(body)
   }
@@ -93,7 +96,8 @@ public final class Parameter {
 
   private func momentsToChange() throws -> (means: Stored, squares: Stored) {
     let file = places.moments ? places.file : nil
-    let moments = try storedMoments ?? (Stored(zeros: shape, in: file), Stored(zeros: shape, in: file))
+    func zeros() throws -> Stored { try Stored(zeros: shape, on: device, in: file) }
+    let moments = try storedMoments ?? (zeros(), zeros())
     storedMoments = moments
     return moments
   }

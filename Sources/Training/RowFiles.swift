@@ -42,7 +42,7 @@ struct RowFiles: Sendable {
     let path = path(row)
     try makeDirectories(split(path).parent)
     var bytes = try numbers.reduce(into: [UInt8]()) { all, part in
-      try part.contiguous().withUnsafeBytes { all += $0 }
+      try part.to(device: .cpu).contiguous().withUnsafeBytes { all += $0 }
     }
     bytes += SHA256.hash(data: bytes)
     // What a crash of the machine takes is computed again.

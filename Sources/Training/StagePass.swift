@@ -44,8 +44,11 @@ final class StagePass {
   ) throws {
     (self.model, self.batch) = (model, batch)
     let lengths = batch.lengths
-    tokens = try Tensor(batch.flat(batch.inputs, filling: 0).map(Int64.init), shape: [lengths.count, batch.width])
-    self.places = try batch.packing.map { try Tensor($0.positions.map(Int64.init), shape: [$0.positions.count]) }
+    func sent(_ numbers: [Int64], _ shape: [Int]) throws -> Tensor {
+      try Tensor(numbers, shape: shape).to(device: model.device)
+    }
+    tokens = try sent(batch.flat(batch.inputs, filling: 0).map(Int64.init), [lengths.count, batch.width])
+    self.places = try batch.packing.map { try sent($0.positions.map(Int64.init), [$0.positions.count]) }
     var h = try input ?? model.embed(tokens, places: self.places)
     inputs = try TrainedLayerInputs(model, tokens, embedded: h)
     for layer in model.stage {

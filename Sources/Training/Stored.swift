@@ -4,8 +4,9 @@ import Torch
 /// Float32 numbers of a training, in memory or in a file.
 final class Stored {
   private enum Place {
+    /// Of the machine, or of an accelerator.
     case memory(Tensor)
-    case disk(ScratchFile, ScratchFile.Slot)
+    case disk(ScratchFile, ScratchFile.Slot, Device)
   }
 
   private let shape: [Int]
@@ -20,15 +21,17 @@ final class Stored {
       place = .memory(tensor)
       return
     }
-    place = .disk(file, try tensor.withUnsafeBytes { try file.write($0) })
+    place = .disk(file, try tensor.to(device: .cpu).withUnsafeBytes { try file.write($0) }, tensor.device)
   }
 
   /// Zeros. On disk their room is there from now on, and nothing is written.
-  init(zeros shape: [Int], in file: ScratchFile?) throws {
+  ///
+  /// - Parameter device: where they are when they are not on disk.
+  init(zeros shape: [Int], on device: Device, in file: ScratchFile?) throws {
     self.shape = shape
     place =
-      try file.map { .disk($0, try $0.allocate(4 * shape.reduce(1, *))) }
-      ?? .memory(Tensor.zeros(shape, dtype: .float32))
+      try file.map { .disk($0, try $0.allocate(4 * shape.reduce(1, *)), device) }
+      ?? .memory(Tensor.zeros(shape, dtype: .float32, device: device))
   }
 
   var isOnDisk: Bool { if case .disk = place { true } else { false } }
@@ -46,10 +49,10 @@ final class Stored {
     switch place {
     case .memory(let tensor):
       return try tensor.view([-1]).narrow(dim: 0, start: elements.lowerBound, length: elements.count)
-    case .disk(let file, let slot):
+    case .disk(let file, let slot, let device):
       let part = try Tensor.empty([elements.count], dtype: .float32)
       try part.withUnsafeMutableBytes { try file.read(slot, at: elements.lowerBound * 4, into: $0) }
-      return part
+      return try part.to(device: device)
     }
   }
 
@@ -57,8 +60,8 @@ final class Stored {
   func change(_ elements: Range<Int>, _ body: (Tensor) throws -> Void) throws {
     let part = try part(elements)
     try body(part)
-    guard case .disk(let file, let slot) = place else { return }
-    try part.withUnsafeBytes { try file.write($0, to: slot, at: elements.lowerBound * 4) }
+    guard case .disk(let file, let slot, _) = place else { return }
+    try part.to(device: .cpu).withUnsafeBytes { try file.write($0, to: slot, at: elements.lowerBound * 4) }
   }
 
   /// The same of all, in their shape.
@@ -70,13 +73,13 @@ final class Stored {
   func set(_ tensor: Tensor) throws {
     switch place {
     case .memory(let own): try own.copy(from: tensor)
-    case .disk(let file, let slot):
-      try tensor.to(.float32).contiguous().withUnsafeBytes { try file.write($0, to: slot, at: 0) }
+    case .disk(let file, let slot, _):
+      try tensor.to(device: .cpu).to(.float32).contiguous().withUnsafeBytes { try file.write($0, to: slot, at: 0) }
     }
   }
 
   /// The numbers are not needed any more.
   func end() {
-    if case .disk(let file, let slot) = place { file.free(slot) }
+    if case .disk(let file, let slot, _) = place { file.free(slot) }
   }
 }

@@ -48,8 +48,11 @@ public final class Teacher {
     // A state as it comes into a layer, as it leaves it, and as it is kept at the end.
     let weights = executor.weights
     let bytes = (3 + layers) * weights.model.description.sizes[.hidden] * weights.dtype.byteCount
-    return max(executor.budget / 4 / max(bytes, 1), 1)
+    let room = device == .cpu ? executor.budget / 4 : min(executor.deviceBudget / 4, 4 << 30)
+    return max(room / max(bytes, 1), 1)
   }
+
+  private var device: Device { executor.weights.device }
 
   private var stages: Range<Int> { layout.ranks(ofReplica: layout.replica(of: world.rank)) }
   private var isLast: Bool { world.rank + 1 == stages.upperBound }
@@ -134,7 +137,8 @@ public final class Teacher {
   private func joined(_ rows: [Tensor], _ batch: TrainingBatch) throws -> Tensor {
     let parts = try rows.flatMap { row in
       let missing = batch.packing == nil ? batch.width - row.shape[0] : 0
-      return missing > 0 ? [row, try Tensor.zeros([missing, row.shape[1]], dtype: row.dtype)] : [row]
+      return missing > 0
+        ? [row, try Tensor.zeros([missing, row.shape[1]], dtype: row.dtype, device: row.device)] : [row]
     }
     return parts.count == 1 ? parts[0] : try Tensor.cat(parts, dim: 0)
   }
@@ -149,15 +153,15 @@ public final class Teacher {
     let last: Teaching
     if let likeliest {
       guard let rows = kept(batch, likeliest.read) else { return nil }
-      last = .likeliest(try joined(rows, batch))
+      last = .likeliest(try joined(rows, batch).placed(on: device))
     } else {
       guard let rows = kept(batch, cache.read) else { return nil }
-      last = .states(try joined(rows, batch), head: try slicedHead())
+      last = .states(try joined(rows, batch).to(device: device), head: try slicedHead())
     }
     var states = States(last: last)
     for layer in layers {
       guard let rows = kept(batch, cache.of(layer: layer).read) else { return nil }
-      states.layers[layer] = try joined(rows, batch)
+      states.layers[layer] = try joined(rows, batch).to(device: device)
     }
     return states
   }

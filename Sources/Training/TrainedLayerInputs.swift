@@ -22,6 +22,7 @@ final class TrainedLayerInputs {
     guard let inputs = model.description.layerInputs, let gain = inputs.norm.weight else { return nil }
     (self.model, self.inputs, self.tokens, self.embedded) = (model, inputs, tokens, embedded)
     (projection, self.gain) = (try model.outer(inputs.projection), try model.outer(gain))
+    // As wide as all layers together: its rows are read where the checkpoint is.
     table = try model.model.tensor(inputs.table.name)
   }
 
@@ -30,7 +31,8 @@ final class TrainedLayerInputs {
   private func parts(_ layer: Int) throws -> (rows: Tensor, matrix: Tensor) {
     let rows = try inputs.part(ofTable: table, layer: layer, width: width)
     return (
-      try Tensor.embedding(weight: rows, indices: tokens).to(embedded.dtype),
+      try Tensor.embedding(weight: rows, indices: tokens.to(device: .cpu)).to(embedded.dtype).to(
+        device: embedded.device),
       try inputs.part(ofProjection: model.copy(projection), layer: layer, width: width)
     )
   }

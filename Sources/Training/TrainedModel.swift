@@ -11,6 +11,8 @@ public final class TrainedModel {
   public let model: SourceModel
   /// The type computed with.
   public let dtype: DType
+  /// Where it is computed, and what belongs to its weights is kept.
+  public let device: Device
   /// The layers that are here, 0-based: all of them, or those of a stage of a pipeline.
   public let stage: Range<Int>
   /// Every tensor that learns here, in the order of the checkpoint: embedding, layers, what follows.
@@ -29,13 +31,16 @@ public final class TrainedModel {
 
   /// - Parameters:
   ///   - dtype: the type computed with.
+  ///   - device: where it is computed.
   ///   - model: the checkpoint, which is read whole but for layers of other stages.
   ///   - stage: the layers that are trained here, 0-based, with the embedding before the first and the head after the last; nil for all.
   ///   - memory: what of the training is on disk.
   /// - Throws: `ModelError` for a model that cannot be trained here, what reading it throws.
-  public init(_ model: SourceModel, dtype: DType, stage: Range<Int>? = nil, memory: TrainingMemory = .ample) throws {
-    self.model = model
-    self.dtype = dtype
+  public init(
+    _ model: SourceModel, dtype: DType, device: Device = .cpu, stage: Range<Int>? = nil,
+    memory: TrainingMemory = .ample
+  ) throws {
+    (self.model, self.dtype, self.device) = (model, dtype, device)
     self.stage = stage ?? model.description.layers.indices
     slots = model.description.parameterSlots
     if let reason = Self.obstacle(model, inStages: self.stage != model.description.layers.indices) {
@@ -44,8 +49,8 @@ public final class TrainedModel {
     let source = WeightSource(model, dtype: .float32)
     func parameter(_ weight: Weight, _ layer: Int?, _ expert: Int?, _ tensor: Tensor) throws -> Parameter {
       // Mapped memory is not ours to change.
-      let own =
-        tensor.dtype == .float32 && tensor.isContiguous ? try tensor.clone() : try tensor.to(.float32).contiguous()
+      let isMapped = device == .cpu && tensor.dtype == .float32 && tensor.isContiguous
+      let own = try isMapped ? tensor.clone() : tensor.to(device: device).to(.float32).contiguous()
       return try Parameter(
         .init(weight: weight, layer: layer, expert: expert), value: own, places: memory.places(inLayer: layer != nil))
     }
@@ -75,6 +80,9 @@ public final class TrainedModel {
       throw ModelError("\(model.checkpoint.directory): its tensors are not those that its architecture has")
     }
   }
+
+  /// Numbers that learn here.
+  public var elementCount: Int { parameters.reduce(0) { $0 + $1.elementCount } }
 
   /// Whether tokens are embedded here, and whether the final norm and the head are here.
   var isFirst: Bool { stage.lowerBound == 0 }
@@ -130,7 +138,7 @@ public final class TrainedModel {
     ) { first, _ in first }
     let type = try model.tensor(first.text).dtype
     let parts = try wanted.map { slot in
-      let value = try (held[slot.name]?.value() ?? absent(slot.name.text, slot.shape)).to(type)
+      let value = try (held[slot.name]?.value() ?? absent(slot.name.text, slot.shape)).to(type).to(device: .cpu)
       return weight.isStoredTransposed ? try value.transpose(0, 1).contiguous() : value
     }
     return weight.isPerExpert ? try Tensor.stack(parts, dim: 0) : parts.first
@@ -251,6 +259,6 @@ public final class TrainedModel {
   }
 
   private func embeddingFactor() throws -> Tensor? {
-    try description.scales.embeddingFactor(description.sizes, dtype: dtype)
+    try description.scales.embeddingFactor(description.sizes, dtype: dtype)?.to(device: device)
   }
 }

@@ -151,7 +151,7 @@ public final class Trainer {
           guard let given = found.slope else { return }
           (slope, further) = (given, found.further)
         } else {
-          slope = try world.receive(from: world.rank + 1)
+          slope = try world.receive(from: world.rank + 1).to(device: model.device)
         }
         slope = try pass.backward(slope, further: further, exchange: left == 0 ? exchange : nil)
         if !model.isFirst { try world.send(slope, to: world.rank - 1) }
@@ -232,7 +232,7 @@ public final class Trainer {
 
   /// One micro-batch through the layers that are here, and on to the next stage.
   private func pass(_ batch: TrainingBatch, for purpose: StagePass.Purpose) throws -> StagePass {
-    let input = model.isFirst ? nil : try world.receive(from: world.rank - 1)
+    let input = model.isFirst ? nil : try world.receive(from: world.rank - 1).to(device: model.device)
     let pass = try StagePass(
       model, batch, places(batch), input: input, for: purpose, wants: { intermediates?.wants($0) ?? false })
     if !model.isLast { try world.send(pass.output, to: world.rank + 1) }
@@ -242,12 +242,14 @@ public final class Trainer {
   /// Where a batch's tokens stand: those of rows of one width are made once.
   private func places(_ batch: TrainingBatch) throws -> StagePass.Places {
     guard let packing = batch.packing else {
-      let shared = self.positions[batch.width] ?? Positions(count: batch.width, dtype: model.dtype)
+      let shared =
+        self.positions[batch.width] ?? Positions(count: batch.width, dtype: model.dtype, device: model.device)
       self.positions[batch.width] = shared
       return StagePass.Places(positions: shared.rows(lengths: batch.lengths), packed: nil)
     }
-    let positions = Positions(places: packing.positions, lengths: packing.lengths, dtype: model.dtype)
-    let wanted = try Tensor(packing.wanted.map(Int64.init), shape: [packing.wanted.count])
+    let positions = Positions(
+      places: packing.positions, lengths: packing.lengths, dtype: model.dtype, device: model.device)
+    let wanted = try Tensor(packing.wanted.map(Int64.init), shape: [packing.wanted.count]).to(device: model.device)
     return StagePass.Places(
       positions: positions,
       packed: PackedContext(packing, wantedPositions: positions, wanted: wanted, carry: CarriedKeys()))

@@ -63,7 +63,7 @@ public struct TrainingState: Sendable {
       let writer = try CheckpointWriter(directory: place, tensors: plan, maxShardBytes: .max)
       for (number, slot) in model.slots.enumerated() {
         func write(_ kind: String, _ own: Tensor?) throws {
-          let tensor = try own ?? world.receive(from: ownership.owner(number))
+          let tensor = try own?.to(device: .cpu) ?? world.receive(from: ownership.owner(number))
           try writer.write(kind + slot.name.text) { append in try tensor.withUnsafeBytes { try append($0) } }
         }
         try write(Self.weights, here[number]?.value())

@@ -116,7 +116,7 @@ package struct VocabularyLoss {
     let least = try rule.topK.flatMap { $0 < own.vocabulary ? try other?.least(ofTop: $0, slices) : nil }
     let isSoft = other != nil && (rule.temperature != 1 || least != nil)
     let scale = 1 / rule.temperature
-    var targetLogits = try Tensor.zeros(group.targets.shape, dtype: .float32)
+    var targetLogits = try Tensor.zeros(group.targets.shape, dtype: .float32, device: group.targets.device)
     var (plain, soft, teacherSoft): ([Tensor], [Tensor], [Tensor]) = ([], [], [])
     for rows in slices {
       let (logits, theirs) = (try own.logits(rows), try other?.logits(rows))

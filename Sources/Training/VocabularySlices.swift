@@ -33,6 +33,11 @@ package struct VocabularySlices: Sendable {
     (self.slice, self.keptBytes, self.leastTokens) = (slice, keptBytes, leastTokens)
   }
 
+  /// What suits a device: accelerators want large products, and have the memory for them.
+  init(for device: Device) {
+    if device == .cpu { self.init() } else { self.init(slice: 32_768, keptBytes: 4 << 30) }
+  }
+
   /// Rows of the vocabulary that are taken one after the other.
   func rows(of vocabulary: Int) -> [Range<Int>] {
     stride(from: 0, to: vocabulary, by: slice).map { $0..<min($0 + slice, vocabulary) }
@@ -121,7 +126,7 @@ struct SlicePlaces {
   func picked(of logits: Tensor) throws -> Tensor {
     let index = try places.reshape([logits.shape[0], -1])
     let found = try logits.gather(dim: 1, index: index).reshape(places.shape).to(.float32)
-    return try Tensor.where(isInside, found, .zeros(found.shape, dtype: .float32))
+    return try Tensor.where(isInside, found, .zeros(found.shape, dtype: .float32, device: found.device))
   }
 
   /// The slice, to which numbers are added where the ids stand.
@@ -130,7 +135,7 @@ struct SlicePlaces {
   ///   - values: `[M, K]` float32.
   ///   - slice: `[M, R]`.
   func adding(_ values: Tensor, to slice: Tensor) throws -> Tensor {
-    let own = try Tensor.where(isInside, values, .zeros(values.shape, dtype: .float32))
+    let own = try Tensor.where(isInside, values, .zeros(values.shape, dtype: .float32, device: values.device))
     return try slice.scatterAdd(dim: 1, index: places, source: own.to(slice.dtype))
   }
 }

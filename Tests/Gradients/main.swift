@@ -7,7 +7,7 @@ import Training
 
 // Writes the gradients of a model's loss, to be held against those of PyTorch.
 //
-// Usage: gradients MODEL ROWS.json OUT [--teacher MODEL] [--temperature T] [--record]
+// Usage: gradients MODEL ROWS.json OUT [--teacher MODEL] [--temperature T] [--record] [--device cuda]
 //
 // ROWS.json holds a list of lists of tokens. OUT becomes a directory with model.safetensors, of the tensors' names in the
 // checkpoint, and losses.json.
@@ -23,13 +23,16 @@ func run() throws {
   arguments.removeAll { $0 == "--record" }
   let teacherPath = option("--teacher")
   let temperature = option("--temperature").flatMap(Double.init) ?? 1
+  let device = option("--device") == "cuda" ? Device.cuda(0) : .cpu
   guard arguments.count == 3 else {
-    print("usage: gradients MODEL ROWS.json OUT [--teacher MODEL] [--temperature T] [--record]")
+    print("usage: gradients MODEL ROWS.json OUT [--teacher MODEL] [--temperature T] [--record] [--device cuda]")
     exit(64)
   }
-  let model = try TrainedModel(SourceModel(directory: arguments[0]), dtype: .float32)
+  let model = try TrainedModel(SourceModel(directory: arguments[0]), dtype: .float32, device: device)
   let rows = try JSONDecoder().decode([[Int32]].self, from: Data(contentsOf: URL(fileURLWithPath: arguments[1])))
-  let teacher = try teacherPath.map { Teacher(Executor(try SourceModel(directory: $0), dtype: .float32)) }
+  let teacher = try teacherPath.map {
+    Teacher(Executor(try SourceModel(directory: $0), dtype: .float32, device: device))
+  }
   let loss = LossRule(
     divergence: teacher == nil ? 0 : 1, crossEntropy: teacher == nil ? 1 : 0, temperature: temperature)
   let trainer = try Trainer(
@@ -41,7 +44,7 @@ func run() throws {
   let trained = model.parameters.filter { $0.hasGradient }
   try FileManager.default.createDirectory(atPath: arguments[2], withIntermediateDirectories: true)
   let stored = try trained.map { parameter -> (name: String, tensor: Tensor) in
-    let gradient = try parameter.gradient() ?? parameter.value()
+    let gradient = try (parameter.gradient() ?? parameter.value()).to(device: .cpu)
     let turned = parameter.name.weight.isStoredTransposed ? try gradient.transpose(0, 1).contiguous() : gradient
     return (parameter.name.text, try turned.contiguous())
   }

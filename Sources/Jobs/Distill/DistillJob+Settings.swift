@@ -1,3 +1,4 @@
+import Execution
 import Files
 import Models
 import Ranks
@@ -43,8 +44,10 @@ extension DistillJob {
     if !request.fresh, let begun = try WholeFile.objectIfPresent(request.output + "/run.json")?["recompute"]?.string {
       return begun == "true"
     }
+    let device = try request.compute.device.place(localRank: world.localRank)
     return TrainedModel.isShort(
-      of: request.compute.budget, student.description, tokens: request.microBatch * request.seqLength,
+      of: device == .cpu ? request.compute.budget : MemoryBudget.automatic(device: device), student.description,
+      tokens: request.microBatch * request.seqLength,
       elementSize: dtype.byteCount)
   }
 

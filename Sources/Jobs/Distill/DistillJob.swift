@@ -136,17 +136,22 @@ public struct DistillJob {
     if !world.isAlone {
       try events.note(.crew(division.student.text(WeightSource(student, dtype: dtype))))
     }
+    let device = try request.compute.device.place(localRank: world.localRank)
     let stage = division.student.stages[division.student.stage(of: world.rank)]
     let memory: TrainingMemory =
       request.validatesOnly
       ? .ample
       : try TrainingMemory(
-        student, stage: stage, dtype: dtype, request.compute, replicas: division.student.replicas,
+        student, on: device, stage: stage, dtype: dtype, request.compute, replicas: division.student.replicas,
         processes: world.localSize, directory: request.output, events)
+    let learner = try TrainedModel(student, dtype: dtype, device: device, stage: stage, memory: memory)
+    let walker = try request.compute.executor(teacher, among: world)
+    walker.weights.keepOnDevice(
+      bytes: try memory.roomBesides(learner, replicas: division.student.replicas, processes: world.localSize))
     let trainer = try Trainer(
-      TrainedModel(student, dtype: dtype, stage: stage, memory: memory),
+      learner,
       teacher: Teacher(
-        try request.compute.executor(teacher, among: world),
+        walker,
         cache: request.teacherCache.map {
           // Of one teacher, one division of data into rows and one type: students and settings have no bearing.
           let rows = Fingerprint(

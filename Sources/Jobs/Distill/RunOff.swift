@@ -76,11 +76,15 @@ extension PruneRun {
     }
     let source = try SourceModel(directory: student)
     let dtype = executor.weights.dtype
+    let device = executor.weights.device
+    let memory = try TrainingMemory(source, on: device, dtype: dtype, request.compute, directory: place, events)
+    let learner = try TrainedModel(source, dtype: dtype, device: device, memory: memory)
+    let walker = Executor(model, dtype: dtype, device: device, budget: executor.budget / 2)
+    walker.weights.keepOnDevice(bytes: try memory.roomBesides(learner))
     let trainer = try Trainer(
-      TrainedModel(
-        source, dtype: dtype, memory: TrainingMemory(source, dtype: dtype, request.compute, directory: place, events)),
+      learner,
       teacher: Teacher(
-        Executor(model, dtype: dtype, budget: executor.budget / 2),
+        walker,
         cache: .whereThereIsRoom(
           rows.place + "/teacher-\(inputs.resultFingerprint.key)-\(dtype)", hidden: model.description.sizes[.hidden],
           dtype: dtype, tokens: rows.tokens)),
@@ -88,7 +92,8 @@ extension PruneRun {
         rate: LearningRate(
           peak: request.runOffRate, end: request.runOffRate / 10, warmup: rows.steps / 10, steps: rows.steps),
         recomputes: TrainedModel.isShort(
-          of: executor.budget, source.description, tokens: rows.stepTokens, elementSize: dtype.byteCount)))
+          of: device == .cpu ? executor.budget : executor.deviceBudget, source.description, tokens: rows.stepTokens,
+          elementSize: dtype.byteCount)))
     let state = TrainingState(directory: place + "/states")
     var first = before?.before
     if let step = state.steps().last(where: { $0 <= steps }) {

@@ -10,8 +10,8 @@ extension TrainedModel {
   ///   - inStages: whether processes have layers of it each.
   /// - Throws: `RunError` where a model cannot learn here.
   static func check(_ model: SourceModel, on device: Device, for work: Message, inStages: Bool = false) throws {
-    guard device == .cpu else {
-      throw RunError("\(work) computes on the CPU so far; choose \(parameter: "device") cpu")
+    guard device != .mps else {
+      throw RunError("\(work) computes on the CPU or on CUDA's devices; choose \(parameter: "device") cpu")
     }
     if let obstacle = obstacle(model, inStages: inStages) {
       throw RunError("\(work): \(model.checkpoint.directory): \(obstacle)")
