@@ -41,7 +41,8 @@ def checkpoint(path, shape):
 
 def own_type():
     """The type in which `coppice` computes bfloat16 checkpoints on this machine."""
-    found = json.loads(measure.run([COPPICE, "doctor", "--json"]).stdout)
+    # It ends with 1 where something is missing that has no bearing here.
+    found = json.loads(subprocess.run([COPPICE, "doctor", "--json"], capture_output=True, text=True).stdout)
     return "bfloat16" if found["bfloat16_products"] else "float32"
 
 
@@ -97,7 +98,7 @@ def long_text(path, rows, seq):
     return path
 
 
-def prune(model, work, text, rows, seq, config, wrap=lambda command: command):
+def prune(model, work, text, rows, seq, config, wrap=lambda command: command, options=()):
     """`coppice prune` by hand, from scratch: wall and calibration seconds, tokens per second, peak memory.
 
     `wrap` may put something around the command. Ends the benchmark when the rows were not full: every figure per token
@@ -108,7 +109,7 @@ def prune(model, work, text, rows, seq, config, wrap=lambda command: command):
     found = measure.run(wrap([
         COPPICE, "prune", "--hf_model_name_or_path", model, "--output_hf_path", f"{work}/pruned",
         "--prune_intermediate_ckpt", f"{work}/scores", "--prune_export_config", json.dumps(config),
-        "--calib_dataset_name", text, "--calib_num_samples", rows, "--seq_length", seq]))
+        "--calib_dataset_name", text, "--calib_num_samples", rows, "--seq_length", seq, *options]))
     said = re.search(r"calibrating on ([\d,]+) rows?, ([\d,]+) tokens, in (\w+)", found.stderr)
     tokens = int(said[2].replace(",", "")) if said else 0
     if tokens != rows * seq:

@@ -21,9 +21,9 @@ STUDENT = dict(hidden=640, layers=10, ffn=1920, heads=10, kv_heads=5, head_dim=6
 STEPS, ROWS, MICRO, LENGTH = 5, 8, 4, 512
 
 
-def pytorch(teacher, student, dtype, steps, length):
+def pytorch(teacher, student, dtype, steps, length, *options):
     found = measure.run([sys.executable, ROOT / "Benchmarks/torch_distill.py", teacher, student, "--dtype", dtype, "--steps", steps,
-                         "--rows", ROWS, "--micro", MICRO, "--seq-length", length])
+                         "--rows", ROWS, "--micro", MICRO, "--seq-length", length, *options])
     return {"tokens_per_second": json.loads(found.stdout.splitlines()[-1])["tokens_per_second"], "peak_mib": found.peak_mib,
             "others": found.others, "dtype": dtype}
 
@@ -73,4 +73,5 @@ def main():
         measure.finish("distillation", {"types": types, "rounds": found, "speed": speed, "cached": cached, "memory": memory}, arguments)
 
 
-main()
+if __name__ == "__main__":
+    main()

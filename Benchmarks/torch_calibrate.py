@@ -1,6 +1,7 @@
 """What users do today: PyTorch + transformers with forward hooks, the whole model in memory.
 
-    python torch_calibrate.py MODEL DATA.jsonl --rows 32 --seq-length 512 [--dtype bfloat16] [--no-hooks] [--export OUT]
+    python torch_calibrate.py MODEL DATA.jsonl --rows 32 --seq-length 512 [--dtype bfloat16] [--device cpu] [--batch 1]
+        [--no-hooks] [--export OUT]
 
 Gathers the same statistics as `coppice prune` (mean over tokens of |x|, squared and summed over rows, at every norm,
 down projection and output projection; cosine of every layer's input and output), prints one JSON line: seconds to
@@ -58,19 +59,25 @@ def main():
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--seq-length", type=int, default=512)
     parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--device", default="cpu", help="where the whole model has to fit")
+    parser.add_argument("--batch", type=int, default=1, help="rows at once")
     parser.add_argument("--no-hooks", action="store_true")
     parser.add_argument("--export")
     a = parser.parse_args()
     imported = time.perf_counter()
     tokenizer = AutoTokenizer.from_pretrained(a.model)
-    model = AutoModelForCausalLM.from_pretrained(a.model, dtype=getattr(torch, a.dtype)).eval()
+    model = AutoModelForCausalLM.from_pretrained(a.model, dtype=getattr(torch, a.dtype)).eval().to(a.device)
     rows = rows_of(a.data, tokenizer, a.rows, a.seq_length)
     statistics = None if a.no_hooks else Statistics(model)
+    batches = [torch.tensor(rows[at:at + a.batch], device=a.device) for at in range(0, len(rows), a.batch)]
+    finish = getattr(torch, a.device.split(":")[0]).synchronize
+    finish()
     loaded = time.perf_counter()
     with torch.inference_mode():
-        for row in rows:
+        for batch in batches:
             # Importance needs no logits: the body without the head, as the contract has it.
-            model.model(torch.tensor([row]))
+            model.model(batch)
+        finish()
     done = time.perf_counter()
     if a.export:
         keep = sorted(sorted(statistics.layers, key=lambda n: -statistics.layers[n])[: len(statistics.layers) * 3 // 4])
@@ -90,7 +97,8 @@ def main():
     end = time.perf_counter()
     print(json.dumps({
         "import": imported - START, "load": loaded - imported, "calibrate": done - loaded, "total": end - START,
-        "tokens_per_second": a.rows * a.seq_length / (done - loaded)}))
+        "tokens_per_second": a.rows * a.seq_length / (done - loaded),
+        "device_mib": torch.cuda.max_memory_allocated() / 2**20 if a.device.startswith("cuda") else None}))
 
 
 if __name__ == "__main__":

@@ -24,8 +24,11 @@ struct Found {
 func compute(_ model: SourceModel, _ options: Options, on device: Device) throws -> Found {
   let executor = Executor(model, dtype: options.dtype, device: device)
   let vocabulary = model.description.sizes[.vocabulary]
+  // Learned positions end somewhere.
+  let places = try model.description.positions.map { try model.tensor($0.name).shape[0] } ?? .max
+  let length = min(options.length, places)
   let rows = (0..<options.rows).map { row in
-    (0..<options.length).map { Int32(($0 * 7919 + row * 104_729) % vocabulary) }
+    (0..<length).map { Int32(($0 * 7919 + row * 104_729) % vocabulary) }
   }
   let batches = TokenBatch.groups(rows, size: 2)
   let observer = ImportanceObserver(model.description, microBatch: 1)
@@ -33,7 +36,7 @@ func compute(_ model: SourceModel, _ options: Options, on device: Device) throws
   var found = Found()
   found.scores = try observer.scores()
   try executor.run(batches, subjects: [Selection(all: model.description)]) { _, _, hidden, head in
-    let last = try hidden.select(dim: 1, index: options.length - 1)
+    let last = try hidden.select(dim: 1, index: length - 1)
     found.hidden += try last.floats()
     found.logits += try head.logits(last).floats()
   }
