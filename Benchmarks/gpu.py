@@ -130,7 +130,7 @@ def distillation(arguments, work):
     teacher, student = (checkpoint(work / name, shape) for name, shape in zip(("teacher", "student"), shapes))
     other.ROWS, length = 32, 64 if arguments.quick else 2048
     sides, speed = {}, {}
-    for micro in (4, 8):
+    for micro in (8,):
         def ours(micro=micro):
             other.MICRO = micro
             return other.coppice(teacher, student, work, 6, length, ("--device", arguments.device, *(() if arguments.quick else ("--recompute_granularity", "none"))))

@@ -138,9 +138,13 @@ at::Tensor gate(ct_gate kind, at::Tensor x, ct_tensor *up_box, ct_tensor *into, 
     }
   }
   at::Tensor out = activate(kind, x);
-  if (up_box) out = at::mul(out, up);
+  if (up_box) {
+    at::Tensor result = destination(into, x);
+    out = at::mul_out(result, out, up);
+  } else if (into) {
+    out = destination(into, x).copy_(out);
+  }
   if (tap) tap_with_operators(*tap, out);
-  if (into) return destination(into, out).copy_(out);
   return out;
 }
 
