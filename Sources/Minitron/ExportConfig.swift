@@ -135,6 +135,7 @@ public struct ExportConfig: Sendable, Hashable, CustomStringConvertible {
         // What is not cut while modules are kept may be named with its size.
         if model.keepsPrediction, original > 0, entry.value == original { continue }
         let own = facts.dimension.map(model.ownSizes) ?? []
+        if own == [entry.value] { continue }
         guard own.isEmpty else {
           throw ModelError(
             "\(name) cannot be pruned in this \(model.family) model: layers have their own "

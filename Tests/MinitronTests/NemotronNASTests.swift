@@ -102,6 +102,10 @@ import Testing
       #expect(error?.description.contains("\(name) cannot be pruned") == true)
       #expect(error?.description.contains("layers have their own (\(own))") == true, "\(error?.description ?? "")")
     }
+    // The size that all layers have says that nothing is cut.
+    let alike = try described([Self.entry(Self.attention, [("ffn_mult", .double(1))])])
+    #expect(try ExportConfig([(.ffnHiddenSize, 1536), (.numQueryGroups, 4)]).validate(for: alike).isEmpty)
+    #expect(throws: ModelError.self) { try ExportConfig([(.ffnHiddenSize, 1280)]).validate(for: alike) }
     #expect(throws: ModelError.self) { try ExportConfig([(.numAttentionHeads, 4)]).validate(for: model) }
     #expect(try ExportConfig([(.numAttentionHeads, 8)]).validate(for: model).isEmpty)
   }
