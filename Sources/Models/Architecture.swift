@@ -8,7 +8,7 @@ public struct Architecture: Sendable, Hashable {
   /// and by original layer those that are its own, in place of the model's.
   public var layerSizes: [Int: Sizes]
 
-  /// - Parameter layerSizes: those that layers have of their own; of a model whose layers differ see `init(_:layers:)`.
+  /// Some layers of these sizes; where a model's layers differ, `init(_:layers:)` knows.
   public init(layers: [Int], sizes: Sizes, layerSizes: [Int: Sizes] = [:]) {
     self.layers = layers
     self.sizes = sizes.counting(layers)
