@@ -22,20 +22,24 @@ struct ModelParts {
   private(set) var cacheBytes = 0
 
   init(_ model: ModelDescription, rows: Int, tokens: Int) {
-    let sizes = model.sizes
-    func count(_ weights: some Sequence<Weight>) -> Int { weights.reduce(0) { $0 + $1.elementCount(sizes) } }
-    add("embedding", model.embedding.elementCount(sizes), inLayer: nil)
+    func count(_ weights: some Sequence<Weight>, inLayer layer: Int? = nil) -> Int {
+      let sizes = model.sizes(inLayer: layer)
+      return weights.reduce(0) { $0 + $1.elementCount(sizes) }
+    }
+    add("embedding", count([model.embedding]), inLayer: nil)
     for (number, layer) in model.layers.enumerated() {
+      let sizes = model.sizes(inLayer: number)
       for sublayer in layer.sublayers {
-        add(Self.name(of: sublayer.block), count(sublayer.block.weights), inLayer: number)
+        add(Self.name(of: sublayer.block), count(sublayer.block.weights, inLayer: number), inLayer: number)
         cacheBytes += sublayer.block.cacheBytes(rows: rows, tokens: tokens, sizes: sizes)
       }
       let norms = count(
-        Set(layer.sublayers.flatMap { $0.norms.flatMap(\.weights) }).union(layer.scalar.map { [$0] } ?? []))
+        Set(layer.sublayers.flatMap { $0.norms.flatMap(\.weights) }).union(layer.scalar.map { [$0] } ?? []),
+        inLayer: number)
       if norms > 0 { add("norms", norms, inLayer: number) }
     }
     if let inputs = model.layerInputs { add("layer_inputs", count(inputs.weights), inLayer: nil) }
-    if let positions = model.positions { add("positions", positions.elementCount(sizes), inLayer: nil) }
+    if let positions = model.positions { add("positions", count([positions]), inLayer: nil) }
     if !model.finalNorm.weights.isEmpty { add("final_norm", count(model.finalNorm.weights), inLayer: nil) }
     let head = [model.head, model.headBias].compactMap { $0 }
     if !head.isEmpty { add("head", count(head), inLayer: nil) }

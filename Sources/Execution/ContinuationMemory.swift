@@ -63,18 +63,22 @@ extension Executor {
 extension ModelDescription {
   /// Bytes that a sequence of so many tokens keeps from step to step.
   fileprivate func steppedBytes(tokens: Int, dtype: DType) -> Int {
-    layers.flatMap(\.sublayers).reduce(0) { sum, sublayer in
-      let block = sublayer.block
-      // States of recurrences are float32.
-      let size = block.cachesTokens ? dtype.byteCount : DType.float32.byteCount
-      return sum + block.steppedElements(tokens: tokens, sizes: sizes) * size
+    layers.enumerated().reduce(0) { sum, layer in
+      let sizes = sizes(inLayer: layer.offset)
+      return layer.element.sublayers.reduce(sum) { sum, sublayer in
+        let block = sublayer.block
+        // States of recurrences are float32.
+        let size = block.cachesTokens ? dtype.byteCount : DType.float32.byteCount
+        return sum + block.steppedElements(tokens: tokens, sizes: sizes) * size
+      }
     }
   }
 
   /// Bytes of a selection's layers and head in memory.
   fileprivate func heldBytes(_ selection: Selection, dtype: DType) -> Int {
     func count(_ weight: Weight, _ layer: Int?) -> Int {
-      zip(weight.axes, selection.keptIndices(of: weight, layer: layer, sizes: sizes)).reduce(1) { product, axis in
+      let sizes = sizes(inLayer: layer)
+      return zip(weight.axes, selection.keptIndices(of: weight, layer: layer, in: self)).reduce(1) { product, axis in
         product * (axis.1?.count ?? axis.0.size(sizes))
       }
     }

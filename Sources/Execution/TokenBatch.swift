@@ -115,9 +115,9 @@ extension ModelDescription {
   ///   - elementSize: bytes of a number computed with.
   ///   - device: accelerators want more at once, and have a gibibyte for it.
   public func tokensAtOnce(elementSize: Int, device: Device) -> Int {
-    let sizes = self.sizes
     var (widest, layerElements) = (0, 0)
-    for layer in layers {
+    for (number, layer) in layers.enumerated() {
+      let sizes = sizes(inLayer: number)
       layerElements = max(layerElements, layer.weights.reduce(0) { $0 + $1.elementCount(sizes) })
       for sublayer in layer.sublayers {
         // What projections give lies there at once, beside the residual stream, its norm and the layer's input.

@@ -93,7 +93,8 @@ extension Executor {
       let apart = Schedule(subjects, starts: subjects.map { _ in 0 }, bands: layers.map { $0..<$0 + 1 })
       let copies = layers.map(apart.steps).max() ?? 1
       let largest = layers.map { layer in
-        description.layers[layer].weights.reduce(0) { $0 + $1.elementCount(description.sizes) }
+        let sizes = description.sizes(inLayer: layer)
+        return description.layers[layer].weights.reduce(0) { $0 + $1.elementCount(sizes) }
       }
       return (largest.max() ?? 0) * copies * elementBytes
     }()

@@ -33,8 +33,8 @@ public final class WeightSource {
   }
 
   package func names(layer: Int) -> [String] {
-    model.description.layers[layer].weights
-      .flatMap { $0.tensors(layer: layer, sizes: model.description.sizes).map(\.name) }
+    let sizes = model.description.sizes(inLayer: layer)
+    return model.description.layers[layer].weights.flatMap { $0.tensors(layer: layer, sizes: sizes).map(\.name) }
   }
 
   /// Bytes of these layers in the file.
@@ -98,8 +98,9 @@ public final class WeightSource {
   private func collect(_ layer: Int, _ tensor: (String, Weight) throws -> Tensor) throws -> LayerWeights {
     var tensors: [Weight: Tensor] = [:]
     var experts: [Weight: [Tensor]] = [:]
+    let sizes = model.description.sizes(inLayer: layer)
     for weight in model.description.layers[layer].weights {
-      let stored = try weight.tensors(layer: layer, sizes: model.description.sizes).map { try tensor($0.name, weight) }
+      let stored = try weight.tensors(layer: layer, sizes: sizes).map { try tensor($0.name, weight) }
       if weight.isPerExpert { experts[weight] = stored } else { tensors[weight] = stored.first }
     }
     return LayerWeights(tensors, experts: experts)
@@ -112,7 +113,7 @@ public final class WeightSource {
   ///   - whole: in the selection's basis.
   ///   - layer: 0-based; nil outside the layers.
   func cut(_ whole: LayerWeights, to selection: Selection, layer: Int?) throws -> LayerWeights {
-    let sliced = try whole.sliced(by: selection, layer: layer, sizes: model.description.sizes)
+    let sliced = try whole.sliced(by: selection, layer: layer, sizes: model.description.sizes(inLayer: layer))
     guard let rotated, let count = try selection.keptDirections() else { return sliced }
     return try sliced.mapping { weight, tensor in
       guard case .constant = model.description.rotationRole(of: weight, layer: layer) else { return tensor }
@@ -171,7 +172,7 @@ public final class WeightSource {
 
   /// Gives one weight's mapped pages back.
   func release(_ weight: Weight, layer: Int) {
-    model.checkpoint.release(weight.tensors(layer: layer, sizes: model.description.sizes).map(\.name))
+    model.checkpoint.release(weight.tensors(layer: layer, sizes: model.description.sizes(inLayer: layer)).map(\.name))
   }
 
   /// The embedding's rows of these tokens, scaled where the family does: `[B, S]` → `[B, S, H]`. Only the pages of these rows are read.

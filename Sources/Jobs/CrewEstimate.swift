@@ -47,10 +47,11 @@ public struct CrewEstimate: Codable, Sendable, Equatable {
     let stretches = Crew.stretches(batches: all, ranks: layout.ranks)
     let batchRows = Array(repeating: seqLength, count: min(rowsAtOnce, rows))
     let stateBytes = batchRows.count * seqLength * description.sizes[.hidden] * elementBytes
-    func bytes(_ weights: [Weight]) -> Int {
-      weights.reduce(0) { $0 + $1.elementCount(description.sizes) } * elementBytes
+    func bytes(_ weights: [Weight], inLayer layer: Int? = nil) -> Int {
+      let sizes = description.sizes(inLayer: layer)
+      return weights.reduce(0) { $0 + $1.elementCount(sizes) } * elementBytes
     }
-    let layerBytes = description.layers.map { bytes($0.weights) }
+    let layerBytes = description.layers.enumerated().map { bytes($1.weights, inLayer: $0) }
     let isPipeline = layout.stages.count > 1
     // A stage that has its layers in memory together sends a batch on when it has gone through them, else all of a stretch that
     // there is room for.
@@ -61,7 +62,7 @@ public struct CrewEstimate: Codable, Sendable, Equatable {
     let together = isWhole && isPipeline ? 1 : waiting
     // A batch in each stage, with handing it on.
     let times = layout.stages.map { layers in
-      let own = Architecture(layers: Array(layers), sizes: description.sizes)
+      let own = Architecture(description, layers: Array(layers))
       return description.operations(rows: batchRows, in: own) / speed.operations
         + (isPipeline ? Double(stateBytes) / speed.bytes : 0)
     }

@@ -89,7 +89,7 @@ extension ComputeParameters {
     of description: ModelDescription, tokens: Int, ranks: Int, ending: Double = 0
   ) throws -> CrewLayout {
     let costs = description.layers.indices.map { layer in
-      let alone = Architecture(layers: [layer], sizes: description.sizes)
+      let alone = Architecture(description, layers: [layer])
       let isLast = layer == description.layers.count - 1
       return Int((description.operations(rows: [tokens], in: alone) + (isLast ? ending : 0)) / 1024)
     }

@@ -62,7 +62,7 @@ extension ModelDescription {
   /// for each.
   func layerScoringOperations(rows: [Int]) -> Double {
     let all = Array(layers.indices)
-    let own = all.map { operations(rows: rows, in: Architecture(layers: [$0], sizes: sizes)) }
+    let own = all.map { operations(rows: rows, in: Architecture(self, layers: [$0])) }
     let walks = own.enumerated().reduce(0) { $0 + Double($1.offset + 1) * $1.element }
     return walks + 2 * Double(all.count) * headOperations(tokens: rows.reduce(0, +))
   }

@@ -114,7 +114,7 @@ public struct WorkEstimate: Codable, Sendable, Equatable {
   /// Matrix products of this model's shape for about a fifth of a second.
   static func measured(_ description: ModelDescription, _ dtype: DType) throws -> Double {
     let hidden = min(description.sizes[.hidden], 4096)
-    let width = min(max(description.sizes[.ffn], 64), 8192)
+    let width = min(max(description.ownSizes(.ffn).last ?? description.sizes[.ffn], 64), 8192)
     let x = try Tensor.ones([512, hidden], dtype: dtype)
     let weight = try Tensor.ones([width, hidden], dtype: dtype)
     _ = try x.linear(weight: weight)

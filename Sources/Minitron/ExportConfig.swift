@@ -71,7 +71,7 @@ public struct ExportConfig: Sendable, Hashable, CustomStringConvertible {
   /// - Parameters:
   ///   - kept: the layers that are kept (0-based).
   public func architecture(of model: ModelDescription, keeping kept: [Int]) -> Architecture {
-    var architecture = Architecture(layers: kept, sizes: model.sizes)
+    var architecture = Architecture(model, layers: kept)
     for entry in entries {
       if let dimension = entry.hyperparameter.dimension { architecture.sizes[dimension] = entry.value }
     }
@@ -134,6 +134,13 @@ public struct ExportConfig: Sendable, Hashable, CustomStringConvertible {
       guard prunable.contains(entry.hyperparameter) else {
         // What is not cut while modules are kept may be named with its size.
         if model.keepsPrediction, original > 0, entry.value == original { continue }
+        let own = facts.dimension.map(model.ownSizes) ?? []
+        if own == [entry.value] { continue }
+        guard own.isEmpty else {
+          throw ModelError(
+            "\(name) cannot be pruned in this \(model.family) model: layers have their own "
+              + "(\(own.map(String.init).joined(separator: ", "))), and no one number says what each is cut to")
+        }
         if !facts.isSearched, original > 0 {
           guard entry.value == original else { throw Self.neverPruned(name, original, found: entry.value) }
           continue

@@ -67,13 +67,14 @@ public struct Exporter {
     let rescaled = description.rescaled(to: architecture.sizes)
     /// A weight's tensors: one, or one for each expert that is kept, numbered anew.
     func tensors(_ weight: Weight, from original: Int?, to position: Int?) throws -> [Part] {
+      let sizes = description.sizes(inLayer: original)
       func kept(_ expert: Int? = nil) -> [[Int]?] {
         weight.asStored(
-          selection.keptIndices(of: weight, layer: original, expert: expert, sizes: description.sizes))
+          selection.keptIndices(of: weight, layer: original, expert: expert, sizes: sizes))
       }
-      let sources = weight.tensors(layer: original, sizes: description.sizes).map(\.name)
+      let sources = weight.tensors(layer: original, sizes: sizes).map(\.name)
       let byExpert = selection.isCutByExpert(weight, layer: original)
-      let experts = selection.kept(.experts, layer: original) ?? Array(0..<description.sizes[.experts])
+      let experts = selection.kept(.experts, layer: original) ?? Array(0..<sizes[.experts])
       let whole = byExpert && !weight.isPerExpert ? experts.map { [[$0]] + kept($0).dropFirst() } : [kept()]
       let numbers = weight.isPerExpert ? experts : [0]
       return try zip(numbers, weight.tensors(layer: position, sizes: architecture.sizes(inLayer: original))).map {

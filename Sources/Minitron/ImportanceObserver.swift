@@ -182,7 +182,7 @@ public final class ImportanceObserver: TapObserver {
         guard let dimension = hyperparameter.dimension,
           measured.contains(hyperparameter) || hyperparameter.facts.scope == .model
         else { continue }
-        guard let norms = site.tap.axis.norms(channels, along: dimension, model.sizes) else {
+        guard let norms = site.tap.axis.norms(channels, along: dimension, model.sizes(inLayer: site.layer)) else {
           throw ModelError(
             "layer \(site.layer + 1): the \(site.tap.name) has \(channels.count) channels, which are no product with "
               + dimension.name)
@@ -203,7 +203,7 @@ public final class ImportanceObserver: TapObserver {
       switch expertChannels {
       case .shared: byLayer[hyperparameter]?[layer] = try finite(totals.channels, layer: layer, inner.name)
       case .own:
-        ownChannels[layer] = try totals.ownChannels(width: model.sizes[channels]).map {
+        ownChannels[layer] = try totals.ownChannels(width: model.sizes(inLayer: layer)[channels]).map {
           try finite($0, layer: layer, inner.name)
         }
       }

@@ -117,7 +117,8 @@ public struct Constraints: Sendable, Equatable {
 /// Counts architectures of one model quickly: layers of the same kind are counted once.
 public struct MetricsCounter: Sendable {
   private let model: ModelDescription
-  private let kinds: [LayerDescription]
+  /// A layer (0-based) of each kind.
+  private let kinds: [Int]
   private let kindOfLayer: [Int]
   private let rows: Int
   private let tokens: Int
@@ -138,17 +139,20 @@ public struct MetricsCounter: Sendable {
       weights.reduce(0) { $0 + $1.elementCount(architecture.sizes) }
     }
     let (outer, further) = (count(model.outerWeights), count(model.predictionWeights.lazy.map(\.weight)))
-    let perKind = kinds.map { counts($0, architecture.sizes) }
+    let perKind = kinds.map { counts($0, model.layerSizes[$0].map(architecture.sizes.replacing) ?? architecture.sizes) }
     var totals = Metric.allCases.map { $0.weightUnit * (outer + ($0.facts.isPerToken ? 0 : further)) }
     for layer in architecture.layers {
-      let own = architecture.layerSizes[layer].map { counts(model.layers[layer], $0) } ?? perKind[kindOfLayer[layer]]
+      let own =
+        architecture.layerSizes[layer] == model.layerSizes[layer]
+        ? perKind[kindOfLayer[layer]] : counts(layer, architecture.sizes(inLayer: layer))
       for metric in Metric.allCases { totals[metric.rawValue] += own[metric.rawValue] }
     }
     return Metrics { totals[$0.rawValue] }
   }
 
   /// A layer's elements or bytes, by metric.
-  private func counts(_ layer: LayerDescription, _ sizes: Sizes) -> [Int] {
+  private func counts(_ layer: Int, _ sizes: Sizes) -> [Int] {
+    let layer = model.layers[layer]
     let all = layer.weights.reduce(0) { $0 + $1.elementCount(sizes) }
     let blocks = layer.sublayers.map(\.block)
     let idle = blocks.reduce(0) { sum, block in
@@ -165,20 +169,22 @@ public struct MetricsCounter: Sendable {
 extension ModelDescription {
   private struct Kind: Hashable {
     let weights: [Weight]
+    let sizes: Sizes?
     let cacheBytes: Int
   }
 
-  /// Layers with the same weights that keep as much of so many sequences are of one kind: an example of each kind, and for each layer
-  /// the number of its kind.
-  func kindsOfLayers(rows: Int, tokens: Int) -> (kinds: [LayerDescription], kindOfLayer: [Int]) {
+  /// Layers with the same weights and sizes that keep as much of so many sequences are of one kind: a layer (0-based) of each kind,
+  /// and for each layer the number of its kind.
+  func kindsOfLayers(rows: Int, tokens: Int) -> (kinds: [Int], kindOfLayer: [Int]) {
     var numbers: [Kind: Int] = [:]
-    var kinds: [LayerDescription] = []
-    let kindOfLayer = layers.map { layer in
+    var kinds: [Int] = []
+    let kindOfLayer = layers.enumerated().map { number, layer in
+      let sizes = sizes(inLayer: number)
       let cached = layer.sublayers.reduce(0) { $0 + $1.block.cacheBytes(rows: rows, tokens: tokens, sizes: sizes) }
-      let kind = Kind(weights: layer.weights, cacheBytes: cached)
-      if let number = numbers[kind] { return number }
+      let kind = Kind(weights: layer.weights, sizes: layerSizes[number], cacheBytes: cached)
+      if let known = numbers[kind] { return known }
       numbers[kind] = kinds.count
-      kinds.append(layer)
+      kinds.append(number)
       return kinds.count - 1
     }
     return (kinds, kindOfLayer)

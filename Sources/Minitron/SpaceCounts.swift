@@ -24,7 +24,6 @@ struct SpaceCounts {
   /// By metric: products and what each is multiplied with.
   private(set) var terms: [[Product: Int]]
 
-  private let model: ModelDescription
   private let positions: [Hyperparameter: Int]
   private var numbers: [[[Variable]: Int]]
   private let values: [[Int]]
@@ -35,7 +34,6 @@ struct SpaceCounts {
   ///   - ranking: layer numbers (0-based), best first.
   ///   - rows, tokens: what caches hold.
   init(_ model: ModelDescription, space: SearchSpace, ranking: [Int], rows: Int, tokens: Int) {
-    self.model = model
     let positions = Dictionary(space.choices.enumerated().map { ($1.hyperparameter, $0) }) { first, _ in first }
     let values = space.choices.map(\.values)
     self.positions = positions
@@ -56,22 +54,25 @@ struct SpaceCounts {
       }
     }
     for weight in model.outerWeights {
-      for metric in Metric.allCases { add(weight, to: metric, kind: nil) }
+      for metric in Metric.allCases { add(weight, to: metric, kind: nil, model.sizes) }
     }
     for metric in Metric.allCases where !metric.facts.isPerToken {
-      for (weight, _) in model.predictionWeights { add(weight, to: metric, kind: nil) }
+      for (weight, _) in model.predictionWeights { add(weight, to: metric, kind: nil, model.sizes) }
     }
-    for (kind, layer) in kinds.enumerated() {
+    for (kind, number) in kinds.enumerated() {
+      let (layer, sizes) = (model.layers[number], model.sizes(inLayer: number))
       // Branches side by side may read one norm.
       var seen: Set<Weight> = []
       for part in layer.sublayers {
         for weight in part.weights where seen.insert(weight).inserted {
           let perToken = part.block.expertWeights.contains(weight) ? part.block.expertsPerToken : nil
           for metric in Metric.allCases {
-            add(weight, to: metric, kind: kind, perToken: metric.facts.isPerToken ? perToken : nil)
+            add(weight, to: metric, kind: kind, sizes, perToken: metric.facts.isPerToken ? perToken : nil)
           }
         }
-        for metric in Metric.allCases { addCache(of: part.block, to: metric, kind: kind, rows: rows, tokens: tokens) }
+        for metric in Metric.allCases {
+          addCache(of: part.block, to: metric, kind: kind, sizes, rows: rows, tokens: tokens)
+        }
       }
     }
   }
@@ -79,7 +80,7 @@ struct SpaceCounts {
   /// Adds one weight's elements.
   ///
   /// - Parameter perToken: for weights of experts, how many of them are counted; nil for all.
-  private mutating func add(_ weight: Weight, to metric: Metric, kind: Int?, perToken: Int? = nil) {
+  private mutating func add(_ weight: Weight, to metric: Metric, kind: Int?, _ sizes: Sizes, perToken: Int? = nil) {
     let products = weight.axes.reduce([[]] as [[Dimension]]) { products, axis in
       products.flatMap { product in axis.segments.map { product + $0 } }
     }
@@ -89,12 +90,12 @@ struct SpaceCounts {
       for member in product {
         // What has another's size, or a multiple of it, counts as that.
         let dimension = member.leader ?? member
-        coefficient *= member.multiple(model.sizes)
+        coefficient *= member.multiple(sizes)
         let limit = dimension == .experts ? perToken : nil
         if let position = dimension.hyperparameter.flatMap({ positions[$0] }) {
           variables[position, default: []].append(limit.map { .used(perToken: $0) } ?? .size)
         } else {
-          coefficient *= min(model.sizes[dimension], limit ?? .max)
+          coefficient *= min(sizes[dimension], limit ?? .max)
         }
       }
       add(coefficient, variables, to: metric, kind: kind)
@@ -102,14 +103,16 @@ struct SpaceCounts {
   }
 
   /// Adds a block's cache, which is linear in each size: with sizes of zero and one its coefficients show.
-  private mutating func addCache(of block: any Block, to metric: Metric, kind: Int, rows: Int, tokens: Int) {
-    guard metric.cacheBytes(block, rows: rows, tokens: tokens, sizes: model.sizes) != 0 else { return }
+  private mutating func addCache(
+    of block: any Block, to metric: Metric, kind: Int, _ whole: Sizes, rows: Int, tokens: Int
+  ) {
+    guard metric.cacheBytes(block, rows: rows, tokens: tokens, sizes: whole) != 0 else { return }
     let carried = block.weights.flatMap(\.axes).flatMap(\.dimensions).compactMap { ($0.leader ?? $0).hyperparameter }
       .filter { positions[$0] != nil }
     let open = Array(Set(carried))
     let subsets = 0..<(1 << open.count)
     let values = subsets.map { subset in
-      var sizes = model.sizes
+      var sizes = whole
       for (bit, hyperparameter) in open.enumerated() {
         if let dimension = hyperparameter.dimension { sizes[dimension] = subset >> bit & 1 }
       }

@@ -5,20 +5,23 @@ public struct Architecture: Sendable, Hashable {
   public var layers: [Int] { didSet { sizes = sizes.counting(layers) } }
   /// Sizes of the whole model,
   public var sizes: Sizes
-  /// and by original layer of those that differ from it.
+  /// and by original layer those that are its own, in place of the model's.
   public var layerSizes: [Int: Sizes]
 
+  /// Some layers of these sizes; where a model's layers differ, `init(_:layers:)` knows.
   public init(layers: [Int], sizes: Sizes, layerSizes: [Int: Sizes] = [:]) {
     self.layers = layers
     self.sizes = sizes.counting(layers)
     self.layerSizes = layerSizes
   }
 
-  /// The whole model.
-  public init(_ model: ModelDescription) { self.init(layers: Array(model.layers.indices), sizes: model.sizes) }
+  /// A model, or some of its layers (0-based), as they are.
+  public init(_ model: ModelDescription, layers: [Int]? = nil) {
+    self.init(layers: layers ?? Array(model.layers.indices), sizes: model.sizes, layerSizes: model.layerSizes)
+  }
 
   /// The sizes in a layer (original, 0-based; nil outside the layers).
-  public func sizes(inLayer layer: Int?) -> Sizes { layer.flatMap { layerSizes[$0] } ?? sizes }
+  public func sizes(inLayer layer: Int?) -> Sizes { layer.flatMap { layerSizes[$0] }.map(sizes.replacing) ?? sizes }
 }
 
 extension Sizes {
@@ -32,6 +35,14 @@ extension Sizes {
 }
 
 extension ModelDescription {
+  /// The sizes in a layer (0-based; nil outside the layers).
+  public func sizes(inLayer layer: Int?) -> Sizes { layer.flatMap { layerSizes[$0] }.map(sizes.replacing) ?? sizes }
+
+  /// The sizes that a dimension has in single layers, ascending; none where it is the whole model's.
+  public func ownSizes(_ dimension: Dimension) -> [Int] {
+    Set(layerSizes.values.filter { $0.dimensions.contains(dimension) }.map { $0[dimension] }).sorted()
+  }
+
   /// Floating-point operations of all layers for rows of so many tokens, in a shape of the model.
   public func operations(rows: [Int], in architecture: Architecture) -> Double {
     architecture.layers.reduce(0) { sum, layer in
@@ -49,8 +60,7 @@ extension ModelDescription {
 extension Selection {
   /// The shape of what is kept.
   public func architecture(of model: ModelDescription) -> Architecture {
-    var architecture = Architecture(layers: layers, sizes: model.sizes)
-    var byLayer: [Int: Sizes] = [:]
+    var architecture = Architecture(model, layers: layers)
     for (dimension, cut) in cuts {
       if case .everywhere(let kept) = cut {
         architecture.sizes[dimension] = kept.count
@@ -62,13 +72,12 @@ extension Selection {
       let kept = counts(layers)
       // Where all kept layers agree, or none has it, it is a size of the model.
       guard let first = kept.first ?? counts(Array(model.layers.indices)).first else { continue }
-      if kept.allSatisfy({ $0.count == first.count }) {
+      if kept.allSatisfy({ $0.count == first.count }), model.ownSizes(dimension).isEmpty {
         architecture.sizes[dimension] = first.count
       } else {
-        for (layer, count) in kept { byLayer[layer, default: Sizes([:])][dimension] = count }
+        for (layer, count) in kept { architecture.layerSizes[layer, default: Sizes([:])][dimension] = count }
       }
     }
-    architecture.layerSizes = byLayer.mapValues { architecture.sizes.replacing($0) }
     return architecture
   }
 }

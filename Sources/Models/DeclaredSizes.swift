@@ -5,6 +5,8 @@ public struct DeclaredSizes: Sendable {
   /// The config as it is in the file.
   let original: ConfigReader
   public private(set) var sizes = Sizes([:])
+  /// By layer (0-based) the sizes that are its own.
+  public private(set) var layers: [Int: Sizes] = [:]
   /// Config keys that hold a dimension's size, in the order in which absent ones are added.
   public private(set) var fields: [(key: String, dimension: Dimension)] = []
 
@@ -20,6 +22,12 @@ public struct DeclaredSizes: Sendable {
   public subscript(dimension: Dimension) -> Int {
     get { sizes[dimension] }
     set { sizes[dimension] = newValue }
+  }
+
+  /// The size in a layer (0-based): its own, else the model's.
+  public subscript(dimension: Dimension, inLayer layer: Int) -> Int {
+    get { (layers[layer].map(sizes.replacing) ?? sizes)[dimension] }
+    set { layers[layer, default: Sizes([:])][dimension] = newValue }
   }
 
   /// Reads a size and declares the field that holds it.

@@ -89,6 +89,9 @@ public struct Sizes: Sendable, Hashable {
     set { if dimension.leader == nil { values[dimension] = newValue } }
   }
 
+  /// The dimensions that have a size.
+  public var dimensions: some Sequence<Dimension> { values.keys }
+
   /// These sizes with those that others give in their place.
-  func replacing(_ others: Sizes) -> Sizes { Sizes(values.merging(others.values) { _, other in other }) }
+  public func replacing(_ others: Sizes) -> Sizes { Sizes(values.merging(others.values) { _, other in other }) }
 }

@@ -58,6 +58,7 @@ public enum Families {
     Gemma4.self,
     Phi3.self,
     Nemotron.self,
+    NemotronNAS.self,
     GPTNeoX.self,
     Starcoder2.self,
     GLM.self,

@@ -83,6 +83,8 @@ public struct ModelDescription: Sendable {
   private var root: JSON.Object
   private let path: [String]
   public private(set) var sizes: Sizes
+  /// By layer (0-based) the sizes that are its own, where layers are unlike (Nemotron-NAS).
+  public let layerSizes: [Int: Sizes]
   public let embedding: Weight
   public let layers: [LayerDescription]
   public let finalNorm: Norm
@@ -103,6 +105,8 @@ public struct ModelDescription: Sendable {
   public let layersField: String
   /// Further edits of the config for the layers that are kept (original, 0-based), after the fields are written.
   public let editConfig: @Sendable (inout JSON.Object, _ keptLayers: [Int]) -> Void
+  /// Writes what each layer that is kept has of its own into the config; nil where a config holds one size for all layers.
+  public var writeLayers: (@Sendable (inout JSON.Object, Architecture) throws -> Void)?
   public let scales: OuterScales
   /// Hyperparameters that stand in axes and yet cannot change in this architecture.
   public internal(set) var fixed: Set<Hyperparameter>
@@ -157,6 +161,7 @@ public struct ModelDescription: Sendable {
     root = declared.original.root
     path = declared.original.path
     sizes = declared.sizes
+    layerSizes = declared.layers
     self.embedding = embedding
     self.layers = layers
     self.finalNorm = finalNorm
@@ -240,7 +245,7 @@ public struct ModelDescription: Sendable {
   ///
   /// - Throws: `ModelError` for layers of different sizes, which configs of this family cannot say.
   public func prunedConfig(for architecture: Architecture) throws -> JSON.Object {
-    guard architecture.layerSizes.isEmpty else {
+    guard writeLayers != nil || architecture.layerSizes.isEmpty else {
       throw ModelError("a config of a \(family) model holds one size for all layers: they cannot be cut differently")
     }
     let (kept, changed) = (architecture.layers, architecture.sizes)
@@ -257,6 +262,7 @@ public struct ModelDescription: Sendable {
     if kept.count != layers.count || config[layersField] == nil { config[layersField] = .int(kept.count) }
     if !keepsPrediction, let field = prediction?.field, config[field] != nil { config[field] = .int(0) }
     editConfig(&config, kept)
+    try writeLayers?(&config, architecture)
     shortenLists(&config, keeping: kept)
     var whole = root.replacing(config, at: path[...])
     for (path, dimension) in outerFields where changed[dimension] != sizes[dimension] {

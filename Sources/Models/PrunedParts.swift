@@ -46,6 +46,6 @@ extension ModelDescription {
   /// The same in one layer (0-based), whose heads may stand in fewer groups than others'.
   public func groups(of hyperparameter: Hyperparameter, inLayer layer: Int?) -> Int {
     guard hyperparameter == .numAttentionHeads, let layer else { return groups(of: hyperparameter) }
-    return max(sizes[layers[layer].keyHeads], 1)
+    return max(sizes(inLayer: layer)[layers[layer].keyHeads], 1)
   }
 }

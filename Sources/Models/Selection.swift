@@ -42,4 +42,11 @@ public struct Selection: Sendable, Hashable {
       }
     }
   }
+
+  /// The same of a weight of a model.
+  public func keptIndices(
+    of weight: Weight, layer: Int?, expert: Int? = nil, in model: ModelDescription
+  ) -> [[Int]?] {
+    keptIndices(of: weight, layer: layer, expert: expert, sizes: model.sizes(inLayer: layer))
+  }
 }

@@ -12,7 +12,7 @@ extension ModelDescription {
       ModelError("\(file): \(what) would be larger than any model is: check the sizes in it")
     }
     var total = 0
-    for weight in outerWeights + layers.flatMap(\.weights) {
+    func check(_ weight: Weight, _ sizes: Sizes) throws {
       guard let count = weight.countIfReasonable(sizes) else {
         let factors = weight.axes.flatMap(\.segments).joined().map { "\($0.name) \(sizes[$0])" }
         throw tooLarge("\(weight.name) (\(factors.joined(separator: " × ")))")
@@ -20,8 +20,15 @@ extension ModelDescription {
       total += count
       guard total <= Self.largestParameterCount else { throw tooLarge("the model") }
     }
-    let cache = layers.flatMap(\.sublayers).reduce(0) {
-      min($0 + $1.block.cacheElements(rows: 1, tokens: 1, sizes: sizes), Self.largestCacheOfOneToken + 1)
+    for weight in outerWeights { try check(weight, sizes) }
+    var cache = 0
+    for (layer, description) in layers.enumerated() {
+      let sizes = sizes(inLayer: layer)
+      for weight in description.weights { try check(weight, sizes) }
+      for sublayer in description.sublayers {
+        let own = sublayer.block.cacheElements(rows: 1, tokens: 1, sizes: sizes)
+        cache = min(cache + own, Self.largestCacheOfOneToken + 1)
+      }
     }
     guard cache <= Self.largestCacheOfOneToken else { throw tooLarge("the cache of one token") }
   }

@@ -34,9 +34,9 @@ final class ExpertRefit {
     (self.basis, self.division) = (basis, division)
     (self.block, maps) = (block, block.expertMaps)
     let architecture = selection.architecture(of: model)
-    count = selection.kept(.experts, layer: layer)?.count ?? model.sizes[.experts]
+    count = selection.kept(.experts, layer: layer)?.count ?? model.sizes(inLayer: layer)[.experts]
     let weight = site.weights[0]
-    let whole = weight.axes[maps.inputAxis].size(model.sizes)
+    let whole = weight.axes[maps.inputAxis].size(model.sizes(inLayer: layer))
     let own = weight.axes[maps.inputAxis].size(architecture.sizes(inLayer: layer))
     // Both parts of both moments, in float64.
     let bytes = 2 * 8 * own * (own + whole)
@@ -121,7 +121,7 @@ final class ExpertRefit {
   private func map(_ weight: Weight, _ expert: Int, _ whole: LayerWeights) throws -> Tensor {
     let map = try maps.map(weight, of: original(expert), in: whole)
     if weight.writesAxis == maps.outputAxis { return try basis.kept(map.transpose(0, 1)).transpose(0, 1).contiguous() }
-    let kept = selection.keptIndices(of: weight, layer: layer, expert: original(expert), sizes: model.sizes)
+    let kept = selection.keptIndices(of: weight, layer: layer, expert: original(expert), in: model)
     return try map.picked(kept[maps.outputAxis])
   }
 }

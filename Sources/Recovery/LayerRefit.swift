@@ -192,7 +192,7 @@ final class LayerRefit {
   /// The original's map, of the outputs that are kept.
   private func originalMap(_ weight: Weight, _ map: Tensor) throws -> Tensor {
     if weight.writesAxis == 0 { return try basis.kept(map.transpose(0, 1)).transpose(0, 1).contiguous() }
-    return try map.picked(selection.keptIndices(of: weight, layer: layer, sizes: model.sizes).first ?? nil)
+    return try map.picked(selection.keptIndices(of: weight, layer: layer, in: model).first ?? nil)
   }
 
   func runsAgain() -> Bool {

@@ -30,23 +30,24 @@ final class LocalExperts {
   ) throws {
     maps = block.expertMaps
     (self.layer, self.model, self.division) = (layer, model, division)
-    let (maps, experts) = (maps, model.sizes[.experts])
+    let (maps, experts) = (maps, model.sizes(inLayer: layer)[.experts])
     func isCut(_ weight: Weight) -> Bool {
       selections.contains { selection in
         selection.layers.contains(layer)
-          && (0..<experts).contains { Self.inputs(of: weight, maps, selection, layer, $0, model.sizes) != nil }
+          && (0..<experts).contains { Self.inputs(of: weight, maps, selection, layer, $0, model) != nil }
       }
     }
-    func width(_ weight: Weight) -> Int { weight.axes[maps.inputAxis].size(model.sizes) }
+    func width(_ weight: Weight) -> Int { weight.axes[maps.inputAxis].size(model.sizes(inLayer: layer)) }
     first = try maps.first.first.flatMap { isCut($0) ? try DividedGram(width($0)) : nil }
     seesOwn = isCut(maps.down) && 2 * 8 * experts * width(maps.down) * width(maps.down) <= room
   }
 
   /// Those that are kept of an original expert's map; nil for all.
   private static func inputs(
-    of weight: Weight, _ maps: ExpertMaps, _ selection: Selection, _ layer: Int, _ expert: Int, _ sizes: Sizes
+    of weight: Weight, _ maps: ExpertMaps, _ selection: Selection, _ layer: Int, _ expert: Int,
+    _ model: ModelDescription
   ) -> [Int]? {
-    selection.keptIndices(of: weight, layer: layer, expert: expert, sizes: sizes)[maps.inputAxis]
+    selection.keptIndices(of: weight, layer: layer, expert: expert, in: model)[maps.inputAxis]
   }
 
   // MARK: While the original goes through
@@ -86,18 +87,18 @@ final class LocalExperts {
   func solve(
     _ weights: LayerWeights, whole: LayerWeights, _ selection: Selection, scale: Double
   ) throws -> (weights: [Weight: Tensor], counts: RefitCounts) {
-    let experts = selection.kept(.experts, layer: layer) ?? Array(0..<model.sizes[.experts])
+    let experts = selection.kept(.experts, layer: layer) ?? Array(0..<model.sizes(inLayer: layer)[.experts])
     var found: [Weight: Tensor] = [:]
     var counts = RefitCounts()
     func solve(_ weight: Weight, _ regression: (_ expert: Int, _ kept: [Int]) throws -> RidgeRegression?) throws {
       var solved: [Int: Tensor] = [:]
       for (number, expert) in experts.enumerated() {
-        guard let kept = Self.inputs(of: weight, maps, selection, layer, expert, model.sizes) else { continue }
+        guard let kept = Self.inputs(of: weight, maps, selection, layer, expert, model) else { continue }
         guard let regression = try regression(expert, kept) else {
           counts.starved += 1
           continue
         }
-        let outputs = selection.keptIndices(of: weight, layer: layer, expert: expert, sizes: model.sizes)
+        let outputs = selection.keptIndices(of: weight, layer: layer, expert: expert, in: model)
         let solution = try regression.solve(
           towards: maps.map(weight, of: number, in: weights),
           targets: maps.map(weight, of: expert, in: whole).picked(outputs[maps.outputAxis]))
@@ -121,7 +122,7 @@ final class LocalExperts {
           try common
           ?? RidgeRegression(
             moments: first.moments(keeping: kept, scale: scale, isConstant: maps.biases[weight] != nil),
-            outputs: maps.first.count * experts.count * weight.axes[maps.outputAxis].size(model.sizes))
+            outputs: maps.first.count * experts.count * weight.axes[maps.outputAxis].size(model.sizes(inLayer: layer)))
         common = own
         return own
       }
@@ -136,5 +137,5 @@ final class LocalExperts {
   }
 
   /// Those of the original's map.
-  private func inputs(of weight: Weight) -> Int { weight.axes[maps.inputAxis].size(model.sizes) }
+  private func inputs(of weight: Weight) -> Int { weight.axes[maps.inputAxis].size(model.sizes(inLayer: layer)) }
 }

@@ -100,7 +100,7 @@ final class LocalMoments: WalkVisitor, LinearObserver {
 
   /// Those that are kept; nil for all.
   private func inputs(of weight: Weight, _ selection: Selection, _ layer: Int) -> [Int]? {
-    selection.keptIndices(of: weight, layer: layer, sizes: model.sizes)[1]
+    selection.keptIndices(of: weight, layer: layer, in: model)[1]
   }
 
   // MARK: Of a pruned model
@@ -162,7 +162,7 @@ final class LocalMoments: WalkVisitor, LinearObserver {
     _ weight: Weight, _ bias: Weight?, _ whole: LayerWeights, _ selection: Selection, _ layer: Int
   ) throws -> Tensor {
     let map = try whole.joined(weight, bias)
-    guard let rows = selection.keptIndices(of: weight, layer: layer, sizes: model.sizes)[0] else { return map }
+    guard let rows = selection.keptIndices(of: weight, layer: layer, in: model)[0] else { return map }
     return try map.indexSelect(dim: 0, Tensor(rows.map(Int64.init), shape: [rows.count]))
   }
 }

@@ -64,7 +64,7 @@ public final class RefitVisitor: WalkVisitor {
       : model.layers.indices.first { layer in
         !selection.layers.contains(layer)
           || model.layers[layer].weights.contains { weight in
-            selection.keptIndices(of: weight, layer: layer, sizes: model.sizes).contains { $0 != nil }
+            selection.keptIndices(of: weight, layer: layer, in: model).contains { $0 != nil }
           }
       } ?? model.layers.count
     first = min(StreamsAhead.runs(model, selection).keys.min() ?? firstUnlike, firstUnlike)

@@ -40,7 +40,7 @@ extension ModelDescription {
 
   /// A weight's tensors.
   func slots(of weight: Weight, layer: Int?) -> [ParameterSlot] {
-    weight.parts(sizes).map {
+    weight.parts(sizes(inLayer: layer)).map {
       ParameterSlot(name: .init(weight: weight, layer: layer, expert: $0.expert), shape: $0.shape)
     }
   }

@@ -107,9 +107,9 @@ public final class TrainedModel {
   ///   - tokens: of the micro-batch.
   ///   - elementSize: bytes of a number computed with.
   static func recordBytes(_ description: ModelDescription, tokens: Int, elementSize: Int) -> Int {
-    let sizes = description.sizes
-    let elements = description.layers.reduce(0) { sum, layer in
-      layer.sublayers.reduce(sum + 2 * sizes[.hidden]) { sum, sublayer in
+    let elements = description.layers.enumerated().reduce(0) { sum, layer in
+      let sizes = description.sizes(inLayer: layer.offset)
+      return layer.element.sublayers.reduce(sum + 2 * sizes[.hidden]) { sum, sublayer in
         let block = sublayer.block
         let given = block.weights.filter(\.isProjection).reduce(0) { $0 + ($1.axes.first?.size(sizes) ?? 0) }
         let routed = block.expertsPerToken * (2 * sizes[.hidden] + 4 * sizes[.moeFFN])

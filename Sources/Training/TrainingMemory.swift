@@ -59,9 +59,12 @@ public struct TrainingMemory {
   public static func bytes(
     _ spill: Spill, _ model: ModelDescription, stage: Range<Int>? = nil, dtype: DType, processes: Int
   ) -> Int {
-    let (sizes, stage) = (model.sizes, stage ?? model.layers.indices)
-    func elements(_ weights: [Weight]) -> Int { weights.reduce(0) { $0 + $1.elementCount(sizes) } }
-    let layers = model.layers[stage].map { elements($0.weights) }
+    let stage = stage ?? model.layers.indices
+    func elements(_ weights: [Weight], inLayer layer: Int? = nil) -> Int {
+      let sizes = model.sizes(inLayer: layer)
+      return weights.reduce(0) { $0 + $1.elementCount(sizes) }
+    }
+    let layers = stage.map { elements(model.layers[$0].weights, inLayer: $0) }
     let (inner, outer) = (layers.reduce(0, +), elements(model.trainedOuterWeights(in: stage)))
     let isWide = dtype == .float32
     let moments = 8 * (inner + outer) / processes

@@ -26,11 +26,12 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
+import reference_nemotron_nas  # noqa: F401  makes the type known
 from reference_minitron import reset_positions
 
 HERE = pathlib.Path(__file__).resolve().parent
 OUT = HERE / "generation"
-FOLDERS = ["dense", "dense2", "moe", "mamba", "hybrid", "gemma4"]
+FOLDERS = ["dense", "dense2", "moe", "mamba", "hybrid", "gemma4", "nemotron_nas"]
 NEW = 16
 
 FLEXIBLE = re.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")

@@ -97,7 +97,7 @@ import Testing
     "global_head_dim", "num_global_key_value_heads", "attention_k_eq_v", "num_kv_shared_layers", "per_layer_config",
     "hidden_size_per_layer_input", "vocab_size_per_layer_input", "use_double_wide_mlp", "enable_moe_block",
     "top_k_experts", "attn_layer_period", "attn_layer_offset", "expert_layer_period", "expert_layer_offset",
-    "mamba_dt_rank",
+    "mamba_dt_rank", "block_configs",
   ]
 
   /// Either a description whose sizes can be counted, or an error that names the field: never a crash.
@@ -112,8 +112,8 @@ import Testing
         do {
           let model = try Families.describe(config: config, file: "config.json")
           #expect(model.tensors().allSatisfy { $0.shape.allSatisfy { $0 > 0 } }, "\(key): \(value.serialized())")
-          _ = model.refusal(of: Architecture(layers: Array(model.layers.indices), sizes: model.sizes))?.reason
-          _ = try model.prunedConfig(for: Architecture(layers: [0], sizes: model.sizes))
+          _ = model.refusal(of: Architecture(model))?.reason
+          _ = try model.prunedConfig(for: Architecture(model, layers: [0]))
         } catch let error as ModelError {
           refused += 1
           #expect(error.description.contains("config.json"), "\(error)")

@@ -24,6 +24,8 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+import own_types  # noqa: F401  makes types known
+
 GOLDENS = os.path.join(os.path.dirname(__file__), "..", "Goldens")
 TOLERANCE = 1e-4
 # Gemma 4's tables of the layers' own inputs are left as they are.

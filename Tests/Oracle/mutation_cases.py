@@ -11,11 +11,10 @@ import transformers
 import mutation_dense
 import mutation_gemma4
 import mutation_jamba
+import mutation_nas
 
 ABSENT = "<absent>"
-VOCAB = 160
-LAYERS = 4
-POSITIONS = 256
+VOCAB, LAYERS, POSITIONS = 160, 4, 256
 
 DENSE = dict(
     vocab_size=VOCAB, hidden_size=48, intermediate_size=40, num_hidden_layers=LAYERS, num_attention_heads=4,
@@ -129,7 +128,7 @@ BASES = {
     "phimoe": DENSE | RMS | dict(
         num_local_experts=6, num_experts_per_tok=2, attention_bias=True, lm_head_bias=True, sliding_window=9,
         router_jitter_noise=0.3, rope_scaling=MAGNITUDES),
-} | mutation_dense.bases(DENSE, RMS) | mutation_gemma4.bases(DENSE | RMS) | mutation_jamba.bases(DENSE | RMS)
+} | mutation_dense.bases(DENSE, RMS) | mutation_gemma4.bases(DENSE | RMS) | mutation_jamba.bases(DENSE | RMS) | mutation_nas.bases(DENSE | RMS)
 
 # By towers.py; Kimi K2 is DeepSeek-V3 by another name, which `transformers` does not know.
 COMPARED_ELSEWHERE = {"qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "gemma3", "gemma4", "mistral3", "llava", "llama4",
@@ -202,7 +201,7 @@ VALUES = dict(
     floor_scale=[1, 20, 8192], attn_scale=[0.0, 2.0, -1.0], index_topk=[16, 65, 63, 0], index_head_dim=[16], index_n_heads=[2],
     indexer_types=[["full"] * 4, ["full", "shared"] * 2, ["shared"] * 4, ["full"]], router_jitter_noise=[0.01, 0.9, 0.0], input_jitter_noise=[0.5], lm_head_bias=_flag,
     moe_topk=[1, 3, [2, 2, 2, 2], [1, 2, 2, 2], [3] * LAYERS, [2]], sep_token_id=[5],
-) | mutation_dense.VALUES | mutation_gemma4.VALUES | mutation_jamba.VALUES
+) | mutation_dense.VALUES | mutation_gemma4.VALUES | mutation_jamba.VALUES | mutation_nas.VALUES
 
 # Fields that a config class takes without naming them, or that all models read.
 UNNAMED = dict(
@@ -497,4 +496,5 @@ PAIRS = {
     "granite": _crossed({"residual_multiplier": [0.2, 2]}, {"attention_multiplier": [0.05, 2]}),
     "gpt_neox": _crossed({"use_parallel_residual": _flag}, {"attention_bias": _flag, "rotary_pct": [0.25, 1.0]}),
     "mamba2": _crossed({"use_bias": _flag}, {"use_conv_bias": _flag, "n_groups": [1, 2, 4]}),
-} | mutation_dense.pairs(_crossed, _windowed) | mutation_gemma4.pairs(_crossed, _windowed) | mutation_jamba.pairs(_crossed)
+} | mutation_dense.pairs(_crossed, _windowed) | mutation_gemma4.pairs(_crossed, _windowed) | (
+    mutation_jamba.pairs(_crossed) | mutation_nas.pairs(_crossed))

@@ -16,6 +16,7 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
+import own_types  # noqa: F401  makes types known
 from published_models import MODELS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

@@ -154,6 +154,29 @@ model("mamba2", "Mamba-Codestral-7B", hidden_size=4096, num_heads=128, head_dim=
       num_hidden_layers=64, vocab_size=32768)
 model("mamba2", "mamba2-130m", hidden_size=768, num_heads=24, head_dim=64, state_size=128, n_groups=1, num_hidden_layers=24,
       vocab_size=50288, **tied)
+
+
+def blocks(group, text):
+    """Entries of layers: `3*a5.25` for three with attention in groups and that factor of width, `-` for what is not there."""
+    found = []
+    for word in text.split():
+        count, _, kind = word.rpartition("*")
+        factor = None if kind[1:] == "-" else float(kind[1:])
+        found += int(count or 1) * [{
+            "attention": {"n_heads_in_group": group if kind[0] == "a" else None, "no_op": kind[0] == "-", "replace_with_linear": False},
+            "ffn": {"ffn_mult": factor, "no_op": factor is None, "replace_with_linear": False}}]
+    return found
+
+
+searched = dict(rms_norm_eps=1e-5, vocab_size=128256, intermediate_size=None, num_key_value_heads=None, **untied)
+model("nemotron-nas", "Llama-3_3-Nemotron-Super-49B-v1", hidden_size=8192, num_hidden_layers=80, num_attention_heads=64, **searched,
+      block_configs=blocks(8, """a2.625 5*a5.25 2*-2.625 3*a5.25 -3.28125 30*a5.25 -1.3125 2*-2.625 -1.3125 -5.25 -1.3125 -2.625
+      3*-1.3125 a5.25 -1.3125 2*-1 -1.3125 3*-1 2*-1.3125 2*-0.5 2*-1 2*-0.5 -1 2*-0.5 9*a5.25"""))
+model("nemotron-nas", "Llama-3_1-Nemotron-Ultra-253B-v1", hidden_size=16384, num_hidden_layers=162, num_attention_heads=128, **searched,
+      block_configs=blocks(16, """a0.4875 a0.975 6*a1.4625 a1.95 4*-- 3*a1.95 2*a4.875 6*-- 3*a4.875 5*-- 3*a4.875 a2.4375 3*-- 3*a1.95
+      -1.95 a4.875 -4.875 5*-- 4*a4.875 5*-- 4*a4.875 5*-- 4*a4.875 5*-- 4*a4.875 5*-- a4.875 3*a3.4125 2*-- a2.925 3*a2.4375 2*-2.4375
+      a2.4375 -- 7*-2.4375 a2.4375 5*-- a2.925 a4.875 -4.875 a4.875 8*-- -36.5625 8*-- -39 8*-- -31.40625 5*-- -27.5625 -1.95 a1.95
+      a2.4375 -- 2*a2.4375 a3.4125 4*a4.875 a2.4375"""))
 model("nemotron_h", "Nemotron-H-8B", "4096 21504 52 32 8 131072", head_dim=128, ssm_state_size=128, n_groups=8,
       mamba_num_heads=128, mamba_head_dim=64, hybrid_override_pattern="M-M-M-M*-M-M-M-M-M*-M-M-M-M-M*-M-M-M-M-M*-M-M-M-M-M-")
 model("nemotron_h", "Nemotron-Nano-9B-v2", "4480 15680 56 40 8 131072", head_dim=128, ssm_state_size=128, n_groups=8,

@@ -16,6 +16,7 @@ import transformers
 from transformers import AutoModelForCausalLM
 
 import cases
+import own_types
 import refit_experts
 from cases import ROOT
 
@@ -120,6 +121,22 @@ def gemma4_inputs(folder):
     made(config, transformers.Gemma4ForCausalLM, folder)
 
 
+def nemotron_nas(folder, linear=False):
+    """Layers that lack attention, MLP or both, and of unlike widths; linear maps in the place of either."""
+    whole = [({"n_heads_in_group": 2}, {"ffn_mult": 2.0}), ({"no_op": True}, {"ffn_mult": 7.0}), ({"no_op": True}, {"no_op": True}),
+             ({"n_heads_in_group": 4}, {"no_op": True}), ({"n_heads_in_group": 4}, {"intermediate_size": 96})]
+    other = {"replace_with_linear": True}
+    parts = [(other, {"intermediate_size": 80}), ({"n_heads_in_group": 2}, other), (other, other)] if linear else whole
+    config = own_types.reference.NemotronNASConfig(
+        **{**COMMON, "num_hidden_layers": len(parts), "intermediate_size": None, "num_key_value_heads": None}, head_dim=16,
+        tie_word_embeddings=False, block_configs=[{"attention": attention, "ffn": ffn} for attention, ffn in parts])
+    made(config, own_types.reference.NASForCausalLM, folder)
+
+
+def nemotron_nas_linear(folder):
+    nemotron_nas(folder, linear=True)
+
+
 # Each with an architecture, and further flags.
 MODELS = {
     "qwen3": (qwen3, {"hidden_size": 48, "ffn_hidden_size": 64, "num_attention_heads": 2}),
@@ -134,6 +151,9 @@ MODELS = {
     "jamba-experts": (jamba_experts, {"hidden_size": 48, "ffn_hidden_size": 64, "moe_ffn_hidden_size": 64, "num_moe_experts": 3}),
     "gemma4": (gemma4, {"hidden_size": 48, "ffn_hidden_size": 64}),
     "gemma4-inputs": (gemma4_inputs, {"hidden_size": 48, "ffn_hidden_size": 64}),
+    "nemotron-nas": (nemotron_nas, {"hidden_size": 48, "num_attention_heads": 2}),
+    "nemotron-nas-layers": (nemotron_nas, {"hidden_size": 48, "num_layers": 3}, "--layer_ranking", "[1, 5, 4, 2, 3]"),
+    "nemotron-nas-linear": (nemotron_nas_linear, {"hidden_size": 48}),
     "nemotron-layers": (nemotron, {"num_layers": 2, "hidden_size": 48}, "--layer_ranking", "[1, 3, 2, 4]"),
 }
 
@@ -297,7 +317,7 @@ def refit(original, pruned, layers, tokens):
             seen = Seen(pruned, own, tokens)
             x = seen.inputs[names[0]]
             branch = 1 if branches > 1 and names[0].startswith(("mlp", "feed_forward")) else 0
-            ends = re.search(r"(o_proj|down_proj|out_proj)$", names[0])
+            ends = re.search(r"(o_proj|down_proj|out_proj|linear_attn|linear_mlp)$", names[0])
             output = plain and ends
             modules = {name: (layer.get_submodule(name), own.get_submodule(name)) for name in names}
             bias = any(small.bias is not None for _, small in modules.values())

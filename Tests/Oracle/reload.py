@@ -20,6 +20,8 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
+import own_types  # noqa: F401  makes types known
+
 TOLERANCE = 1e-4
 ABOUT_WEIGHTS = ("weight", "checkpoint", "initialized", "load report", " tie ")
 REPORTED = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")

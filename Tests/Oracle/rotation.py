@@ -24,6 +24,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
+import own_types
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROWS, LENGTH = 12, 64
 TOLERANCE = 1e-3
@@ -32,8 +34,8 @@ SHARED = dict(vocab_size=2048, num_hidden_layers=3, num_attention_heads=4, max_p
 # What reads the stream past a norm and what writes it, by the last parts of names; the axis is that of the hidden size.
 READERS = {
     "q_proj": 1, "k_proj": 1, "v_proj": 1, "gate_proj": 1, "up_proj": 1, "gate_up_proj": 1, "gate": 1, "q_a_proj": 1, "in_proj": 1,
-    "kv_a_proj_with_mqa": 1, "shared_expert_gate": 1, "w1": 1, "w3": 1, "router": 1}
-WRITERS = {"o_proj": 0, "down_proj": 0, "out_proj": 0, "w2": 0}
+    "kv_a_proj_with_mqa": 1, "shared_expert_gate": 1, "w1": 1, "w3": 1, "router": 1, "linear_attn": 1, "linear_mlp": 1}
+WRITERS = {"o_proj": 0, "down_proj": 0, "out_proj": 0, "w2": 0, "linear_attn": 0, "linear_mlp": 0}
 
 
 def cases():
@@ -74,6 +76,14 @@ def cases():
                 layers_block_type=["mamba", "mlp", "mamba", "attention", "mlp"], intermediate_size=96,
                 num_key_value_heads=2, head_dim=16, mamba_num_heads=8, mamba_head_dim=16, n_groups=2,
                 ssm_state_size=16, chunk_size=16, use_mamba_kernels=False), 48),
+        "nemotron_nas": (
+            own_types.reference.NASForCausalLM,
+            own_types.reference.NemotronNASConfig(
+                **SHARED | dict(num_hidden_layers=4), hidden_size=64, head_dim=16, intermediate_size=None, block_configs=[
+                    {"attention": attention, "ffn": ffn} for attention, ffn in (
+                        ({"n_heads_in_group": 2}, {"ffn_mult": 2.0}), ({"no_op": True}, {"intermediate_size": 96}),
+                        ({"n_heads_in_group": 4}, {"replace_with_linear": True}), ({"replace_with_linear": True}, {"no_op": True}))]),
+            48),
         "jamba": (
             t.JambaForCausalLM,
             t.JambaConfig(
@@ -176,6 +186,7 @@ def expected(folder, tokens, count):
         elif "lm_head" in name:
             rotated[stored] = (value * gains[final]) @ directions
         elif last in READERS and kind == "weight":
+            value = directions.T @ value if last in WRITERS else value
             rotated[stored] = (value * gains[norm_before(name, layer_norms)]) @ directions
         elif last in WRITERS:
             rotated[stored] = directions.T @ value
@@ -235,7 +246,7 @@ def check(binary, name, work):
         module = key.rsplit(".", 2)[-2]
         if "embed" in key or "lm_head" in key or (module in READERS and key.endswith("weight")):
             target = target * signs
-        elif module in WRITERS:
+        if module in WRITERS:
             target = target * (signs if target.ndim == 1 else signs[:, None])
         gap = ((found.double() - target).norm() / target.norm()).item()
         if gap > worst:

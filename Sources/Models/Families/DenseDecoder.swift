@@ -61,17 +61,18 @@ public struct DenseDecoder {
   ///   - defaultEpsilon: of norms when the config says none.
   ///   - config: the config.
   ///   - epsilonKey: the config key of it.
+  ///   - layersDiffer: whether layers have ffn widths and key-value heads of their own, which the family reads.
   public init(
     _ config: ConfigReader, defaultHeadDim: Int? = nil, defaultKVHeads: Int? = nil,
-    epsilonKey: String = "rms_norm_eps", defaultEpsilon: Double = 1e-6
+    epsilonKey: String = "rms_norm_eps", defaultEpsilon: Double = 1e-6, layersDiffer: Bool = false
   ) throws {
     self.config = config
     layers = try config.layerCount("num_hidden_layers")
     names = TensorNames(prefix: config.weightPrefix)
     sizes = DeclaredSizes(config)
     let hidden = try sizes.read(.hidden, "hidden_size")
-    try sizes.read(.ffn, "intermediate_size")
-    let heads = try sizes.readHeads(keys: defaultKVHeads)
+    if !layersDiffer { try sizes.read(.ffn, "intermediate_size") }
+    let heads = try layersDiffer ? sizes.read(.heads, "num_attention_heads") : sizes.readHeads(keys: defaultKVHeads)
     let implied = defaultHeadDim ?? hidden / heads
     guard implied > 0 || config.has("head_dim") else {
       throw ModelError("\(config.file): hidden_size (\(hidden)) is below num_attention_heads (\(heads))")

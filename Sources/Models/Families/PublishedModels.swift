@@ -44,6 +44,10 @@ enum PublishedModels {
     "nemotron_h": [
       "nvidia/NVIDIA-Nemotron-Nano-9B-v2", "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", "nvidia/Nemotron-H-8B-Base-8K",
     ],
+    "nemotron-nas": [
+      "nvidia/Llama-3_3-Nemotron-Super-49B-v1_5", "nvidia/Llama-3_3-Nemotron-Super-49B-v1",
+      "nvidia/Llama-3_1-Nemotron-51B-Instruct",
+    ],
     "olmo2": ["allenai/OLMo-2-0425-1B", "allenai/OLMo-2-1124-7B"],
     "olmo3": ["allenai/Olmo-3-1025-7B", "allenai/Olmo-3-1125-32B"],
     "olmoe": ["allenai/OLMoE-1B-7B-0125"],
