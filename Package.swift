@@ -163,7 +163,7 @@ let package = Package(
     tests(
       "JobsTests",
       [
-        "JSON", "Messages", "Datasets", "Tokenization", "Models", "Minitron", "Evaluation", "Ranks", "Jobs",
+        "JSON", "Messages", "Datasets", "Tokenization", "Models", "Minitron", "Evaluation", "Ranks", "Jobs", "Torch",
         "TestSupport",
       ]),
     tests("RanksTests", ["Ranks", "Files", "Messages", "Torch", "TestSupport"]),

@@ -110,6 +110,16 @@ public struct DeviceChoice: WrittenValue {
     self.text = text
   }
 
+  /// Processes of a machine that compute on one device, at most.
+  ///
+  /// - Parameters:
+  ///   - local: processes of the machine.
+  ///   - devices: GPUs that the machine has.
+  package func processes(on device: Device, of local: Int, devices: Int = LibTorch.environment().cudaDevices) -> Int {
+    let isOneForAll = device == .cpu || text.contains(":")
+    return isOneForAll ? local : (local + max(devices, 1) - 1) / max(devices, 1)
+  }
+
   /// The device computed on.
   ///
   /// - Parameter localRank: of this process among those of its machine: without a number, each has a GPU of its own while there

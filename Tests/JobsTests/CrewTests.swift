@@ -3,8 +3,16 @@ import Jobs
 import Models
 import Ranks
 import Testing
+import Torch
 
 struct CrewTests {
+  /// Each process takes the next GPU unless one is named for all, and those that come to the same one share its memory.
+  @Test(arguments: [("cuda", 4, 2, 2), ("auto", 3, 2, 2), ("cuda", 2, 4, 1), ("cuda:1", 4, 2, 4), ("cuda", 4, 0, 4)])
+  func processesShareGPUs(_ device: String, _ local: Int, _ devices: Int, _ sharing: Int) throws {
+    #expect(try DeviceChoice(device).processes(on: .cuda(0), of: local, devices: devices) == sharing)
+    #expect(DeviceChoice.cpu.processes(on: .cpu, of: local, devices: devices) == local)
+  }
+
   /// Stages with room for their layers send batches on one by one; the others take turns, and wait for one another.
   @Test func roomForLayersSavesWaiting() throws {
     let config = """

@@ -137,17 +137,18 @@ public struct DistillJob {
       try events.note(.crew(division.student.text(WeightSource(student, dtype: dtype))))
     }
     let device = try request.compute.device.place(localRank: world.localRank)
+    let processes = request.compute.device.processes(on: device, of: world.localSize)
     let stage = division.student.stages[division.student.stage(of: world.rank)]
     let memory: TrainingMemory =
       request.validatesOnly
       ? .ample
       : try TrainingMemory(
         student, on: device, stage: stage, dtype: dtype, request.compute, replicas: division.student.replicas,
-        processes: world.localSize, directory: request.output, events)
+        processes: processes, directory: request.output, events)
     let learner = try TrainedModel(student, dtype: dtype, device: device, stage: stage, memory: memory)
     let walker = try request.compute.executor(teacher, among: world)
     walker.weights.keepOnDevice(
-      bytes: try memory.roomBesides(learner, replicas: division.student.replicas, processes: world.localSize))
+      bytes: try memory.roomBesides(learner, replicas: division.student.replicas, processes: processes))
     let trainer = try Trainer(
       learner,
       teacher: Teacher(
