@@ -1,6 +1,7 @@
 public import ArgumentParser
 public import Jobs
 import Messages
+import Torch
 public import Recovery
 public import Minitron
 
@@ -19,6 +20,12 @@ func flagged(_ error: any Error) -> any Error {
   switch error {
   case let error as RequestError: ValidationError(error.message.flagged)
   case let error as any MessageError: FlaggedError(description: error.message.flagged)
+  case let error as TorchError:
+    error.lackOfDeviceMemory.map {
+      FlaggedError(
+        description: "\($0) --device cpu computes in the machine's memory; a training takes less with "
+          + "--recompute_granularity full, a smaller --mbs or a shorter --seq_length")
+    } ?? error
   default: error
   }
 }

@@ -94,4 +94,11 @@ public struct TorchError: Error, Hashable, CustomStringConvertible {
   public var description: String {
     operation.map { "\($0): \(message)" } ?? message
   }
+
+  /// Of a device that has no memory left how much was asked of it and how much it has, in libtorch's words, without its advice to those
+  /// who program it; nil for other errors.
+  public var lackOfDeviceMemory: String? {
+    guard message.contains("out of memory"), let end = message.firstRange(of: "is free.") else { return nil }
+    return String(message[..<end.upperBound])
+  }
 }

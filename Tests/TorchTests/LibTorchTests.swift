@@ -210,4 +210,18 @@ import Torch
     #expect(api == nil)
     #expect(error.map { String(cString: $0) }?.hasPrefix("cannot open \(root)/fake/lib/libc10.so: ") == true)
   }
+
+  /// What a device lacks is said without advice to those who program it.
+  @Test func lackOfDeviceMemoryIsToldApart() {
+    let full = TorchError(
+      "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB of which 1.06 GiB is free. Including "
+        + "non-PyTorch memory, this process has 78.04 GiB memory in use. See documentation for Memory Management",
+      operation: "linear")
+    #expect(
+      full.lackOfDeviceMemory
+        == "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB of which "
+        + "1.06 GiB is free.")
+    #expect(TorchError("mat1 and mat2 shapes cannot be multiplied").lackOfDeviceMemory == nil)
+    #expect(TorchError("the machine is out of memory").lackOfDeviceMemory == nil)
+  }
 }
