@@ -86,7 +86,7 @@ public struct ModelDescription: Sendable {
   /// By layer (0-based) the sizes that are its own, where layers are unlike (Nemotron-NAS).
   public let layerSizes: [Int: Sizes]
   public let embedding: Weight
-  public let layers: [LayerDescription]
+  public internal(set) var layers: [LayerDescription]
   public let finalNorm: Norm
   /// The output head, `[vocab, hidden]`; nil when it is tied to the embedding.
   public var head: Weight? { isTied ? nil : output }

@@ -357,3 +357,9 @@ for _name in ("deepseek_v32", "glm_moe_dsa"):
     CASES[_name + "_picked"] = _base | {
         "config": _base["config"] | {"vocab_size": 41, "index_topk": 8, "index_n_heads": 12}, "rows": [12, 12, 10],
         "moves": {"picks": {"index_topk": 64}, "fewer": {"index_topk": 4}}}
+# Two layers share what the indexer of the first picks.
+_base = CASES["glm_moe_dsa_picked"]
+CASES["glm_moe_dsa_shared"] = _base | {
+    "config": _base["config"] | {"indexer_types": ["full", "shared", "shared"]},
+    "prunings": {name: {key: size for key, size in sizes.items() if key != "num_layers"}
+                 for name, sizes in _base["prunings"].items() if name != "depth"}}

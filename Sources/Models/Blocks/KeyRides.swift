@@ -2,12 +2,12 @@ import Torch
 
 // Shapes: B rows, S tokens, H hidden, C channels of a layer's keys and values together.
 
-/// Keys and values that one layer makes and later ones read as well (YOCO, Sun et al. 2024, arXiv 2405.05254; Gemma 4): in
-/// between they lie beside the residual stream, so that they go wherever its states go.
+/// Keys and values that one layer makes and later ones read as well (YOCO, Sun et al. 2024, arXiv 2405.05254; Gemma 4), or what its
+/// indexer asks and answers with: in between they lie beside the residual stream, so that they go wherever its states go.
 public struct KeyRide: Sendable, Hashable {
-  /// The layer (0-based) that makes them.
+  /// The layer (0-based) that makes them, or the first of several that make them anew.
   public let layer: Int
-  /// Channels of both together.
+  /// Channels of all of it together.
   let channels: Int
 }
 
@@ -42,6 +42,12 @@ final class KeyRides {
   /// Keys and values that a layer has made, each `[B, S, K × D]`.
   func lend(key: Tensor, value: Tensor, layer: Int) throws { tensors[layer] = try Tensor.cat([key, value], dim: 2) }
 
+  /// What an indexer has made, `[B, S, C]`, in place of what one before it made.
+  func lend(_ index: Tensor, as layer: Int) { tensors[layer] = index }
+
+  /// The same.
+  func borrowed(_ layer: Int) throws -> Tensor { try tensor(layer) }
+
   /// Those of a layer before, each `[B, S, K × D]`.
   func borrowed(from layer: Int) throws -> (key: Tensor, value: Tensor) {
     let halves = try tensor(layer).chunk(2, dim: 2)
@@ -50,7 +56,7 @@ final class KeyRides {
 
   private func tensor(_ layer: Int) throws -> Tensor {
     guard let tensor = tensors[layer] else {
-      throw ModelError("a layer reads the keys and values of layer \(layer + 1), which did not go before it")
+      throw ModelError("a layer reads what layer \(layer + 1) makes, which did not go before it")
     }
     return tensor
   }

@@ -18,7 +18,7 @@ public struct LatentAttention: Block {
   private let latentNorm: Norm
   private let expand: Linear
   private let output: Linear
-  private let indexer: TokenIndexer?
+  private let picking: TokenPicking
   private let sizes: Sizes
   private let rotary: Rotary
   private let isInterleaved: Bool
@@ -28,12 +28,12 @@ public struct LatentAttention: Block {
   ///   - sizes: of the dimensions above; `queryRank` zero where queries are projected in one step.
   ///   - interleaved: neighbouring channels turn by one another, not halves.
   ///   - scale: on scores before softmax.
-  ///   - indexer: what picks the tokens that are looked at; nil where all are.
+  ///   - picking: which tokens are looked at.
   init(
     _ prefix: String, sizes: Sizes, rotary: Rotary, interleaved: Bool, bias: Bool, scale: Double,
-    indexer: TokenIndexer? = nil
+    picking: TokenPicking = .none
   ) {
-    self.indexer = indexer
+    self.picking = picking
     let queries = Axis.heads * (Axis(Self.plain) + Axis(Self.turning))
     let rank = Axis(Self.queryRank)
     if sizes[Self.queryRank] > 0 {
@@ -59,7 +59,7 @@ public struct LatentAttention: Block {
 
   public var weights: [Weight] {
     query.flatMap(\.weights) + (queryNorm?.weights ?? []) + compress.weights + latentNorm.weights + expand.weights
-      + output.weights + (indexer?.weights ?? [])
+      + output.weights + picking.weights
   }
 
   /// The latent and the turning channels of the keys are what generation keeps.
@@ -93,14 +93,11 @@ public struct LatentAttention: Block {
     let asking = try trimming?.trim(x) ?? x
     let asked = trimming?.wantedPositions ?? context.positions
     var q = try query[0].forward(asking, weights: weights, context: context)
-    var indexQueries: TokenIndexer.Queries?
+    var index: (queries: TokenIndexer.Queries, keys: Tensor)?
     if let queryNorm {
       let low = try queryNorm.forward(q, weights: weights)
       q = try query[1].forward(low, weights: weights, context: context)
-      if let indexer, picks(indexer, context, tokens: x.shape[1]) {
-        indexQueries = try indexer.queries(
-          asking, low: low, weights: weights, positions: asked, rotary, turning: turning)
-      }
+      index = try picking.index(x, asking: asking, low: low, weights: weights, context: context, sizes, rotary)
     }
     q = try q.reshape([rows, asking.shape[1], heads, plain + turning])
     q = try q.changing(dim: 3, start: plain, length: turning) {
@@ -111,9 +108,7 @@ public struct LatentAttention: Block {
     var small = try latentNorm.forward(compressed[0], weights: weights)  // [B, S, latent]
     var turned = try rotate(compressed[1].unsqueeze(2), context.positions)  // [B, S, 1, R]
     // The indexer's keys are kept beside the latent and the turning channels.
-    var indexKey = try indexQueries.flatMap { _ in
-      try indexer?.keys(x, weights: weights, positions: context.positions, rotary, turning: turning)
-    }
+    var indexKey = index?.keys
     if let cache = context.cache {
       let kept = try indexKey.map { try Tensor.cat([turned, $0.unsqueeze(2)], dim: 3) } ?? turned
       (small, turned) = try cache.append(key: small, value: kept, layer: context.layer, tokenAxis: 1)
@@ -142,22 +137,13 @@ public struct LatentAttention: Block {
     let packing = context.packed?.packing
     let segments = trimming == nil ? packing?.segments : packing?.wantedSegments
     let attended: Tensor
-    if let indexer, let indexQueries, let indexKey {
-      attended = try PickedAttention(picks: indexer.picks, scale: scale).attend(
-        .init(query: q, key: k, value: v, indexQueries: indexQueries, indexKey: indexKey), segments: segments)
+    if let index, let indexKey, let picks = picking.indexer?.picks {
+      attended = try PickedAttention(picks: picks, scale: scale).attend(
+        .init(query: q, key: k, value: v, indexQueries: index.queries, indexKey: indexKey), segments: segments)
     } else {
       attended = try .fusedAttention(query: q, key: k, value: v, segments: segments, scale: scale)
     }
     return try output.forward(
       attended.reshape([rows, asking.shape[1], heads * valueDim]), weights: weights, context: context)
-  }
-
-  /// Whether some sequence has, or may come to have, more tokens than the indexer picks.
-  private func picks(_ indexer: TokenIndexer, _ context: ForwardContext, tokens: Int) -> Bool {
-    if context.cache != nil { return true }
-    guard let packed = context.packed else { return tokens > indexer.picks }
-    let packing = packed.packing
-    return packed.isStepwise || packing.carried > 0 || !packing.kept.isEmpty
-      || packing.segments.contains { $0.prefixKeys + $0.keys > indexer.picks }
   }
 }

@@ -100,7 +100,7 @@ struct PickedAttention {
   ///
   /// - Parameters:
   ///   - heads: the indexer's queries, `[1, Q, I, D]`.
-  ///   - shares: of its heads, `[1, Q, I]`.
+  ///   - shares: of its heads, `[1, Q, I]`, without the scale of scores.
   ///   - indexKey: `[D, T]` float32.
   ///   - before: tokens before the first query.
   private func closed(heads: Tensor, shares: Tensor, indexKey: Tensor, before: Int) throws -> Tensor {
@@ -109,8 +109,11 @@ struct PickedAttention {
     let found = try heads.to(.float32).reshape([count * indexHeads, width])
       .matmul(indexKey).relu().reshape([count, indexHeads, all])
     let none = try Tensor.full([count, all], -.infinity, dtype: .float32, device: heads.device)
-    let scores = try shares.reshape([count, 1, indexHeads]).matmul(found).reshape([count, all])
-      .adding(none.triu(diagonal: before + 1))
+    let scale = 1 / Double(indexHeads * width).squareRoot()
+    let scores = try shares.to(.float32).multiplied(by: scale).reshape([count, 1, indexHeads]).matmul(found).reshape([
+      count, all,
+    ])
+    .adding(none.triu(diagonal: before + 1))
     // Among equal scores the earlier token is picked, whatever else is in the row.
     let indices = try scores.sort(dim: 1, descending: true).indices.narrow(dim: 1, start: 0, length: picks)
     return try none.scatter(

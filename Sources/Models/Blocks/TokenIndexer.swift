@@ -5,6 +5,9 @@ import Torch
 /// The indexer of sparse attention (DeepSeek-V3.2, 2025): a small attention of its own that picks the tokens that latent attention looks at,
 /// `index_topk` of them (`PickedAttention`). A sequence that is no longer has all of its tokens picked, and nothing is computed.
 /// Its weights are carried along, and cut with the hidden size.
+///
+/// Layers without an indexer look at the tokens that the one before them picks (`transformers` modeling_glm_moe_dsa.py): they are lent its
+/// queries and keys, of which the same follows.
 struct TokenIndexer {
   private static let heads = Dimension(fixed: "index_n_heads")
   private static let headDim = Dimension(fixed: "index_head_dim")
@@ -55,8 +58,29 @@ struct TokenIndexer {
   struct Queries {
     /// `[B, S, I, D]`.
     var heads: Tensor
-    /// The weight of each head in a token's score, `[B, S, I]` float32, with the scale of scores.
+    /// The weight of each head in a token's score, before the scale of scores, `[B, S, I]`.
     var shares: Tensor
+  }
+
+  /// Channels that queries and keys of a token have together.
+  static func lentChannels(_ sizes: Sizes) -> Int { sizes[heads] * sizes[headDim] + sizes[heads] + sizes[headDim] }
+
+  /// Queries and keys as they are lent, `[B, S, I D + I + D]`.
+  static func lent(_ queries: Queries, keys: Tensor) throws -> Tensor {
+    let flat = try queries.heads.reshape([keys.shape[0], keys.shape[1], -1])
+    return try Tensor.cat([flat, queries.shares, keys], dim: 2)
+  }
+
+  /// The same taken apart.
+  ///
+  /// - Parameter keys: `[B, S, D]`.
+  static func borrowed(_ lent: Tensor, _ sizes: Sizes) throws -> (queries: Queries, keys: Tensor) {
+    let (count, width) = (sizes[heads], sizes[headDim])
+    // Whoever makes them learns nothing from it.
+    let alone = LibTorch.isRecording ? try lent.leaf(wantsGradient: false) : lent
+    let parts = try alone.split([count * width, count, width], dim: 2)
+    let heads = try parts[0].reshape([lent.shape[0], lent.shape[1], count, width])
+    return (Queries(heads: heads, shares: parts[1]), parts[2])
   }
 
   /// - Parameters:
@@ -66,12 +90,10 @@ struct TokenIndexer {
   func queries(
     _ x: Tensor, low: Tensor, weights: LayerWeights, positions: Positions, _ rotary: Rotary, turning: Int
   ) throws -> Queries {
-    let shares = try multiplied(x, by: share, weights).to(.float32)
+    let shares = try multiplied(x, by: share, weights)
     let (heads, width) = (shares.shape[2], try weights[key.weight].shape[0])
     let y = try multiplied(low, by: query, weights).reshape([x.shape[0], x.shape[1], heads, width])
-    let scale = 1 / Double(heads * width).squareRoot()
-    return Queries(
-      heads: try turned(y, positions, rotary, turning), shares: try shares.multiplied(by: scale))
+    return Queries(heads: try turned(y, positions, rotary, turning), shares: shares)
   }
 
   /// The indexer only chooses: nothing of it is recorded for gradients or shown to observers.

@@ -139,14 +139,14 @@ struct DeepSeekDecoder {
     }
   }
 
-  func latentAttention(interleaved: Bool, maxPositions: Int, indexer: TokenIndexer? = nil) throws -> LatentAttention {
+  func latentAttention(interleaved: Bool, maxPositions: Int, picking: TokenPicking = .none) throws -> LatentAttention {
     LatentAttention(
       base.prefix + ".self_attn", sizes: base.sizes.sizes,
       rotary: try Rotary(
         config, dimension: base.sizes[LatentAttention.turning], RotaryFields(maxPositions: maxPositions)),
       interleaved: interleaved,
       bias: try config.flag("attention_bias", default: false), scale: try scale(),
-      indexer: indexer)
+      picking: picking)
   }
 
   func describe(

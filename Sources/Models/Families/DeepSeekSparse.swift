@@ -32,24 +32,16 @@ public enum DeepSeekSparse: Family {
     if let other = types.first(where: { !["indexed_attention", "deepseek_sparse_attention"].contains($0) }) {
       throw ModelError("\(config.file): layer type \"\(other)\" is not supported for this family")
     }
-    try checkIndexers(config, layers: decoder.base.layers)
-    let picks = try config.size("index_topk", default: 2048)
-    let attention = try decoder.latentAttention(
-      interleaved: true, maxPositions: isGLM ? 202_752 : 163_840,
-      indexer: TokenIndexer(decoder.base.prefix + ".self_attn.indexer", picks: picks, interleaved: isGLM))
-    return try decoder.describe(router: router, attention: { _ in attention })
-  }
-
-  /// Layers that take over what another layer's indexer has picked cannot be told from the others once layers go.
-  private static func checkIndexers(_ config: ConfigReader, layers: Int) throws {
-    let types = try config.optionalStrings("indexer_types", count: layers) ?? []
-    let pattern = config.object["index_topk_pattern"]
-    let isPlain = pattern.map { $0.isNull || $0.string?.allSatisfy { $0 == "F" } == true } ?? true
-    let every = try config.size("index_topk_freq", default: 1, atLeast: 0)
-    guard types.allSatisfy({ $0 == "full" }), !types.isEmpty || (isPlain && every <= 1) else {
-      throw ModelError(
-        "\(config.file): layers that share the choice of another layer's indexer (\"indexer_types\", \"index_topk_pattern\", "
-          + "\"index_topk_freq\") are not supported; each layer should have an indexer of its own")
+    let sharing = try SharedIndexers(config, layers: decoder.base.layers, isKnown: isGLM)
+    let indexer = TokenIndexer(
+      decoder.base.prefix + ".self_attn.indexer", picks: try config.size("index_topk", default: 2048),
+      interleaved: isGLM)
+    let attention = try (0..<decoder.base.layers).map { layer in
+      try decoder.latentAttention(
+        interleaved: true, maxPositions: isGLM ? 202_752 : 163_840, picking: sharing.picking(indexer, layer: layer))
     }
+    var model = try decoder.describe(router: router, attention: { attention[$0] }, edit: sharing.edit)
+    sharing.connect(&model)
+    return model
   }
 }
