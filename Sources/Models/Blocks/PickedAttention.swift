@@ -110,10 +110,8 @@ struct PickedAttention {
       .matmul(indexKey).relu().reshape([count, indexHeads, all])
     let none = try Tensor.full([count, all], -.infinity, dtype: .float32, device: heads.device)
     let scale = 1 / Double(indexHeads * width).squareRoot()
-    let scores = try shares.to(.float32).multiplied(by: scale).reshape([count, 1, indexHeads]).matmul(found).reshape([
-      count, all,
-    ])
-    .adding(none.triu(diagonal: before + 1))
+    let scaled = try shares.to(.float32).multiplied(by: scale).reshape([count, 1, indexHeads])
+    let scores = try scaled.matmul(found).reshape([count, all]).adding(none.triu(diagonal: before + 1))
     // Among equal scores the earlier token is picked, whatever else is in the row.
     let indices = try scores.sort(dim: 1, descending: true).indices.narrow(dim: 1, start: 0, length: picks)
     return try none.scatter(
