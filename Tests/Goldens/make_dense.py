@@ -241,6 +241,33 @@ def attempt(name, case, seed):
     return sum(f.stat().st_size for f in folder.iterdir()), note
 
 
+def prune_all(name, case, model, scores, logits_of, choose, masked, exported, load=load):
+    """Every pruning of a case: the model with masks, and the same as a checkpoint, which has to give the same.
+
+    `scores` are importances and those of layers, `logits_of(model)` computes, `exported(kept)` gives a config and its tensors. Returns
+    what is expected of each pruning, the tensors, and the largest difference; or why these weights will not do.
+    """
+    logits, prunings, tensors, worst = logits_of(model), [], {}, 0.0
+    for pruning, sizes in case["prunings"].items():
+        kept, gap = choose(model, *scores, sizes)
+        if gap is not None and gap < SMALLEST_GAP:
+            return f"{pruning} has a cut decided by {gap:.2g}"
+        with masked(model, kept):
+            pruned = logits_of(model)
+        assert torch.equal(logits_of(model), logits)
+        moved = difference(pruned, logits)
+        assert (moved > 2e-2) == bool(sizes), f"{name} {pruning}: moved by {moved}"
+        with tempfile.TemporaryDirectory() as other:
+            other = pathlib.Path(other)
+            write(other, *exported(kept))
+            worst = max(worst, difference(logits_of(load(other)), pruned))
+        if worst > 1e-5:
+            return f"{pruning}: the sliced checkpoint is {worst:.2g} away from the masked model"
+        tensors[f"pruned.{pruning}.logits"] = pruned
+        prunings.append({"name": pruning, "export_config": sizes, "kept": kept, "smallest_gap": gap})
+    return prunings, tensors, worst
+
+
 def make_all(names, cases, attempt, seeds):
     """Makes the goldens of these cases (all of them where none is named), each with the first seed that serves."""
     disable_progress_bar()

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import make_moe
-from make_dense import SMALLEST_GAP, TOLERANCES, Draw, compact, difference, load, make_all, write
+from make_dense import TOLERANCES, Draw, compact, difference, load, make_all, prune_all, write
 from reference_minitron import head_dim_of, logits_of
 from reference_nemotron_nas import NASStatistics, attention_of, choose, ffn_width, masked
 
@@ -151,24 +151,13 @@ def attempt(name, case, seed):
     for rows in (1, 2):
         tensors[f"importance.num_layers.mb{rows}"] = statistics.layer_scores(rows)
 
-    prunings, worst = [], 0.0
-    for pruning, sizes in case["prunings"].items():
-        kept, gap = choose(model, importances, tensors["importance.num_layers.mb1"], sizes)
-        if gap is not None and gap < SMALLEST_GAP:
-            return None, f"{pruning} has a cut decided by {gap:.2g}"
-        with masked(model, kept):
-            pruned = logits_of(model, tokens, lengths)
-        assert torch.equal(logits_of(model, tokens, lengths), logits)
-        moved = difference(pruned, logits)
-        assert (moved > 2e-2) == bool(sizes), f"{name} {pruning}: moved by {moved}"
-        with tempfile.TemporaryDirectory() as other:
-            other = pathlib.Path(other)
-            write(other, exported_config(config, model, kept), sliced(state, model, kept))
-            worst = max(worst, difference(logits_of(load(other), tokens, lengths), pruned))
-        if worst > 1e-5:
-            return None, f"{pruning}: the sliced checkpoint is {worst:.2g} away from the masked model"
-        tensors[f"pruned.{pruning}.logits"] = pruned
-        prunings.append({"name": pruning, "export_config": sizes, "kept": kept, "smallest_gap": gap})
+    found = prune_all(
+        name, case, model, (importances, tensors["importance.num_layers.mb1"]), lambda m: logits_of(m, tokens, lengths), choose, masked,
+        lambda kept: (exported_config(config, model, kept), sliced(state, model, kept)))
+    if isinstance(found, str):
+        return None, found
+    prunings, pruned, worst = found
+    tensors |= pruned
 
     least = (1.0, "")
     for what, changes in [(k, v) for k, v in case["moves"].items()] + [(k, {}) for k in state]:
