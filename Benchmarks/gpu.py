@@ -128,24 +128,15 @@ def distillation(arguments, work):
     import distillation as other
     shapes = (TINY, {**TINY, "layers": 2}) if arguments.quick else (SHAPE, STUDENT)
     teacher, student = (checkpoint(work / name, shape) for name, shape in zip(("teacher", "student"), shapes))
-    other.ROWS, length = 32, 64 if arguments.quick else 2048
-    sides, speed = {}, {}
-    for micro in (8,):
-        def ours(micro=micro):
-            other.MICRO = micro
-            return other.coppice(teacher, student, work, 6, length, ("--device", arguments.device, *(() if arguments.quick else ("--recompute_granularity", "none"))))
-
-        def theirs(micro=micro):
-            other.MICRO = micro
-            return other.pytorch(teacher, student, "bfloat16", 6, length, "--device", arguments.device)
-        sides |= {f"coppice_{micro}": ours, f"pytorch_{micro}": theirs}
-    found = measure.alternating(arguments.runs, sides)
+    other.ROWS, other.MICRO, length = 32, 8, 64 if arguments.quick else 2048
+    recomputes = () if arguments.quick else ("--recompute_granularity", "none")
+    found = measure.alternating(arguments.runs, {
+        "coppice": lambda: other.coppice(teacher, student, work, 6, length, ("--device", arguments.device, *recomputes)),
+        "pytorch": lambda: other.pytorch(teacher, student, "bfloat16", 6, length, "--device", arguments.device)})
     speed = {side: column(rounds, "tokens_per_second") for side, rounds in found.items()}
-    for side in speed:
-        print(f"  {side:12} {spread(speed[side])['median']:10,.0f} tokens/s")
-    best = {who: max((s for s in speed if s.startswith(who)), key=lambda s: spread(speed[s])["median"]) for who in ("coppice", "pytorch")}
-    ratio = ratios(speed[best["coppice"]], speed[best["pytorch"]])
-    print(f"distillation: {best['coppice']} is {times(ratio)} {best['pytorch']}", flush=True)
+    ratio = ratios(speed["coppice"], speed["pytorch"])
+    ours, theirs = (spread(speed[side])["median"] for side in ("coppice", "pytorch"))
+    print(f"distillation: {ours:,.0f} tokens/s, PyTorch {theirs:,.0f}: {times(ratio)}", flush=True)
     return {"shapes": shapes, "ratio": ratio, "tokens_per_second": {s: spread(v) for s, v in speed.items()}}
 
 

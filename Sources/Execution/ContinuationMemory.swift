@@ -22,8 +22,7 @@ struct ContinuationMemory {
     let shared = continuations.sharedCount(description)
     let longest = (items.map { continuations.prompts[$0].count }.max() ?? 1) + continuations.maxNewTokens
     let tokens = longest - shared
-    let device = executor.weights.device
-    let budget = device == .cpu ? executor.budget : executor.deviceBudget
+    let budget = executor.room
     let bytes = max(description.steppedBytes(tokens: tokens, dtype: executor.weights.dtype), 1)
     let weights = subjects.map { description.heldBytes($0, dtype: executor.weights.dtype) }.max() ?? 0
     let whole = max(items.count, 1)

@@ -42,6 +42,7 @@ struct ResidentLayers {
 
   /// Keeps a layer where there is room for it.
   mutating func keep(_ layer: Int, _ weights: LayerWeights) {
+    guard room > 0 else { return }
     let bytes =
       weights.all.values.reduce(0) { $0 + $1.byteCount }
       + weights.allExperts.values.joined().reduce(0) { $0 + $1.byteCount }

@@ -56,8 +56,8 @@ public final class Executor {
     self.budget = budget
   }
 
-  /// Bytes that may be taken where tensors are.
-  public var roomForActivations: Int { weights.device == .cpu ? budget : min(budget, deviceBudget) }
+  /// Bytes of hidden states that may be where they are computed.
+  public var room: Int { weights.device == .cpu ? budget : deviceBudget }
 
   /// Leaves the device's memory to other processes that compute on it as well.
   ///

@@ -74,7 +74,7 @@ extension PruneRun {
     if let ahead { try walk(ahead, batches) }
     let visitor = try RefitVisitor(
       description, selection, kept: files, directions: directions, tiedHead: tiedHead(selection), batches: batches,
-      ahead: ahead, room: executor.roomForActivations / (ahead == nil ? 4 : 8), storedType: storedType
+      ahead: ahead, room: min(executor.budget, executor.room) / (ahead == nil ? 4 : 8), storedType: storedType
     )
     let subjects = visitor.subjects
     let progress = events.progress("refit", total: tokens, unit: "tokens")

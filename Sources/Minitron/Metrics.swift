@@ -139,7 +139,7 @@ public struct MetricsCounter: Sendable {
       weights.reduce(0) { $0 + $1.elementCount(architecture.sizes) }
     }
     let (outer, further) = (count(model.outerWeights), count(model.predictionWeights.lazy.map(\.weight)))
-    let perKind = kinds.map { counts($0, model.layerSizes[$0].map(architecture.sizes.replacing) ?? architecture.sizes) }
+    let perKind = kinds.map { counts($0, architecture.sizes.replacing(model.layerSizes[$0])) }
     var totals = Metric.allCases.map { $0.weightUnit * (outer + ($0.facts.isPerToken ? 0 : further)) }
     for layer in architecture.layers {
       let own =

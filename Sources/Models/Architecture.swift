@@ -21,7 +21,7 @@ public struct Architecture: Sendable, Hashable {
   }
 
   /// The sizes in a layer (original, 0-based; nil outside the layers).
-  public func sizes(inLayer layer: Int?) -> Sizes { layer.flatMap { layerSizes[$0] }.map(sizes.replacing) ?? sizes }
+  public func sizes(inLayer layer: Int?) -> Sizes { sizes.replacing(layer.flatMap { layerSizes[$0] }) }
 }
 
 extension Sizes {
@@ -36,7 +36,7 @@ extension Sizes {
 
 extension ModelDescription {
   /// The sizes in a layer (0-based; nil outside the layers).
-  public func sizes(inLayer layer: Int?) -> Sizes { layer.flatMap { layerSizes[$0] }.map(sizes.replacing) ?? sizes }
+  public func sizes(inLayer layer: Int?) -> Sizes { sizes.replacing(layer.flatMap { layerSizes[$0] }) }
 
   /// The sizes that a dimension has in single layers, ascending; none where it is the whole model's.
   public func ownSizes(_ dimension: Dimension) -> [Int] {

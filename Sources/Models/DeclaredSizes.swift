@@ -26,7 +26,7 @@ public struct DeclaredSizes: Sendable {
 
   /// The size in a layer (0-based): its own, else the model's.
   public subscript(dimension: Dimension, inLayer layer: Int) -> Int {
-    get { (layers[layer].map(sizes.replacing) ?? sizes)[dimension] }
+    get { sizes.replacing(layers[layer])[dimension] }
     set { layers[layer, default: Sizes([:])][dimension] = newValue }
   }
 

@@ -92,6 +92,8 @@ public struct Sizes: Sendable, Hashable {
   /// The dimensions that have a size.
   public var dimensions: some Sequence<Dimension> { values.keys }
 
-  /// These sizes with those that others give in their place.
-  public func replacing(_ others: Sizes) -> Sizes { Sizes(values.merging(others.values) { _, other in other }) }
+  /// These sizes with those that others give in their place; themselves where there are no others.
+  public func replacing(_ others: Sizes?) -> Sizes {
+    others.map { Sizes(values.merging($0.values) { _, other in other }) } ?? self
+  }
 }

@@ -48,8 +48,9 @@ public final class Teacher {
     // A state as it comes into a layer, as it leaves it, and as it is kept at the end.
     let weights = executor.weights
     let bytes = (3 + layers) * weights.model.description.sizes[.hidden] * weights.dtype.byteCount
-    let room = device == .cpu ? executor.budget / 4 : min(executor.deviceBudget / 4, 4 << 30)
-    return max(room / max(bytes, 1), 1)
+    // On an accelerator more than this would be no quicker.
+    let most = device == .cpu ? Int.max : 4 << 30
+    return max(min(executor.room / 4, most) / max(bytes, 1), 1)
   }
 
   private var device: Device { executor.weights.device }

@@ -20,9 +20,10 @@ final class TrainedLayerInputs {
   /// - Returns: nil where layers get nothing.
   init?(_ model: TrainedModel, _ tokens: Tensor, embedded: Tensor) throws {
     guard let inputs = model.description.layerInputs, let gain = inputs.norm.weight else { return nil }
-    (self.model, self.inputs, self.tokens, self.embedded) = (model, inputs, tokens, embedded)
+    (self.model, self.inputs, self.embedded) = (model, inputs, embedded)
     (projection, self.gain) = (try model.outer(inputs.projection), try model.outer(gain))
-    // As wide as all layers together: its rows are read where the checkpoint is.
+    // The table is as wide as all layers together: its rows are read where the checkpoint is.
+    self.tokens = try tokens.to(device: .cpu)
     table = try model.model.tensor(inputs.table.name)
   }
 
@@ -31,8 +32,7 @@ final class TrainedLayerInputs {
   private func parts(_ layer: Int) throws -> (rows: Tensor, matrix: Tensor) {
     let rows = try inputs.part(ofTable: table, layer: layer, width: width)
     return (
-      try Tensor.embedding(weight: rows, indices: tokens.to(device: .cpu)).to(embedded.dtype).to(
-        device: embedded.device),
+      try Tensor.embedding(weight: rows, indices: tokens).to(embedded.dtype).to(device: embedded.device),
       try inputs.part(ofProjection: model.copy(projection), layer: layer, width: width)
     )
   }

@@ -17,15 +17,17 @@ bool takes_norm(const at::Tensor &x, const at::Tensor &weight) {
     (!weight.defined() || weight.scalar_type() == x.scalar_type());
 }
 
-std::optional<at::Tensor> given(const at::Tensor &x) { return x.defined() ? std::optional(x) : std::nullopt; }
-
 }  // namespace
 
-std::optional<std::pair<at::Tensor, at::Tensor>> accelerated_norm(
-  const at::Tensor &x, const at::Tensor &weight, double eps) {
-  if (!takes_norm(x, weight)) return std::nullopt;
-  auto [out, rstd] = at::_fused_rms_norm(x, {x.size(-1)}, given(weight), eps);
-  return std::pair(out, rstd);
+std::pair<at::Tensor, at::Tensor> norm_with_operators(const at::Tensor &x, const at::Tensor &weight, double eps) {
+  if (takes_norm(x, weight)) {
+    auto [out, rstd] = at::_fused_rms_norm(x, {x.size(-1)}, given(weight), eps);
+    return {out, rstd};
+  }
+  const at::Tensor wide = in_float32(x);
+  at::Tensor rstd = at::rsqrt(at::mean(at::square(wide), {-1}, /*keepdim=*/true).add_(eps));
+  at::Tensor out = at::mul(wide, rstd).to(x.scalar_type());
+  return {weight.defined() ? at::mul(weight, out) : out, rstd};
 }
 
 std::optional<std::pair<at::Tensor, at::Tensor>> accelerated_norm_backward(

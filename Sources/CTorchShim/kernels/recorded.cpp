@@ -35,7 +35,6 @@ struct Boxed {
   operator ct_tensor *() { return box ? &*box : nullptr; }
 };
 
-Optional given(const at::Tensor &x) { return x.defined() ? Optional(x) : std::nullopt; }
 at::Tensor undefined_or(const Optional &x) { return x ? *x : at::Tensor(); }
 
 struct NormFunction : torch::autograd::Function<NormFunction> {

@@ -67,15 +67,7 @@ at::Tensor rotate(
     }
     if (x.numel() == 0 || heads_of(out)) return out;
   }
-  if (weight.defined()) {
-    if (auto found = accelerated_norm(x, weight, eps)) {
-      x = found->first;
-    } else {
-      at::Tensor wide = in_float32(x);
-      at::Tensor scale = at::rsqrt(at::mean(at::square(wide), {-1}, /*keepdim=*/true).add_(eps));
-      x = at::mul(weight, at::mul(wide, scale).to(x.scalar_type()));
-    }
-  }
+  if (weight.defined()) x = norm_with_operators(x, weight, eps).first;
   // Each half of what turns is written once and changed once.
   const int64_t half = width / 2, second = cosine.size(1) == width ? half : 0;
   at::Tensor out = at::empty(x.sizes(), x.options().memory_format(at::MemoryFormat::Contiguous));

@@ -76,17 +76,11 @@ at::Tensor norm(
     at::add_out(sum, x, residual);
     x = sum;
   }
-  at::Tensor out, scale;
-  if (auto found = offset ? std::nullopt : accelerated_norm(x, weight, eps)) {
-    std::tie(out, scale) = *found;
-  } else {
-    at::Tensor wide = in_float32(x);
-    scale = at::rsqrt(at::mean(at::square(wide), {-1}, /*keepdim=*/true).add_(eps));
-    out = at::mul(wide, scale);
-    if (weight_box && offset) out = at::mul(out, in_float32(weight).add(*offset));
-    out = out.to(x.scalar_type());
-    if (weight_box && !offset) out = at::mul(weight, out);
-  }
+  // What is rounded after the weight is float32 until then.
+  auto [out, scale] =
+    offset ? norm_with_operators(in_float32(x), {}, eps) : norm_with_operators(x, weight, eps);
+  if (weight_box && offset) out = at::mul(out, in_float32(weight).add(*offset));
+  out = out.to(x.scalar_type());
   if (rstd_box) rstd.copy_(scale.view(rstd.sizes()));
   if (tap) tap_with_operators(*tap, out);
   if (into) return destination(into, out).copy_(out);

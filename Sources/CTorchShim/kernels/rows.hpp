@@ -25,6 +25,9 @@ bool plain(const at::Tensor &x);
 // The same numbers in float32, or in float64 where they are wider already.
 inline at::Tensor in_float32(const at::Tensor &x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); }
 
+// An argument that may be absent, as libtorch takes it.
+inline std::optional<at::Tensor> given(const at::Tensor &x) { return x.defined() ? std::optional(x) : std::nullopt; }
+
 // Strides of a tensor of that many elements whose last axis is dense; nothing for other layouts.
 std::optional<kernels::Tokens> rows_of(const at::Tensor &x, const RowShape &shape);
 

@@ -92,8 +92,7 @@ extension PruneRun {
         rate: LearningRate(
           peak: request.runOffRate, end: request.runOffRate / 10, warmup: rows.steps / 10, steps: rows.steps),
         recomputes: TrainedModel.isShort(
-          of: device == .cpu ? executor.budget : executor.deviceBudget, source.description, tokens: rows.stepTokens,
-          elementSize: dtype.byteCount)))
+          of: executor.room, source.description, tokens: rows.stepTokens, elementSize: dtype.byteCount)))
     let state = TrainingState(directory: place + "/states")
     var first = before?.before
     if let step = state.steps().last(where: { $0 <= steps }) {

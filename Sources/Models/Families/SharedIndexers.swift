@@ -1,6 +1,7 @@
 import JSON
 
-/// Which layers pick tokens by the indexer of a layer before them (GLM-5.1 and later; `transformers` configuration_glm_moe_dsa.py).
+/// Which layers pick tokens by the indexer of a layer before them (arXiv 2603.12201; `transformers`
+/// configuration_glm_moe_dsa.py).
 struct SharedIndexers: Sendable {
   /// By layer.
   private let isShared: [Bool]
@@ -73,9 +74,8 @@ struct SharedIndexers: Sendable {
   /// Says of each layer that is left whether it shares.
   func edit(_ config: inout JSON.Object, kept: [Int]) {
     guard kept.count != isShared.count else { return }
-    let types = kept.map { isShared[$0] ? "shared" : "full" }
-    if config["indexer_types"] != nil || isShared.contains(true) {
-      config["indexer_types"] = .array(types.map { .text($0) })
+    if isShared.contains(true) {
+      config["indexer_types"] = .array(kept.map { .text(isShared[$0] ? "shared" : "full") })
     }
     if config["index_topk_pattern"]?.string != nil {
       config["index_topk_pattern"] = .text(String(kept.map { isShared[$0] ? "S" : "F" }))
