@@ -79,8 +79,7 @@ at::Tensor norm(
   // What is rounded after the weight is float32 until then.
   auto [out, scale] =
     offset ? norm_with_operators(in_float32(x), {}, eps) : norm_with_operators(x, weight, eps);
-  if (weight_box && offset) out = at::mul(out, in_float32(weight).add(*offset));
-  out = out.to(x.scalar_type());
+  if (offset) out = (weight_box ? at::mul(out, in_float32(weight).add(*offset)) : out).to(x.scalar_type());
   if (rstd_box) rstd.copy_(scale.view(rstd.sizes()));
   if (tap) tap_with_operators(*tap, out);
   if (into) return destination(into, out).copy_(out);
