@@ -7,7 +7,7 @@ import Torch
 #endif
 
 // The CPU kernels beside the libtorch operators that they stand for: medians and minima of alternating runs.
-// Usage: kernel-bench [part of a name] [--repeats N] [--threads N] [--keep] (keep freed memory)
+// Usage: kernel-bench [part of a name] [--repeats N] [--threads N] [--no-keep] (do not keep freed memory)
 
 struct Case {
   let name: String

@@ -46,11 +46,41 @@ extension WorkEstimate {
     ]
   }
 
-  var json: JSON { .object(facts(output: "").map { ($0.name, $0.json) }) }
+  var json: JSON {
+    .object(facts(output: "").map { ($0.name, $0.json) } + (crew.map { [("processes", $0.json)] } ?? []))
+  }
 
   func table(output: String) -> Table {
     var table = Table(title: "What would be done", columns: [Table.Column(""), Table.Column("", isFlexible: true)])
     for fact in facts(output: output) { table.add([fact.name, fact.text]) }
+    return table
+  }
+}
+
+extension CrewEstimate {
+  private var facts: [(name: String, text: String, json: JSON)] {
+    let layers = stages.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)–\($0.upperBound)" }
+    return [
+      ("layers", layers.joined(separator: ", "), .array(stages.map { .int($0.count) })),
+      ("replicas", "\(replicas)", .int(replicas)),
+      ("batches", "\(batches) through each replica", .int(batches)),
+      ("memory_bytes", "\(Format.bytes(memoryBytes)) a process", .int(memoryBytes)),
+      ("idle", Format.percent(idle, places: 1), .double(idle)),
+      (
+        "calibration_seconds",
+        "about \(Format.duration(seconds)), \(Format.duration(secondsAlone)) in one process of this speed",
+        .double(seconds)
+      ),
+    ]
+  }
+
+  var json: JSON { .object(facts.map { ($0.name, $0.json) }) }
+
+  var table: Table {
+    var table = Table(
+      title: "\(stages.count * replicas) processes, by a measurement on this machine",
+      columns: [Table.Column(""), Table.Column("", isFlexible: true)])
+    for fact in facts { table.add([fact.name, fact.text]) }
     return table
   }
 }

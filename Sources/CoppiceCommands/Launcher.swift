@@ -68,6 +68,18 @@ struct Launcher {
       && words.contains { $0.hasPrefix("--nproc") || $0.hasPrefix("--pp_size") || $0.hasPrefix("--pp-size") }
   }
 
+  /// Processes of the run.
+  var count: Int {
+    switch role {
+    case .alone: 1
+    case .starter(let count): count
+    case .rank(let settings): settings.size
+    }
+  }
+
+  /// Whether this process is the first of them, or the one that would start them.
+  var isFirst: Bool { if case .rank(let settings) = role { settings.rank == 0 } else { true } }
+
   /// Does a command's work in all its processes.
   ///
   /// - Parameter body: the work of this one.

@@ -43,7 +43,7 @@ struct ComputeOptions: ParsableArguments {
   @Option(
     name: .flag("memory_budget"),
     help: ArgumentHelp(
-      "Memory for hidden states, such as 4GiB (default: what is free, less a margin).", valueName: "size"))
+      "Memory for hidden states, such as 4GiB (default: 60% of what is free).", valueName: "size"))
   var memoryBudget: Written<ByteCount>?
 
   mutating func validate() throws { _ = try parameters() }

@@ -66,31 +66,3 @@ public struct PlanCommand: ParsableCommand {
     return given.isEmpty ? nil : "without effect on a plan: \(given.joined(separator: ", "))"
   }
 }
-
-extension CrewEstimate {
-  private var facts: [(name: String, text: String, json: JSON)] {
-    let layers = stages.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)–\($0.upperBound)" }
-    return [
-      ("layers", layers.joined(separator: ", "), .array(stages.map { .int($0.count) })),
-      ("replicas", "\(replicas)", .int(replicas)),
-      ("batches", "\(batches) through each replica", .int(batches)),
-      ("memory_bytes", "\(Format.bytes(memoryBytes)) a process", .int(memoryBytes)),
-      ("idle", Format.percent(idle, places: 1), .double(idle)),
-      (
-        "calibration_seconds",
-        "about \(Format.duration(seconds)), \(Format.duration(secondsAlone)) in one process of this speed",
-        .double(seconds)
-      ),
-    ]
-  }
-
-  fileprivate var json: JSON { .object(facts.map { ($0.name, $0.json) }) }
-
-  fileprivate var table: Table {
-    var table = Table(
-      title: "\(stages.count * replicas) processes, by a measurement on this machine",
-      columns: [Table.Column(""), Table.Column("", isFlexible: true)])
-    for fact in facts { table.add([fact.name, fact.text]) }
-    return table
-  }
-}

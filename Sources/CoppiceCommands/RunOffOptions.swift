@@ -7,7 +7,7 @@ struct RunOffOptions: ParsableArguments {
   @Option(
     name: .flag("kd_runoff"),
     help: ArgumentHelp(
-      "Let the four best candidates learn from the original on up to so many tokens of calibration text, such as 2M, and choose by KL on rows that are held back.",
+      "Let the four best candidates learn from the original on so many tokens of calibration text, such as 2M, and choose by KL on rows that are held back.",
       valueName: "tokens"))
   var tokens: String?
 

@@ -11,7 +11,7 @@ public struct ComputeParameters: Codable, Sendable, Equatable {
   /// The type computed with; auto: the quickest on this processor that holds the checkpoint's values.
   public var computeType = ComputeType.auto
   public var device = DeviceChoice.auto
-  /// Memory for hidden states; nil: what is free, less a margin.
+  /// Memory for hidden states; nil: 60% of what is free.
   public var memoryBudget: ByteCount?
   /// Stages of a pipeline, where several processes do a run together.
   public var stages = 1

@@ -153,8 +153,14 @@ struct ModelCard {
         --data_paths 1.0 TOKENIZED_DATA --seq_length 8192 --mbs 1 --gbs 768 --train_iters 15000 \\
         --lr 1e-4 --min_lr 1e-5 --output_dir \(Shell.quoted(name + "-distilled"))
       """
+    let code = """
+      `transformers` has no classes for this model: copy the `.py` files and the `auto_map` of `config.json` from the original first, and
+      load with `trust_remote_code=True`.
+
+
+      """
     return """
-      With transformers:
+      \(model.isNative ? "" : code)With transformers:
 
       \(Markdown.fenced(python, language: "python"))
       With vLLM:

@@ -69,15 +69,21 @@ public struct PlanJob {
       crew: ranks > 1 ? try crew(description, source) : nil)
   }
 
-  /// Measures this machine with the threads that each of so many processes would have on it.
   private func crew(_ description: ModelDescription, _ source: SourceModel?) throws -> CrewEstimate {
+    let dtype =
+      try source.map { try request.compute.dtype(for: $0) } ?? (Processor.multipliesBFloat16 ? .bfloat16 : .float32)
+    return try CrewEstimate(request, description, dtype, ranks: ranks)
+  }
+}
+
+extension CrewEstimate {
+  /// Measures this machine with the threads that each of so many processes would have on it.
+  init(_ request: PruneRequest, _ description: ModelDescription, _ dtype: DType, ranks: Int) throws {
     let layout = try request.layout(of: description, ranks: ranks)
     try LibTorch.load()
     let cores = ProcessInfo.processInfo.activeProcessorCount
     if Environment.process["OMP_NUM_THREADS"] == nil { try LibTorch.setThreads(max(cores / ranks, 1)) }
-    let dtype =
-      try source.map { try request.compute.dtype(for: $0) } ?? (Processor.multipliesBFloat16 ? .bfloat16 : .float32)
-    return CrewEstimate(
+    self.init(
       description, layout, rows: request.calibrationRows, seqLength: request.search.seqLength,
       elementBytes: dtype.byteCount,
       budget: request.compute.memoryBudget?.bytes ?? MemoryBudget.automatic() / max(min(ranks, cores), 1),

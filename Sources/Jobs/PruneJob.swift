@@ -61,11 +61,12 @@ public struct PruneJob {
 
   /// Finds out what a run would do, without doing it.
   ///
+  /// - Parameter ranks: processes that would do it.
   /// - Throws: as `run`.
-  public func estimate() throws -> PruneEstimate {
+  public func estimate(ranks: Int = 1) throws -> PruneEstimate {
     switch try prepare() {
     case .finished(let outcome): return .finished(try checked(outcome))
-    case .ready(let inputs): return .work(try WorkEstimate(self, inputs))
+    case .ready(let inputs): return .work(try WorkEstimate(self, inputs, ranks: ranks))
     }
   }
 
@@ -153,7 +154,8 @@ public struct PruneJob {
     if let note = description.predictionNote { try events.note(.checkpoint(note)) }
     if request.layerScore == .kl, layers.score == nil { try events.note(.layerScoreUnused) }
     try inputs.warnOfLength(model, events)
-    try inputs.hashWeights(of: model, events, with: world, request.layout(of: description, world))
+    try inputs.hashWeights(
+      of: model, events, with: world, world.isAlone ? nil : request.layout(of: description, world))
     return .ready(
       Prepared(model: model, inputs: inputs, recorded: recorded, claim: claim, byHand: byHand, planned: planned))
   }

@@ -192,7 +192,7 @@ struct PruneRun {
       try events.note(.rotated(kept: kept, of: rotation.hidden, share: share))
     }
     let namingCode = exporter.filesNamingCode
-    if !namingCode.isEmpty { try events.note(.codeLeftOut(files: namingCode)) }
+    if !namingCode.isEmpty { try events.note(.codeLeftOut(files: namingCode, isNative: model.description.isNative)) }
     let progress = events.progress("writing", total: try exporter.byteCount(), unit: "bytes")
     let origin: [(String, JSON)] = [
       ("coppice_version", .text(coppiceVersion)), ("export_config", config.json),

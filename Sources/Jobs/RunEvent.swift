@@ -91,7 +91,7 @@ public enum RunNote: Sendable {
   /// The directions that are kept, and their share of the residual stream.
   case rotated(kept: Int, of: Int, share: Double)
   /// Entries of these files that name Python code are left out.
-  case codeLeftOut(files: [String])
+  case codeLeftOut(files: [String], isNative: Bool)
   case measuring(String, WalkSummary)
   /// Answers that a run which was ended has left.
   case answersKept(Int, of: Int, file: String)
@@ -164,10 +164,12 @@ public enum RunNote: Sendable {
       "\(parameter: "basis") rotated changes nothing here: hidden_size keeps its size"
     case .rotated(let kept, let all, let share):
       "the residual stream is rotated: \(kept) of \(all) directions hold \(Format.percent(share, places: 2)) of it"
-    case .codeLeftOut(let files):
+    case .codeLeftOut(let files, let isNative):
       """
-      \(files.joined(separator: ", ")): left out auto_map, the Python code it names stays with the source; the result \
-      loads with transformers' own classes, with and without trust_remote_code
+      \(files.joined(separator: ", ")): left out auto_map, the Python code it names stays with the source; \
+      \(isNative
+        ? "the result loads with transformers' own classes, with and without trust_remote_code"
+        : "transformers has no classes for this model: copy auto_map and the .py files from the source to load the result")
       """
     case .measuring(let name, let walk): "\(name): \(walk)"
     case .answersKept(let count, let all, let file): "\(count) of \(all) conversations are there already (\(file))"

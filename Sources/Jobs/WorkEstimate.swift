@@ -36,12 +36,14 @@ public struct WorkEstimate: Codable, Sendable, Equatable {
   public let diskBytes: Int
   /// Operations a second, measured just now on matrix products of this model's shape.
   public let operationsPerSecond: Double
-  /// How long all that would take.
+  /// What several processes would hold and take; nil for one.
+  public let crew: CrewEstimate?
+  /// How long all that would take, in one process.
   public var seconds: Double {
     (calibrationOperations + layerScoringOperations + scoringOperations + refitOperations) / operationsPerSecond
   }
 
-  init(_ job: PruneJob, _ prepared: PruneJob.Prepared) throws {
+  init(_ job: PruneJob, _ prepared: PruneJob.Prepared, ranks: Int) throws {
     let (request, model, inputs) = (job.request, prepared.model, prepared.inputs)
     let description = model.description
     let whole = description.counts(job.settings)
@@ -75,6 +77,7 @@ public struct WorkEstimate: Codable, Sendable, Equatable {
       scored.reduce(0, +) * (request.refit == .none || request.racing ? 1 : 2)
       + (inputs.task == nil ? 0 : scored.prefix(finished).reduce(0, +))
     operationsPerSecond = try Self.measured(description, inputs.dtype)
+    crew = ranks > 1 ? try CrewEstimate(request, description, inputs.dtype, ranks: ranks) : nil
 
     let plan = try request.compute.executor(model)
       .plan(TokenBatch.groups(rows, size: request.batchSize), subjects: [Selection(all: description)])

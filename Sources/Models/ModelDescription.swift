@@ -115,6 +115,8 @@ public struct ModelDescription: Sendable {
   public var recomputesBeyond: Int?
   /// Whether the model computes badly on text that does not begin with its BOS token.
   public var wantsBOS = false
+  /// Whether `transformers` has classes for models of this type; others come with Python code of their own.
+  public var isNative = true
   /// The config key that says whether the head is the embedding.
   public var tieField = "tie_word_embeddings"
   /// What is added to the logits, `[vocab]`.

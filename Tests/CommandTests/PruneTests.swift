@@ -160,6 +160,23 @@ import Testing
     }
   }
 
+  @Test func aDryRunSaysWhatSeveralProcessesWouldDo() throws {
+    try withTemporaryDirectory { directory in
+      for (flags, replicas, stages) in [(["--pp_size", "2"], 1, 2), (["--nproc", "4", "--pp_size", "2"], 2, 2)] {
+        let flags = search + flags + ["--dry_run"]
+        let result = try Program.run(prune(to: directory + "/out", flags + ["--json"]))
+        result.expectSuccess()
+        #expect(result.json?["processes"]?["replicas"]?.int == replicas)
+        #expect(result.json?["processes"]?["layers"]?.array?.count == stages)
+        let table = try Program.run(prune(to: directory + "/out", flags))
+        #expect(table.code == 0 && table.output.contains("\(replicas * stages) processes"))
+      }
+      let uneven = try Program.run(prune(to: directory + "/out", search + ["--nproc", "3", "--pp_size", "2", "--dry_run"]))
+      #expect(uneven.code == 64 && uneven.error.contains("--nproc 3 is no multiple of --pp_size 2"))
+      #expect(try FileManager.default.contentsOfDirectory(atPath: directory).isEmpty)
+    }
+  }
+
   @Test func theReferencesScriptTakesItsFlags() throws {
     try withTemporaryDirectory { directory in
       var flags = prune(to: directory + "/out", byHand)

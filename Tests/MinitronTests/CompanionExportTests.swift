@@ -14,6 +14,25 @@ import Testing
     try Data(JSON.object(object).serialized().utf8).write(to: URL(fileURLWithPath: file))
   }
 
+  /// `transformers` has no class by that name.
+  @Test func aKimiK2SaysThatItIsADeepSeekV3() throws {
+    try withTemporaryDirectory { directory in
+      let model = try SourceModel(directory: Golden.root + "/Tests/Goldens/moe/kimi_k2")
+      #expect(model.description.family == "kimi_k2" && model.description.isNative)
+      try Exporter(model, selection: Selection(all: model.description))
+        .write(to: directory + "/out", record: .object([]), importance: nil)
+      #expect(try Golden.json(directory + "/out/config.json")["model_type"]?.string == "deepseek_v3")
+      #expect(try SourceModel(directory: directory + "/out").description.family == "deepseek_v3")
+    }
+  }
+
+  @Test func modelsThatComeWithTheirCodeAreTold() throws {
+    for golden in Golden.all() {
+      let description = try SourceModel(directory: golden.directory).description
+      #expect(description.isNative == (description.family != "nemotron-nas"), "\(golden.directory)")
+    }
+  }
+
   /// `Tests/Oracle/reload.py` loads what this leaves, with and without `trust_remote_code`.
   @Test func aCheckpointWithCodeOfItsOwnGivesAResultWithout() throws {
     try withTemporaryDirectory { directory in

@@ -8,11 +8,9 @@ about weights, a logit further than 1e-4 of the largest away, or a config or tok
 `trust_remote_code` as well, as evaluation harnesses and servers pass it.
 """
 
-import json
 import logging
 import pathlib
 import sys
-import tempfile
 import warnings
 
 import torch
@@ -25,8 +23,6 @@ import own_types  # noqa: F401  makes types known
 TOLERANCE = 1e-4
 ABOUT_WEIGHTS = ("weight", "checkpoint", "initialized", "load report", " tie ")
 REPORTED = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
-# Models whose code came with the checkpoint and is that of another model type.
-ALIASES = {"kimi_k2": "deepseek_v3"}
 
 
 class Collected(logging.Handler):
@@ -40,20 +36,6 @@ class Collected(logging.Handler):
         self.messages.append(record.getMessage())
 
 
-def by_own_name(folder):
-    """The folder, or one with links to its files and the config that `transformers` knows the same model by."""
-    config = json.loads((folder / "config.json").read_text())
-    if config.get("model_type") not in ALIASES:
-        return folder
-    other = pathlib.Path(tempfile.mkdtemp(prefix="coppice-reload-")) / folder.name
-    other.mkdir()
-    for file in folder.iterdir():
-        if file.name != "config.json":
-            (other / file.name).symlink_to(file)
-    (other / "config.json").write_text(json.dumps(config | {"model_type": ALIASES[config["model_type"]]}))
-    return other
-
-
 def check(folder):
     """Raises ValueError with what is wrong; gives the largest difference relative to the largest logit."""
     oracle = folder.parent / f"{folder.name}.oracle.safetensors"
@@ -64,7 +46,6 @@ def check(folder):
     if tokens.dtype != torch.int64 or tokens.dim() != 2 or logits.dtype != torch.float32:
         raise ValueError(f"{oracle.name}: tokens {tokens.dtype} {list(tokens.shape)}, logits {logits.dtype}")
 
-    folder = by_own_name(folder)
     for trust in (False, True):
         AutoConfig.from_pretrained(folder, trust_remote_code=trust)
         if (folder / "tokenizer.json").is_file():

@@ -34,7 +34,8 @@ public enum DeepSeekV2: Family {
 }
 
 /// DeepSeek-V3, V3.1 and R1 (arXiv 2412.19437; `transformers` modeling_deepseek_v3.py), and Kimi K2, which is computed by
-/// the same code: routing by sigmoid with a bias on the choice, and modules that predict further tokens.
+/// the same code: routing by sigmoid with a bias on the choice, and modules that predict further tokens. Results of Kimi K2 say
+/// `deepseek_v3`, since `transformers` has no class by its own name.
 public enum DeepSeekV3: Family {
   public static let modelTypes = ["deepseek_v3", "kimi_k2"]
 
@@ -45,7 +46,9 @@ public enum DeepSeekV3: Family {
     let router = try decoder.sigmoidRouter(groups: 8, chosen: 4, normalises: true, scale: 2.5)
     let attention = try decoder.latentAttention(
       interleaved: config.flag("rope_interleave", default: true), maxPositions: 4096)
-    return try decoder.describe(router: router, attention: { _ in attention })
+    return try decoder.describe(
+      router: router, attention: { _ in attention },
+      edit: { config, _ in config["model_type"] = .text("deepseek_v3") })
   }
 }
 

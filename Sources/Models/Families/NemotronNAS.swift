@@ -62,6 +62,7 @@ public enum NemotronNAS: Family {
         "\(config.file): by \"block_configs\" no layer has attention, so tokens would not see each other")
     }
     var model = try decoder.describe(layers: layers)
+    model.isNative = false
     model.writeLayers = { config, architecture in
       config["block_configs"] = .array(
         try architecture.layers.map { try blocks[$0].entry(architecture.sizes(inLayer: $0), layer: $0) })
