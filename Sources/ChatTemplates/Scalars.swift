@@ -74,6 +74,26 @@ extension Text {
     return Text(out, isMarkup: isMarkup)
   }
 
+  /// As Python's `str.casefold`: Unicode's full case folding.
+  func caseFolded() -> Text {
+    if isASCII { return lowercased() }
+    return mapped { scalar in
+      switch scalar.value {
+      // Dotless i and Cherokee's capitals are as they are; its small letters become those.
+      case 0x131, 0x13A0...0x13F5: String(Character(scalar))
+      case 0x13F8...0x13FD: Unicode.Scalar(scalar.value - 8).map { String(Character($0)) } ?? ""
+      case 0xAB70...0xABBF: Unicode.Scalar(scalar.value - 0xAB70 + 0x13A0).map { String(Character($0)) } ?? ""
+      // Once more for the capital sharp s.
+      default: Self.lowerOfUpper(Self.lowerOfUpper(String(Character(scalar))))
+      }
+    }
+  }
+
+  private static func lowerOfUpper(_ text: String) -> String {
+    let upper = text.unicodeScalars.map(\.properties.uppercaseMapping).joined()
+    return upper.unicodeScalars.map(\.properties.lowercaseMapping).joined()
+  }
+
   private static func lower(_ all: [Unicode.Scalar], _ index: Int, to out: inout [UInt8]) {
     guard all[index] == "\u{3A3}" else {
       out.append(contentsOf: all[index].properties.lowercaseMapping.utf8)

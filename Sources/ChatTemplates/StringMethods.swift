@@ -5,7 +5,7 @@ enum StringMethods {
   static let all: [Text: Method] = [
     "upper": plain("upper") { $0.uppercased() },
     "lower": plain("lower") { $0.lowercased() },
-    "casefold": plain("casefold") { $0.lowercased() },
+    "casefold": plain("casefold") { $0.caseFolded() },
     "capitalize": plain("capitalize") { $0.capitalized() },
     "title": plain("title") { $0.titled() },
     "swapcase": plain("swapcase") { $0.caseSwapped() },

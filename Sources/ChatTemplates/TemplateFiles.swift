@@ -88,6 +88,14 @@ struct TemplateFiles {
       guard let value = values[name], let text = value.text ?? value["content"]?.text else { continue }
       tokens.append((Text(name), Text(text.utf8)))
     }
+    // Those of this model alone: `image_token`, and what `extra_special_tokens` names.
+    var own = JSON.Object()
+    for (name, value) in values where name.description.hasSuffix("_token") { own[name] = value }
+    for (name, value) in values["extra_special_tokens"]?.object ?? JSON.Object() { own[name] = value }
+    for (name, value) in own where !Self.attributes.contains(name.description) {
+      guard let text = value.text ?? value["content"]?.text else { continue }
+      tokens.append((Text(name.utf8), Text(text.utf8)))
+    }
   }
 
   private static let largestTokenizer = 1 << 29

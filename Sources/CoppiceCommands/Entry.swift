@@ -36,6 +36,7 @@ public enum Entry {
     var command = root
     do {
       let words = Array(arguments.dropFirst())
+      try checkEncoding()
       let (found, path) = try Arguments.command(root, words)
       command = found
       // A fifth of a second, while the inputs are looked at.
@@ -54,8 +55,21 @@ public enum Entry {
       let message = message(for: error, of: command, below: root)
       let stream = code.isSuccess ? FileHandle.standardOutput : .standardError
       fflush(nil)
-      if !message.isEmpty { try? stream.write(contentsOf: Data((message + "\n").utf8)) }
+      do {
+        if !message.isEmpty { try stream.write(contentsOf: Data((message + "\n").utf8)) }
+      } catch where code.isSuccess {
+        try? FileHandle.standardError.write(contentsOf: Data("Error: standard output takes no more text\n".utf8))
+        leave(1)
+      } catch {}
       leave(code.rawValue)
+    }
+  }
+
+  /// Swift puts another character in the place of bytes that are no text: files of such names would be others.
+  private static func checkEncoding() throws {
+    for number in 1..<max(Int(CommandLine.argc), 1) {
+      guard let word = CommandLine.unsafeArgv[number], String(validatingCString: word) == nil else { continue }
+      throw ValidationError("the argument \"\(String(cString: word))\" is not UTF-8 text: rename what it names")
     }
   }
 

@@ -70,6 +70,9 @@ public struct GenerateCommand: ComputingCommand {
 
   public func run() throws {
     let console = output.console
+    let unused = try UnusedFlags(of: Self.self, console)
+    unused.note(["top_k", "top_p", "seed"], unless: temperature > 0, "without --temperature above 0")
+    unused.note(["no_special_tokens"], unless: !isChat, "with --chat, whose template says which there are")
     let source = try SourceModel(directory: model.directory(console: console))
     console.say(of: source)
     let compute = try compute.parameters()

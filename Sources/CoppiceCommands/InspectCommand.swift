@@ -1,5 +1,6 @@
 public import ArgumentParser
 import Checkpoint
+import Files
 import Foundation
 import JSON
 import Minitron
@@ -192,7 +193,7 @@ private struct WeightsReport {
 
   init(directory: String) throws {
     let suffixes = [".safetensors", ".safetensors.index.json", ".gguf"]
-    let names = try FileManager.default.contentsOfDirectory(atPath: directory)
+    let names = try Files.names(in: directory)
     let isPart = ModelPlace.hasPartOfWeights(directory)
     guard !isPart,
       names.contains(where: { name in Pickles.isPickle(name) || suffixes.contains { name.lowercased().hasSuffix($0) } })

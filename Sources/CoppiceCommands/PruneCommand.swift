@@ -74,13 +74,16 @@ public struct PruneCommand: ComputingCommand {
 
   private func job(_ request: PruneRequest, _ console: Console, _ world: World) throws -> PruneJob {
     if options.model.trustRemoteCode { console.note("--trust_remote_code has no effect: no remote code is ever run") }
+    try UnusedFlags(of: Self.self, console).noteAll(request)
     return try PruneJob(
       request, listeners: [ConsoleListener(console, json: options.output.json)], command: Self.commandLine, world: world)
   }
 
   /// Of a winner that scores too little, what there is of it is shown first.
   private func showing(_ console: Console, _ body: () throws -> Void) throws {
-    do { try body() } catch let error as ScoreBelowBound {
+    do {
+      try body()
+    } catch let error as ScoreBelowBound {
       try show(error.outcome, console)
       throw error
     }

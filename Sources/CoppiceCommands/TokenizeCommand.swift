@@ -58,6 +58,8 @@ public struct TokenizeCommand: ParsableCommand {
     request.evaluation.beginsWithBOS = beginsWithBOS
     request.seed = seed
     let console = Console(quiet: quiet)
+    try UnusedFlags(of: Self.self, console).note(
+      ["calib_num_samples", "seq_length"], unless: prefix == nil, "with --output_prefix, which takes whole documents")
     let job = RowsJob(request, listeners: [ConsoleListener(console, json: true)])
     if let prefix {
       let (documents, tokens) = try job.write(to: prefix)

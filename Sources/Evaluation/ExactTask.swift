@@ -68,7 +68,7 @@ public struct ExactTask: ItemTask {
     guard wanted <= asked.count, !asked.isEmpty else {
       throw EvaluationError(
         message: """
-          \(wanted) questions are wanted, and \(path) has \(asked.count) besides examples; ask fewer, name other \
+          \(count.map { "\($0) questions are" } ?? "questions are") wanted, and \(path) has \(asked.count) besides examples; ask fewer, name other \
           questions or choose fewer \(parameter: "few_shots")
           """)
     }

@@ -240,8 +240,8 @@ final class ChunkWalk {
       context.layerInput = self.weights.layerInput(
         try self.batches[batch].tensor(), layer: step.layer,
         keeping: step.members.first.flatMap { subjects[$0].selection.kept(.hidden, layer: nil) })
-      // A layer that lends its keys makes them anew.
-      let isAlone = description.layers[step.layer].outgoing.isEmpty
+      // What layers lend each other does not lie in the stream that is kept of their branches.
+      let isAlone = description.layers[step.layer].outgoing.isEmpty && description.layers[step.layer].incoming.isEmpty
       let resumed = try keepsInputs && isAlone ? resumption(step, batch) : nil
       let input = try resumed?.stream ?? inner[step.input] ?? states.get(key)
       do {

@@ -60,13 +60,16 @@ public enum AtomicFile {
     try probe(directory)
   }
 
-  /// Finds out early whether `write` could put a file at `path`.
+  /// Finds out early whether `write` could put a file at `path` without replacing anything.
   ///
-  /// - Throws: `FileError`, io: a directory is there, or its own takes no files.
-  public static func checkReplaceable(_ path: String) throws {
+  /// - Throws: `FileError`: something is there, or its directory takes no files.
+  public static func checkCreatable(_ path: String) throws {
     let (parent, _) = try split(path)
     guard kind(of: path) != .directory else {
       throw FileError(.io, "\(path) is a directory; name a file to write to")
+    }
+    guard !isTaken(path) else {
+      throw FileError(.exists, "\(path) is there already, and is not overwritten; name another file")
     }
     try probe(parent)
   }

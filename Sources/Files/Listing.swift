@@ -19,6 +19,12 @@ package func kind(of path: String) -> FileKind {
   }
 }
 
+/// Whether something is at a path, be it a symbolic link to nothing.
+package func isTaken(_ path: String) -> Bool {
+  var status = stat()
+  return !path.utf8.contains(0) && lstat(path, &status) == 0
+}
+
 /// The names in a directory, sorted by their bytes, without `.` and `..`.
 package func names(in directory: String) throws(FileError) -> [String] {
   guard let stream = opendir(directory) else { throw systemError("list", directory) }

@@ -17,8 +17,11 @@ public indirect enum JSON: Sendable, Equatable {
 
     package init(unchecked spelling: String) { self.spelling = spelling }
     public init(_ value: Int) { spelling = String(value) }
-    /// The shortest spelling that reads back as the same double; non-finite values have none and become 0.
-    public init(_ value: Double) { spelling = value.isFinite ? "\(value)" : "0" }
+    /// The shortest spelling that reads back as the same double; nil for what is not finite, which has none.
+    public init?(_ value: Double) {
+      guard value.isFinite else { return nil }
+      spelling = "\(value)"
+    }
 
     /// The value, when the spelling is that of an integer (no fraction, no exponent) that fits.
     public var int: Int? { Int(spelling) }
@@ -89,7 +92,8 @@ public indirect enum JSON: Sendable, Equatable {
 
 extension JSON {
   public static func int(_ value: Int) -> JSON { .number(Number(value)) }
-  public static func double(_ value: Double) -> JSON { .number(Number(value)) }
+  /// Null for what is not finite, as other writers of JSON have it.
+  public static func double(_ value: Double) -> JSON { Number(value).map(JSON.number) ?? .null }
   public static func text(_ value: String) -> JSON { .string(Text(value)) }
   public static func object(_ pairs: [(String, JSON)]) -> JSON { .object(Object(pairs)) }
 

@@ -93,6 +93,10 @@ public struct CalibrateRequest: Codable, Sendable, Equatable {
   /// - Throws: `RequestError` for values out of range.
   public func validate() throws {
     guard !output.isEmpty else { throw RequestError("\(parameter: "out") is empty; name a file for the conversations") }
+    guard output.hasSuffix(".jsonl") else {
+      throw RequestError(
+        "\(parameter: "out") \(output) should end in .jsonl: it holds a JSON line for each conversation, which data is known by")
+    }
     try atLeast(1, rows, "calib_num_samples")
     try atLeast(1, maxNewTokens, "max_new_tokens")
     try atLeast(1, maxPromptTokens, "max_prompt_tokens")

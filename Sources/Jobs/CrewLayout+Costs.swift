@@ -12,7 +12,10 @@ extension CrewLayout {
   ///   - last: layers of the last stage; nil to choose.
   /// - Throws: `RequestError` for numbers that cannot be, with those that can.
   public init(costs: [Int], ranks: Int, stages: Int, first: Int? = nil, last: Int? = nil) throws {
-    guard stages > 0, ranks > 0, ranks % stages == 0 else {
+    guard (1...Self.mostRanks).contains(ranks) else {
+      throw RequestError("\(ranks) processes cannot do a run together: it can be 1 to \(Self.mostRanks)")
+    }
+    guard stages > 0, ranks % stages == 0 else {
       throw RequestError(
         """
         \(ranks) processes cannot be divided into pipelines of \(stages) stages: \(parameter: "pp_size") has to divide \
@@ -25,6 +28,10 @@ extension CrewLayout {
     }
     let (front, back) = (stages > 1 ? first ?? 0 : 0, stages > 1 ? last ?? 0 : 0)
     let inner = stages - (front > 0 ? 1 : 0) - (back > 0 ? 1 : 0)
+    guard max(front, back) <= costs.count else {
+      let field = front > costs.count ? "num_layers_in_first_pipeline_stage" : "num_layers_in_last_pipeline_stage"
+      throw RequestError("\(parameter: field) \(max(front, back)): the model has \(costs.count) layers")
+    }
     let left = costs.count - front - back
     guard left >= inner, inner > 0 || left == 0 else {
       throw RequestError(
@@ -39,6 +46,9 @@ extension CrewLayout {
     if back > 0 { ends.append(costs.count) }
     self.init(stages: zip([0] + ends, ends).map { $0..<$1 }, replicas: ranks / stages)
   }
+
+  /// Processes that a run is divided among at most.
+  private static let mostRanks = 1 << 16
 
   /// Where each of so many parts ends, so that the most expensive part costs as little as can be; of layers that cost the same,
   /// as evenly as can be.

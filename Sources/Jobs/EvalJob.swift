@@ -34,6 +34,14 @@ public struct EvalJob {
     return try source.checkpoint.blamingChanges { try evaluate(source, tokenizer, executor) }
   }
 
+  /// Finds out whether the model can be read at all.
+  ///
+  /// - Throws: as `run`.
+  public func check() throws {
+    let source = try SourceModel(directory: ModelPlace.directory(request.model, revision: request.revision, events: events))
+    _ = try Tokenizer(directory: source.checkpoint.directory)
+  }
+
   private func evaluate(_ source: SourceModel, _ tokenizer: Tokenizer, _ executor: Executor) throws -> EvalOutcome {
     // Everything that can be wrong with the input is found out before hours of work.
     let (evaluation, directory) = (request.evaluation, source.checkpoint.directory)
@@ -46,7 +54,7 @@ public struct EvalJob {
     let rows = evaluation.datasets.isEmpty ? nil : try rows(source, tokenizer)
     let reference = try request.reference.map { try referenceModel($0, source) }
     for path in [request.predictions, request.exactPredictions].compactMap(\.self) {
-      try AtomicFile.checkReplaceable(path)
+      try AtomicFile.checkCreatable(path)
     }
     let longest = max(questions?.longest ?? 0, numbers?.longest ?? 0)
     if let limit = source.description.exceededPositions(longest) {
@@ -61,7 +69,9 @@ public struct EvalJob {
       let scores = try measure(name, task, executor, unit: task.unit, total: task.count) { answers[$0] = $1 }
       try source.checkpoint.checkUnchanged()
       if let predictions {
-        try AtomicFile.write(answers.map { $0.serialized() + "\n" }.joined(), to: predictions)
+        try Array(answers.map { $0.serialized() + "\n" }.joined().utf8).withUnsafeBytes {
+          try AtomicFile.write($0, to: predictions, replaces: false)
+        }
       }
       return EvalOutcome.Measure(scores, of: task)
     }

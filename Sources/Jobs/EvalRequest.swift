@@ -1,3 +1,5 @@
+import Files
+
 /// All that an evaluation is asked for: MMLU accuracy, numbers as answers, loss, divergence from another model. Defaults and names in JSON are
 /// those of the command line.
 public struct EvalRequest: Codable, Sendable, Equatable {
@@ -75,10 +77,10 @@ public struct EvalRequest: Codable, Sendable, Equatable {
   }
 
   /// Whether questions are asked: where they are named, and where nothing is.
-  var asksQuestions: Bool { evaluation.questions != nil || evaluation.datasets.isEmpty && !asksForNumbers }
+  package var asksQuestions: Bool { evaluation.questions != nil || evaluation.datasets.isEmpty && !asksForNumbers }
 
   /// Whether questions with numbers as answers are asked.
-  var asksForNumbers: Bool { evaluation.numberQuestions != nil || exactQuestions != nil }
+  package var asksForNumbers: Bool { evaluation.numberQuestions != nil || exactQuestions != nil }
 
   /// - Throws: `RequestError` for values out of range, and what wants something else to be given.
   public func validate() throws {
@@ -96,6 +98,10 @@ public struct EvalRequest: Codable, Sendable, Equatable {
         \(parameter: exactChat ? "exact_chat" : "exact_predictions") wants questions: give \
         \(parameter: "exact_questions") or \(parameter: "exact_dataset")
         """)
+    }
+    if let predictions, let exactPredictions, resolvedPath(predictions) == resolvedPath(exactPredictions) {
+      throw RequestError(
+        "\(parameter: "mmlu_predictions") and \(parameter: "exact_predictions") are one file: name two")
     }
     guard reference == nil || !evaluation.datasets.isEmpty else {
       throw RequestError(

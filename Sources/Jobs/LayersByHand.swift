@@ -10,7 +10,7 @@ extension LayerNumbers: WrittenValue {
 
 extension SearchParameters {
   /// What is pruned is said, not searched: an architecture, or the layers that go.
-  var isByHand: Bool { architecture != nil || droppedLayers != nil && !hasTarget }
+  package var isByHand: Bool { architecture != nil || droppedLayers != nil && !hasTarget }
 
   /// What is wrong with layers by hand, whatever the model.
   ///

@@ -16,6 +16,11 @@ enum OutputPlace {
     guard !kept.isEmpty else {
       throw RequestError("\(parameter: "prune_intermediate_ckpt") is empty; name a directory or leave it out")
     }
+    switch relation(of: kept, to: model) {
+    case .same, .inside:
+      try refuse("\(parameter: "prune_intermediate_ckpt") \(kept) lies in the model's directory \(model)")
+    case .around, .apart: break
+    }
     switch relation(of: kept, to: output) {
     case .same, .inside:
       try refuse(

@@ -182,6 +182,10 @@ public struct PruneRequest: Codable, Sendable, Equatable {
     }
     if let layerScoreRows { try atLeast(1, layerScoreRows, "layer_score_rows") }
     try atLeast(1, calibrationRows, "calib_num_samples")
+    // Their tokens can be counted.
+    guard calibrationRows <= 1 << 32 else {
+      throw RequestError("\(parameter: "calib_num_samples") should be at most \(1 << 32), found \(calibrationRows)")
+    }
     try atLeast(1, batchSize, "calib_batch_size")
     // One is held back, to judge by.
     if let refitRows { try atLeast(2, refitRows, "refit_rows") }

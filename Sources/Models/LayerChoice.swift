@@ -70,19 +70,23 @@ extension ModelDescription {
       + "own loader cannot generate without any attention layer"
   }
 
-  /// Config keys whose lists are never one entry a layer, however long they are.
-  private static let otherLists = ["architectures", "mlp_only_layers", "time_step_limit"]
+  /// Lists of the numbers of layers.
+  private static let numberLists = ["mlp_only_layers"]
 
-  /// Shortens every list that has one entry a layer and that no family knows: none leaves at its old length.
+  /// Whether a list of as many entries as there are layers has one for each, by its key: others are as long by chance (multipliers,
+  /// tokens, languages).
+  private static func isByLayer(_ key: String) -> Bool {
+    !numberLists.contains(key) && ["layer", "block", "pattern"].contains { key.lowercased().contains($0) }
+  }
+
+  /// Shortens lists that have one entry a layer and that no family knows.
   ///
   /// - Parameter config: of the pruned model; what its family has changed in it is left as it is.
   func shortenLists(_ config: inout JSON.Object, keeping kept: [Int]) {
     guard kept.count != layers.count else { return }
     for (key, value) in self.config.entries {
       let name = key.description
-      guard let list = value.array, list.count == layers.count, config[key] == value,
-        !Self.otherLists.contains(name), !name.hasSuffix("_id"), !name.hasSuffix("_ids")
-      else { continue }
+      guard let list = value.array, list.count == layers.count, config[key] == value, Self.isByLayer(name) else { continue }
       config[key] = .array(kept.map { list[$0] })
     }
   }

@@ -151,7 +151,9 @@ public final class RefitVisitor: WalkVisitor {
   ///
   /// - Parameter norm: the pruned model's final norm's weight.
   public func solveHead(norm: Tensor?) throws {
-    guard first < model.layers.count else { return }
+    // Of what comes before the first cut it is said that nothing is replaced: who computes with the result asks for every layer.
+    for layer in selection.layers where layer < first { try kept.keep([:], layer: layer, counts: RefitCounts()) }
+    guard first < model.layers.count else { return try kept.keep([:], layer: nil, counts: RefitCounts()) }
     let found = try head.solve(norm: norm)
     var own = RefitCounts()
     if found.isEmpty { own.sliced = 1 } else { own.refitted = 1 }

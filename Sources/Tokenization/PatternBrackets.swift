@@ -4,7 +4,7 @@ extension PatternParser {
     at += 1
     guard let scalar = next else { throw PatternFailure(message: "a backslash at the end") }
     at += 1
-    if let set = PatternClasses.escaped(scalar) { return set }
+    if let set = PatternClasses.escaped(scalar, inBracket: inBracket) { return set }
     switch scalar {
     case "p", "P": return try property(negated: scalar == "P")
     case "x", "u": return literal(try hexadecimal(scalar))
@@ -16,13 +16,24 @@ extension PatternParser {
     case "a": return .ranges([0x07...0x07])
     case "e": return .ranges([0x1B...0x1B])
     case "b" where inBracket: return .ranges([0x08...0x08])
-    case "0": return .ranges([0...0])
+    case "0": return literal(octal())
     default:
       if scalar.isASCII, scalar.properties.isAlphabetic || (0x30...0x39).contains(scalar.value) {
         throw PatternFailure(message: "\"\\\(scalar)\" is not supported")
       }
       return literal(scalar.value)
     }
+  }
+
+  /// Up to two digits after `\0`.
+  private mutating func octal() -> UInt32 {
+    var value: UInt32 = 0
+    for _ in 0..<2 {
+      guard let digit = next, ("0"..."7").contains(digit) else { break }
+      value = value << 3 | (digit.value - 0x30)
+      at += 1
+    }
+    return value
   }
 
   private mutating func hexadecimal(_ kind: Unicode.Scalar) throws -> UInt32 {

@@ -8,13 +8,16 @@ enum PatternClasses {
   static let digit: ScalarSet = .classes(mask("Nd"))
   /// Superscript digits and vulgar fractions of Latin-1 are word characters to Oniguruma, no others are.
   static let word: ScalarSet = .union([
-    .classes(ScalarClass.alphabetic | mask("M", "Nd", "Pc")), .ranges([0xB2...0xB3, 0xB9...0xB9, 0xBC...0xBE]),
+    bracketedWord, .ranges([0xB2...0xB3, 0xB9...0xB9, 0xBC...0xBE]),
   ])
+  /// Inside of brackets they are none.
+  static let bracketedWord: ScalarSet = .classes(ScalarClass.alphabetic | mask("M", "Nd", "Pc"))
   static let hexadecimal: ScalarSet = .ranges([0x30...0x39, 0x41...0x46, 0x61...0x66])
 
   /// `\s`, `\d`, `\w`, `\h` and their opposites.
-  static func escaped(_ letter: Unicode.Scalar) -> ScalarSet? {
-    switch letter {
+  static func escaped(_ letter: Unicode.Scalar, inBracket: Bool) -> ScalarSet? {
+    let word = inBracket ? bracketedWord : word
+    return switch letter {
     case "s": space
     case "S": .complement(space)
     case "d": digit
@@ -63,7 +66,7 @@ enum PatternClasses {
     case "space": space
     case "cntrl": .classes(mask("Cc"))
     case "xdigit": hexadecimal
-    case "word": word
+    case "word": bracketedWord
     case "ascii": .ranges([0...0x7F])
     default: nil
     }

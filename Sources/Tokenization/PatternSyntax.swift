@@ -76,6 +76,12 @@ struct PatternParser {
 
   /// Oniguruma lets one scalar match several when ignoring case ("ss" and U+00DF); refused rather than differing.
   private func refuseFolding(_ literals: [UInt32]) throws {
+    // Also letters that several characters equal, or other letters than their capital.
+    if let last = literals.last.flatMap(Unicode.Scalar.init), !last.isASCII,
+      last.properties.uppercaseMapping.unicodeScalars.count > 1 || "\u{1E9E}ιΙ\u{345}\u{1FBE}".unicodeScalars.contains(last)
+    {
+      throw PatternFailure(message: "\"\(last)\" ignoring case is not supported")
+    }
     guard literals.count > 1 else { return }
     let pair = literals.suffix(2).compactMap(Unicode.Scalar.init).map { $0.properties.lowercaseMapping }.joined()
     if ["ss", "st", "ff", "fi", "fl"].contains(pair) {

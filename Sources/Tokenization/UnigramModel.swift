@@ -23,7 +23,7 @@ final class UnigramModel: Model {
     var tokens: [[UInt8]] = []
     var scores: [Double] = []
     for entry in try list.elements() {
-      guard let pair = entry.value.array, pair.count == 2, let token = pair[0].text, let score = pair[1].double,
+      guard let pair = entry.value.array, pair.count == 2, let token = pair[0].text, let score = pair[1].asReadBySerde,
         score.isFinite
       else { throw entry.error("expected a token and its score") }
       tokens.append(token.utf8)

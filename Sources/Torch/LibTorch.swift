@@ -140,6 +140,11 @@ struct Opened: @unchecked Sendable {
 
   private static func open() -> Result<Opened, TorchError> {
     do {
+      // MKL ends the process without one.
+      guard let here = getcwd(nil, 0) else {
+        throw TorchError("the working directory is gone or cannot be read: change to one that is there")
+      }
+      free(here)
       let executable = Location.executableFolder()
       let folder = try Location.libtorch(
         override: Location.environment("COPPICE_LIBTORCH"), loaded: Location.loadedLibTorch(),

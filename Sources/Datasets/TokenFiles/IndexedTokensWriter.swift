@@ -20,7 +20,7 @@ public final class IndexedTokensWriter {
   ///   - vocabulary: says how many bytes a token takes.
   /// - Throws: `FileError`.
   public init(prefix: String, vocabulary: Int) throws {
-    for path in [prefix + ".bin", prefix + ".idx"] where kind(of: path) != .absent {
+    for path in [prefix + ".bin", prefix + ".idx"] where isTaken(path) {
       throw FileError(.exists, "\(path) exists already and is left as it is: remove it yourself or choose another name")
     }
     let (parent, name) = try split(prefix)

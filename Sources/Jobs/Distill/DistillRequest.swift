@@ -109,9 +109,10 @@ public struct DistillRequest: Sendable, Equatable {
         "\(parameter: "gbs") \(globalBatch) should be a multiple of \(parameter: "mbs") \(microBatch)")
     }
     try atLeast(1, steps, "train_iters")
-    guard seqLength <= 1 << 24, globalBatch <= 1 << 24, steps <= 1 << 31 else {
-      throw RequestError(
-        "\(parameter: "seq_length"), \(parameter: "gbs") or \(parameter: "train_iters") is out of all bounds")
+    for (value, most, field) in [
+      (seqLength, 1 << 24, "seq_length"), (globalBatch, 1 << 24, "gbs"), (steps, 1 << 31, "train_iters"),
+    ] where value > most {
+      throw RequestError("\(parameter: field) should be at most \(most), found \(value)")
     }
     guard Int32(exactly: steps.multipliedReportingOverflow(by: globalBatch).partialValue) != nil else {
       throw RequestError(
