@@ -55,12 +55,11 @@ public enum Entry {
       let message = message(for: error, of: command, below: root)
       let stream = code.isSuccess ? FileHandle.standardOutput : .standardError
       fflush(nil)
-      do {
-        if !message.isEmpty { try stream.write(contentsOf: Data((message + "\n").utf8)) }
-      } catch where code.isSuccess {
+      let isWritten = message.isEmpty || (try? stream.write(contentsOf: Data((message + "\n").utf8))) != nil
+      if code.isSuccess, !isWritten {
         try? FileHandle.standardError.write(contentsOf: Data("Error: standard output takes no more text\n".utf8))
         leave(1)
-      } catch {}
+      }
       leave(code.rawValue)
     }
   }

@@ -76,7 +76,8 @@ public struct PruneCommand: ComputingCommand {
     if options.model.trustRemoteCode { console.note("--trust_remote_code has no effect: no remote code is ever run") }
     try UnusedFlags(of: Self.self, console).noteAll(request)
     return try PruneJob(
-      request, listeners: [ConsoleListener(console, json: options.output.json)], command: Self.commandLine, world: world)
+      request, listeners: [ConsoleListener(console, json: options.output.json)], command: Self.commandLine, world: world
+    )
   }
 
   /// Of a winner that scores too little, what there is of it is shown first.

@@ -40,7 +40,9 @@ struct PruneOptions: ParsableArguments {
     help: ArgumentHelp("mmlu_<N>pct_bs<B>, exact_<N>, exact_<N>_chat, neg_loss or neg_kl.", valueName: "name"))
   var scoreFunction = Written(ScoreFunctionName.standard)
 
-  @Option(name: .flag("score_lower_bound"), help: ArgumentHelp("Fail when the winner scores less; the result is written all the same.", valueName: "score"))
+  @Option(
+    name: .flag("score_lower_bound"),
+    help: ArgumentHelp("Fail when the winner scores less; the result is written all the same.", valueName: "score"))
   var scoreLowerBound: Double?
 
   @Option(

@@ -34,7 +34,8 @@ struct UnusedFlags {
     let text = ["eval_dataset_name", "eval_num_samples"]
     note(
       [
-        "top_k", "racing", "prune_score_func", "prefilter", "ss_channel_divisor", "max_width_pruning", "max_depth_pruning",
+        "top_k", "racing", "prune_score_func", "prefilter", "ss_channel_divisor", "max_width_pruning",
+        "max_depth_pruning",
         "hparams_to_skip",
       ] + questions + text, unless: isSearch, "where the architecture is given by hand")
     if isSearch {

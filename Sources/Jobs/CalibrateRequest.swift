@@ -95,7 +95,8 @@ public struct CalibrateRequest: Codable, Sendable, Equatable {
     guard !output.isEmpty else { throw RequestError("\(parameter: "out") is empty; name a file for the conversations") }
     guard output.hasSuffix(".jsonl") else {
       throw RequestError(
-        "\(parameter: "out") \(output) should end in .jsonl: it holds a JSON line for each conversation, which data is known by")
+        "\(parameter: "out") \(output) should end in .jsonl: it holds a JSON line for each conversation, which data is known by"
+      )
     }
     try atLeast(1, rows, "calib_num_samples")
     try atLeast(1, maxNewTokens, "max_new_tokens")

@@ -38,7 +38,8 @@ public struct EvalJob {
   ///
   /// - Throws: as `run`.
   public func check() throws {
-    let source = try SourceModel(directory: ModelPlace.directory(request.model, revision: request.revision, events: events))
+    let source = try SourceModel(
+      directory: ModelPlace.directory(request.model, revision: request.revision, events: events))
     _ = try Tokenizer(directory: source.checkpoint.directory)
   }
 

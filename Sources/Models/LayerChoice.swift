@@ -86,7 +86,9 @@ extension ModelDescription {
     guard kept.count != layers.count else { return }
     for (key, value) in self.config.entries {
       let name = key.description
-      guard let list = value.array, list.count == layers.count, config[key] == value, Self.isByLayer(name) else { continue }
+      guard let list = value.array, list.count == layers.count, config[key] == value, Self.isByLayer(name) else {
+        continue
+      }
       config[key] = .array(kept.map { list[$0] })
     }
   }

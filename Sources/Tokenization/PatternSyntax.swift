@@ -78,7 +78,8 @@ struct PatternParser {
   private func refuseFolding(_ literals: [UInt32]) throws {
     // Also letters that several characters equal, or other letters than their capital.
     if let last = literals.last.flatMap(Unicode.Scalar.init), !last.isASCII,
-      last.properties.uppercaseMapping.unicodeScalars.count > 1 || "\u{1E9E}ιΙ\u{345}\u{1FBE}".unicodeScalars.contains(last)
+      last.properties.uppercaseMapping.unicodeScalars.count > 1
+        || "\u{1E9E}ιΙ\u{345}\u{1FBE}".unicodeScalars.contains(last)
     {
       throw PatternFailure(message: "\"\(last)\" ignoring case is not supported")
     }

@@ -28,6 +28,14 @@ import Testing
     #expect(try render(["chat_template.jinja": "alone"]) == "alone")
   }
 
+  @Test func tokensOfOneModelAloneAreThereByTheirNames() throws {
+    let template = "{{ image_token }}{{ boi }}{{ bos_token }}"
+    let config = #"{"bos_token": "<s>", "image_token": "<img>", "extra_special_tokens": {"boi": {"content": "<boi>"}}}"#
+    #expect(try render(["chat_template.jinja": template, "tokenizer_config.json": config]) == "<img><boi><s>")
+    let map = #"{"image_token": "<map>"}"#
+    #expect(try render(["chat_template.jinja": template, "special_tokens_map.json": map]) == "<map>")
+  }
+
   @Test func aListOfTemplatesHasOneForTools() throws {
     let config =
       #"{"chat_template": [{"name": "default", "template": "plain"}, {"name": "tool_use", "template": "tools"}]}"#

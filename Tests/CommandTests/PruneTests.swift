@@ -171,7 +171,8 @@ import Testing
         let table = try Program.run(prune(to: directory + "/out", flags))
         #expect(table.code == 0 && table.output.contains("\(replicas * stages) processes"))
       }
-      let uneven = try Program.run(prune(to: directory + "/out", search + ["--nproc", "3", "--pp_size", "2", "--dry_run"]))
+      let uneven = try Program.run(
+        prune(to: directory + "/out", search + ["--nproc", "3", "--pp_size", "2", "--dry_run"]))
       #expect(uneven.code == 64 && uneven.error.contains("--nproc 3 is no multiple of --pp_size 2"))
       #expect(try FileManager.default.contentsOfDirectory(atPath: directory).isEmpty)
     }

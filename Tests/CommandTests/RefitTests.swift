@@ -173,4 +173,23 @@ import Testing
       try fails(["--refit", "locally"], saying: "--refit")
     }
   }
+
+  /// Of a finalist that begins as the original nothing is refitted there, and it is scored all the same; so is the original itself.
+  @Test(arguments: [["--prune_target_params", "3.5M", "--drop_layers", "5"], ["--prune_target_params", "5M"]])
+  func finalistsThatBeginAsTheOriginalAreScored(_ target: [String]) throws {
+    try withTemporaryDirectory { directory in
+      for refit in [["--refit", "sequential", "--refit_candidates", "1"], ["--recover"]] {
+        let output = directory + "/\(refit.count)"
+        let result = try Program.run(
+          [
+            "prune", "--hf_model_name_or_path", Program.model, "--output_hf_path", output, "--calib_dataset_name",
+            Self.data + "/calib.jsonl", "--calib_num_samples", "16", "--seq_length", "96", "--eval_dataset_name",
+            Self.data + "/heldout.jsonl", "--eval_num_samples", "4", "--prune_score_func", "neg_kl", "--top_k", "2",
+            "--ss_channel_divisor", "32", "--prune_intermediate_ckpt", output + "-kept", "--json",
+          ] + target + refit)
+        result.expectSuccess()
+        #expect(result.json?["best"]?["export_config"]?["hidden_size"]?.int == 192)
+      }
+    }
+  }
 }

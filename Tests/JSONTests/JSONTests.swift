@@ -49,4 +49,9 @@ import Testing
     let value = try JSON(parsing: #"{"a":[1,2],"b":{},"c":[]}"#)
     #expect(value.serialized(indent: 2) == "{\n  \"a\": [\n    1,\n    2\n  ],\n  \"b\": {},\n  \"c\": []\n}")
   }
+
+  @Test func whatIsNotFiniteIsNull() {
+    for value in [Double.infinity, -.infinity, .nan] { #expect(JSON.double(value) == .null) }
+    #expect(JSON.double(0.1).serialized() == "0.1")
+  }
 }

@@ -70,6 +70,12 @@ import Testing
       #expect(config["layer_types"]?.array?.compactMap(\.string) == [types[0], types[1], types[3]])
       #expect(config["model_type"]?.string == type)
     }
+    // A list that is as long by chance is none of layers.
+    let others = try describe(
+      "mistral",
+      [("language", .array(["a", "b", "c", "d"].map(JSON.text))), ("own_layer_scales", .array((0..<4).map(JSON.int)))])
+    let cut = try others.prunedConfig(for: Architecture(layers: [0, 3], sizes: others.sizes))
+    #expect(cut["language"]?.array?.count == 4 && cut["own_layer_scales"]?.array?.compactMap(\.int) == [0, 3])
     // Without the list nothing makes a Ministral of it.
     let plain = try describe("mistral", [])
     #expect(try plain.prunedConfig(for: Architecture(layers: [0], sizes: plain.sizes))["layer_types"] == nil)

@@ -81,4 +81,14 @@ import Tokenization
     let unknown = try run("[99]\n") { try TokenizerLines.decode(tokenizer, from: $0, to: $1) }
     #expect(unknown.1.contains("line 1 of the input") && unknown.1.contains("no token with the id 99"))
   }
+
+  /// The library's `serde_json` does not round scores to the nearest double, which decides between cuts that score alike.
+  @Test func scoresAreReadAsTheLibraryReadsThem() throws {
+    let tokenizer = try load(
+      #"""
+      {"version": "1.0", "model": {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0], [" ", -1.8121066703336526],
+       ["    ", -4.378355390897596], ["a", -9.0], [":", -5.209293342603211], [">", -8.31220402086656]]}}
+      """#)
+    #expect(try tokenizer.encode(":>         ") == [4, 5, 2, 1, 2])
+  }
 }
