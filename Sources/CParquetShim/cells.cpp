@@ -184,8 +184,8 @@ Status json(const arrow::Array &array, int64_t row, int depth, int64_t limit, st
       quote(text, out);
       break;
     }
-    // Dates and times lie in logged conversations, whose templates do not look at them.
-    if (!arrow::is_temporal(id) && id != Type::HALF_FLOAT)
+    // Dates and times lie in logged conversations, whose templates do not look at them. A column of them is no text.
+    if (depth == 0 || (!arrow::is_temporal(id) && id != Type::HALF_FLOAT))
       return Status::NotImplemented("values of type ", array.type()->ToString(), " are not read");
     ARROW_ASSIGN_OR_RAISE(auto scalar, array.GetScalar(row));
     if (id != Type::HALF_FLOAT) {

@@ -21,7 +21,7 @@ public struct EvalCommand: ComputingCommand {
   @Option(
     name: .flag("mmlu_predictions"), parsing: .unconditional,
     help: ArgumentHelp(
-      "Write each question's answer and the logits of A to D, as JSON lines.", valueName: "file"),
+      "Write each question's answer and the logits of A to D, as JSON lines, to a new file.", valueName: "file"),
     completion: .file())
   var predictions: String?
 
@@ -37,7 +37,7 @@ public struct EvalCommand: ComputingCommand {
 
   @Option(
     name: .flag("exact_predictions"), parsing: .unconditional,
-    help: ArgumentHelp("Write what the model answered to each of these, as JSON lines.", valueName: "file"),
+    help: ArgumentHelp("Write what the model answered to each of these, as JSON lines, to a new file.", valueName: "file"),
     completion: .file())
   var exactPredictions: String?
 

@@ -68,8 +68,13 @@ enum TokenNumber {
 }
 
 extension TextEncoding {
-  /// A document's tokens, and EOS after them where there is one.
+  /// A document's tokens, and EOS after them where there is one. They take some thirty bytes of memory for each of the text's while
+  /// they are made, so that a text has a limit: small files unpack to large ones.
   func tokens(of document: Document) throws -> [Int32] {
+    guard document.text.utf8.count <= 32 << 20 else {
+      throw DatasetError(
+        "\(document.place): the text has \(document.text.utf8.count >> 20) MiB; at most 32 are read as one: cut it into rows")
+    }
     let encoded: [Int]
     do { encoded = try encode(document.text) } catch { throw DatasetError("\(document.place): \(error)") }
     return try (encoded + [eosTokenID].compactMap { $0 }).map(TokenNumber.known)

@@ -50,7 +50,7 @@ import Testing
   @Test func theSeedDecidesAndNotWhatIsComputedTogether() throws {
     try withTemporaryDirectory { directory in
       func rows(_ name: String, _ more: [String]) throws -> String {
-        let path = directory + "/" + name
+        let path = directory + "/\(name).jsonl"
         try Program.run(arguments(path, ["--temperature", "1.5"] + more)).expectSuccess()
         return try contents(path)
       }
@@ -70,7 +70,7 @@ import Testing
 
   @Test func aRunThatIsKilledGoesOn() throws {
     try withTemporaryDirectory { directory in
-      let (whole, rows) = (directory + "/whole", directory + "/rows")
+      let (whole, rows) = (directory + "/whole.jsonl", directory + "/rows.jsonl")
       let more = ["--temperature", "1.3"]
       try Program.run(arguments(whole, more)).expectSuccess()
       // One at a time takes a while.
@@ -88,12 +88,13 @@ import Testing
       try handle.seekToEnd()
       try handle.write(contentsOf: Data(#"{"row": 39, "value": {"mess"#.utf8))
       try handle.close()
-      try Program.run(arguments(rows, more + ["--seed", "5"])).expectFailure(saying: "seed", "--fresh", "rows.partial")
+      try Program.run(arguments(rows, more + ["--seed", "5"])).expectFailure(
+        saying: "seed", "--fresh", "rows.jsonl.partial")
       let result = try Program.run(arguments(rows, more + ["--json"]))
       result.expectSuccess()
       #expect(try contents(rows) == contents(whole))
       #expect(try #require(result.json?["kept"]?.int) >= left - 2)
-      #expect(try files(directory) == ["rows", "whole"])
+      #expect(try files(directory) == ["rows.jsonl", "whole.jsonl"])
     }
   }
 
@@ -116,14 +117,15 @@ import Testing
           #expect(try contents(rows + ".partial") == text)
         }
       }
-      try Program.run(arguments(directory)).expectFailure(saying: "directory")
-      try Program.run(arguments(directory + "/rows.jsonl.partial/rows")).expectFailure()
+      try FileManager.default.createDirectory(atPath: directory + "/d.jsonl", withIntermediateDirectories: true)
+      try Program.run(arguments(directory + "/d.jsonl")).expectFailure(saying: "directory")
+      try Program.run(arguments(directory + "/rows.jsonl.partial/rows.jsonl")).expectFailure()
     }
   }
 
   @Test func hostileConversationsAreRefusedOrPassedOver() throws {
     try withTemporaryDirectory { directory in
-      let (data, rows) = (directory + "/data.jsonl", directory + "/rows")
+      let (data, rows) = (directory + "/data.jsonl", directory + "/rows.jsonl")
       func run(_ lines: [String], _ more: [String] = []) throws -> Program.Result {
         try Data(lines.joined(separator: "\n").utf8).write(to: URL(fileURLWithPath: data))
         return try Program.run(arguments(rows, data: data, more))
@@ -154,7 +156,7 @@ import Testing
         ["--max_new_tokens", "0"], ["--calib_num_samples", "0"], ["--max_prompt_tokens", "0"],
         ["--max_new_tokens", "9223372036854775807"],
       ] {
-        #expect(try Program.run(arguments(directory + "/other", usage)).code == 64, "\(usage)")
+        #expect(try Program.run(arguments(directory + "/other.jsonl", usage)).code == 64, "\(usage)")
       }
       #expect(try Program.run(arguments("")).code == 64)
     }
@@ -167,12 +169,12 @@ import Testing
         let own = directory + "/" + name
         try FileManager.default.createDirectory(atPath: own, withIntermediateDirectories: true)
         let copy = try copyOfModel(in: own, changing: "generation_config.json") { $0 = Data(settings.utf8) }
-        return try Program.run(arguments(own + "/rows") + ["--hf_model_name_or_path", copy])
+        return try Program.run(arguments(own + "/rows.jsonl") + ["--hf_model_name_or_path", copy])
       }
-      let greedy = directory + "/greedy"
+      let greedy = directory + "/greedy.jsonl"
       try Program.run(arguments(greedy, ["--temperature", "0"])).expectSuccess()
       try rows(#"{"temperature": 0, "eos_token_id": [2047, 2045]}"#, "zero").expectSuccess()
-      #expect(try contents(directory + "/zero/rows") == contents(greedy))
+      #expect(try contents(directory + "/zero/rows.jsonl") == contents(greedy))
       for (number, wrong) in [#"{"temperature": "hot"}"#, #"{"top_p": 7}"#, #"{"top_k": -3}"#, "[]"].enumerated() {
         try rows(wrong, "wrong\(number)").expectFailure(saying: "generation_config.json")
       }

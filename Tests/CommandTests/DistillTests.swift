@@ -294,7 +294,7 @@ import Testing
     (["--intermediate_layer_pairs", "1:2:far"], "such as 12:24"),
     (["--intermediate_layer_pairs", "0:1"], "at least 1"),
     (["--intermediate_layer_pairs", "1:1", "1:1:cosine"], "twice"),
-    (["--seq_length", "99999999999"], "out of all bounds"),
+    (["--seq_length", "99999999999"], "--seq_length should be at most 16777216"),
     (["--data_paths", "1.0"], "a weight stands before each name"),
     (["--data_paths", "a", "2.0", "b"], "a weight stands before each name"),
   ]

@@ -77,6 +77,15 @@ import Testing
     #expect(said.contains("unpacks to more than") || said.contains("far more memory"), "\(said)")
   }
 
+  @Test func textsHaveALimit() throws {
+    let scratch = try Scratch()
+    let path = try scratch.write("a.jsonl", "{\"text\": \"" + String(repeating: "x", count: 33 << 20) + "\"}\n")
+    let said = message {
+      _ = try CalibrationData(sources: [path]).pack(encoder: ByteEncoding(), seqLength: 9, count: 1)
+    }
+    #expect(said.contains("a.jsonl") && said.contains("33 MiB"), "\(said)")
+  }
+
   @Test(arguments: [
     ("a.json", "[{\"text\": \"a\"}, 1]", "entry 2"), ("a.json", "[1]", "a number"),
     ("a.json", "[{\"text\": \"a\"}", "file ends"),

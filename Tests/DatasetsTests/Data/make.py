@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -22,6 +23,10 @@ write("pairs", {"prompt": ["p", "q", None], "response": ["r", None, None], "text
 write("bytes", {"text": pa.array([b"fine", b"\xff\xfe"], pa.binary())})
 write("numbers", {"text": [1.5, 2.5]})
 write("dates", {"text": pa.array([0], pa.timestamp("us"))})
+turns = [{"role": "user", "content": "x", "at": 0, "day": 0, "size": 2**63 + 5, "share": np.float16(0.5)}]
+turn = pa.struct([("role", pa.string()), ("content", pa.string()), ("at", pa.timestamp("us")), ("day", pa.date32()),
+                  ("size", pa.uint64()), ("share", pa.float16())])
+write("turns", {"messages": pa.array([turns], pa.list_(turn))})
 write("other", {"a": ["x"], "b": [1]})
 write("norows", {"text": pa.array([], pa.string())})
 questions = {
