@@ -37,7 +37,8 @@ public struct EvalCommand: ComputingCommand {
 
   @Option(
     name: .flag("exact_predictions"), parsing: .unconditional,
-    help: ArgumentHelp("Write what the model answered to each of these, as JSON lines, to a new file.", valueName: "file"),
+    help: ArgumentHelp(
+      "Write what the model answered to each of these, as JSON lines, to a new file.", valueName: "file"),
     completion: .file())
   var exactPredictions: String?
 

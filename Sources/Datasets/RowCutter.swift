@@ -73,7 +73,8 @@ extension TextEncoding {
   func tokens(of document: Document) throws -> [Int32] {
     guard document.text.utf8.count <= 32 << 20 else {
       throw DatasetError(
-        "\(document.place): the text has \(document.text.utf8.count >> 20) MiB; at most 32 are read as one: cut it into rows")
+        "\(document.place): the text has \(document.text.utf8.count >> 20) MiB; at most 32 are read as one: cut it into rows"
+      )
     }
     let encoded: [Int]
     do { encoded = try encode(document.text) } catch { throw DatasetError("\(document.place): \(error)") }
