@@ -64,6 +64,16 @@ def deepseek(folder):
     made(config, transformers.DeepseekV3ForCausalLM, folder)
 
 
+def glm_dsa(folder):
+    """Layers after the first borrow the tokens that its indexer picks: by eight heads, so that few tokens score alike."""
+    config = transformers.GlmMoeDsaConfig(
+        **{**COMMON, "num_key_value_heads": 4}, moe_intermediate_size=32, n_routed_experts=4, num_experts_per_tok=2,
+        n_group=1, topk_group=1, q_lora_rank=24, kv_lora_rank=16, qk_rope_head_dim=8, qk_nope_head_dim=8, v_head_dim=16,
+        index_topk=16, index_n_heads=8, index_head_dim=16, indexer_types=["full", "shared", "shared"],
+        mlp_layer_types=["dense"] * 3, tie_word_embeddings=False)
+    made(config, transformers.GlmMoeDsaForCausalLM, folder)
+
+
 def qwen3_moe(folder):
     config = transformers.Qwen3MoeConfig(
         **COMMON, head_dim=16, moe_intermediate_size=32, num_experts=4, num_experts_per_tok=2, tie_word_embeddings=False,
@@ -144,6 +154,7 @@ MODELS = {
     "qwen3-last": (qwen3, {"num_layers": 1, "ffn_hidden_size": 64}, "--layer_ranking", "[2, 1, 3]"),
     "llama": (llama, {"hidden_size": 48, "ffn_hidden_size": 64}),
     "deepseek": (deepseek, {"hidden_size": 48, "ffn_hidden_size": 64}),
+    "glm-dsa": (glm_dsa, {"hidden_size": 48, "ffn_hidden_size": 64}),
     "experts": (qwen3_moe, {"hidden_size": 48, "moe_ffn_hidden_size": 24, "num_moe_experts": 3}),
     "gpt-oss": (gpt_oss, {"hidden_size": 48, "moe_ffn_hidden_size": 24, "num_moe_experts": 3}),
     "nemotron": (nemotron, {"hidden_size": 48, "ffn_hidden_size": 64, "mamba_num_heads": 6}),
@@ -177,7 +188,7 @@ class Seen:
     def __init__(self, model, layer, tokens):
         self.inputs, self.order, self.streams, handles = {}, [], {}, []
         for name, module in layer.named_modules():
-            if isinstance(module, torch.nn.Linear) and "gate." not in name:
+            if isinstance(module, torch.nn.Linear) and "gate." not in name and "indexer." not in name:
                 handles.append(module.register_forward_pre_hook(self.input(name)))
         names = NORMS[-2:] if hasattr(layer, NORMS[-1]) else NORMS
         norms = [m for n, m in layer.named_modules() if n in names]
