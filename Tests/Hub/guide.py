@@ -31,7 +31,8 @@ from server import Hub
 from stored import read_repositories
 
 NAME, DATA, QUESTIONS = "Qwen/Qwen3-8B", "nvidia/Nemotron-Post-Training-Dataset-v2", "cais/mmlu"
-SEARCH = ["--prune_target_params", "3e6", "--hparams_to_skip", "num_attention_heads", "--ss_channel_divisor", "32"]
+SEARCH = ["--prune_target_params", "3e6", "--hparams_to_skip", "num_attention_heads", "--ss_channel_divisor", "32", "--top_k", "4",
+          "--prune_score_func", "mmlu_4pct_bs1", "--calib_num_samples", "8"]
 BY_HAND = ["--prune_export_config", '{"hidden_size": 128, "ffn_hidden_size": 384}']
 
 

@@ -148,7 +148,7 @@ def main():
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     examples = os.path.join(root, "Examples")
     model = ["--hf_model_name_or_path", "model"]
-    search = ["--prune_target_params", "3e6", "--ss_channel_divisor", "32"]
+    search = ["--prune_target_params", "3e6", "--ss_channel_divisor", "32", "--prune_score_func", "mmlu_4pct_bs1", "--top_k", "4"]
     failed = 0
 
     def check(name, body):
