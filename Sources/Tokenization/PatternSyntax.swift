@@ -76,7 +76,7 @@ struct PatternParser {
 
   /// Oniguruma lets one scalar match several when ignoring case ("ss" and U+00DF); refused rather than differing.
   private func refuseFolding(_ literals: [UInt32]) throws {
-    // Also letters that several characters equal, or other letters than their capital.
+    // So are letters whose capital is several characters, and the iotas, which equal marks as well.
     if let last = literals.last.flatMap(Unicode.Scalar.init), !last.isASCII,
       last.properties.uppercaseMapping.unicodeScalars.count > 1
         || "\u{1E9E}ιΙ\u{345}\u{1FBE}".unicodeScalars.contains(last)

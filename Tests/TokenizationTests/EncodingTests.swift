@@ -91,4 +91,17 @@ import Tokenization
       """#)
     #expect(try tokenizer.encode(":>         ") == [4, 5, 2, 1, 2])
   }
+
+  @Test(arguments: [
+    ("1e400", false), ("1e99999999999999999999", false), ("1e-99999999999999999999", true), ("-0", true), ("0e5", true),
+    ("123456789012345678901234567890e-25", true), ("-1.5E+1", true), ("18446744073709551616", true), ("1e-320", true),
+  ])
+  func scoresOfAnySpellingAreReadOrRefused(_ score: String, _ isRead: Bool) {
+    let said = message {
+      let tokenizer = try load(
+        #"{"version": "1.0", "model": {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0], ["a", \#(score)]]}}"#)
+      #expect(try tokenizer.encode("a") == [1])
+    }
+    #expect(said.isEmpty == isRead, "\(said)")
+  }
 }
