@@ -92,18 +92,19 @@ public struct EvalCommand: ComputingCommand {
 
   public func run() throws {
     let console = output.console
+    let request = try request()
     let unused = try UnusedFlags(of: Self.self, console)
-    unused.note(["mmlu_percent"], unless: try request().asksQuestions, "without questions of MMLU's")
-    unused.note(["few_shots"], unless: try request().asksQuestions || request().asksForNumbers, "without questions")
+    unused.note(["mmlu_percent"], unless: request.asksQuestions, "without questions of MMLU's")
+    unused.note(["few_shots"], unless: request.asksQuestions || request.asksForNumbers, "without questions")
     let models = [model.model] + beside
-    let jobs = try models.enumerated().map { number, place in
-      var request = try request()
-      if number > 0 { (request.model, request.revision) = (place, nil) }
-      return try EvalJob(request, listeners: [ConsoleListener(console, json: output.json)])
-    }
     // None is measured before it is known that all of them can be read.
-    if jobs.count > 1 { for job in jobs { try job.check() } }
-    let found = try jobs.map { try $0.run() }
+    let jobs = try models.enumerated().map { number, place in
+      var request = request
+      if number > 0 { (request.model, request.revision) = (place, nil) }
+      let job = try EvalJob(request, listeners: [ConsoleListener(console, json: output.json)])
+      return (job: job, model: try job.open())
+    }
+    let found = try jobs.map { try $0.job.run($0.model) }
     guard found.count == 1, let outcome = found.first else {
       if output.json { return try console.result(JSON.array(found.map(\.json)).serialized(indent: 2)) }
       return try console.result(found.table)

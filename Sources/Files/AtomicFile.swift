@@ -49,7 +49,9 @@ public enum AtomicFile {
     if isDurable { try synchronizeDirectory(parent) }
   }
 
-  public static func write(_ text: String, to path: String) throws { try write(Array(text.utf8), to: path) }
+  public static func write(_ text: String, to path: String, replaces: Bool = true) throws {
+    try Array(text.utf8).withUnsafeBytes { try write($0, to: path, replaces: replaces) }
+  }
 
   /// Finds out early whether files can be written into a directory; makes it and those above it. Directories that it made
   /// are removed by the end of the process while they are empty.

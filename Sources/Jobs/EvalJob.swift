@@ -21,26 +21,31 @@ public struct EvalJob {
     events = RunEvents(listeners)
   }
 
-  /// Evaluates.
+  /// A model that can be read.
+  public struct Opened {
+    fileprivate let source: SourceModel
+    fileprivate let tokenizer: Tokenizer
+  }
+
+  /// Looks at the model: of several, before the first is measured.
   ///
-  /// - Throws: what is wrong with the model or the data; what a listener throws.
-  public func run() throws -> EvalOutcome {
+  /// - Throws: what is wrong with it; what a listener throws.
+  public func open() throws -> Opened {
     let source = try SourceModel(
       directory: ModelPlace.directory(request.model, revision: request.revision, events: events))
     for note in source.notes { try events.note(.checkpoint(note)) }
     for warning in source.checkpoint.indexNotes { try events.warn(.checkpoint(warning)) }
-    let tokenizer = try Tokenizer(directory: source.checkpoint.directory)
-    let executor = try request.compute.executor(source)
-    return try source.checkpoint.blamingChanges { try evaluate(source, tokenizer, executor) }
+    return Opened(source: source, tokenizer: try Tokenizer(directory: source.checkpoint.directory))
   }
 
-  /// Finds out whether the model can be read at all.
+  /// Evaluates.
   ///
-  /// - Throws: as `run`.
-  public func check() throws {
-    let source = try SourceModel(
-      directory: ModelPlace.directory(request.model, revision: request.revision, events: events))
-    _ = try Tokenizer(directory: source.checkpoint.directory)
+  /// - Parameter opened: the model; nil to open it now.
+  /// - Throws: what is wrong with the model or the data; what a listener throws.
+  public func run(_ opened: Opened? = nil) throws -> EvalOutcome {
+    let opened = try opened ?? open()
+    let executor = try request.compute.executor(opened.source)
+    return try opened.source.checkpoint.blamingChanges { try evaluate(opened.source, opened.tokenizer, executor) }
   }
 
   private func evaluate(_ source: SourceModel, _ tokenizer: Tokenizer, _ executor: Executor) throws -> EvalOutcome {
@@ -70,9 +75,7 @@ public struct EvalJob {
       let scores = try measure(name, task, executor, unit: task.unit, total: task.count) { answers[$0] = $1 }
       try source.checkpoint.checkUnchanged()
       if let predictions {
-        try Array(answers.map { $0.serialized() + "\n" }.joined().utf8).withUnsafeBytes {
-          try AtomicFile.write($0, to: predictions, replaces: false)
-        }
+        try AtomicFile.write(answers.map { $0.serialized() + "\n" }.joined(), to: predictions, replaces: false)
       }
       return EvalOutcome.Measure(scores, of: task)
     }
