@@ -51,9 +51,7 @@ extension WorkEstimate {
   }
 
   func table(output: String) -> Table {
-    var table = Table(title: "What would be done", columns: [Table.Column(""), Table.Column("", isFlexible: true)])
-    for fact in facts(output: output) { table.add([fact.name, fact.text]) }
-    return table
+    Table(title: "What would be done", facts: facts(output: output).map { ($0.name, $0.text) })
   }
 }
 
@@ -77,10 +75,16 @@ extension CrewEstimate {
   var json: JSON { .object(facts.map { ($0.name, $0.json) }) }
 
   var table: Table {
-    var table = Table(
+    Table(
       title: "\(stages.count * replicas) processes, by a measurement on this machine",
-      columns: [Table.Column(""), Table.Column("", isFlexible: true)])
-    for fact in facts { table.add([fact.name, fact.text]) }
-    return table
+      facts: facts.map { ($0.name, $0.text) })
+  }
+}
+
+extension Table {
+  /// One fact a line.
+  fileprivate init(title: String, facts: [(name: String, text: String)]) {
+    self.init(title: title, columns: [Table.Column(""), Table.Column("", isFlexible: true)])
+    for fact in facts { add([fact.name, fact.text]) }
   }
 }

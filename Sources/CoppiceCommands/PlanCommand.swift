@@ -16,10 +16,8 @@ public struct PlanCommand: ParsableCommand {
   public func run() throws {
     let console = options.output.console
     let ranks = options.processes ?? options.pipelineStages
-    let unused = try noteOnUnused(CommandLine.arguments.dropFirst(2), isAlone: ranks == 1)
-    let noting = DescribedListener {
-      if let unused { console.note(unused) }
-    }
+    let unused = try UnusedFlags(of: Self.self, console)
+    let noting = DescribedListener { unused.note(allBut: Self.used(isAlone: ranks == 1), "on a plan") }
     let outcome = try PlanJob(
       options.request(), ranks: ranks,
       listeners: [ConsoleListener(console, json: options.output.json), noting]
@@ -44,25 +42,18 @@ public struct PlanCommand: ParsableCommand {
     }
   }
 
-  /// Flags of `prune` that change nothing of a plan, of those given; nil when there are none.
+  /// Flags of `prune` that change something of a plan. All others are about the work that a plan does not do.
   ///
-  /// All but those named here: a new flag of `prune` is taken to be about the work that a plan does not do.
-  ///
-  /// - Parameters:
-  ///   - arguments: those after the command's name.
-  ///   - isAlone: the plan is one process's.
-  private func noteOnUnused(_ arguments: some Sequence<String>, isAlone: Bool) throws -> String? {
-    var used: Set<String> = [
-      "--hf_model_name_or_path", "--revision", "--prune_target_params", "--prune_target_active_params",
-      "--prune_target_memory_mb",
-      "--prune_export_config", "--ss_channel_divisor", "--max_width_pruning", "--max_depth_pruning",
-      "--hparams_to_skip", "--top_k", "--seq_length", "--inference_batch_size", "--calib_batch_size", "--layer_ranking",
-      "--drop_layers", "--keep_layers",
-      "--json", "--quiet", "--basis", "--recover", "--mtp",
-      "--nproc", "--pp_size", "--num_layers_in_first_pipeline_stage", "--num_layers_in_last_pipeline_stage",
+  /// - Parameter isAlone: the plan is one process's.
+  private static func used(isAlone: Bool) -> Set<String> {
+    let always: Set<String> = [
+      "hf_model_name_or_path", "revision", "prune_target_params", "prune_target_active_params",
+      "prune_target_memory_mb",
+      "prune_export_config", "ss_channel_divisor", "max_width_pruning", "max_depth_pruning", "hparams_to_skip", "top_k",
+      "seq_length", "inference_batch_size", "calib_batch_size", "layer_ranking", "drop_layers", "keep_layers", "json",
+      "quiet", "basis", "recover", "mtp", "nproc", "pp_size", "num_layers_in_first_pipeline_stage",
+      "num_layers_in_last_pipeline_stage",
     ]
-    if !isAlone { used.formUnion(["--calib_num_samples", "--compute_dtype", "--memory_budget"]) }
-    let given = try Arguments.options(in: arguments, of: Self.self).filter { !used.contains($0) }
-    return given.isEmpty ? nil : "without effect on a plan: \(given.joined(separator: ", "))"
+    return isAlone ? always : always.union(["calib_num_samples", "compute_dtype", "memory_budget"])
   }
 }
