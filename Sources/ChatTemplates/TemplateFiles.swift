@@ -77,6 +77,8 @@ struct TemplateFiles {
     {
       for (name, value) in map { values[name] = value }
     }
+    let own = values.map(\.0.description).filter { $0.hasSuffix("_token") && !Self.attributes.contains($0) }
+    var named = Self.attributes + own
     // What a tokenizer's class has where its files say nothing, not even null.
     let defaults = Self.defaults(of: config["tokenizer_class"]?.string ?? "")
     for name in Self.attributes where values[name] == nil { values[name] = defaults[name].map(JSON.text) }
@@ -84,17 +86,14 @@ struct TemplateFiles {
       let file = join(directory, "tokenizer.json")
       values["pad_token"] = try WholeFile.objectIfPresent(file, limit: Self.largestTokenizer)?["padding"]?["pad_token"]
     }
-    for name in Self.attributes {
+    // Also those of this model alone: `image_token`, and what `extra_special_tokens` names.
+    for (name, value) in values["extra_special_tokens"]?.object ?? JSON.Object() where values[name] == nil {
+      values[name] = value
+      named.append(name.description)
+    }
+    for name in named {
       guard let value = values[name], let text = value.text ?? value["content"]?.text else { continue }
       tokens.append((Text(name), Text(text.utf8)))
-    }
-    // Those of this model alone: `image_token`, and what `extra_special_tokens` names.
-    var own = JSON.Object()
-    for (name, value) in values where name.description.hasSuffix("_token") { own[name] = value }
-    for (name, value) in values["extra_special_tokens"]?.object ?? JSON.Object() { own[name] = value }
-    for (name, value) in own where !Self.attributes.contains(name.description) {
-      guard let text = value.text ?? value["content"]?.text else { continue }
-      tokens.append((Text(name.utf8), Text(text.utf8)))
     }
   }
 

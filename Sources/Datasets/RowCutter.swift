@@ -68,13 +68,15 @@ enum TokenNumber {
 }
 
 extension TextEncoding {
-  /// A document's tokens, and EOS after them where there is one. They take some thirty bytes of memory for each of the text's while
-  /// they are made, so that a text has a limit: small files unpack to large ones.
+  /// A document's tokens, and EOS after them where there is one.
+  ///
+  /// - Throws: `DatasetError` also for a text of more than 32 MiB: for each byte of it tokens take some thirty while they are made, and
+  ///   small files unpack to large texts.
   func tokens(of document: Document) throws -> [Int32] {
-    guard document.text.utf8.count <= 32 << 20 else {
+    let (most, size) = (32, document.text.utf8.count)
+    guard size <= most << 20 else {
       throw DatasetError(
-        "\(document.place): the text has \(document.text.utf8.count >> 20) MiB; at most 32 are read as one: cut it into rows"
-      )
+        "\(document.place): the text has \(size >> 20) MiB; at most \(most) are read as one: cut it into rows")
     }
     let encoded: [Int]
     do { encoded = try encode(document.text) } catch { throw DatasetError("\(document.place): \(error)") }

@@ -68,8 +68,8 @@ public struct ExactTask: ItemTask {
     guard wanted <= asked.count, !asked.isEmpty else {
       throw EvaluationError(
         message: """
-          \(count.map { "\($0) questions are" } ?? "questions are") wanted, and \(path) has \(asked.count) besides examples; ask fewer, name other \
-          questions or choose fewer \(parameter: "few_shots")
+          \(count.map { "\($0) " } ?? "")questions are wanted, and \(path) has \(asked.count) besides examples; ask fewer, \
+          name other questions or choose fewer \(parameter: "few_shots")
           """)
     }
     questions = Array(asked.prefix(wanted))

@@ -19,7 +19,7 @@ extension CrewLayout {
       throw RequestError(
         """
         \(ranks) processes cannot be divided into pipelines of \(stages) stages: \(parameter: "pp_size") has to divide \
-        their number (\((1...max(ranks, 1)).filter { ranks % $0 == 0 }.map(String.init).joined(separator: ", ")))
+        their number (\((1...ranks).filter { ranks % $0 == 0 }.map(String.init).joined(separator: ", ")))
         """)
     }
     guard stages <= costs.count else {

@@ -51,7 +51,7 @@ public struct PruneJob {
   ///   winner scores too little; what is wrong with the model, the data or the disk; what a listener throws.
   public func run() throws -> PruneOutcome {
     let outcome =
-      switch try prepare() {
+      switch try prepare(ranks: world.size) {
       case .finished(let outcome): outcome
       case .ready(let inputs): try inputs.model.checkpoint.blamingChanges { try compute(inputs) }
       }
@@ -64,7 +64,7 @@ public struct PruneJob {
   /// - Parameter ranks: processes that would do it.
   /// - Throws: as `run`.
   public func estimate(ranks: Int = 1) throws -> PruneEstimate {
-    switch try prepare() {
+    switch try prepare(ranks: ranks) {
     case .finished(let outcome): return .finished(try checked(outcome))
     case .ready(let inputs): return .work(try WorkEstimate(self, inputs, ranks: ranks))
     }
@@ -94,7 +94,7 @@ public struct PruneJob {
     case ready(Prepared)
   }
 
-  private func prepare() throws -> Preparation {
+  private func prepare(ranks: Int) throws -> Preparation {
     let places = HubDatasets(events)
     let directory = try ModelPlace.directory(
       request.model, revision: request.revision, events: events, beforeWeights: { try checkData(places) })
@@ -154,8 +154,7 @@ public struct PruneJob {
     if let note = description.predictionNote { try events.note(.checkpoint(note)) }
     if request.layerScore == .kl, layers.score == nil { try events.note(.layerScoreUnused) }
     try inputs.warnOfLength(model, events)
-    try inputs.hashWeights(
-      of: model, events, with: world, world.isAlone ? nil : request.layout(of: description, world))
+    try inputs.hashWeights(of: model, events, with: world, request.layout(of: description, ranks: ranks))
     return .ready(
       Prepared(model: model, inputs: inputs, recorded: recorded, claim: claim, byHand: byHand, planned: planned))
   }

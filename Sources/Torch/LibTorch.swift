@@ -140,7 +140,7 @@ struct Opened: @unchecked Sendable {
 
   private static func open() -> Result<Opened, TorchError> {
     do {
-      // MKL ends the process without one.
+      // Without one MKL ends the process.
       guard let here = getcwd(nil, 0) else {
         throw TorchError("the working directory is gone or cannot be read: change to one that is there")
       }
